@@ -1,0 +1,15 @@
+"""quart_app: log in with a browser, keep connections to Fediverse accounts, switch between them.
+
+The rooms, from the door inwards; a request goes one way through them and nothing imports outwards:
+
+    app.py        puts everything together: create_app(settings) -> Quart
+    web/          HTTP in, HTTP out: the session's cookie, the gate, pages and JSON
+    services/     use cases: one public method = one transaction
+    storage/      the only place that writes queries; its schema's revisions
+    fediverse/    outbound HTTP to instances; sibling of storage
+    model.py      the tables, which are the words we think in
+    errors.py     what can go wrong, as facts without HTTP
+
+Beside them, settings.py (the only reader of the environment), migration/ (from the older
+application's database to here) and __main__.py (administration by the same services as the web).
+"""

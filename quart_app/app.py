@@ -1,0 +1,91 @@
+"""Put the application together: the one place that knows all rooms."""
+
+import sys
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+
+from hypercorn.middleware import ProxyFixMiddleware
+from jinja2 import StrictUndefined
+from quart import Quart
+
+from quart_app.services import Services
+from quart_app.services.accounts import Accounts
+from quart_app.services.credentials import Credentials
+from quart_app.services.links import Links
+from quart_app.services.passwords import Passwords
+from quart_app.services.platforms import Platforms
+from quart_app.services.readiness import Readiness
+from quart_app.services.sessions import Sessions
+from quart_app.settings import Settings, SettingsError
+from quart_app.storage.database import Database
+from quart_app.web import accounts, api, gate, operations, platforms, replies
+from quart_app.web.session import Limits
+from quart_app.web.session_cookie import SessionCookies
+
+BODY_TIMEOUT_SECONDS = 30
+
+
+def utc_now() -> datetime:
+    """Return the time, aware, UTC."""
+    return datetime.now(UTC)
+
+
+def create_app(
+    settings: Settings | None = None, *, now: Callable[[], datetime] = utc_now
+) -> Quart:
+    """Return the ASGI application; without `settings` it reads the environment, as under Hypercorn.
+
+    A wrong setting then ends the process with one line that names it.
+    """
+    if settings is None:
+        try:
+            settings = Settings.from_environ()
+        except SettingsError as error:
+            sys.exit(f"quart_app: {error}")
+    app = Quart("quart_app", template_folder="web/templates", static_folder="web/static")
+    app.config.update(
+        MAX_CONTENT_LENGTH=gate.LARGEST_BODY_BYTES,
+        MAX_FORM_MEMORY_SIZE=gate.LARGEST_BODY_BYTES,
+        BODY_TIMEOUT=BODY_TIMEOUT_SECONDS,
+        PERMANENT_SESSION_LIFETIME=settings.session_remember_absolute,
+    )
+    app.jinja_env.undefined = StrictUndefined
+    app.session_interface = SessionCookies(
+        keys=settings.session_keys,
+        digest=settings.session_digest,
+        cookie_name=settings.cookie_name,
+        secure=settings.cookie_secure,
+        limits=Limits(settings.session_idle, settings.session_absolute),
+        remember_limits=Limits(settings.session_remember_idle, settings.session_remember_absolute),
+        renewal=settings.session_renewal,
+        now=now,
+    )
+    database, passwords = Database(settings.database_url), Passwords()
+    app.extensions["quart_app"] = Services(
+        accounts=Accounts(
+            database=database,
+            passwords=passwords,
+            sessions=Sessions(settings.session_absolute, settings.session_remember_absolute),
+            now=now,
+        ),
+        platforms=Platforms(database, Credentials(settings.platform_encryption_keys), now),
+        links=Links(settings.session_keys),
+        readiness=Readiness(database),
+    )
+    app.extensions["quart_app.now"] = now
+    gate.install(app, is_https=settings.is_https)
+    replies.install(app)
+    for room in (accounts, platforms, api, operations):
+        app.register_blueprint(room.blueprint)
+    app.while_serving(lambda: _resources(database, passwords))
+    if settings.trusted_proxies:
+        app.asgi_app = ProxyFixMiddleware(  # type: ignore[method-assign]
+            app.asgi_app, trusted_hops=settings.trusted_proxies
+        )
+    return app
+
+
+async def _resources(database: Database, passwords: Passwords) -> AsyncIterator[None]:
+    yield
+    await database.close()
+    passwords.close()

@@ -1,0 +1,134 @@
+"""What can go wrong, as facts: a stable code and one sentence. Which HTTP status that is, web says."""
+
+from typing import ClassVar
+
+
+class AppError(Exception):
+    """A use case could not be carried out; nothing was changed.
+
+    `code` is stable and for programs, `sentence` is for people. `field` names the input that is
+    at fault, where there is one.
+    """
+
+    code: ClassVar[str] = "error"
+    default_sentence: ClassVar[str] = "Something went wrong."
+
+    def __init__(self, sentence: str | None = None, *, field: str | None = None) -> None:
+        self.sentence = sentence or self.default_sentence
+        self.field = field
+        super().__init__(self.sentence)
+
+
+class BadCredentials(AppError):  # noqa: N818 errors here are named for the fact
+    """The name is unknown, the password wrong or the account inactive: which, nobody is told."""
+
+    code = "bad_credentials"
+    default_sentence = "That name and password do not match."
+
+
+class PasswordChangeNeeded(AppError):  # noqa: N818
+    """The password was right, and was given by an administrator for one use."""
+
+    code = "password_change_needed"
+    default_sentence = "This password was for one use: choose a new one."
+
+
+class NotLoggedIn(AppError):  # noqa: N818
+    """The request carries no session that is alive."""
+
+    code = "not_logged_in"
+    default_sentence = "You are not logged in."
+
+
+class NotFound(AppError):  # noqa: N818
+    """It does not exist, or is somebody else's: which, nobody is told."""
+
+    code = "not_found"
+    default_sentence = "There is nothing here."
+
+
+class InvalidInput(AppError):  # noqa: N818
+    """A field has the wrong type, length or form."""
+
+    code = "invalid_input"
+    default_sentence = "This is not valid."
+
+
+class MalformedBody(AppError):  # noqa: N818
+    """The body is not what its type says."""
+
+    code = "malformed_body"
+    default_sentence = "The body is not well-formed JSON."
+
+
+class UnsupportedBody(AppError):  # noqa: N818
+    """The body is of a type that this address does not take."""
+
+    code = "unsupported_body"
+    default_sentence = "This address takes application/json."
+
+
+class BodyTooLarge(AppError):  # noqa: N818
+    """The body is longer than anything we ask for."""
+
+    code = "body_too_large"
+    default_sentence = "That is more than this address takes."
+
+
+class CrossSite(AppError):  # noqa: N818
+    """Another site asked the browser to make this request."""
+
+    code = "cross_site"
+    default_sentence = "This request came from another site, so nothing was done."
+
+
+class NameTaken(AppError):  # noqa: N818
+    """Something of the same kind has this name already."""
+
+    code = "name_taken"
+    default_sentence = "That name is taken."
+
+
+class AccountTaken(AppError):  # noqa: N818
+    """This user has a connection to the same account already."""
+
+    code = "account_taken"
+    default_sentence = "You have a connection to that account already."
+
+
+class InUse(AppError):  # noqa: N818
+    """Other tables of the database refer to it."""
+
+    code = "in_use"
+    default_sentence = "Other records still refer to this connection, so it can't be removed."
+
+
+class PlatformInactive(AppError):  # noqa: N818
+    """The connection is kept but switched off, so nothing can act for it."""
+
+    code = "platform_inactive"
+    default_sentence = "That connection is switched off."
+
+
+class PlatformChanged(AppError):  # noqa: N818
+    """The request was made for another platform connection than the session acts for now."""
+
+    code = "platform_changed"
+    default_sentence = (
+        "You act for another platform connection now than when this page was opened; "
+        "nothing was done."
+    )
+
+
+class SetUpAlready(AppError):  # noqa: N818
+    """The set-up link was used, is too old, or was never one."""
+
+    code = "set_up_link_invalid"
+    default_sentence = "This set-up link is not valid, or no longer."
+
+
+class Unavailable(AppError):  # noqa: N818
+    """The database does not answer; nothing was changed, and trying again later may succeed."""
+
+    code = "unavailable"
+    default_sentence = "The service can't answer just now. Nothing was changed; please try again."

@@ -1,0 +1,1 @@
+"""Outbound HTTP to Fediverse instances lives here; nothing speaks to one yet."""

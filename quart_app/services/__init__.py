@@ -1,0 +1,21 @@
+"""Use cases: one public method is one transaction, and what comes back is a model object or an AppError.
+
+Nothing here knows HTTP, and nobody else opens a transaction.
+"""
+
+from dataclasses import dataclass
+
+from quart_app.services.accounts import Accounts
+from quart_app.services.links import Links
+from quart_app.services.platforms import Platforms
+from quart_app.services.readiness import Readiness
+
+
+@dataclass(frozen=True)
+class Services:
+    """All use cases, built once where the application is put together."""
+
+    accounts: Accounts
+    platforms: Platforms
+    links: Links
+    readiness: Readiness

@@ -1,0 +1,283 @@
+"""Use cases of an account: log in, change the password, and what an administrator does to users."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from quart_app.errors import (
+    BadCredentials,
+    InvalidInput,
+    NameTaken,
+    NotFound,
+    PasswordChangeNeeded,
+    SetUpAlready,
+    Unavailable,
+)
+from quart_app.model import EMAIL_LENGTH, USERNAME_LENGTH, Role, User
+from quart_app.services.passwords import LONGEST, SHORTEST, Passwords
+from quart_app.services.sessions import NewSession, Sessions
+from quart_app.storage import platforms as stored_platforms
+from quart_app.storage import users as stored_users
+from quart_app.storage.database import Database
+
+_MOST_ATTEMPTS = 5
+GENERATED_PASSWORD_BYTES = 15  # 20 characters of base64url
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Who logs in, and by what password."""
+
+    database: Database
+    passwords: Passwords
+    sessions: Sessions
+    now: Callable[[], datetime]
+
+    async def log_in(
+        self,
+        *,
+        login_name: str,
+        password: str,
+        remember: bool = False,
+        new_password: str | None = None,
+    ) -> NewSession:
+        """Begin a session for whoever has this name, or e-mail address, and password.
+
+        `new_password` replaces a password that was given for one use. Raises BadCredentials,
+        PasswordChangeNeeded, InvalidInput.
+        """
+        # Whoever changes the password or deactivates the account while we compare makes us start
+        # over, so that a login never outlives what it was checked against.
+        for _ in range(_MOST_ATTEMPTS):
+            async with self.database.read() as db:
+                user = await stored_users.user_by_login_name(db, login_name)
+            matches = await self.passwords.matches(user and user.password_hash, password)
+            if user is None or not matches or not user.is_active:
+                raise BadCredentials
+            new_hash = user.password_hash
+            if user.must_change_password:
+                if new_password is None:
+                    raise PasswordChangeNeeded
+                _check_new_password(new_password, user.username, user.email)
+                if new_password == password:
+                    raise InvalidInput("Choose another than the one you were given.", field="new_password")
+                new_hash = await self.passwords.hash(new_password)
+            elif self.passwords.needs_rehash(user.password_hash):
+                new_hash = await self.passwords.hash(password)
+            if session := await self._begin_session(user, new_hash=new_hash, remember=remember):
+                return session
+        raise Unavailable
+
+    async def _begin_session(
+        self, seen: User, *, new_hash: str, remember: bool
+    ) -> NewSession | None:
+        """Return a session, or None where the account is no longer as it was seen."""
+        now = self.now()
+        async with self.database.begin() as db:
+            user = await stored_users.record_login(
+                db, seen, seen_hash=seen.password_hash, new_hash=new_hash, at=now
+            )
+            if user is None:
+                return None
+            user.must_change_password = False
+            platform = await stored_platforms.first_usable_connection(
+                db, user.id, user.default_platform_connection_id
+            )
+            return self.sessions.begin(
+                user_id=user.id,
+                epoch=user.session_epoch,
+                platform_connection_id=platform.id if platform else None,
+                remember=remember,
+                now=now,
+            )
+
+    async def user(self, user_id: int) -> User:
+        """Return the user of a session. Raises NotFound where the account is gone or inactive."""
+        async with self.database.read() as db:
+            user = await stored_users.user_by_id(db, user_id)
+        if user is None or not user.is_active:
+            raise NotFound
+        return user
+
+    async def change_password(
+        self,
+        user_id: int,
+        *,
+        current_password: str,
+        new_password: str,
+        platform_connection_id: int | None,
+        remember: bool,
+    ) -> NewSession:
+        """Replace the password and begin a session at the new epoch; every older one is over.
+
+        Raises BadCredentials where the current password is not that, InvalidInput, NotFound.
+        """
+        for _ in range(_MOST_ATTEMPTS):
+            seen = await self.user(user_id)
+            if not await self.passwords.matches(seen.password_hash, current_password):
+                raise BadCredentials("The current password is not right.", field="current_password")
+            _check_new_password(new_password, seen.username, seen.email)
+            new_hash = await self.passwords.hash(new_password)
+            async with self.database.begin() as db:
+                user = await _replace_password(db, seen, new_hash, must_change=False)
+                if user is not None:
+                    return self.sessions.begin(
+                        user_id=user.id,
+                        epoch=user.session_epoch,
+                        platform_connection_id=platform_connection_id,
+                        remember=remember,
+                        now=self.now(),
+                    )
+        raise Unavailable
+
+    async def set_up(self, *, username: str, email: str, password: str) -> NewSession:
+        """Create the first user, an administrator, and log them in.
+
+        Raises SetUpAlready where there is a user, InvalidInput.
+        """
+        if not await self.is_set_up_needed():
+            raise SetUpAlready
+        user = await self._new_user(
+            username=username, email=email, password=password, role=Role.ADMIN, must_change=False
+        )
+        now = self.now()
+        async with self.database.begin() as db:
+            await stored_users.lock_out_other_set_ups(db)
+            if await stored_users.is_there_a_user(db):
+                raise SetUpAlready
+            user.last_login = now
+            db.add(user)
+            await db.flush()
+            return self.sessions.begin(
+                user_id=user.id, epoch=0, platform_connection_id=None, remember=False, now=now
+            )
+
+    async def is_set_up_needed(self) -> bool:
+        """Tell whether nobody exists yet."""
+        async with self.database.read() as db:
+            return not await stored_users.is_there_a_user(db)
+
+    async def create_user(
+        self, *, username: str, email: str, role: Role, password: str | None
+    ) -> tuple[User, str | None]:
+        """Create a user; without a password one is made, for one use, and returned beside them.
+
+        Raises NameTaken, InvalidInput.
+        """
+        given = password or generated_password()
+        user = await self._new_user(
+            username=username, email=email, password=given, role=role, must_change=password is None
+        )
+        try:
+            async with self.database.begin() as db:
+                await self._add_user(db, user)
+        except IntegrityError:  # another took it between our look and our insert
+            raise NameTaken from None
+        return user, given if password is None else None
+
+    async def _add_user(self, db: AsyncSession, user: User) -> None:
+        if await stored_users.is_name_or_email_taken(db, user.username, user.email):
+            raise NameTaken("That name or e-mail address is taken.", field="username")
+        db.add(user)
+        await db.flush()
+
+    async def _new_user(
+        self, *, username: str, email: str, password: str, role: Role, must_change: bool
+    ) -> User:
+        _check_username(username)
+        _check_email(email)
+        _check_new_password(password, username, email)
+        return User(
+            username=username,
+            email=email,
+            password_hash=await self.passwords.hash(password),
+            role=role,
+            is_active=True,
+            created_at=self.now(),
+            must_change_password=must_change,
+            session_epoch=0,
+        )
+
+    async def users(self) -> list[User]:
+        """Return every user, in order of id."""
+        async with self.database.read() as db:
+            return await stored_users.users_in_order_of_id(db)
+
+    async def reset_password(self, username: str, password: str | None) -> str | None:
+        """Give a user a password, ending every session; one we make is for one use, and returned.
+
+        Raises NotFound, InvalidInput.
+        """
+        given = password or generated_password()
+        for _ in range(_MOST_ATTEMPTS):
+            async with self.database.read() as db:
+                seen = await stored_users.user_by_username(db, username)
+            if seen is None:
+                raise NotFound(f"There is no user named {username}.")
+            _check_new_password(given, seen.username, seen.email)
+            new_hash = await self.passwords.hash(given)
+            async with self.database.begin() as db:
+                if await _replace_password(db, seen, new_hash, must_change=password is None):
+                    return given if password is None else None
+        raise Unavailable
+
+    async def deactivate(self, username: str) -> None:
+        """Let a user log in no more, ending every session. Raises NotFound."""
+        async with self.database.begin() as db:
+            user = await stored_users.user_by_username(db, username)
+            if user is None:
+                raise NotFound(f"There is no user named {username}.")
+            user.is_active = False
+            user.session_epoch += 1
+
+
+async def _replace_password(
+    db: AsyncSession, seen: User, new_hash: str, *, must_change: bool
+) -> User | None:
+    """Write the hash and end every session; None where another had changed it meanwhile."""
+    user = await stored_users.user_by_id(db, seen.id, lock=True)
+    if user is None or user.password_hash != seen.password_hash:
+        return None
+    user.password_hash = new_hash
+    user.must_change_password = must_change
+    user.session_epoch += 1
+    return user
+
+
+def generated_password() -> str:
+    """Return a password that nobody could guess."""
+    return secrets.token_urlsafe(GENERATED_PASSWORD_BYTES)
+
+
+def _check_username(username: str) -> None:
+    longest = USERNAME_LENGTH
+    if not username.strip() or len(username) > longest or username != username.strip():
+        raise InvalidInput(
+            f"A name has 1 to {longest} characters, and no space at either end.", field="username"
+        )
+    if not username.isprintable():
+        raise InvalidInput("A name holds no control characters.", field="username")
+
+
+def _check_email(email: str) -> None:
+    longest = EMAIL_LENGTH
+    local, at, host = email.rpartition("@")
+    if not (local and at and host) or len(email) > longest or not email.isprintable() or " " in email:
+        raise InvalidInput(
+            f"An e-mail address has the form name@host, and at most {longest} characters.",
+            field="email",
+        )
+
+
+def _check_new_password(password: str, username: str, email: str) -> None:
+    """Refuse what is guessed first (NIST SP 800-63B-4, 3.1.1.2): no rule about kinds of characters."""
+    if not SHORTEST <= len(password) <= LONGEST:
+        raise InvalidInput(
+            f"A password has {SHORTEST} to {LONGEST} characters.", field="new_password"
+        )
+    if password.casefold() in {username.casefold(), email.casefold()}:
+        raise InvalidInput("A password is not the name or the address.", field="new_password")

@@ -1,0 +1,21 @@
+"""Seal and unseal platform credentials: Fernet, the newest key seals and every key unseals."""
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+
+class Credentials:
+    """Credentials are sealed before they reach the database and unsealed just before their use."""
+
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        self._fernet = MultiFernet([Fernet(key) for key in keys])
+
+    def seal(self, secret: str) -> str:
+        """Return the Fernet token of the secret."""
+        return self._fernet.encrypt(secret.encode()).decode()
+
+    def unseal(self, token: str) -> str | None:
+        """Return the secret; None where none of our keys made the token."""
+        try:
+            return self._fernet.decrypt(token.encode()).decode()
+        except (InvalidToken, UnicodeError):
+            return None

@@ -1,0 +1,68 @@
+"""Hash and compare passwords, in threads: argon2id, and the older application's hashes to read."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from werkzeug.security import check_password_hash
+
+# OWASP Password Storage Cheat Sheet: argon2id with m = 19456 KiB, t = 2, p = 1.
+_HASHER = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
+_LEGACY = ("scrypt:", "pbkdf2:")
+SHORTEST = 8
+LONGEST = 1024
+
+T = TypeVar("T")
+
+
+class Passwords:
+    """One pool of threads for all hashing, as many as cores: so many hashes are in memory at most.
+
+    A hash costs about 20 ms of one core and 19 MiB, by design.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="passwords")
+        # What an unknown name is compared with, made by the same hasher, so that it costs the same.
+        self._decoy = _HASHER.hash(os.urandom(16).hex())
+
+    async def hash(self, password: str) -> str:
+        """Return the argon2id hash, in PHC format."""
+        return await self._in_thread(lambda: _HASHER.hash(_encoded(password)))
+
+    async def matches(self, password_hash: str | None, password: str) -> bool:
+        """Compare; None (there is no such user) takes as long as a wrong password, and is False."""
+        compared = await self._in_thread(
+            lambda: _matches(password_hash or self._decoy, _encoded(password))
+        )
+        return compared and password_hash is not None
+
+    def needs_rehash(self, password_hash: str) -> bool:
+        """Tell whether it is the older application's, or argon2id of other costs than ours."""
+        return password_hash.startswith(_LEGACY) or _HASHER.check_needs_rehash(password_hash)
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _encoded(password: str) -> bytes:
+    # A lone surrogate has no UTF-8; passed on as it came, it is just another password.
+    return password.encode("utf-8", "surrogatepass")
+
+
+def _matches(password_hash: str, password: bytes) -> bool:
+    try:
+        if password_hash.startswith(_LEGACY):
+            return check_password_hash(password_hash, password.decode("utf-8", "surrogatepass"))
+        return _HASHER.verify(password_hash, password)
+    except (VerificationError, InvalidHashError, ValueError):
+        # Wrong, or in the database stands something that is no hash: nobody has that password.
+        return False

@@ -1,0 +1,201 @@
+"""Use cases of platform connections: list, connect, switch, choose the default, change, remove."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from quart_app.errors import (
+    AccountTaken,
+    InUse,
+    InvalidInput,
+    NameTaken,
+    NotFound,
+    PlatformInactive,
+)
+from quart_app.model import PLATFORM_NAME_LENGTH, PlatformConnection, PlatformType, User
+from quart_app.services.credentials import Credentials
+from quart_app.storage import platforms as stored
+from quart_app.storage import users as stored_users
+from quart_app.storage.database import Database
+
+_LONGEST_HOST = 253  # RFC 1035 section 2.3.4, as text
+
+
+@dataclass(frozen=True)
+class PlatformList:
+    """A user's connections by name, and which of them is the default."""
+
+    connections: list[PlatformConnection]
+    default_id: int | None
+
+
+@dataclass(frozen=True)
+class Platforms:
+    """A user's platform connections. Another user's do not exist here: NotFound."""
+
+    database: Database
+    credentials: Credentials
+    now: Callable[[], datetime]
+
+    async def list_of(self, user_id: int) -> tuple[User, PlatformList]:
+        """Return the user and their connections. Raises NotFound where the account is gone or inactive."""
+        async with self.database.read() as db:
+            user = await _active_user(db, user_id)
+            connections = await stored.connections_of(db, user_id)
+            return user, PlatformList(connections, user.default_platform_connection_id)
+
+    async def connection(self, user_id: int, connection_id: int) -> tuple[PlatformConnection, bool]:
+        """Return the connection and whether it is the default."""
+        async with self.database.read() as db:
+            user = await _active_user(db, user_id)
+            connection = await _theirs(db, user_id, connection_id)
+            return connection, connection.id == user.default_platform_connection_id
+
+    async def connect(
+        self,
+        user_id: int,
+        *,
+        name: str,
+        platform_type: PlatformType,
+        instance_url: str,
+        access_token: str,
+        username: str | None = None,
+    ) -> tuple[PlatformConnection, bool]:
+        """Keep a connection, its token sealed; a user's first becomes the default.
+
+        Returns it and whether it is the default. Raises NameTaken, AccountTaken, InvalidInput.
+        """
+        name, instance_url = _checked_name(name), _origin(instance_url)
+        now = self.now()
+        connection = PlatformConnection(
+            user_id=user_id,
+            name=name,
+            platform_type=platform_type.value,
+            instance_url=instance_url,
+            username=username,
+            access_token=self.credentials.seal(access_token),
+            is_active=True,
+            created_at=now,
+            updated_at=now,
+        )
+        async with self.database.begin() as db:
+            user = await _active_user(db, user_id, lock=True)
+            if await stored.connection_named(db, user_id, name):
+                raise NameTaken("You have a connection of that name already.", field="name")
+            if username and await stored.connection_to_account(db, user_id, instance_url, username):
+                raise AccountTaken(field="username")
+            await stored.add_connection(db, connection)
+            if user.default_platform_connection_id is None:
+                user.default_platform_connection_id = connection.id
+            return connection, connection.id == user.default_platform_connection_id
+
+    async def switch(self, user_id: int, connection_id: int) -> PlatformConnection:
+        """Note that the session acts for this connection from now on. Raises PlatformInactive."""
+        async with self.database.begin() as db:
+            await _active_user(db, user_id, lock=True)
+            connection = await _theirs(db, user_id, connection_id)
+            _refuse_inactive(connection)
+            connection.last_used = self.now()
+            return connection
+
+    async def make_default(self, user_id: int, connection_id: int) -> PlatformConnection:
+        """Let sessions begin with this connection. Raises PlatformInactive."""
+        async with self.database.begin() as db:
+            user = await _active_user(db, user_id, lock=True)
+            connection = await _theirs(db, user_id, connection_id)
+            _refuse_inactive(connection)
+            user.default_platform_connection_id = connection.id
+            return connection
+
+    async def change(
+        self,
+        user_id: int,
+        connection_id: int,
+        *,
+        name: str | None = None,
+        is_active: bool | None = None,
+    ) -> tuple[PlatformConnection, bool]:
+        """Rename it, or switch it on or off; None leaves as it is. Raises NameTaken, InvalidInput.
+
+        Returns it and whether it is the default.
+        """
+        async with self.database.begin() as db:
+            user = await _active_user(db, user_id, lock=True)
+            connection = await _theirs(db, user_id, connection_id)
+            if name is not None:
+                name = _checked_name(name)
+                other = await stored.connection_named(db, user_id, name)
+                if other is not None and other is not connection:
+                    raise NameTaken("You have a connection of that name already.", field="name")
+                connection.name = name
+            if is_active is not None:
+                connection.is_active = is_active
+            connection.updated_at = self.now()
+            return connection, connection.id == user.default_platform_connection_id
+
+    async def remove(self, user_id: int, connection_id: int) -> None:
+        """Delete it and its credentials. Raises InUse where other tables still refer to it."""
+        async with self.database.begin() as db:
+            await _active_user(db, user_id, lock=True)
+            connection = await _theirs(db, user_id, connection_id)
+            if not await stored.delete_connection(db, connection):
+                raise InUse
+
+
+async def _active_user(db: AsyncSession, user_id: int, *, lock: bool = False) -> User:
+    user = await stored_users.user_by_id(db, user_id, lock=lock)
+    if user is None or not user.is_active:
+        raise NotFound
+    return user
+
+
+async def _theirs(db: AsyncSession, user_id: int, connection_id: int) -> PlatformConnection:
+    connection = await stored.connection_of(db, user_id, connection_id)
+    if connection is None:
+        raise NotFound("You have no such platform connection.")
+    return connection
+
+
+def _refuse_inactive(connection: PlatformConnection) -> None:
+    if not connection.is_active:
+        raise PlatformInactive
+
+
+def _checked_name(name: str) -> str:
+    name = name.strip()
+    longest = PLATFORM_NAME_LENGTH
+    if not name or len(name) > longest or not name.isprintable():
+        raise InvalidInput(f"A name has 1 to {longest} characters.", field="name")
+    return name
+
+
+def _origin(text: str) -> str:
+    """Return `https://host[:port]` of what a person typed, be it only the host.
+
+    Raises InvalidInput for anything more than an https origin: a path, a user name, another scheme.
+    """
+    wrong = InvalidInput(
+        "An instance's address is https:// and its name, such as https://pixelfed.example.",
+        field="instance_url",
+    )
+    text = text.strip()
+    try:
+        url = urlsplit(text if "://" in text else f"https://{text}")
+        host, port = (url.hostname or "").encode("idna").decode(), url.port
+    except ValueError:  # UnicodeError of a host that can't be one is a ValueError, too
+        raise wrong from None
+    if url.scheme != "https" or url.path not in {"", "/"} or url.query or url.fragment:
+        raise wrong
+    if "@" in url.netloc or not host or len(host) > _LONGEST_HOST or not _is_host(host):
+        raise wrong
+    return f"https://{host}" if port in {None, 443} else f"https://{host}:{port}"
+
+
+def _is_host(host: str) -> bool:
+    return all(
+        label and label.strip("-") == label and label.replace("-", "").isalnum()
+        for label in host.rstrip(".").split(".")
+    )

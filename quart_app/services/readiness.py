@@ -1,0 +1,28 @@
+"""Can this process answer? Asked by whoever sends it requests."""
+
+from dataclasses import dataclass
+
+from quart_app.errors import Unavailable
+from quart_app.storage.database import Database
+from quart_app.storage.schema import newest_revision, schema_revision
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether the database answers and has the schema that this code needs."""
+
+    database: Database
+
+    async def reasons_not_ready(self) -> list[str]:
+        """Return one sentence for each thing that stands in the way; none means ready."""
+        try:
+            revision = await schema_revision(self.database)
+        except Unavailable:
+            return ["The database does not answer."]
+        if revision != (newest := newest_revision()):
+            at = f"at revision {revision}" if revision else "not set up"
+            return [
+                f"The database is {at}, and this code needs {newest}: "
+                "run `python -m quart_app db upgrade`."
+            ]
+        return []

@@ -1,0 +1,129 @@
+"""Engines and transactions: `begin()` for use cases that write, `read()` for those that only read."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import URL, event
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from quart_app.errors import Unavailable
+
+BUSY_TIMEOUT_SECONDS = 5
+_BEGIN = "quart_app_begin"  # the execution option that says how SQLite is to begin
+# https://www.postgresql.org/docs/18/errcodes-appendix.html: undefined_table, undefined_column
+_SCHEMA_MISSING = {"42P01", "42703"}
+
+
+class Database:
+    """One database, SQLite or PostgreSQL, and the two ways to speak to it.
+
+    Both raise Unavailable where the database is locked, read-only, absent, full, stopped or has
+    not the schema we need; then nothing was changed.
+    """
+
+    def __init__(self, url: URL, *, create: bool = False) -> None:
+        """Connect to `url` when first used; only `create` may make a new SQLite file."""
+        self.url = url
+        self.engine = _engine(url, create=create)
+        # One pool; a writer on SQLite takes the write lock when it begins. With a plain BEGIN, a
+        # read followed by a write fails at once where another writer came between (SQLITE_BUSY).
+        self._writing = self.engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncSession]:
+        """Open a transaction that may write: it commits at the end, or rolls back on any error."""
+        with _unavailable_where_the_database_fails():
+            async with _session(self._writing) as db, db.begin():
+                yield db
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """Open a transaction that only reads, and sees one state of the database throughout."""
+        with _unavailable_where_the_database_fails():
+            async with _session(self.engine) as db, db.begin():
+                yield db
+
+    async def close(self) -> None:
+        """Close every pooled connection."""
+        await self.engine.dispose()
+
+
+def _session(engine: AsyncEngine) -> AsyncSession:
+    return AsyncSession(engine, expire_on_commit=False)
+
+
+class _unavailable_where_the_database_fails:  # noqa: N801 reads as what it does
+    """Turn a failure of the database itself into Unavailable; a wrong query stays what it is."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if error is not None and _is_failure_of_the_database(error):
+            raise Unavailable from error
+
+
+def _is_failure_of_the_database(error: BaseException) -> bool:
+    if isinstance(error, ProgrammingError):
+        return getattr(error.orig, "sqlstate", None) in _SCHEMA_MISSING
+    return (
+        isinstance(error, OperationalError | InterfaceError | PoolTimeoutError)
+        or type(error) is DatabaseError  # "file is not a database", "disk image is malformed"
+        or isinstance(error, ConnectionError)
+    )
+
+
+def _engine(url: URL, *, create: bool) -> AsyncEngine:
+    if url.get_backend_name() == "sqlite":
+        engine = create_async_engine(_opened_by_uri(url, create=create))
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        return engine
+    return create_async_engine(
+        url,
+        pool_pre_ping=True,  # a server that was restarted is noticed before a use case begins
+        pool_timeout=BUSY_TIMEOUT_SECONDS,
+        connect_args={
+            "connect_timeout": BUSY_TIMEOUT_SECONDS,
+            # A pooler between us and the server may hand each transaction to another connection.
+            "prepare_threshold": None,
+            "options": f"-c lock_timeout={BUSY_TIMEOUT_SECONDS}s -c statement_timeout=15s",
+        },
+    )
+
+
+def _opened_by_uri(url: URL, *, create: bool) -> URL:
+    """Return the URL by which SQLite opens an existing file and, unless `create`, makes none.
+
+    A misspelt path must not become an empty database. See https://www.sqlite.org/uri.html.
+    """
+    query = dict(url.query)
+    query.setdefault("mode", "rwc" if create else "rw")
+    query["uri"] = "true"
+    path = (url.database or "").replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    return url.set(database=path if path.startswith("file:") else f"file:{path}", query=query)
+
+
+def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
+    # None: the driver begins nothing by itself, so that _begin_sqlite does, and DDL rolls back.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    try:
+        cursor.execute("PRAGMA journal_mode = WAL")  # readers and the writer don't wait for each other
+    except sqlite3.OperationalError:
+        pass  # a read-only file can still be read as it is
+    cursor.execute("PRAGMA synchronous = NORMAL")  # with WAL, safe against a crash of the process
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    begin = connection.get_execution_options().get(_BEGIN, "BEGIN")
+    connection.exec_driver_sql(begin)

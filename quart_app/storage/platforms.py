@@ -1,0 +1,95 @@
+"""Queries about platform connections."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Integer, delete, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql import text
+
+from quart_app.model import PlatformConnection
+
+
+async def connections_of(db: AsyncSession, user_id: int) -> list[PlatformConnection]:
+    """Return the user's connections, by name."""
+    return list(
+        await db.scalars(
+            select(PlatformConnection)
+            .where(PlatformConnection.user_id == user_id)
+            .order_by(PlatformConnection.name, PlatformConnection.id)
+        )
+    )
+
+
+async def connection_of(
+    db: AsyncSession, user_id: int, connection_id: int
+) -> PlatformConnection | None:
+    """Return the connection if it is that user's."""
+    return await _one(
+        db, PlatformConnection.id == connection_id, PlatformConnection.user_id == user_id
+    )
+
+
+async def first_usable_connection(
+    db: AsyncSession, user_id: int, default_id: int | None
+) -> PlatformConnection | None:
+    """Return the user's default if it is switched on, else the oldest that is, else None."""
+    return await db.scalar(
+        select(PlatformConnection)
+        .where(PlatformConnection.user_id == user_id, PlatformConnection.is_active.is_(True))
+        .order_by((PlatformConnection.id == (default_id or 0)).desc(), PlatformConnection.id)
+        .limit(1)
+    )
+
+
+async def connection_named(
+    db: AsyncSession, user_id: int, name: str
+) -> PlatformConnection | None:
+    """Return the user's connection of that name."""
+    return await _one(db, PlatformConnection.user_id == user_id, PlatformConnection.name == name)
+
+
+async def connection_to_account(
+    db: AsyncSession, user_id: int, instance_url: str, username: str
+) -> PlatformConnection | None:
+    """Return the user's connection to that account of that instance."""
+    return await _one(
+        db,
+        PlatformConnection.user_id == user_id,
+        PlatformConnection.instance_url == instance_url,
+        PlatformConnection.username == username,
+    )
+
+
+async def add_connection(db: AsyncSession, connection: PlatformConnection) -> None:
+    """Insert it under an id that no connection ever had.
+
+    PostgreSQL's sequences never go back. SQLite would give the highest id again after its row is
+    deleted, and a table that has rows can't be told otherwise, so a trigger remembers it.
+    """
+    if db.get_bind().dialect.name == "sqlite":
+        connection.id = (await db.scalars(_NEXT_ID)).one()
+    db.add(connection)
+    await db.flush()
+
+
+_NEXT_ID = text(
+    "SELECT max(highest, coalesce((SELECT max(id) FROM platform_connections), 0)) + 1 AS id"
+    " FROM platform_connection_ids"
+).columns(id=Integer)
+
+
+async def delete_connection(db: AsyncSession, connection: PlatformConnection) -> bool:
+    """Delete it; False where other tables refer to it, and then the transaction goes on as before."""
+    try:
+        async with db.begin_nested():
+            await db.execute(
+                delete(PlatformConnection).where(PlatformConnection.id == connection.id)
+            )
+    except IntegrityError:
+        return False
+    return True
+
+
+async def _one(db: AsyncSession, *conditions: ColumnElement[Any]) -> PlatformConnection | None:
+    return await db.scalar(select(PlatformConnection).where(*conditions).limit(1))

@@ -1,0 +1,88 @@
+"""Queries about users."""
+
+from datetime import datetime
+
+from sqlalchemy import func, or_, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from quart_app.model import User
+
+
+async def user_by_id(db: AsyncSession, user_id: int, *, lock: bool = False) -> User | None:
+    """Return the user; with `lock`, other writers of this user's things wait until we commit.
+
+    SQLite needs no row lock: there a transaction that writes is alone from its beginning.
+    """
+    return await db.get(User, user_id, with_for_update=lock)
+
+
+async def user_by_login_name(db: AsyncSession, login_name: str) -> User | None:
+    """Return the user of that name, else of that e-mail address.
+
+    An address matches to the letter first, for addresses that differ only in case exist; then in
+    any case, where that leaves exactly one.
+    """
+    exact = await db.scalars(
+        select(User).where(or_(User.username == login_name, User.email == login_name))
+    )
+    found = sorted(exact, key=lambda user: user.username != login_name)
+    if not found and "@" in login_name:
+        similar = await db.scalars(
+            select(User).where(func.lower(User.email) == login_name.lower()).limit(2)
+        )
+        found = list(similar)
+        if len(found) > 1:
+            return None
+    return found[0] if found else None
+
+
+async def user_by_username(db: AsyncSession, username: str) -> User | None:
+    """Return the user of exactly that name."""
+    return await db.scalar(select(User).where(User.username == username))
+
+
+async def users_in_order_of_id(db: AsyncSession) -> list[User]:
+    """Return every user."""
+    return list(await db.scalars(select(User).order_by(User.id)))
+
+
+async def is_name_or_email_taken(db: AsyncSession, username: str, email: str) -> bool:
+    """Tell whether anybody logs in by either of them, as a name or as an address in any case."""
+    taken = await db.scalar(
+        select(User.id)
+        .where(
+            or_(
+                User.username.in_([username, email]),
+                func.lower(User.email).in_([username.lower(), email.lower()]),
+            )
+        )
+        .limit(1)
+    )
+    return taken is not None
+
+
+async def is_there_a_user(db: AsyncSession) -> bool:
+    """Tell whether anybody exists yet."""
+    return await db.scalar(select(User.id).limit(1)) is not None
+
+
+async def record_login(
+    db: AsyncSession, user: User, *, seen_hash: str, new_hash: str, at: datetime
+) -> User | None:
+    """Write down a login, and the password's new hash, if the account is still as it was seen.
+
+    Returns None where meanwhile the password changed or the account was deactivated.
+    """
+    return await db.scalar(
+        update(User)
+        .where(User.id == user.id, User.password_hash == seen_hash, User.is_active.is_(True))
+        .values(last_login=at, password_hash=new_hash)
+        .returning(User)
+        .execution_options(populate_existing=True)
+    )
+
+
+async def lock_out_other_set_ups(db: AsyncSession) -> None:
+    """Let one first user be made at a time; on SQLite a transaction that writes is alone anyway."""
+    if db.get_bind().dialect.name == "postgresql":
+        await db.execute(text("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE"))

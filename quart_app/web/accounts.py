@@ -1,0 +1,175 @@
+"""Pages of an account: log in, log out, first-time set-up, account."""
+
+from dataclasses import asdict
+from http import HTTPStatus
+
+from quart import Blueprint, Response, request, url_for
+from quart.typing import ResponseReturnValue, ResponseTypes
+
+from quart_app.errors import AppError, NotLoggedIn, PasswordChangeNeeded, SetUpAlready
+from quart_app.services.sessions import NewSession
+from quart_app.web.bodies import LoginForm, PasswordBody, SetUpForm, read_form
+from quart_app.web.gate import current_login, services
+from quart_app.web.pages import go_on, local_path, page
+from quart_app.web.replies import status_of
+from quart_app.web.session import clear_session, create_session, validate_session
+
+blueprint = Blueprint("accounts", __name__)
+
+
+@blueprint.get("/login")
+async def login_page() -> ResponseReturnValue:
+    """Show the login form; whoever is logged in goes on."""
+    next_path = request.args.get("next", "")
+    if validate_session() is not None:
+        return go_on(local_path(next_path) or url_for("platforms.dashboard"))
+    return await _login_form(next_path=next_path)
+
+
+@blueprint.post("/login")
+async def log_in() -> ResponseReturnValue:
+    """Log in and go on to where the person wanted to be."""
+    typed = await request.form
+    next_path = typed.get("next", "")
+    try:
+        form = await read_form(LoginForm)
+        new_session = await services().accounts.log_in(
+            login_name=form.username,
+            password=form.password,
+            remember=form.remember,
+            new_password=form.new_password,
+        )
+    except AppError as error:
+        return await _login_form(
+            next_path=next_path,
+            username=typed.get("username", ""),
+            remember=bool(typed.get("remember")),
+            choose_new=isinstance(error, PasswordChangeNeeded) or "new_password" in typed,
+            error=error,
+        )
+    begin(new_session)
+    return go_on(local_path(form.next) or url_for("platforms.dashboard"))
+
+
+async def _login_form(
+    *,
+    next_path: str,
+    username: str = "",
+    remember: bool = False,
+    choose_new: bool = False,
+    error: AppError | None = None,
+) -> Response:
+    return await page(
+        "login.html",
+        status=status_of(error) if error else HTTPStatus.OK,
+        next_path=local_path(next_path) or "",
+        username=username,
+        remember=remember,
+        choose_new=choose_new,
+        error=error,
+    )
+
+
+def begin(new_session: NewSession) -> None:
+    """Sign a session that a use case began into the browser's cookie."""
+    create_session(**asdict(new_session))
+
+
+@blueprint.post("/logout")
+async def log_out() -> ResponseReturnValue:
+    """End the session; without one there is nothing to do."""
+    end()
+    return with_cleared_cache(go_on(url_for("accounts.login_page"), notice="logged-out"))
+
+
+def end() -> None:
+    """End this browser's session."""
+    clear_session()
+
+
+def with_cleared_cache(response: ResponseTypes) -> ResponseTypes:
+    """Let the browser forget what it kept of signed-in pages, the back button's copies included.
+
+    Not "cookies": that would take those of every application under the same domain.
+    """
+    response.headers["Clear-Site-Data"] = '"cache"'
+    return response
+
+
+@blueprint.get("/setup")
+async def set_up_page() -> ResponseReturnValue:
+    """Show the form that makes the first user, to whoever has the link."""
+    token = request.args.get("token", "")
+    await _check_set_up(token)
+    return await page("setup.html", token=token, username="", email="", error=None)
+
+
+@blueprint.post("/setup")
+async def set_up() -> ResponseReturnValue:
+    """Make the first user, an administrator, and log them in."""
+    typed = await request.form
+    await _check_set_up(typed.get("token", ""))
+    try:
+        form = await read_form(SetUpForm)
+        new_session = await services().accounts.set_up(
+            username=form.username, email=form.email, password=form.new_password
+        )
+    except SetUpAlready:
+        raise
+    except AppError as error:
+        return await page(
+            "setup.html",
+            status=status_of(error),
+            token=typed.get("token", ""),
+            username=typed.get("username", ""),
+            email=typed.get("email", ""),
+            error=error,
+        )
+    begin(new_session)
+    return go_on(url_for("platforms.dashboard"))
+
+
+async def _check_set_up(token: str) -> None:
+    if not services().links.is_set_up_token(token):
+        raise SetUpAlready
+    if not await services().accounts.is_set_up_needed():
+        raise SetUpAlready
+
+
+@blueprint.get("/account")
+async def account() -> ResponseReturnValue:
+    """Show who is logged in, and the form that changes the password."""
+    return await _account_page()
+
+
+@blueprint.post("/account/password")
+async def change_password() -> ResponseReturnValue:
+    """Change the password; this browser goes on in a new session, every older one is over."""
+    try:
+        await change_password_by(await read_form(PasswordBody))
+    except NotLoggedIn:
+        raise
+    except AppError as error:
+        return await _account_page(error)
+    return go_on(url_for("accounts.account"), notice="password")
+
+
+async def change_password_by(body: PasswordBody) -> None:
+    """Change the password of whoever asks, and begin their new session."""
+    login = current_login()
+    begin(
+        await services().accounts.change_password(
+            login.user_id,
+            current_password=body.current_password,
+            new_password=body.new_password,
+            platform_connection_id=login.platform_connection_id,
+            remember=login.remember,
+        )
+    )
+
+
+async def _account_page(error: AppError | None = None) -> Response:
+    user = await services().accounts.user(current_login().user_id)
+    return await page(
+        "account.html", status=status_of(error) if error else HTTPStatus.OK, user=user, error=error
+    )

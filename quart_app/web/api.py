@@ -1,0 +1,170 @@
+"""JSON over the same use cases, for the same session cookie."""
+
+from http import HTTPStatus
+from typing import Any
+
+from quart import Blueprint, Response
+from quart.typing import ResponseReturnValue
+
+from quart_app.errors import InvalidInput
+from quart_app.model import PlatformConnection, PlatformType
+from quart_app.web.accounts import begin, change_password_by, end, with_cleared_cache
+from quart_app.web.bodies import (
+    ChangeBody,
+    ConnectBody,
+    LoginBody,
+    NoBody,
+    PasswordBody,
+    read_json,
+)
+from quart_app.web.gate import ID, clock, current_login, log_in_required, services
+from quart_app.web.platforms import forget_if_active
+from quart_app.web.session import switch_platform, timestamp
+
+blueprint = Blueprint("api", __name__, url_prefix="/api")
+
+
+@blueprint.post("/login")
+async def log_in() -> ResponseReturnValue:
+    """Log in."""
+    body = await read_json(LoginBody)
+    begin(
+        await services().accounts.log_in(
+            login_name=body.username,
+            password=body.password,
+            remember=body.remember,
+            new_password=body.new_password,
+        )
+    )
+    return _session_state()
+
+
+@blueprint.post("/logout")
+async def log_out() -> ResponseReturnValue:
+    """End this session."""
+    await read_json(NoBody)
+    end()
+    return with_cleared_cache(Response(b"", HTTPStatus.NO_CONTENT))
+
+
+@blueprint.get("/session_state")
+async def session_state() -> ResponseReturnValue:
+    """Tell whose session this is and how long it lasts, from the cookie alone."""
+    return _session_state()
+
+
+@blueprint.post("/session/renew")
+async def renew() -> ResponseReturnValue:
+    """Count as activity, and do nothing else."""
+    await read_json(NoBody)
+    return _session_state()
+
+
+def _session_state() -> dict[str, Any]:
+    login = log_in_required()
+    return {
+        "user_id": login.user_id,
+        "platform_connection_id": login.platform_connection_id,
+        "created_at": timestamp(login.created_at),
+        "last_activity": timestamp(login.last_activity),
+        "expires_at": timestamp(login.expires_at),
+        "idle_expires_at": timestamp(login.idle_expires_at),
+        "now": timestamp(clock()),
+    }
+
+
+@blueprint.post("/account/password")
+async def change_password() -> ResponseReturnValue:
+    """Change the password; this session goes on as a new one."""
+    await change_password_by(await read_json(PasswordBody))
+    return Response(b"", HTTPStatus.NO_CONTENT)
+
+
+@blueprint.get("/platforms")
+async def list_platforms() -> ResponseReturnValue:
+    """Return every connection of the user, by name."""
+    _, platforms = await services().platforms.list_of(current_login().user_id)
+    return [
+        _connection(connection, is_default=connection.id == platforms.default_id)
+        for connection in platforms.connections
+    ]
+
+
+@blueprint.post("/platforms")
+async def connect() -> ResponseReturnValue:
+    """Keep a new connection; it does not become the session's."""
+    body = await read_json(ConnectBody)
+    if body.verify:
+        raise InvalidInput(
+            'Asking the instance whether the token is right is not possible yet: send "verify": false.',
+            field="verify",
+        )
+    connection, is_default = await services().platforms.connect(
+        current_login().user_id,
+        name=body.name,
+        platform_type=PlatformType(body.platform_type),
+        instance_url=body.instance_url,
+        access_token=body.access_token,
+        username=body.username,
+    )
+    return _connection(connection, is_default=is_default), HTTPStatus.CREATED
+
+
+@blueprint.get(f"/platforms/<{ID}:connection_id>")
+async def platform(connection_id: int) -> ResponseReturnValue:
+    """Return one connection."""
+    connection, is_default = await services().platforms.connection(
+        current_login().user_id, connection_id
+    )
+    return _connection(connection, is_default=is_default)
+
+
+@blueprint.patch(f"/platforms/<{ID}:connection_id>")
+async def change(connection_id: int) -> ResponseReturnValue:
+    """Rename a connection, or switch it on or off."""
+    body = await read_json(ChangeBody)
+    connection, is_default = await services().platforms.change(
+        current_login().user_id, connection_id, name=body.name, is_active=body.is_active
+    )
+    return _connection(connection, is_default=is_default)
+
+
+@blueprint.delete(f"/platforms/<{ID}:connection_id>")
+async def remove(connection_id: int) -> ResponseReturnValue:
+    """Delete a connection; a session that acted for it acts for none."""
+    await read_json(NoBody)
+    await services().platforms.remove(current_login().user_id, connection_id)
+    forget_if_active(connection_id)
+    return Response(b"", HTTPStatus.NO_CONTENT)
+
+
+@blueprint.post(f"/platforms/<{ID}:connection_id>/switch")
+async def switch(connection_id: int) -> ResponseReturnValue:
+    """Act for this connection from now on."""
+    await read_json(NoBody)
+    connection = await services().platforms.switch(current_login().user_id, connection_id)
+    switch_platform(connection.id)
+    return _session_state()
+
+
+@blueprint.post(f"/platforms/<{ID}:connection_id>/default")
+async def make_default(connection_id: int) -> ResponseReturnValue:
+    """Let sessions begin with this connection."""
+    await read_json(NoBody)
+    connection = await services().platforms.make_default(current_login().user_id, connection_id)
+    return _connection(connection, is_default=True)
+
+
+def _connection(connection: PlatformConnection, *, is_default: bool) -> dict[str, Any]:
+    """Return what is shown of a connection; its credentials never are."""
+    return {
+        "id": connection.id,
+        "name": connection.name,
+        "platform_type": connection.platform_type,
+        "instance_url": connection.instance_url,
+        "username": connection.username,
+        "is_active": bool(connection.is_active),
+        "is_default": is_default,
+        "created_at": connection.created_at and timestamp(connection.created_at),
+        "last_used": connection.last_used and timestamp(connection.last_used),
+    }

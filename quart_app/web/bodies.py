@@ -1,0 +1,146 @@
+"""What a request's body may hold: one class for a use case, as JSON and as a form alike."""
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from quart import request
+
+from quart_app.errors import InvalidInput, MalformedBody, UnsupportedBody
+from quart_app.model import (
+    EMAIL_LENGTH,
+    INSTANCE_URL_LENGTH,
+    PLATFORM_NAME_LENGTH,
+    PLATFORM_USERNAME_LENGTH,
+)
+
+_LONGEST_PASSWORD = 1024
+_LONGEST_PATH = 2048
+_LONGEST_TOKEN = 4096
+
+
+def _storable(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("holds a NUL character")
+    text.encode()  # a lone surrogate has no UTF-8; UnicodeEncodeError is a ValueError
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+LoginName = Annotated[Text, StringConstraints(min_length=1, max_length=EMAIL_LENGTH)]
+Password = Annotated[Text, StringConstraints(min_length=1, max_length=_LONGEST_PASSWORD)]
+Path = Annotated[Text, StringConstraints(max_length=_LONGEST_PATH)]
+PlatformName = Annotated[Text, StringConstraints(min_length=1, max_length=PLATFORM_NAME_LENGTH)]
+
+
+class Body(BaseModel):
+    """A body: an unknown field is refused, and so is a value of another type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LoginBody(Body):
+    """Name or e-mail address, and password; `new_password` replaces one that was for one use."""
+
+    username: LoginName
+    password: Password
+    remember: bool = False
+    new_password: Password | None = None
+
+
+class LoginForm(LoginBody):
+    """The login page's form; `next` is where to go afterwards."""
+
+    next: Path = ""
+
+
+class SetUpForm(Body):
+    """The first user, and the token of the set-up link."""
+
+    token: Path
+    username: LoginName
+    email: Annotated[Text, StringConstraints(min_length=1, max_length=EMAIL_LENGTH)]
+    new_password: Password
+
+
+class PasswordBody(Body):
+    """The password that is, and the one that is to be."""
+
+    current_password: Password
+    new_password: Password
+
+
+class ConnectBody(Body):
+    """A new platform connection. `verify` would ask the instance whether the token is right."""
+
+    name: PlatformName
+    platform_type: Literal["mastodon", "pixelfed"]
+    instance_url: Annotated[Text, StringConstraints(min_length=1, max_length=INSTANCE_URL_LENGTH)]
+    access_token: Annotated[Text, StringConstraints(min_length=1, max_length=_LONGEST_TOKEN)]
+    username: (
+        Annotated[Text, StringConstraints(min_length=1, max_length=PLATFORM_USERNAME_LENGTH)] | None
+    ) = None
+    verify: bool = True
+
+
+class ChangeBody(Body):
+    """What is to change of a platform connection; what is absent stays."""
+
+    name: PlatformName | None = None
+    is_active: bool | None = None
+
+
+class ReturnForm(Body):
+    """The form of a button; `next` is the page that it stands on."""
+
+    next: Path = ""
+
+
+class NoBody(Body):
+    """Nothing, or an empty object."""
+
+
+BodyT = TypeVar("BodyT", bound=Body)
+
+
+async def read_json(body: type[BodyT]) -> BodyT:
+    """Return the request's JSON body. Raises UnsupportedBody, MalformedBody, InvalidInput."""
+    data = await request.get_data()
+    if not data and body is NoBody:
+        return body()
+    if not request.is_json:
+        raise UnsupportedBody
+    try:
+        return body.model_validate_json(data, strict=True)
+    except ValidationError as error:
+        raise _what_is_wrong(error) from None
+
+
+async def read_form(body: type[BodyT]) -> BodyT:
+    """Return the request's form; an empty optional field is as good as none. Raises InvalidInput."""
+    fields: dict[str, Any] = {}
+    for name, values in (await request.form).lists():
+        if len(values) > 1:
+            raise InvalidInput("This was given twice.", field=name)
+        fields[name] = values[0]
+    fields.pop("platform_connection_id", None)  # the gate has read it
+    for name, info in body.model_fields.items():
+        if fields.get(name) == "" and not info.is_required():
+            del fields[name]
+    try:
+        return body.model_validate(fields, strict=False)
+    except ValidationError as error:
+        raise _what_is_wrong(error) from None
+
+
+def _what_is_wrong(error: ValidationError) -> MalformedBody | InvalidInput:
+    """Return the first thing that is wrong, without the value: it may be a password."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    if first["type"] == "json_invalid":
+        return MalformedBody()
+    if not first["loc"]:
+        return InvalidInput("The body must be a JSON object.")
+    sentence = {
+        "missing": "This field is missing.",
+        "extra_forbidden": "There is no such field here.",
+    }.get(first["type"], f"{first['msg']}.")
+    return InvalidInput(sentence, field=str(first["loc"][0]))

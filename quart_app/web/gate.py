@@ -1,0 +1,154 @@
+"""What every request passes: its size, where it comes from, who is asking; and every answer's headers."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final, cast
+from urllib.parse import urlsplit
+
+from quart import Quart, current_app, g, request, session
+from quart.wrappers import Response
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from quart_app.errors import BodyTooLarge, CrossSite, InvalidInput, NotLoggedIn, PlatformChanged
+from quart_app.services import Services
+from quart_app.web.session import Login, Session, validate_session
+
+LARGEST_BODY_BYTES: Final = 64 * 1024
+# Whoever is not logged in may ask for these endpoints, and for no other.
+PUBLIC: Final = frozenset(
+    {
+        "static",
+        "accounts.login_page",
+        "accounts.log_in",
+        "accounts.log_out",
+        "accounts.set_up_page",
+        "accounts.set_up",
+        "api.log_in",
+        "operations.healthz",
+        "operations.readyz",
+    }
+)
+# Asking for these does not keep a session from its idle limit: a page left open asks by itself.
+NOT_ACTIVITY: Final = frozenset({"static", "api.session_state"})
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_LARGEST_ID: Final = 2**63 - 1
+# A route's converter for an id: one that no database could hold is not found.
+ID: Final = f"int(max={_LARGEST_ID})"
+
+_HEADERS: Final = {
+    "Content-Security-Policy": (
+        # Pico CSS draws its icons by data: images.
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:;"
+        " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    # Not no-referrer: with it a browser sends `Origin: null` with our own forms.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+_STRICT_TRANSPORT_SECURITY: Final = "max-age=31536000"
+
+
+def install(app: Quart, *, is_https: bool) -> None:
+    """Let every request of `app` pass the gate."""
+
+    async def enter() -> None:
+        await refuse_large_body()
+        refuse_cross_site()
+        if request.endpoint is None or request.endpoint in PUBLIC:
+            return
+        g.login = log_in_required()
+        if request.endpoint not in NOT_ACTIVITY:
+            cast(Session, session).is_activity = True
+        await refuse_other_platform(g.login)
+
+    async def leave(response: Response) -> Response:
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+        if is_https:
+            response.headers["Strict-Transport-Security"] = _STRICT_TRANSPORT_SECURITY
+        return response
+
+    app.before_request(enter)
+    app.after_request(leave)
+
+
+def services() -> Services:
+    """Return the use cases."""
+    return cast(Services, current_app.extensions["quart_app"])
+
+
+def clock() -> datetime:
+    """Return the time, by the clock that the application was given."""
+    return cast(Callable[[], datetime], current_app.extensions["quart_app.now"])()
+
+
+def current_login() -> Login:
+    """Return whose request this is; every endpoint that is not public has one."""
+    return cast(Login, g.login)
+
+
+def log_in_required() -> Login:
+    """Return whose request this is. Raises NotLoggedIn."""
+    login = validate_session()
+    if login is None:
+        raise NotLoggedIn
+    return login
+
+
+async def refuse_large_body() -> None:
+    """Take in the body, which a handler may not ask for. Raises BodyTooLarge."""
+    if (request.content_length or 0) > LARGEST_BODY_BYTES:
+        raise BodyTooLarge
+    if request.method not in _SAFE_METHODS:
+        try:
+            await request.get_data()
+        except RequestEntityTooLarge:
+            raise BodyTooLarge from None
+
+
+def refuse_cross_site() -> None:
+    """Refuse what another site made a browser send. Raises CrossSite.
+
+    Browsers tell by Sec-Fetch-Site (Fetch Metadata, W3C), and those from before 2023 by Origin; a
+    client that sends neither is no browser, and nobody's cookies come with it unasked.
+    """
+    if request.method in _SAFE_METHODS:
+        return
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        if site not in {"same-origin", "none"}:
+            raise CrossSite
+        return
+    origin = request.headers.get("Origin")
+    if origin is not None and _origin_parts(origin) != _origin_parts(
+        f"{request.scheme}://{request.host}"
+    ):
+        raise CrossSite
+
+
+def _origin_parts(origin: str) -> tuple[str, str | None, int | None] | None:
+    try:
+        url = urlsplit(origin)
+        port = url.port or _DEFAULT_PORTS.get(url.scheme)
+    except ValueError:
+        return None
+    return url.scheme, url.hostname, port
+
+
+async def refuse_other_platform(login: Login) -> None:
+    """Refuse a request made for a connection that the session no longer acts for: PlatformChanged."""
+    if request.method in _SAFE_METHODS:
+        return
+    given = request.headers.get("X-Platform-Connection-Id")
+    if given is None and request.mimetype == "application/x-www-form-urlencoded":
+        given = (await request.form).get("platform_connection_id")
+    if given is None:
+        return
+    if not given.isascii() or not given.isdigit() or int(given[:20]) > _LARGEST_ID:
+        raise InvalidInput("This must be the id of a connection.", field="platform_connection_id")
+    if int(given) != login.platform_connection_id:
+        raise PlatformChanged

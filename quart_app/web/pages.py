@@ -1,0 +1,50 @@
+"""What all pages share: rendering one, and going on to another after a form."""
+
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from quart import Response, redirect, render_template, request
+from quart.typing import ResponseTypes
+
+from quart_app.web.session import validate_session
+
+# What a page says at its top after something was done. The address holds only the key, so that
+# nobody can put words of their own on our page, and nothing need be kept in the session.
+_NOTICES: Final = {
+    "logged-out": "You are logged out.",
+    "switched": "You act for another platform connection now.",
+    "connected": "The platform connection is kept.",
+    "default": "New sessions begin with this platform connection.",
+    "changed": "The platform connection is changed.",
+    "removed": "The platform connection is removed.",
+    "password": "Your password is changed, and your other sessions are over.",
+}
+
+
+async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> Response:
+    """Return the page; a template gets all that it shows from `values`, whose login it is, and a notice."""
+    notice = _NOTICES.get(request.args.get("notice", ""))
+    html = await render_template(template, login=validate_session(), notice=notice, **values)
+    return Response(html, status)
+
+
+def local_path(text: str) -> str | None:
+    """Return `text` if it is a path of this site, else None.
+
+    A browser takes `//host` and `/\\host` for another site, and drops tabs and line ends first.
+    """
+    if not text.startswith("/") or text[1:2] in {"/", "\\"}:
+        return None
+    if not text.isprintable() or " " in text or "\\" in text:
+        return None
+    return text
+
+
+def go_on(path: str, *, notice: str | None = None) -> ResponseTypes:
+    """Send the browser to a page of ours, which says `notice` at its top."""
+    url = urlsplit(path)
+    query = [(name, value) for name, value in parse_qsl(url.query) if name != "notice"]
+    if notice is not None:
+        query.append(("notice", notice))
+    return redirect(url._replace(query=urlencode(query)).geturl(), HTTPStatus.SEE_OTHER)

@@ -1,0 +1,120 @@
+"""Pages of platform connections: the dashboard with its switcher, the list, connect, change, remove."""
+
+from http import HTTPStatus
+
+from quart import Blueprint, Response, request, url_for
+from quart.typing import ResponseReturnValue
+
+from quart_app.errors import AppError, NotFound
+from quart_app.model import PlatformType
+from quart_app.web.bodies import ConnectBody, ReturnForm, read_form
+from quart_app.web.gate import ID, current_login, services
+from quart_app.web.pages import go_on, local_path, page
+from quart_app.web.replies import status_of
+from quart_app.web.session import switch_platform
+
+blueprint = Blueprint("platforms", __name__)
+
+
+@blueprint.get("/")
+async def dashboard() -> ResponseReturnValue:
+    """Show for which platform connection the session acts, and offer the others."""
+    login = current_login()
+    user, platforms = await services().platforms.list_of(login.user_id)
+    active = next((c for c in platforms.connections if c.id == login.platform_connection_id), None)
+    return await page("dashboard.html", user=user, platforms=platforms, active=active)
+
+
+@blueprint.get("/platforms")
+async def list_page() -> ResponseReturnValue:
+    """Show every connection, and the form that adds one."""
+    return await _list_page()
+
+
+async def _list_page(error: AppError | None = None) -> Response:
+    login = current_login()
+    _, platforms = await services().platforms.list_of(login.user_id)
+    typed = await request.form if request.method == "POST" else {}
+    return await page(
+        "platforms.html",
+        status=status_of(error) if error else HTTPStatus.OK,
+        platforms=platforms,
+        active_id=login.platform_connection_id,
+        typed={name: typed.get(name, "") for name in ("name", "platform_type", "instance_url", "username")},
+        error=error,
+    )
+
+
+@blueprint.post("/platforms")
+async def connect() -> ResponseReturnValue:
+    """Keep a new connection; the session acts for it where it acted for none."""
+    try:
+        form = await read_form(ConnectBody)
+        connection, _ = await services().platforms.connect(
+            current_login().user_id,
+            name=form.name,
+            platform_type=PlatformType(form.platform_type),
+            instance_url=form.instance_url,
+            access_token=form.access_token,
+            username=form.username,
+        )
+    except NotFound:
+        raise
+    except AppError as error:
+        return await _list_page(error)
+    if current_login().platform_connection_id is None:
+        switch_platform(connection.id)
+    return go_on(url_for("platforms.list_page"), notice="connected")
+
+
+@blueprint.post(f"/platforms/<{ID}:connection_id>/switch")
+async def switch(connection_id: int) -> ResponseReturnValue:
+    """Act for this connection from now on, and stay on the page."""
+    form = await read_form(ReturnForm)
+    connection = await services().platforms.switch(current_login().user_id, connection_id)
+    switch_platform(connection.id)
+    return _back(form, notice="switched")
+
+
+@blueprint.post(f"/platforms/<{ID}:connection_id>/default")
+async def make_default(connection_id: int) -> ResponseReturnValue:
+    """Let sessions begin with this connection."""
+    form = await read_form(ReturnForm)
+    await services().platforms.make_default(current_login().user_id, connection_id)
+    return _back(form, notice="default")
+
+
+@blueprint.post(f"/platforms/<{ID}:connection_id>/activate")
+async def activate(connection_id: int) -> ResponseReturnValue:
+    """Switch a connection on that was switched off."""
+    form = await read_form(ReturnForm)
+    await services().platforms.change(current_login().user_id, connection_id, is_active=True)
+    return _back(form, notice="changed")
+
+
+@blueprint.get(f"/platforms/<{ID}:connection_id>/remove")
+async def remove_page(connection_id: int) -> ResponseReturnValue:
+    """Ask whether to remove it."""
+    connection, is_default = await services().platforms.connection(
+        current_login().user_id, connection_id
+    )
+    return await page("remove.html", connection=connection, is_default=is_default)
+
+
+@blueprint.post(f"/platforms/<{ID}:connection_id>/remove")
+async def remove(connection_id: int) -> ResponseReturnValue:
+    """Delete the connection; a session that acted for it acts for none."""
+    form = await read_form(ReturnForm)
+    await services().platforms.remove(current_login().user_id, connection_id)
+    forget_if_active(connection_id)
+    return _back(form, notice="removed")
+
+
+def forget_if_active(connection_id: int) -> None:
+    """Let this session act for none where it acted for a connection that is gone."""
+    if current_login().platform_connection_id == connection_id:
+        switch_platform(None)
+
+
+def _back(form: ReturnForm, *, notice: str) -> ResponseReturnValue:
+    return go_on(local_path(form.next) or url_for("platforms.list_page"), notice=notice)

@@ -1,0 +1,117 @@
+"""What went wrong, as HTTP: an AppError's status, as a page or as problem+json (RFC 9457)."""
+
+import json
+from http import HTTPStatus
+from typing import Any, Final
+
+from quart import Quart, Response, current_app, redirect, render_template, request, url_for
+from quart.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+
+from quart_app import errors
+from quart_app.web.session import validate_session
+
+_STATUS: Final[dict[type[errors.AppError], HTTPStatus]] = {
+    errors.MalformedBody: HTTPStatus.BAD_REQUEST,
+    errors.BadCredentials: HTTPStatus.UNAUTHORIZED,
+    errors.NotLoggedIn: HTTPStatus.UNAUTHORIZED,
+    errors.CrossSite: HTTPStatus.FORBIDDEN,
+    errors.PasswordChangeNeeded: HTTPStatus.FORBIDDEN,
+    errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.AccountTaken: HTTPStatus.CONFLICT,
+    errors.InUse: HTTPStatus.CONFLICT,
+    errors.NameTaken: HTTPStatus.CONFLICT,
+    errors.PlatformChanged: HTTPStatus.CONFLICT,
+    errors.PlatformInactive: HTTPStatus.CONFLICT,
+    errors.SetUpAlready: HTTPStatus.GONE,
+    errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.UnsupportedBody: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+# The sentences for what the framework refuses by itself.
+_SENTENCES: Final = {
+    HTTPStatus.BAD_REQUEST: "This request can't be understood.",
+    HTTPStatus.NOT_FOUND: errors.NotFound.default_sentence,
+    HTTPStatus.METHOD_NOT_ALLOWED: "This address does not answer to that method.",
+    HTTPStatus.REQUEST_TIMEOUT: "The request took too long to arrive.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong here; it has been written down.",
+}
+_RETRY_AFTER_SECONDS: Final = 5
+
+
+def install(app: Quart) -> None:
+    """Let every error of `app` be answered here."""
+    app.register_error_handler(errors.AppError, _app_error)
+    app.register_error_handler(HTTPException, _http_exception)
+
+
+def status_of(error: errors.AppError) -> HTTPStatus:
+    """Return the HTTP status that an AppError is answered with."""
+    return _STATUS[type(error)]
+
+
+def is_for_program() -> bool:
+    """Tell whether the answer is read by a program: below /api, or where no HTML is accepted."""
+    if request.path.startswith("/api/"):
+        return True
+    accepted = request.accept_mimetypes
+    return bool(accepted) and not accepted.accept_html and "*/*" not in request.headers["Accept"]
+
+
+async def _app_error(error: errors.AppError) -> ResponseReturnValue:
+    if isinstance(error, errors.Unavailable):
+        current_app.logger.error("unavailable: %s", _cause(error))
+    if isinstance(error, errors.NotLoggedIn) and not is_for_program():
+        # Come back afterwards to what was asked for, but not to what a form was sent to.
+        here = request.full_path.rstrip("?") if request.method == "GET" else None
+        return redirect(url_for("accounts.login_page", next=here), HTTPStatus.SEE_OTHER)
+    return await _answer(status_of(error), error.code, error.sentence, field=error.field)
+
+
+async def _http_exception(error: HTTPException) -> ResponseReturnValue:
+    status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+    if status < HTTPStatus.BAD_REQUEST:  # a redirect of the router's
+        return error.get_response()  # type: ignore[return-value]
+    sentence = _SENTENCES.get(status, f"{status.phrase}.")
+    response = await _answer(status, status.phrase.lower().replace(" ", "_"), sentence)
+    if allow := dict(error.get_headers()).get("Allow"):
+        response.headers["Allow"] = allow
+    return response
+
+
+async def _answer(
+    status: HTTPStatus, code: str, sentence: str, *, field: str | None = None
+) -> Response:
+    if is_for_program():
+        response = problem(status, code, sentence, field=field)
+    else:
+        page = await render_template(
+            "error.html", status=status, sentence=sentence, login=validate_session()
+        )
+        response = Response(page, status)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
+    return response
+
+
+def problem(
+    status: HTTPStatus, code: str, sentence: str, *, field: str | None = None
+) -> Response:
+    """Return a problem document; `field` names the input that is at fault."""
+    document: dict[str, Any] = {
+        "type": f"urn:quart_app:problem:{code}",
+        "title": sentence,
+        "status": int(status),
+        "code": code,
+    }
+    if field is not None:
+        document["field"] = field
+    return Response(json.dumps(document), status, content_type="application/problem+json")
+
+
+def _cause(error: BaseException) -> str:
+    """Return the first line of what the database said; its later lines may hold a query's values."""
+    cause = getattr(error.__cause__, "orig", None) or error.__cause__ or error
+    lines = str(cause).splitlines()
+    return f"{type(cause).__name__}: {lines[0] if lines else ''}"

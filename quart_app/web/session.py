@@ -1,0 +1,185 @@
+"""The session, and the four things that happen to one: create, validate, switch platform, clear.
+
+Handlers use `from quart import session` as a Flask handler would. In this application only the
+use cases below modify it, so that of two answers under way at once none undoes the other.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from quart import session as current_session
+from quart.sessions import SessionMixin
+from werkzeug.datastructures import CallbackDict
+
+_UTC_OFFSET = "+00:00"
+# What makes a login of a payload: signed under another application's rules it is none of ours.
+LOGIN_KEYS = frozenset(
+    {
+        *("user_id", "authenticated", "platform_connection_id", "sid", "epoch"),
+        *("created_at", "last_activity", "expires_at", "remember"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a login lasts: without activity, and at all."""
+
+    idle: timedelta
+    absolute: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A verified login. It ends at the earlier of the last two times, whatever else happens."""
+
+    user_id: int
+    platform_connection_id: int | None
+    sid: str
+    epoch: int
+    created_at: datetime
+    last_activity: datetime
+    remember: bool
+    expires_at: datetime
+    idle_expires_at: datetime
+
+
+class Session(CallbackDict[str, Any], SessionMixin):
+    """A dict that knows whether it was read, whether it was changed, and whose login it is.
+
+    As with Flask, a change inside a nested value is not noticed: set `modified`.
+    """
+
+    modified = False
+    accessed = False
+    # Set by the gate for a request that counts as its user's activity.
+    is_activity = False
+
+    def __init__(
+        self,
+        read_login: Callable[[Mapping[str, Any]], Login | None],
+        payload: dict[str, Any] | None = None,
+        login: Login | None = None,
+    ) -> None:
+        super().__init__(payload)
+        self.opened_with = login
+        self._login = login
+        self._read_login = read_login
+        self.on_update = _mark_modified
+
+    @property
+    def login(self) -> Login | None:
+        """Whose login this is, with every change so far, just as the next request would read it."""
+        return self._read_login(self) if self.modified else self._login
+
+    def __getitem__(self, key: str) -> Any:
+        self.accessed = True
+        return super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        self.accessed = True
+        return super().__contains__(key)
+
+    def __iter__(self) -> Iterator[str]:
+        self.accessed = True
+        return super().__iter__()
+
+    def __len__(self) -> int:
+        self.accessed = True
+        return super().__len__()
+
+    def __eq__(self, other: object) -> bool:
+        self.accessed = True
+        return super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment] # as of every dict
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of `key`, or `default`."""
+        self.accessed = True
+        return super().get(key, default)
+
+    def keys(self) -> Any:
+        """Return a view of the keys."""
+        self.accessed = True
+        return super().keys()
+
+    def values(self) -> Any:
+        """Return a view of the values."""
+        self.accessed = True
+        return super().values()
+
+    def items(self) -> Any:
+        """Return a view of the keys and values."""
+        self.accessed = True
+        return super().items()
+
+    def copy(self) -> dict[str, Any]:
+        """Return a plain dict of the same keys and values."""
+        self.accessed = True
+        return dict(super().items())
+
+
+def _mark_modified(session: CallbackDict[str, Any]) -> None:
+    cast(Session, session).accessed = cast(Session, session).modified = True
+
+
+def create_session(
+    *,
+    user_id: int,
+    platform_connection_id: int | None,
+    sid: str,
+    epoch: int,
+    created_at: datetime,
+    expires_at: datetime,
+    remember: bool,
+) -> None:
+    """Replace whatever the browser's session was by a login; all times are aware."""
+    payload = {
+        "user_id": user_id,
+        "authenticated": True,
+        "created_at": timestamp(created_at),
+        "last_activity": timestamp(created_at),
+        "expires_at": timestamp(expires_at),
+        "remember": remember,
+        "sid": sid,
+        "epoch": epoch,
+    }
+    if platform_connection_id is not None:
+        payload["platform_connection_id"] = platform_connection_id
+    session = _session()
+    session.clear()
+    session.update(payload)
+
+
+def validate_session() -> Login | None:
+    """Return the login that this request was made with, or None. No query is made for it."""
+    session = _session()
+    session.accessed = True
+    return session.login
+
+
+def switch_platform(platform_connection_id: int | None) -> None:
+    """Let the session act for another connection, or for none; that it is theirs, a service checked."""
+    session = _session()
+    if platform_connection_id is None:
+        session.pop("platform_connection_id", None)
+    else:
+        session["platform_connection_id"] = platform_connection_id
+
+
+def clear_session() -> None:
+    """Forget everything; the answer deletes the browser's cookies."""
+    _session().clear()
+
+
+def timestamp(moment: datetime) -> str:
+    """Return it as in the cookie: UTC, microseconds, Z (RFC 3339)."""
+    text = moment.astimezone(UTC).isoformat(timespec="microseconds")
+    return text.removesuffix(_UTC_OFFSET) + "Z"
+
+
+def _session() -> Session:
+    return cast(Session, current_session._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001 documented by Werkzeug for just this

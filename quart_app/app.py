@@ -1,7 +1,8 @@
 """Put the application together: the one place that knows all rooms."""
 
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from hypercorn.middleware import ProxyFixMiddleware
@@ -30,9 +31,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def create_app(
-    settings: Settings | None = None, *, now: Callable[[], datetime] = utc_now
-) -> Quart:
+def create_app(settings: Settings | None = None, *, now: Callable[[], datetime] = utc_now) -> Quart:
     """Return the ASGI application; without `settings` it reads the environment, as under Hypercorn.
 
     A wrong setting then ends the process with one line that names it.
@@ -50,7 +49,8 @@ def create_app(
         PERMANENT_SESSION_LIFETIME=settings.session_remember_absolute,
     )
     app.jinja_env.undefined = StrictUndefined
-    app.session_interface = SessionCookies(
+    # Quart's annotation names its own class where it takes any SessionInterface.
+    app.session_interface = SessionCookies(  # type: ignore[assignment]
         keys=settings.session_keys,
         digest=settings.session_digest,
         cookie_name=settings.cookie_name,
@@ -60,8 +60,39 @@ def create_app(
         renewal=settings.session_renewal,
         now=now,
     )
+    built = build_services(settings, now=now)
+    app.extensions["quart_app"] = built.services
+    app.extensions["quart_app.now"] = now
+    gate.install(app, is_https=settings.is_https)
+    replies.install(app)
+    for room in (accounts, platforms, api, operations):
+        app.register_blueprint(room.blueprint)
+    app.after_serving(built.close)
+    if settings.trusted_proxies:
+        app.asgi_app = ProxyFixMiddleware(  # type: ignore[method-assign]
+            app.asgi_app, trusted_hops=settings.trusted_proxies
+        )
+    return app
+
+
+@dataclass(frozen=True)
+class Built:
+    """The use cases, and what they hold open."""
+
+    services: Services
+    database: Database
+    passwords: Passwords
+
+    async def close(self) -> None:
+        """Let go of the database's connections and of the threads."""
+        await self.database.close()
+        self.passwords.close()
+
+
+def build_services(settings: Settings, *, now: Callable[[], datetime]) -> Built:
+    """Return the use cases for these settings; nothing is connected to yet."""
     database, passwords = Database(settings.database_url), Passwords()
-    app.extensions["quart_app"] = Services(
+    services = Services(
         accounts=Accounts(
             database=database,
             passwords=passwords,
@@ -72,20 +103,4 @@ def create_app(
         links=Links(settings.session_keys),
         readiness=Readiness(database),
     )
-    app.extensions["quart_app.now"] = now
-    gate.install(app, is_https=settings.is_https)
-    replies.install(app)
-    for room in (accounts, platforms, api, operations):
-        app.register_blueprint(room.blueprint)
-    app.while_serving(lambda: _resources(database, passwords))
-    if settings.trusted_proxies:
-        app.asgi_app = ProxyFixMiddleware(  # type: ignore[method-assign]
-            app.asgi_app, trusted_hops=settings.trusted_proxies
-        )
-    return app
-
-
-async def _resources(database: Database, passwords: Passwords) -> AsyncIterator[None]:
-    yield
-    await database.close()
-    passwords.close()
+    return Built(services, database, passwords)

@@ -1,4 +1,4 @@
-"""What can go wrong, as facts: a stable code and one sentence. Which HTTP status that is, web says."""
+"""What can go wrong, as facts: a stable code and one sentence; web knows the HTTP status."""
 
 from typing import ClassVar
 

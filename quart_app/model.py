@@ -23,7 +23,6 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-
 # The columns' lengths, for those who check what people type.
 USERNAME_LENGTH = 64
 EMAIL_LENGTH = 120
@@ -123,9 +122,7 @@ class PlatformConnection(Base):
     __tablename__ = "platform_connections"
     __table_args__ = (
         UniqueConstraint("user_id", "name", name="uq_user_platform_name"),
-        UniqueConstraint(
-            "user_id", "instance_url", "username", name="uq_user_instance_username"
-        ),
+        UniqueConstraint("user_id", "instance_url", "username", name="uq_user_instance_username"),
         Index("ix_platform_user_active", "user_id", "is_active"),
         Index("ix_platform_type_active", "platform_type", "is_active"),
         Index("ix_platform_instance_type", "instance_url", "platform_type"),

@@ -40,7 +40,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that an operator can choose. Making one checks it: SettingsError says what is wrong.
+    """Everything that an operator can choose; making one checks it and may raise SettingsError.
 
     `platform_encryption_keys` and the session's keys are newest first; the newest encrypts or
     signs, all are understood.
@@ -75,9 +75,13 @@ class Settings:
             _check_fernet_key(key)
         _check_public_url(self.public_url)
         if not _TOKEN.fullmatch(self.session_cookie_name):
-            raise SettingsError(f"{PREFIX}SESSION_COOKIE_NAME may hold only letters, digits and -_.")
+            raise SettingsError(
+                f"{PREFIX}SESSION_COOKIE_NAME may hold only letters, digits and -_."
+            )
         if self.session_cookie_name.startswith("__"):
-            raise SettingsError(f"{PREFIX}SESSION_COOKIE_NAME gets its prefix from {PREFIX}PUBLIC_URL")
+            raise SettingsError(
+                f"{PREFIX}SESSION_COOKIE_NAME gets its prefix from {PREFIX}PUBLIC_URL"
+            )
         if self.session_cookie_secure is False and self.is_https:
             raise SettingsError(
                 f"{PREFIX}SESSION_COOKIE_SECURE can't be false while {PREFIX}PUBLIC_URL is https"

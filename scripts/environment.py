@@ -94,8 +94,13 @@ def _make_venv(lock: Path) -> None:
 
 
 def _venv_runs() -> bool:
-    """Tell whether .venv holds an interpreter that starts and has pip (a clone that moved hasn't)."""
+    """Tell whether .venv holds an interpreter that starts; in a clone that was moved it doesn't."""
     try:
-        return subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
+        return (
+            subprocess.run(
+                [PYTHON, "-m", "pip", "--version"], capture_output=True, check=False
+            ).returncode
+            == 0
+        )
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""Use cases: one public method is one transaction, and what comes back is a model object or an AppError.
+"""Use cases: one public method is one transaction, and an AppError says what it refused.
 
 Nothing here knows HTTP, and nobody else opens a transaction.
 """

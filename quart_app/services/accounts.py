@@ -55,7 +55,7 @@ class Accounts:
         for _ in range(_MOST_ATTEMPTS):
             async with self.database.read() as db:
                 user = await stored_users.user_by_login_name(db, login_name)
-            matches = await self.passwords.matches(user and user.password_hash, password)
+            matches = await self.passwords.matches(user.password_hash if user else None, password)
             if user is None or not matches or not user.is_active:
                 raise BadCredentials
             new_hash = user.password_hash
@@ -64,7 +64,9 @@ class Accounts:
                     raise PasswordChangeNeeded
                 _check_new_password(new_password, user.username, user.email)
                 if new_password == password:
-                    raise InvalidInput("Choose another than the one you were given.", field="new_password")
+                    raise InvalidInput(
+                        "Choose another than the one you were given.", field="new_password"
+                    )
                 new_hash = await self.passwords.hash(new_password)
             elif self.passwords.needs_rehash(user.password_hash):
                 new_hash = await self.passwords.hash(password)
@@ -266,7 +268,12 @@ def _check_username(username: str) -> None:
 def _check_email(email: str) -> None:
     longest = EMAIL_LENGTH
     local, at, host = email.rpartition("@")
-    if not (local and at and host) or len(email) > longest or not email.isprintable() or " " in email:
+    if (
+        not (local and at and host)
+        or len(email) > longest
+        or not email.isprintable()
+        or " " in email
+    ):
         raise InvalidInput(
             f"An e-mail address has the form name@host, and at most {longest} characters.",
             field="email",
@@ -274,7 +281,7 @@ def _check_email(email: str) -> None:
 
 
 def _check_new_password(password: str, username: str, email: str) -> None:
-    """Refuse what is guessed first (NIST SP 800-63B-4, 3.1.1.2): no rule about kinds of characters."""
+    """Refuse what is guessed first; no rule about kinds of characters (NIST SP 800-63B-4, 3.1)."""
     if not SHORTEST <= len(password) <= LONGEST:
         raise InvalidInput(
             f"A password has {SHORTEST} to {LONGEST} characters.", field="new_password"

@@ -41,7 +41,7 @@ class Platforms:
     now: Callable[[], datetime]
 
     async def list_of(self, user_id: int) -> tuple[User, PlatformList]:
-        """Return the user and their connections. Raises NotFound where the account is gone or inactive."""
+        """Return the user and their connections. Raises NotFound where the account is inactive."""
         async with self.database.read() as db:
             user = await _active_user(db, user_id)
             connections = await stored.connections_of(db, user_id)

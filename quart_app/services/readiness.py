@@ -21,8 +21,6 @@ class Readiness:
             return ["The database does not answer."]
         if revision != (newest := newest_revision()):
             at = f"at revision {revision}" if revision else "not set up"
-            return [
-                f"The database is {at}, and this code needs {newest}: "
-                "run `python -m quart_app db upgrade`."
-            ]
+            command = "`python -m quart_app db upgrade`"
+            return [f"The database is {at}, and this code needs {newest}: run {command}."]
         return []

@@ -1,1 +1,1 @@
-"""Queries: functions that take the transaction `db` first and return a model object, None or a list."""
+"""Queries: functions of the transaction `db`, which return a model object, None or a list."""

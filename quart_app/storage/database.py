@@ -1,8 +1,8 @@
-"""Engines and transactions: `begin()` for use cases that write, `read()` for those that only read."""
+"""Engines and transactions: `begin()` for what writes, `read()` for what only reads."""
 
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from sqlalchemy import URL, event
@@ -116,10 +116,8 @@ def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
     cursor.execute("PRAGMA foreign_keys = ON")
-    try:
-        cursor.execute("PRAGMA journal_mode = WAL")  # readers and the writer don't wait for each other
-    except sqlite3.OperationalError:
-        pass  # a read-only file can still be read as it is
+    with suppress(sqlite3.OperationalError):  # a read-only file can still be read as it is
+        cursor.execute("PRAGMA journal_mode = WAL")  # readers and the writer don't wait
     cursor.execute("PRAGMA synchronous = NORMAL")  # with WAL, safe against a crash of the process
     cursor.close()
 

@@ -42,9 +42,7 @@ async def first_usable_connection(
     )
 
 
-async def connection_named(
-    db: AsyncSession, user_id: int, name: str
-) -> PlatformConnection | None:
+async def connection_named(db: AsyncSession, user_id: int, name: str) -> PlatformConnection | None:
     """Return the user's connection of that name."""
     return await _one(db, PlatformConnection.user_id == user_id, PlatformConnection.name == name)
 
@@ -80,7 +78,7 @@ _NEXT_ID = text(
 
 
 async def delete_connection(db: AsyncSession, connection: PlatformConnection) -> bool:
-    """Delete it; False where other tables refer to it, and then the transaction goes on as before."""
+    """Delete it; False where other tables refer to it, and then nothing was done."""
     try:
         async with db.begin_nested():
             await db.execute(

@@ -96,7 +96,7 @@ async def connect() -> ResponseReturnValue:
     body = await read_json(ConnectBody)
     if body.verify:
         raise InvalidInput(
-            'Asking the instance whether the token is right is not possible yet: send "verify": false.',
+            'The instance can not be asked about the token yet: send "verify": false.',
             field="verify",
         )
     connection, is_default = await services().platforms.connect(

@@ -116,7 +116,7 @@ async def read_json(body: type[BodyT]) -> BodyT:
 
 
 async def read_form(body: type[BodyT]) -> BodyT:
-    """Return the request's form; an empty optional field is as good as none. Raises InvalidInput."""
+    """Return the request's form; an empty optional field counts as none. Raises InvalidInput."""
     fields: dict[str, Any] = {}
     for name, values in (await request.form).lists():
         if len(values) > 1:

@@ -1,4 +1,4 @@
-"""What every request passes: its size, where it comes from, who is asking; and every answer's headers."""
+"""What every request passes: its size, its origin, who is asking; and every answer's headers."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -140,7 +140,7 @@ def _origin_parts(origin: str) -> tuple[str, str | None, int | None] | None:
 
 
 async def refuse_other_platform(login: Login) -> None:
-    """Refuse a request made for a connection that the session no longer acts for: PlatformChanged."""
+    """Refuse a request made for another connection than the session's. Raises PlatformChanged."""
     if request.method in _SAFE_METHODS:
         return
     given = request.headers.get("X-Platform-Connection-Id")

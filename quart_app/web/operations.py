@@ -1,4 +1,4 @@
-"""For those who operate it: is the process alive, and can it answer?"""
+"""For those who operate it: whether the process is alive, and can answer."""
 
 from http import HTTPStatus
 

@@ -23,16 +23,16 @@ _NOTICES: Final = {
 
 
 async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> Response:
-    """Return the page; a template gets all that it shows from `values`, whose login it is, and a notice."""
+    """Return the page; a template gets `values`, the login and a notice, and nothing else."""
     notice = _NOTICES.get(request.args.get("notice", ""))
     html = await render_template(template, login=validate_session(), notice=notice, **values)
     return Response(html, status)
 
 
 def local_path(text: str) -> str | None:
-    """Return `text` if it is a path of this site, else None.
+    r"""Return `text` if it is a path of this site, else None.
 
-    A browser takes `//host` and `/\\host` for another site, and drops tabs and line ends first.
+    A browser takes `//host` and `/\host` for another site, and drops tabs and line ends first.
     """
     if not text.startswith("/") or text[1:2] in {"/", "\\"}:
         return None

@@ -1,4 +1,4 @@
-"""Pages of platform connections: the dashboard with its switcher, the list, connect, change, remove."""
+"""Pages of platform connections: the dashboard with its switcher, list, connect, remove."""
 
 from http import HTTPStatus
 
@@ -40,7 +40,10 @@ async def _list_page(error: AppError | None = None) -> Response:
         status=status_of(error) if error else HTTPStatus.OK,
         platforms=platforms,
         active_id=login.platform_connection_id,
-        typed={name: typed.get(name, "") for name in ("name", "platform_type", "instance_url", "username")},
+        typed={
+            name: typed.get(name, "")
+            for name in ("name", "platform_type", "instance_url", "username")
+        },
         error=error,
     )
 

@@ -72,7 +72,7 @@ async def _app_error(error: errors.AppError) -> ResponseReturnValue:
 async def _http_exception(error: HTTPException) -> ResponseReturnValue:
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
     if status < HTTPStatus.BAD_REQUEST:  # a redirect of the router's
-        return error.get_response()  # type: ignore[return-value]
+        return error.get_response()
     sentence = _SENTENCES.get(status, f"{status.phrase}.")
     response = await _answer(status, status.phrase.lower().replace(" ", "_"), sentence)
     if allow := dict(error.get_headers()).get("Allow"):
@@ -95,9 +95,7 @@ async def _answer(
     return response
 
 
-def problem(
-    status: HTTPStatus, code: str, sentence: str, *, field: str | None = None
-) -> Response:
+def problem(status: HTTPStatus, code: str, sentence: str, *, field: str | None = None) -> Response:
     """Return a problem document; `field` names the input that is at fault."""
     document: dict[str, Any] = {
         "type": f"urn:quart_app:problem:{code}",
@@ -111,7 +109,7 @@ def problem(
 
 
 def _cause(error: BaseException) -> str:
-    """Return the first line of what the database said; its later lines may hold a query's values."""
+    """Return the first line of what the database said; later ones may hold a query's values."""
     cause = getattr(error.__cause__, "orig", None) or error.__cause__ or error
     lines = str(cause).splitlines()
     return f"{type(cause).__name__}: {lines[0] if lines else ''}"

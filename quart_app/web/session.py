@@ -162,7 +162,7 @@ def validate_session() -> Login | None:
 
 
 def switch_platform(platform_connection_id: int | None) -> None:
-    """Let the session act for another connection, or for none; that it is theirs, a service checked."""
+    """Let the session act for another connection of its user's, or for none."""
     session = _session()
     if platform_connection_id is None:
         session.pop("platform_connection_id", None)

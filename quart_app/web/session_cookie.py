@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any, Literal
 
 from itsdangerous import BadData, URLSafeTimedSerializer
@@ -85,7 +86,7 @@ class SessionCookies(SessionInterface):
         self._remembered = lru_cache(_REMEMBERED_HEADERS)(self._verified)
 
     async def open_session(self, app: Quart, request: BaseRequestWebsocket) -> Session:
-        """Return the session of the request's cookies; an empty one where they hold none. Never raises."""
+        """Return the session of the request's cookies, else an empty one. Never raises."""
         header = "; ".join(
             value.decode("latin-1")
             for name, value in request.scope["headers"]
@@ -93,9 +94,7 @@ class SessionCookies(SessionInterface):
         )
         if self.cookie_name not in header:
             return Session(self._login)
-        verify = (
-            self._remembered if len(header) <= _LONGEST_REMEMBERED_HEADER else self._verified
-        )
+        verify = self._remembered if len(header) <= _LONGEST_REMEMBERED_HEADER else self._verified
         try:
             verified = verify(header)
         except _NotOurs:
@@ -169,26 +168,27 @@ class SessionCookies(SessionInterface):
         )
 
     def _activity(self, cookie: str | None, sid: str) -> datetime | None:
-        """Return when that session was last active by its activity cookie, if it is that session's."""
+        """Return when that session was last active, by an activity cookie that is its own."""
         try:
             activity = self._activities.loads(cookie or "")
         except (BadData, ValueError, RecursionError):
             return None
-        if not isinstance(activity, list) or len(activity) != 2 or activity[0] != sid:
-            return None
-        return _moment(activity[1])
+        match activity:
+            case [str(whose), str(moment)] if whose == sid:
+                return _moment(moment)
+        return None
 
     async def save_session(
         self, app: Quart, session: SessionMixin, response: Response | WerkzeugResponse | None
     ) -> None:
-        """Set, delete or leave the browser's cookies, and say what caches may do with the answer."""
+        """Set, delete or leave the cookies, and say what caches may do with the answer."""
         if response is None or not isinstance(session, Session):
             return
         if session.accessed or session.modified:
             _vary_by_cookie(response)
             if session.opened_with or session.login or session.modified:
                 response.headers["Cache-Control"] = "no-store"
-        if response.status_code >= 500:
+        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return  # the view failed: nothing of what it did to the session counts
         if session.modified:
             self._save(app, session, response)
@@ -229,7 +229,9 @@ class SessionCookies(SessionInterface):
         response.set_cookie(
             name,
             value,
-            max_age=None if expires is None else max(0, int((expires - self._now()).total_seconds())),
+            max_age=None
+            if expires is None
+            else max(0, int((expires - self._now()).total_seconds())),
             path="/",
             secure=self._secure,
             httponly=True,

@@ -20,13 +20,13 @@ VERSION_TABLE = "quart_app_version"
 
 
 class SchemaRefused(AppError):  # noqa: N818 named for the fact
-    """The database can't be upgraded as it is; it was left so. The sentence says what stands in the way."""
+    """The database can't be upgraded, and was left as it is; the sentence says why."""
 
     code = "schema_refused"
 
 
 async def upgrade_schema(url: URL) -> tuple[str | None, str]:
-    """Make or adopt the database at `url`, in one transaction; return the revisions before and after.
+    """Make or adopt the database in one transaction; return its revisions before and after.
 
     Two that start at once take turns. Raises SchemaRefused or Unavailable, with nothing changed.
     """
@@ -100,6 +100,4 @@ def _make_folder_of(url: URL) -> None:
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
-        raise SchemaRefused(
-            f"The database file {path} can't be made: {error.strerror}."
-        ) from error
+        raise SchemaRefused(f"The database file {path} can't be made: {error.strerror}.") from error

@@ -1,4 +1,4 @@
-"""Make users and platform_connections where they don't stand yet, as the older application made them.
+"""Make users and platform_connections where they don't stand yet, as they were before.
 
 In a database of the older application they stand already, with every row: then only a column or
 an index that one of them lacks is added.

@@ -29,8 +29,8 @@ def upgrade() -> None:
     )
     op.execute(
         "UPDATE users SET default_platform_connection_id ="
-        " (SELECT min(platform_connections.id) FROM platform_connections"
-        "  WHERE platform_connections.user_id = users.id AND platform_connections.is_default IS TRUE)"
+        " (SELECT min(marked.id) FROM platform_connections AS marked"
+        "  WHERE marked.user_id = users.id AND marked.is_default IS TRUE)"
     )
     if op.get_bind().dialect.name == "sqlite":
         _remember_the_highest_id()
@@ -43,8 +43,7 @@ def _remember_the_highest_id() -> None:
     """
     op.create_table("platform_connection_ids", sa.Column("highest", sa.Integer, nullable=False))
     op.execute(
-        "INSERT INTO platform_connection_ids"
-        " SELECT coalesce(max(id), 0) FROM platform_connections"
+        "INSERT INTO platform_connection_ids SELECT coalesce(max(id), 0) FROM platform_connections"
     )
     inspector = sa.inspect(op.get_bind())
     for table in inspector.get_table_names():
@@ -54,7 +53,7 @@ def _remember_the_highest_id() -> None:
                 (column,) = key["constrained_columns"]
                 op.execute(
                     "UPDATE platform_connection_ids SET highest = max(highest, coalesce((SELECT"
-                    f" max({quote(column)}) FROM {quote(table)}"  # noqa: S608 names of this database, quoted
+                    f" max({quote(column)}) FROM {quote(table)}"
                     f" WHERE typeof({quote(column)}) = 'integer'), 0))"
                 )
     op.execute(

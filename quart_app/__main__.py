@@ -1,0 +1,227 @@
+"""`python -m quart_app`: administration from the command line, by the same services as the web."""
+
+import asyncio
+import os
+import secrets
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from cryptography.fernet import Fernet
+
+from quart_app.app import build_services, utc_now
+from quart_app.errors import AppError, Unavailable
+from quart_app.model import Role
+from quart_app.services import Services
+from quart_app.settings import PREFIX, Settings, SettingsError
+from quart_app.storage.schema import upgrade_schema
+
+SECRET_BYTES = 32
+_OWNER_ONLY = 0o600
+
+T = TypeVar("T")
+
+
+def new_secrets() -> dict[str, str]:
+    """Return new secrets by their environment names."""
+    return {
+        f"{PREFIX}SECRET_KEY": secrets.token_hex(SECRET_BYTES),
+        f"{PREFIX}PLATFORM_ENCRYPTION_KEY": Fernet.generate_key().decode(),
+    }
+
+
+def write_missing_secrets(path: Path) -> list[str]:
+    """Append to the file at `path`, readable by its owner only, the secrets that nothing names yet.
+
+    Returns the names written. What stands there, or in the environment, is never replaced: a new
+    key would log everyone out and make every stored credential unreadable.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    written = []
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, _OWNER_ONLY), "r+") as file:
+        os.fchmod(file.fileno(), _OWNER_ONLY)
+        standing = file.read()
+        named = {line.split("=")[0].strip() for line in standing.splitlines()} | set(os.environ)
+        if standing and not standing.endswith("\n"):
+            file.write("\n")
+        for name, value in new_secrets().items():
+            if name not in named and f"{name}_FILE" not in named:
+                file.write(f"{name}={value}\n")
+                written.append(name)
+        file.flush()
+        os.fsync(file.fileno())
+    return written
+
+
+@asynccontextmanager
+async def services_of(settings: Settings) -> AsyncIterator[Services]:
+    """Build the use cases for one command, and let go of the database afterwards."""
+    built = build_services(settings, now=utc_now)
+    try:
+        yield built.services
+    finally:
+        await built.close()
+
+
+def _settings() -> Settings:
+    try:
+        return Settings.from_environ()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _run(work: Callable[[Services], Coroutine[Any, Any, T]]) -> T:
+    """Run one use case; what it refuses is one sentence and exit code 1."""
+
+    async def run() -> T:
+        async with services_of(_settings()) as services:
+            return await work(services)
+
+    return _run_coroutine(run())
+
+
+def _run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
+    try:
+        return asyncio.run(coroutine)
+    except Unavailable as error:
+        cause = getattr(error.__cause__, "orig", None) or error.__cause__
+        raise click.ClickException(
+            f"The database does not answer: {str(cause).splitlines()[0]}."
+            " Is QUART_APP_DATABASE_URL right, and was `db upgrade` run?"
+            if cause
+            else error.sentence
+        ) from None
+    except AppError as error:
+        raise click.ClickException(error.sentence) from None
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Administer quart_app. Settings are read as the server reads them."""
+
+
+@cli.group()
+def db() -> None:
+    """Make, adopt and upgrade the database's schema."""
+
+
+@db.command("upgrade")
+def db_upgrade() -> None:
+    """Make the schema, or adopt and upgrade what stands there, in one transaction."""
+    before, after = _run_coroutine(upgrade_schema(_settings().database_url))
+    if before == after:
+        click.echo(f"The database is at revision {after} already.")
+    else:
+        click.echo(f"The database is at revision {after} now (before: {before or 'none'}).")
+
+
+@cli.group()
+def user() -> None:
+    """Administer the people who log in."""
+
+
+def _read_password(*, from_stdin: bool) -> str | None:
+    """Return the password that was typed or piped; None where one is to be generated."""
+    if from_stdin:
+        try:
+            text = sys.stdin.buffer.read().decode()
+        except UnicodeDecodeError:
+            raise click.ClickException("The password on standard input is not UTF-8.") from None
+        return text.removesuffix("\n").removesuffix("\r")
+    if not sys.stdin.isatty():
+        return None
+    typed: str = click.prompt(
+        "Password (empty: one is generated)",
+        default="",
+        hide_input=True,
+        show_default=False,
+        confirmation_prompt=True,
+    )
+    return typed or None
+
+
+def _show_generated(password: str | None) -> None:
+    if password is not None:
+        click.echo(f"Password, shown this once and to be changed at the first login: {password}")
+
+
+_password_stdin = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from standard input."
+)
+
+
+@user.command("create")
+@click.argument("name")
+@click.argument("email")
+@click.option(
+    "--role",
+    type=click.Choice([role.value for role in Role]),
+    default=Role.VIEWER.value,
+    show_default=True,
+)
+@_password_stdin
+def user_create(name: str, email: str, role: str, *, password_stdin: bool) -> None:
+    """Create a user. Without a password one is generated, for one use."""
+    password = _read_password(from_stdin=password_stdin)
+    created, generated = _run(
+        lambda services: services.accounts.create_user(
+            username=name, email=email, role=Role(role), password=password
+        )
+    )
+    click.echo(f"User {created.username} is created, as {created.role.value}.")
+    _show_generated(generated)
+
+
+@user.command("list")
+def user_list() -> None:
+    """List every user."""
+    users = _run(lambda services: services.accounts.users())
+    if not users:
+        click.echo("There is no user yet.")
+    for each in users:
+        last = (
+            f"last login: {each.last_login:%Y-%m-%d %H:%M} UTC"
+            if each.last_login
+            else "no login yet"
+        )
+        state = "active" if each.is_active else "inactive"
+        fields = (str(each.id), each.username, each.email, each.role.value, state, last)
+        click.echo("\t".join(fields))
+
+
+@user.command("passwd")
+@click.argument("name")
+@_password_stdin
+def user_passwd(name: str, *, password_stdin: bool) -> None:
+    """Give a user another password, and end their sessions."""
+    password = _read_password(from_stdin=password_stdin)
+    generated = _run(lambda services: services.accounts.reset_password(name, password))
+    click.echo(f"The password of {name} is changed, and their sessions are over.")
+    _show_generated(generated)
+
+
+@user.command("deactivate")
+@click.argument("name")
+def user_deactivate(name: str) -> None:
+    """Let a user log in no more, and end their sessions."""
+    _run(lambda services: services.accounts.deactivate(name))
+    click.echo(f"User {name} is deactivated, and their sessions are over.")
+
+
+@cli.group()
+def keys() -> None:
+    """Make secrets."""
+
+
+@keys.command("new")
+def keys_new() -> None:
+    """Print new secrets, as lines for a .env file. Nothing is written."""
+    for name, value in new_secrets().items():
+        click.echo(f"{name}={value}")
+
+
+if __name__ == "__main__":
+    cli(prog_name="python -m quart_app")

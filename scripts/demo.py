@@ -1,0 +1,28 @@
+"""What the demonstration's throwaway database holds: one user, three platform connections."""
+
+from quart_app.model import PlatformType, Role
+from quart_app.services import Services
+
+USERNAME = "demo"
+PASSWORD = "fediverse-demo"  # noqa: S105 of a database that nobody but this machine's user reaches
+_CONNECTIONS = [
+    ("Photos", PlatformType.PIXELFED, "https://pixelfed.example", "demo"),
+    ("Notes", PlatformType.MASTODON, "https://mastodon.example", "demo"),
+    ("Garden club", PlatformType.PIXELFED, "https://garden.example", "rosa"),
+]
+
+
+async def fill(services: Services) -> None:
+    """Make them, by the use cases that people use."""
+    user, _ = await services.accounts.create_user(
+        username=USERNAME, email="demo@example.com", role=Role.ADMIN, password=PASSWORD
+    )
+    for name, platform_type, instance_url, username in _CONNECTIONS:
+        await services.platforms.connect(
+            user.id,
+            name=name,
+            platform_type=platform_type,
+            instance_url=instance_url,
+            access_token="a token that no instance knows",  # noqa: S106
+            username=username,
+        )

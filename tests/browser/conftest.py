@@ -1,0 +1,68 @@
+"""A real Chromium, Debian's, driven by Playwright."""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+from tests.conftest import lacking
+
+CHROMIUM = Path("/usr/bin/chromium")
+# In a container Chromium runs as root, without its sandbox; the others keep it from calling home.
+_ARGUMENTS = [
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    *(["--no-sandbox"] if os.geteuid() == 0 else []),
+]
+
+
+@pytest.fixture(scope="session")
+def chromium_path(request: pytest.FixtureRequest) -> Path:
+    if not CHROMIUM.exists():
+        lacking(request.config, f"Chromium ({CHROMIUM})")
+    return CHROMIUM
+
+
+@pytest.fixture
+async def chromium(chromium_path: Path) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium_path, args=_ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+OpenPage = Callable[..., Awaitable[Page]]
+
+
+@pytest.fixture
+async def open_page(chromium: Browser) -> AsyncIterator[OpenPage]:
+    """Open a page in a browser of its own; an error on its console is a failure."""
+    complaints: list[str] = []
+    contexts: list[BrowserContext] = []
+
+    async def open_page(**options: object) -> Page:
+        context = await chromium.new_context(**options)  # type: ignore[arg-type] # any of its options
+        contexts.append(context)
+        page = await context.new_page()
+        page.set_default_timeout(15_000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "console",
+            lambda message: (
+                complaints.append(message.text)
+                if "Content Security Policy" in message.text
+                else None
+            ),
+        )
+        return page
+
+    yield open_page
+    for context in contexts:
+        await context.close()
+    assert complaints == []

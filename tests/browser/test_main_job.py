@@ -1,0 +1,88 @@
+"""The main job, in a real browser, with the database that real users arrive with."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+from sqlalchemy import URL
+
+from quart_app.settings import Settings
+from quart_app.storage.schema import upgrade_schema
+from tests.browser.conftest import OpenPage
+from tests.conftest import ENCRYPTION_KEY, SECRET_KEY
+from tests.legacy.legacy_database import PASSWORDS, build_legacy_database
+from tests.servers import hypercorn
+
+
+@pytest.fixture
+async def legacy_settings(empty_database_url: URL) -> Settings:
+    """A legacy database, upgraded."""
+    build_legacy_database(empty_database_url, encryption_key=ENCRYPTION_KEY)
+    await upgrade_schema(empty_database_url)
+    return Settings(
+        secret_key=SECRET_KEY,
+        platform_encryption_keys=(ENCRYPTION_KEY,),
+        database_url=empty_database_url,
+    )
+
+
+async def log_in(page: Page, username: str, password: str) -> None:
+    await page.get_by_label("Name or e-mail address").fill(username)
+    await page.get_by_label("Password", exact=True).fill(password)
+    await page.get_by_role("button", name="Log in").click()
+
+
+async def test_a_legacy_user_logs_in_switches_twice_and_logs_out(
+    legacy_settings: Settings, tmp_path: Path, open_page: OpenPage
+) -> None:
+    with hypercorn(legacy_settings, tmp_path) as server:
+        page = await open_page()
+        await page.goto(f"{server.url}/platforms")
+        await expect(page).to_have_url(re.compile("/login"))  # back to it after the login
+        await log_in(page, "ada", "not her password")
+        await expect(page.get_by_role("alert")).to_contain_text("do not match")
+        await expect(page.get_by_label("Name or e-mail address")).to_have_value("ada")
+        await log_in(page, "ada", PASSWORDS["ada"])
+        await expect(page).to_have_url(f"{server.url}/platforms")
+
+        await page.get_by_role("link", name="Dashboard").click()
+        active = page.locator("#acting")  # the heading that names whom one acts for
+        first = await active.inner_text()
+        others = await page.locator(".choices button strong").all_inner_texts()
+        assert len({first, *others}) == 3
+        for name in others:
+            await page.get_by_role("button", name=name).click()
+            await expect(active).to_have_text(name)
+            await expect(page.get_by_role("status")).to_contain_text("another platform")
+            await page.reload()
+            await expect(active).to_have_text(name)
+
+        await page.get_by_role("button", name="Log out").click()
+        await expect(page).to_have_url(re.compile("/login"))
+        await expect(page.get_by_role("status")).to_contain_text("logged out")
+        await page.go_back()
+        await expect(page.locator("#acting")).to_have_count(0)
+        await page.goto(server.url)
+        await expect(page).to_have_url(re.compile("/login"))
+
+
+async def test_it_works_without_javascript(
+    legacy_settings: Settings, tmp_path: Path, open_page: OpenPage
+) -> None:
+    with hypercorn(legacy_settings, tmp_path) as server:
+        page = await open_page(java_script_enabled=False)
+        await page.goto(server.url)
+        await log_in(page, "ada", PASSWORDS["ada"])
+        await expect(page.locator("#acting")).to_be_visible()
+        await page.get_by_role("link", name="Platforms", exact=True).click()
+        await page.get_by_label("Name", exact=True).fill("A fourth, 第四")
+        await page.get_by_label("Instance", exact=True).fill("fourth.example")
+        await page.get_by_label("Access token").fill("a token")
+        await page.get_by_role("button", name="Add").click()
+        await expect(page.get_by_role("heading", name="A fourth, 第四")).to_be_visible()
+        await page.get_by_role("link", name="Account").click()
+        await page.get_by_label("Current password").fill(PASSWORDS["ada"])
+        await page.get_by_label("New password").fill("a new and longer password")
+        await page.get_by_role("button", name="Change").click()
+        await expect(page.get_by_role("status")).to_contain_text("password is changed")

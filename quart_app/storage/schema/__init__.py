@@ -41,10 +41,16 @@ async def upgrade_schema(url: URL) -> tuple[str | None, str]:
 
 
 async def schema_revision(database: Database) -> str | None:
-    """Return the revision that the database is at; None where we never touched it."""
-    async with database.read() as db:
+    """Return the revision that the database is at; None where we never touched it.
+
+    Raises Unavailable for a database that can only be read, too; nothing is written to find out.
+    """
+    async with database.begin() as db:
         connection = await db.connection()
-        return await connection.run_sync(_revision)
+        revision = await connection.run_sync(_revision)
+        if revision is not None:
+            await db.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '' WHERE false"))
+        return revision
 
 
 def newest_revision() -> str:

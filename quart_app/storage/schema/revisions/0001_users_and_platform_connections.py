@@ -80,35 +80,70 @@ def upgrade() -> None:
         if table.name not in standing:
             table.create(op.get_bind())
             continue
+        _refuse_another(inspector, table.name)
         columns = {column["name"] for column in inspector.get_columns(table.name)}
-        if lacking := sorted(_ESSENTIAL[table.name] - columns):
-            raise SchemaRefused(
-                f"The table {table.name} is not one that we know: "
-                f"it lacks {', '.join(lacking)}. Nothing was changed."
-            )
         for column in table.columns:
             if column.name not in columns:
                 op.add_column(table.name, sa.Column(column.name, column.type))
+        if "is_active" not in columns:
+            # Nobody and nothing could be switched off before, so all were active.
+            op.execute(table.update().values(is_active=True))
         _add_missing_indexes(inspector, table)
 
 
+def _refuse_another(inspector: sa.Inspector, name: str) -> None:
+    """Refuse a table that only has the same name as one of the older application's."""
+    columns = {column["name"] for column in inspector.get_columns(name)}
+    lacking = sorted(_ESSENTIAL[name] - columns)
+    if not lacking and inspector.get_pk_constraint(name)["constrained_columns"] != ["id"]:
+        lacking = ["id as its primary key"]
+    if lacking:
+        raise SchemaRefused(
+            f"The table {name} is not one that we know: "
+            f"it lacks {', '.join(lacking)}. Nothing was changed."
+        )
+
+
 def _add_missing_indexes(inspector: sa.Inspector, table: sa.Table) -> None:
-    """Add an index where none, of whatever name, covers the same columns as strictly."""
-    standing = [
-        (tuple(index["column_names"]), bool(index["unique"]))
+    """Add an index or a unique constraint where none covers the same columns as strictly.
+
+    Whatever its name; but one of ours that is less strict makes way.
+    """
+    indexes = [
+        index
         for index in inspector.get_indexes(table.name)
+        if not any(option.endswith("_where") for option in index.get("dialect_options", {}))
     ]
+    standing = [(tuple(index["column_names"]), bool(index["unique"])) for index in indexes]
     standing += [
         (tuple(constraint["column_names"]), True)
         for constraint in inspector.get_unique_constraints(table.name)
     ]
-    for index in sorted(table.indexes, key=lambda index: str(index.name)):
-        names = tuple(column.name for column in index.columns)
-        if any(names == columns and unique >= index.unique for columns, unique in standing):
+    for name, names, unique in _indexes(table):
+        if any(names == columns and strict >= unique for columns, strict in standing):
             continue
+        if name in {index["name"] for index in indexes}:
+            op.drop_index(name, table.name)
         try:
-            index.create(op.get_bind())
+            if name.startswith("uq_") and op.get_bind().dialect.name == "postgresql":
+                op.create_unique_constraint(name, table.name, list(names))
+            else:  # SQLite takes a constraint only with its new table; an index does the same
+                op.create_index(name, table.name, list(names), unique=unique)
         except sa.exc.IntegrityError:
             raise SchemaRefused(
                 f"Two rows of {table.name} have the same {', '.join(names)}. Nothing was changed."
             ) from None
+
+
+def _indexes(table: sa.Table) -> list[tuple[str, tuple[str, ...], bool]]:
+    """Return name, columns and uniqueness of the table's indexes and unique constraints."""
+    wanted: list[sa.Index | sa.UniqueConstraint] = [*table.indexes]
+    wanted += [each for each in table.constraints if isinstance(each, sa.UniqueConstraint)]
+    return sorted(
+        (
+            str(each.name),
+            tuple(column.name for column in each.columns),
+            isinstance(each, sa.UniqueConstraint) or each.unique,
+        )
+        for each in wanted
+    )

@@ -1,0 +1,564 @@
+"""A database of the older application is adopted: everything that stood there stays."""
+
+import asyncio
+import re
+import sys
+from collections.abc import Collection
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from quart.typing import TestClientProtocol as Client
+from sqlalchemy import URL, Connection, Inspector, inspect
+
+from quart_app.model import Base, PlatformType, Role
+from quart_app.services import Services
+from quart_app.storage.database import Database
+from quart_app.storage.schema import SchemaRefused, newest_revision, upgrade_schema
+from tests.conftest import ENCRYPTION_KEY
+from tests.legacy.legacy_database import (
+    ACCESS_TOKENS,
+    GONE_CONNECTION_ID,
+    GONE_USER_ID,
+    PASSWORDS,
+    Snapshot,
+    build_legacy_database,
+    connected,
+    schema_of,
+    snapshot,
+)
+
+SHARED = {"users", "platform_connections"}
+# What we add; the second is SQLite's, where ids would be given again (see storage.platforms).
+NEW = {"quart_app_version", "platform_connection_ids"}
+# PostgreSQL's sequences of the shared tables; they move, and are tested for themselves.
+SEQUENCES = {"users_id_seq", "platform_connections_id_seq"}
+
+
+@pytest.fixture
+def legacy_url(empty_database_url: URL) -> URL:
+    """A database of the older application."""
+    build_legacy_database(empty_database_url, encryption_key=ENCRYPTION_KEY)
+    return empty_database_url
+
+
+@pytest.fixture
+async def database_url(request: pytest.FixtureRequest, empty_database_url: URL) -> URL:
+    """The same, adopted: what `app`, `visitor` and `services` run on here.
+
+    Its parameter is a list of statements to run before; None makes a fresh database instead.
+    """
+    statements: list[str] | None = getattr(request, "param", [])
+    if statements is not None:
+        build_legacy_database(empty_database_url, encryption_key=ENCRYPTION_KEY)
+        change(empty_database_url, *statements)
+    await upgrade_schema(empty_database_url)
+    return empty_database_url
+
+
+FRESH_AND_ADOPTED = pytest.mark.parametrize(
+    "database_url", [pytest.param(None, id="fresh"), pytest.param([], id="adopted")], indirect=True
+)
+
+
+def old_values(before: Snapshot, after: Snapshot, table: str) -> list[tuple[Any, ...]]:
+    """Return the table's rows of afterwards, reduced to the columns that it had before."""
+    columns, rows = after[table]
+    places = [columns.index(name) for name in before[table][0]]
+    return sorted((tuple(row[place] for place in places) for row in rows), key=repr)
+
+
+def without(named: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in named.items() if name not in names}
+
+
+def change(url: URL, *statements: str) -> None:
+    with connected(url) as execute:
+        for statement in statements:
+            execute(statement)
+
+
+def defaults(url: URL) -> dict[str, int | None]:
+    with connected(url) as execute:
+        rows = execute("SELECT username, default_platform_connection_id FROM users")
+        return dict(rows)
+
+
+async def test_every_row_column_and_value_is_kept(legacy_url: URL) -> None:
+    before, schema_before = snapshot(legacy_url), schema_of(legacy_url)
+    assert await upgrade_schema(legacy_url) == (None, newest_revision())
+    after, schema_after = snapshot(legacy_url), schema_of(legacy_url)
+    for table in SHARED:
+        assert old_values(before, after, table) == before[table][1]
+    # user_sessions, the old alembic_version and what is nobody's, to the letter.
+    assert without(after, SHARED | NEW) == without(before, SHARED)
+    ours = SHARED | NEW | SEQUENCES
+    assert without(schema_after, ours) == without(schema_before, ours)
+    assert after["quart_app_version"] == (("version_num",), [(newest_revision(),)])
+
+
+async def test_a_second_upgrade_changes_nothing(database_url: URL) -> None:
+    before = snapshot(database_url), schema_of(database_url)
+    assert await upgrade_schema(database_url) == (newest_revision(), newest_revision())
+    assert (snapshot(database_url), schema_of(database_url)) == before
+
+
+async def test_the_default_is_the_lowest_connection_that_was_marked(database_url: URL) -> None:
+    found = defaults(database_url)
+    assert found.pop("ada") == 2
+    assert found.pop("Ζωή 李 ولد") == 4  # 5 was marked, too
+    assert set(found.values()) == {None}
+
+
+# --- earlier forms, and what is refused ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "lacking",
+    [
+        "users.last_login",
+        "users.role",
+        "platform_connections.is_default",
+        "platform_connections.client_key",
+        "ix_users_email",
+        "ix_platform_type_active",
+        "uq_user_platform_name",
+    ],
+)
+async def test_only_what_an_earlier_form_lacks_is_added(
+    empty_database_url: URL, lacking: str
+) -> None:
+    url = empty_database_url
+    build_legacy_database(url, encryption_key=ENCRYPTION_KEY, without={lacking})
+    before, schema_before = snapshot(url), schema_of(url)
+    await upgrade_schema(url)
+    after = snapshot(url)
+    ours = SHARED | NEW
+    assert without(after, ours) == without(before, SHARED)
+    assert without(schema_of(url), ours | SEQUENCES) == without(schema_before, ours | SEQUENCES)
+    for table in SHARED:
+        assert old_values(before, after, table) == before[table][1]
+    table, _, column = lacking.rpartition(".")
+    if table:
+        assert {row[after[table][0].index(column)] for row in after[table][1]} == {None}
+    assert column in str(schema_of(url))
+
+
+async def test_who_could_not_be_switched_off_before_is_active(empty_database_url: URL) -> None:
+    url = empty_database_url
+    indexes = {"ix_platform_user_active", "ix_platform_type_active"}
+    columns = {"users.is_active", "platform_connections.is_active"}
+    build_legacy_database(url, encryption_key=ENCRYPTION_KEY, without=indexes | columns)
+    await upgrade_schema(url)
+    with connected(url) as execute:
+        for table in SHARED:
+            query = f"SELECT DISTINCT is_active FROM {table}"  # noqa: S608 our own name
+            assert execute(query) == [(True,)]
+
+
+@pytest.mark.parametrize(
+    ("standing", "name"),
+    [
+        ("CREATE INDEX ix_users_email ON users (email)", "ix_users_email"),
+        ("CREATE UNIQUE INDEX few ON users (email) WHERE id < 3", "ix_users_email"),
+        ("CREATE UNIQUE INDEX addresses ON users (email)", "addresses"),
+    ],
+)
+async def test_one_index_keeps_every_address_unique(
+    empty_database_url: URL, standing: str, name: str
+) -> None:
+    url = empty_database_url
+    build_legacy_database(url, encryption_key=ENCRYPTION_KEY, without={"ix_users_email"})
+    change(url, standing)
+    await upgrade_schema(url)
+    indexes = [each for each in schema_of(url)["users"] if "UNIQUE INDEX" in each]
+    covering = [each for each in indexes if "email" in each and "WHERE" not in each]
+    assert [name in each for each in covering] == [True]
+
+
+VERSION_TABLE = "CREATE TABLE quart_app_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
+FROM_THE_FUTURE = "INSERT INTO quart_app_version VALUES ('9999')"
+ADA_TWICE = (
+    "INSERT INTO users (id, username, email, password_hash)"
+    " VALUES (50, 'ada2', 'ada@example.com', 'x')"
+)
+NOTES_TWICE = (
+    "INSERT INTO platform_connections (id, user_id, name, platform_type, instance_url,"
+    " access_token) VALUES (50, 1, 'Notes', 'mastodon', 'https://other.example', 'x')"
+)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "statements", "sentence"),
+    [
+        (set(), ["DROP INDEX ix_users_email", ADA_TWICE], "users have the same email"),
+        # The first two add a column before they fail.
+        ({"users.last_login", "ix_users_email"}, [ADA_TWICE], "users have the same email"),
+        ({"users.role", "uq_user_platform_name"}, [NOTES_TWICE], "the same user_id, name"),
+        (set(), ["ALTER TABLE users RENAME email TO mail"], "users is not one .* lacks email"),
+        (
+            {"users.role"},
+            ["ALTER TABLE platform_connections RENAME access_token TO token"],
+            "platform_connections is not one .* lacks access_token",
+        ),
+        (
+            set(),
+            [VERSION_TABLE, FROM_THE_FUTURE],
+            "revision 9999, which is newer",
+        ),
+    ],
+)
+async def test_what_is_refused_stays_as_it_is(
+    empty_database_url: URL, lacking: set[str], statements: list[str], sentence: str
+) -> None:
+    url = empty_database_url
+    build_legacy_database(url, encryption_key=ENCRYPTION_KEY, without=lacking)
+    change(url, *statements)
+    before = snapshot(url), schema_of(url)
+    with pytest.raises(SchemaRefused, match=sentence):
+        await upgrade_schema(url)
+    assert (snapshot(url), schema_of(url)) == before
+
+
+async def test_a_table_without_a_primary_key_is_refused(empty_database_url: URL) -> None:
+    change(
+        empty_database_url,
+        "CREATE TABLE users (id INTEGER, username TEXT, email TEXT, password_hash TEXT)",
+    )
+    before = schema_of(empty_database_url)
+    with pytest.raises(SchemaRefused, match="lacks id as its primary key"):
+        await upgrade_schema(empty_database_url)
+    assert schema_of(empty_database_url) == before
+
+
+async def test_a_failure_at_the_very_end_undoes_everything(legacy_url: URL) -> None:
+    # A column that the second revision adds after the first is done with all of its work.
+    change(legacy_url, "ALTER TABLE users ADD COLUMN must_change_password TEXT")
+    change(legacy_url, "DROP INDEX ix_users_email")
+    before = snapshot(legacy_url), schema_of(legacy_url)
+    with pytest.raises(Exception, match=r"must_change_password|can't answer"):
+        await upgrade_schema(legacy_url)
+    assert (snapshot(legacy_url), schema_of(legacy_url)) == before
+
+
+UPGRADE_WHEN_TOLD = """
+import asyncio, sys
+from quart_app.settings import read_database_url
+from quart_app.storage.schema import upgrade_schema
+print("ready", flush=True)
+url = read_database_url(sys.stdin.readline().strip())
+print(*asyncio.run(upgrade_schema(url)))
+"""
+
+
+async def test_of_processes_that_upgrade_at_once_one_does_and_all_succeed(legacy_url: URL) -> None:
+    pipe = asyncio.subprocess.PIPE
+    processes = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", UPGRADE_WHEN_TOLD, stdin=pipe, stdout=pipe
+        )
+        for _ in range(3)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+    url = legacy_url.render_as_string(hide_password=False).encode() + b"\n"
+    answers = await asyncio.gather(*(process.communicate(url) for process in processes))
+    newest = newest_revision()
+    said = sorted(output.decode().strip() for output, _ in answers)
+    assert said == [f"{newest} {newest}", f"{newest} {newest}", f"None {newest}"]
+
+
+# --- the schema that both arrive at --------------------------------------------------------------
+
+
+async def in_database(url: URL, look: Any) -> Any:
+    database = Database(url)
+    try:
+        async with database.read() as db:
+            return await (await db.connection()).run_sync(look)
+    finally:
+        await database.close()
+
+
+def differences(connection: Connection) -> list[Any]:
+    """Return how our tables differ from the model; tables that it does not name are others'.
+
+    NEW are left out by that, too: Alembic's own and the one row that a trigger keeps. Of a key that
+    came with its column to SQLite, SQLAlchemy doesn't see ON DELETE, so that it seems another; that
+    it is the model's, test_a_removed_default_is_nobodys_default shows.
+    """
+    context = MigrationContext.configure(
+        connection,
+        opts={
+            "compare_type": True,
+            "compare_server_default": True,
+            "include_name": lambda name, kind, _: kind != "table" or name in SHARED,
+        },
+    )
+    unseen = ["default_platform_connection_id"] if connection.dialect.name == "sqlite" else None
+    return [
+        each
+        for each in compare_metadata(context, Base.metadata)
+        if each[0] not in {"add_fk", "remove_fk"} or each[1].column_keys != unseen
+    ]
+
+
+def columns_and_indexes(connection: Connection) -> dict[str, Any]:
+    inspector = inspect(connection)
+    return {
+        table: {
+            "columns": {
+                column["name"]: (str(column["type"]), column["nullable"], column["default"])
+                for column in inspector.get_columns(table)
+            },
+            "indexes": indexes(inspector, table),
+            "foreign keys": sorted(map(repr, inspector.get_foreign_keys(table))),
+            "primary key": inspector.get_pk_constraint(table)["constrained_columns"],
+        }
+        for table in sorted(SHARED | NEW)
+        if inspector.has_table(table)
+    }
+
+
+def indexes(inspector: Inspector, table: str) -> set[tuple[Any, ...]]:
+    """Return indexes and unique constraints alike; SQLite takes a missing one only as an index."""
+    standing: list[Any] = [*inspector.get_indexes(table), *inspector.get_unique_constraints(table)]
+    return {(each["name"], *each["column_names"], each.get("unique", True)) for each in standing}
+
+
+@FRESH_AND_ADOPTED
+async def test_the_schema_is_the_models(database_url: URL) -> None:
+    assert await in_database(database_url, differences) == []
+
+
+@pytest.mark.parametrize("lacking", [set(), {"users.last_login"}, {"uq_user_platform_name"}])
+async def test_a_fresh_and_an_adopted_database_have_the_same_schema(
+    empty_database_url: URL, lacking: set[str]
+) -> None:
+    url = empty_database_url
+    await upgrade_schema(url)
+    fresh = await in_database(url, columns_and_indexes)
+    make_empty(url)
+    build_legacy_database(url, encryption_key=ENCRYPTION_KEY, without=lacking)
+    await upgrade_schema(url)
+    assert await in_database(url, columns_and_indexes) == fresh
+
+
+def make_empty(url: URL) -> None:
+    if url.get_backend_name() == "sqlite":
+        Path(str(url.database)).unlink()
+    else:
+        change(url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+
+
+# --- ids -----------------------------------------------------------------------------------------
+
+
+async def connect(services: Services, user_id: int, name: str) -> int:
+    connection, _ = await services.platforms.connect(
+        user_id,
+        name=name,
+        platform_type=PlatformType.MASTODON,
+        instance_url=f"https://{name}.example",
+        access_token="token",
+    )
+    return connection.id
+
+
+async def new_user(services: Services) -> int:
+    user, _ = await services.accounts.create_user(
+        username="new", email="new@example.com", role=Role.VIEWER, password=PASSWORDS["ada"]
+    )
+    return user.id
+
+
+@FRESH_AND_ADOPTED
+async def test_the_id_of_a_deleted_connection_is_never_given_again(services: Services) -> None:
+    user_id = await new_user(services)
+    given = []
+    for _ in range(3):
+        given.append(await connect(services, user_id, "again"))
+        await services.platforms.remove(user_id, given[-1])
+    assert given == sorted(set(given))
+
+
+@FRESH_AND_ADOPTED
+async def test_a_removed_default_is_nobodys_default(services: Services) -> None:
+    user_id = await new_user(services)
+    connection_id = await connect(services, user_id, "first")
+    assert (await services.platforms.list_of(user_id))[1].default_id == connection_id
+    await services.platforms.remove(user_id, connection_id)
+    assert (await services.platforms.list_of(user_id))[1].default_id is None
+
+
+async def test_an_id_that_others_still_name_counts_as_given(services: Services) -> None:
+    assert await connect(services, 1, "new") == GONE_CONNECTION_ID + 1
+
+
+ALBUMS = """
+    CREATE TABLE albums (
+        owner INTEGER, place VARCHAR(100), cover INTEGER REFERENCES platform_connections,
+        FOREIGN KEY (owner, place) REFERENCES platform_connections (user_id, name)
+    )
+"""
+
+
+@pytest.mark.parametrize(
+    "database_url", [[ALBUMS, "INSERT INTO albums VALUES (1000, 'gone', 77)"]], indirect=True
+)
+async def test_only_keys_to_the_id_name_one(services: Services) -> None:
+    assert await connect(services, 1, "new") == 78
+
+
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+@pytest.mark.parametrize(
+    "database_url",
+    [
+        pytest.param(
+            [
+                statement.format(table=table)
+                for table in ("users", "platform_connections")
+                for statement in statements
+            ],
+            id=name,
+        )
+        for name, statements in {
+            "lags": ["SELECT setval('{table}_id_seq', 1, false)"],
+            "lags and is nobody's": [
+                "ALTER SEQUENCE {table}_id_seq OWNED BY NONE",
+                'ALTER SEQUENCE {table}_id_seq RENAME TO "{table} Id"',
+                "SELECT setval('\"{table} Id\"', 2)",
+            ],
+            "is not used": ["ALTER TABLE {table} ALTER COLUMN id DROP DEFAULT"],
+            "is missing": [
+                "ALTER TABLE {table} ALTER COLUMN id DROP DEFAULT",
+                "DROP SEQUENCE {table}_id_seq",
+            ],
+            "is an identity": [
+                "ALTER TABLE {table} ALTER COLUMN id DROP DEFAULT",
+                "DROP SEQUENCE {table}_id_seq",
+                "ALTER TABLE {table} ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY",
+            ],
+        }.items()
+    ],
+    indirect=True,
+)
+async def test_inserts_work_after_a_bulk_copy_whose_sequence(services: Services) -> None:
+    user_id = await new_user(services)
+    assert user_id == len(PASSWORDS) + 1
+    assert await connect(services, user_id, "new") == GONE_CONNECTION_ID + 1
+
+
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+async def test_a_sequence_that_is_further_ahead_stays_there(services: Services) -> None:
+    assert await new_user(services) == GONE_USER_ID + 1
+
+
+# --- those who arrive ----------------------------------------------------------------------------
+
+
+async def log_in(visitor: Client, name: str, password: str) -> Any:
+    """Log in by JSON; return the answer's status and its body."""
+    response = await visitor.post("/api/login", json={"username": name, "password": password})
+    return response.status_code, await response.get_json()
+
+
+def user_row(url: URL, username: str) -> dict[str, Any]:
+    columns, rows = snapshot(url)["users"]
+    (row,) = [row for row in rows if username in row]
+    return dict(zip(columns, row, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("username", "method"),
+    [
+        ("ada", "scrypt:32768:8:1$"),
+        ("bert", "pbkdf2:sha256:600000$"),
+        ("carol", "pbkdf2:sha256:260000$"),
+        ("Ζωή 李 ولد", "scrypt:"),
+        ("fred", "scrypt:"),
+    ],
+)
+async def test_a_legacy_user_logs_in_and_the_hash_becomes_argon2id(
+    database_url: URL, visitor: Client, username: str, method: str
+) -> None:
+    before = user_row(database_url, username)
+    assert before["password_hash"].startswith(method)
+    assert (await log_in(visitor, username, "wrong"))[0] == 401
+    assert user_row(database_url, username) == before
+    status, state = await log_in(visitor, username, PASSWORDS[username])
+    assert (status, state["user_id"]) == (200, before["id"])
+    after = user_row(database_url, username)
+    assert after["password_hash"].startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    if database_url.get_backend_name() == "sqlite":  # as the older application wrote it
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}", after["last_login"])
+    ours = {"password_hash", "last_login"}
+    assert without(after, ours) == without(before, ours)
+    assert (await log_in(visitor, username, PASSWORDS[username]))[0] == 200
+
+
+async def test_whose_active_is_null_can_not_log_in(database_url: URL, visitor: Client) -> None:
+    before = user_row(database_url, "dora")
+    status, problem = await log_in(visitor, "dora", PASSWORDS["dora"])
+    assert (status, problem["code"]) == (401, "bad_credentials")
+    assert user_row(database_url, "dora") == before
+
+
+@pytest.mark.parametrize(
+    ("address", "whose"),
+    [("carol@example.com", "carol"), ("Carol@Example.com", "Carol"), ("CAROL@EXAMPLE.COM", None)],
+)
+async def test_addresses_that_differ_in_case_log_in_by_their_exact_spelling(
+    database_url: URL, visitor: Client, address: str, whose: str | None
+) -> None:
+    for username in ("carol", "Carol"):
+        status, state = await log_in(visitor, address, PASSWORDS[username])
+        assert status == (200 if username == whose else 401)
+        if username == whose:
+            assert state["user_id"] == user_row(database_url, username)["id"]
+
+
+async def test_a_legacy_user_acts_for_the_default_and_switches(visitor: Client) -> None:
+    _, state = await log_in(visitor, "ada", PASSWORDS["ada"])
+    assert state["platform_connection_id"] == 2
+    listed = await (await visitor.get("/api/platforms")).get_json()
+    assert {each["name"]: each["is_default"] for each in listed} == {
+        "Notes": False,
+        "Photos": True,
+        "Garden club": False,
+    }
+    switched = await visitor.post("/api/platforms/3/switch")
+    assert (await switched.get_json())["platform_connection_id"] == 3
+
+
+async def test_what_others_still_name_is_not_removed(visitor: Client) -> None:
+    await log_in(visitor, "ada", PASSWORDS["ada"])
+    response = await visitor.delete("/api/platforms/1")
+    assert (response.status_code, (await response.get_json())["code"]) == (409, "in_use")
+
+
+async def test_old_values_read_as_what_they_mean(services: Services) -> None:
+    users = {user.username: user for user in await services.accounts.users()}
+    assert {name: user.role for name, user in users.items() if user.role is not Role.VIEWER} == {
+        "ada": Role.ADMIN,
+        "bert": Role.REVIEWER,
+        "carol": Role.MODERATOR,
+    }
+    assert users["ada"].created_at == datetime(2024, 2, 29, 23, 59, 59, 123456, UTC)
+    assert users["fred"].last_login == datetime(2199, 1, 1, tzinfo=UTC)
+    assert users["ada"].last_login is None
+    _, platforms = await services.platforms.list_of(users["fred"].id)
+    assert [each.is_active for each in platforms.connections] == [None, True]
+    assert platforms.default_id is None
+
+
+async def test_credentials_unseal_unless_their_key_is_lost(services: Services) -> None:
+    for user_id in (1, 6, 7):
+        _, platforms = await services.platforms.list_of(user_id)
+        for each in platforms.connections:
+            secret = services.platforms.credentials.unseal(each.access_token)
+            assert secret == (None if each.name == "Older" else ACCESS_TOKENS[each.id])

@@ -18,7 +18,7 @@ class Readiness:
         try:
             revision = await schema_revision(self.database)
         except Unavailable:
-            return ["The database does not answer."]
+            return ["The database does not answer, or can not be written to."]
         if revision != (newest := newest_revision()):
             at = f"at revision {revision}" if revision else "not set up"
             command = "`python -m quart_app db upgrade`"

@@ -1,13 +1,21 @@
 """Engines and transactions: `begin()` for what writes, `read()` for what only reads."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import aiosqlite
 from sqlalchemy import URL, event
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import (
+    DatabaseError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -16,8 +24,9 @@ from quart_app.errors import Unavailable
 
 BUSY_TIMEOUT_SECONDS = 5
 _BEGIN = "quart_app_begin"  # the execution option that says how SQLite is to begin
-# https://www.postgresql.org/docs/18/errcodes-appendix.html: undefined_table, undefined_column
-_SCHEMA_MISSING = {"42P01", "42703"}
+# https://www.postgresql.org/docs/18/errcodes-appendix.html: read_only_sql_transaction (a standby),
+# undefined_table, undefined_column
+_UNAVAILABLE_STATES = {"25006", "42P01", "42703"}
 
 
 class Database:
@@ -70,8 +79,8 @@ class _unavailable_where_the_database_fails:  # noqa: N801 reads as what it does
 
 
 def _is_failure_of_the_database(error: BaseException) -> bool:
-    if isinstance(error, ProgrammingError):
-        return getattr(error.orig, "sqlstate", None) in _SCHEMA_MISSING
+    if isinstance(error, ProgrammingError | InternalError):
+        return getattr(error.orig, "sqlstate", None) in _UNAVAILABLE_STATES
     return (
         isinstance(error, OperationalError | InterfaceError | PoolTimeoutError)
         or type(error) is DatabaseError  # "file is not a database", "disk image is malformed"
@@ -81,7 +90,9 @@ def _is_failure_of_the_database(error: BaseException) -> bool:
 
 def _engine(url: URL, *, create: bool) -> AsyncEngine:
     if url.get_backend_name() == "sqlite":
-        engine = create_async_engine(_opened_by_uri(url, create=create))
+        engine = create_async_engine(
+            _opened_by_uri(url, create=create), connect_args={"async_creator_fn": _open_sqlite}
+        )
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
@@ -108,6 +119,22 @@ def _opened_by_uri(url: URL, *, create: bool) -> URL:
     query["uri"] = "true"
     path = (url.database or "").replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     return url.set(database=path if path.startswith("file:") else f"file:{path}", query=query)
+
+
+async def _open_sqlite(*arguments: Any, **options: Any) -> aiosqlite.Connection:
+    """Open a connection; where that fails, return only when its thread has ended.
+
+    aiosqlite lets the thread report its end later, to an event loop that is closed by then where a
+    command ends with the failure: a traceback of nobody's.
+    """
+    connection = aiosqlite.connect(*arguments, **options)
+    thread = connection._thread  # noqa: SLF001 there is no other way to it; SQLAlchemy does so, too
+    thread.daemon = True
+    try:
+        return await connection
+    except BaseException:
+        await asyncio.to_thread(thread.join)
+        raise
 
 
 def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from quart import Blueprint, Response, request, url_for
 from quart.typing import ResponseReturnValue, ResponseTypes
 
-from quart_app.errors import AppError, NotLoggedIn, PasswordChangeNeeded, SetUpAlready
+from quart_app.errors import AppError, NotLoggedIn, PasswordChangeNeeded, SetUpAlready, Unavailable
 from quart_app.services.sessions import NewSession
 from quart_app.web.bodies import LoginForm, PasswordBody, SetUpForm, read_form
 from quart_app.web.gate import current_login, services
@@ -39,6 +39,8 @@ async def log_in() -> ResponseReturnValue:
             remember=form.remember,
             new_password=form.new_password,
         )
+    except Unavailable:
+        raise
     except AppError as error:
         return await _login_form(
             next_path=next_path,
@@ -114,7 +116,7 @@ async def set_up() -> ResponseReturnValue:
         new_session = await services().accounts.set_up(
             username=form.username, email=form.email, password=form.new_password
         )
-    except SetUpAlready:
+    except (SetUpAlready, Unavailable):
         raise
     except AppError as error:
         return await page(

@@ -20,16 +20,19 @@ _LONGEST_TOKEN = 4096
 
 def _storable(text: str) -> str:
     if "\x00" in text:
-        raise ValueError("holds a NUL character")
+        raise ValueError("This holds a NUL character")
     text.encode()  # a lone surrogate has no UTF-8; UnicodeEncodeError is a ValueError
     return text
 
 
-Text = Annotated[str, AfterValidator(_storable)]
-LoginName = Annotated[Text, StringConstraints(min_length=1, max_length=EMAIL_LENGTH)]
-Password = Annotated[Text, StringConstraints(min_length=1, max_length=_LONGEST_PASSWORD)]
-Path = Annotated[Text, StringConstraints(max_length=_LONGEST_PATH)]
-PlatformName = Annotated[Text, StringConstraints(min_length=1, max_length=PLATFORM_NAME_LENGTH)]
+# After the length, so that a refusal of that speaks of characters.
+STORABLE = AfterValidator(_storable)
+LoginName = Annotated[str, StringConstraints(min_length=1, max_length=EMAIL_LENGTH), STORABLE]
+Password = Annotated[str, StringConstraints(min_length=1, max_length=_LONGEST_PASSWORD), STORABLE]
+Path = Annotated[str, StringConstraints(max_length=_LONGEST_PATH), STORABLE]
+PlatformName = Annotated[
+    str, StringConstraints(min_length=1, max_length=PLATFORM_NAME_LENGTH), STORABLE
+]
 
 
 class Body(BaseModel):
@@ -58,7 +61,7 @@ class SetUpForm(Body):
 
     token: Path
     username: LoginName
-    email: Annotated[Text, StringConstraints(min_length=1, max_length=EMAIL_LENGTH)]
+    email: Annotated[str, StringConstraints(min_length=1, max_length=EMAIL_LENGTH), STORABLE]
     new_password: Password
 
 
@@ -74,10 +77,17 @@ class ConnectBody(Body):
 
     name: PlatformName
     platform_type: Literal["mastodon", "pixelfed"]
-    instance_url: Annotated[Text, StringConstraints(min_length=1, max_length=INSTANCE_URL_LENGTH)]
-    access_token: Annotated[Text, StringConstraints(min_length=1, max_length=_LONGEST_TOKEN)]
+    instance_url: Annotated[
+        str, StringConstraints(min_length=1, max_length=INSTANCE_URL_LENGTH), STORABLE
+    ]
+    access_token: Annotated[
+        str, StringConstraints(min_length=1, max_length=_LONGEST_TOKEN), STORABLE
+    ]
     username: (
-        Annotated[Text, StringConstraints(min_length=1, max_length=PLATFORM_USERNAME_LENGTH)] | None
+        Annotated[
+            str, StringConstraints(min_length=1, max_length=PLATFORM_USERNAME_LENGTH), STORABLE
+        ]
+        | None
     ) = None
     verify: bool = True
 
@@ -142,5 +152,5 @@ def _what_is_wrong(error: ValidationError) -> MalformedBody | InvalidInput:
     sentence = {
         "missing": "This field is missing.",
         "extra_forbidden": "There is no such field here.",
-    }.get(first["type"], f"{first['msg']}.")
+    }.get(first["type"], f"{first['msg'].removeprefix('Value error, ')}.")
     return InvalidInput(sentence, field=str(first["loc"][0]))

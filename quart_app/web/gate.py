@@ -1,5 +1,6 @@
 """What every request passes: its size, its origin, who is asking; and every answer's headers."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final, cast
@@ -7,7 +8,8 @@ from urllib.parse import urlsplit
 
 from quart import Quart, current_app, g, request, session
 from quart.wrappers import Response
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import NotFound, RequestEntityTooLarge
+from werkzeug.routing import IntegerConverter
 
 from quart_app.errors import BodyTooLarge, CrossSite, InvalidInput, NotLoggedIn, PlatformChanged
 from quart_app.services import Services
@@ -32,9 +34,9 @@ PUBLIC: Final = frozenset(
 NOT_ACTIVITY: Final = frozenset({"static", "api.session_state"})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_LARGEST_ID: Final = 2**63 - 1
-# A route's converter for an id: one that no database could hold is not found.
-ID: Final = f"int(max={_LARGEST_ID})"
+_AN_ID: Final = re.compile(r"[0-9]{1,19}")  # int() refuses thousands of digits
+_LARGEST_ID: Final = 2**31 - 1  # PostgreSQL's INTEGER
+ID: Final = "id"  # the name of IdConverter in routes
 
 _HEADERS: Final = {
     "Content-Security-Policy": (
@@ -50,6 +52,21 @@ _HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 _STRICT_TRANSPORT_SECURITY: Final = "max-age=31536000"
+
+
+class IdConverter(IntegerConverter):
+    """An id in a route. One that no database could hold is not found, whatever the method.
+
+    (With `int(max=…)` the router would answer some methods with 405.)
+    """
+
+    regex = r"[0-9]+"
+
+    def to_python(self, value: str) -> int:
+        """Return it as a number."""
+        if not _AN_ID.fullmatch(value) or int(value) > _LARGEST_ID:
+            raise NotFound
+        return int(value)
 
 
 def install(app: Quart, *, is_https: bool) -> None:
@@ -72,6 +89,7 @@ def install(app: Quart, *, is_https: bool) -> None:
             response.headers["Strict-Transport-Security"] = _STRICT_TRANSPORT_SECURITY
         return response
 
+    app.url_map.converters[ID] = IdConverter
     app.before_request(enter)
     app.after_request(leave)
 
@@ -144,11 +162,11 @@ async def refuse_other_platform(login: Login) -> None:
     if request.method in _SAFE_METHODS:
         return
     given = request.headers.get("X-Platform-Connection-Id")
-    if given is None and request.mimetype == "application/x-www-form-urlencoded":
+    if given is None and request.blueprint != "api":  # there it would eat a body that is no JSON
         given = (await request.form).get("platform_connection_id")
     if given is None:
         return
-    if not given.isascii() or not given.isdigit() or int(given[:20]) > _LARGEST_ID:
+    if not _AN_ID.fullmatch(given):
         raise InvalidInput("This must be the id of a connection.", field="platform_connection_id")
     if int(given) != login.platform_connection_id:
         raise PlatformChanged

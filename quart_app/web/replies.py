@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from quart import Quart, Response, current_app, redirect, render_template, request, url_for
 from quart.typing import ResponseReturnValue
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from quart_app import errors
 from quart_app.web.session import validate_session
@@ -70,6 +70,8 @@ async def _app_error(error: errors.AppError) -> ResponseReturnValue:
 
 
 async def _http_exception(error: HTTPException) -> ResponseReturnValue:
+    if isinstance(error, RequestEntityTooLarge):  # more parts than a form may have
+        return await _app_error(errors.BodyTooLarge())
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
     if status < HTTPStatus.BAD_REQUEST:  # a redirect of the router's
         return error.get_response()

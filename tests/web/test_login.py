@@ -1,11 +1,45 @@
-"""Logging in and out, by page and by JSON."""
+"""Logging in and out, by page and by JSON; a password for one use; the set-up link."""
 
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable
+from html import unescape
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from itsdangerous import TimestampSigner, URLSafeTimedSerializer
+from pydantic import AnyUrl
+from quart import Quart, Response
 from quart.typing import TestClientProtocol as Client
+from sqlalchemy import text as sql
 
-from tests.conftest import Member, log_in, set_cookies
+from quart_app.model import Role
+from quart_app.services import Services
+from tests.conftest import PASSWORD, SECRET_KEY, Member, log_in, make_member, set_cookies
+
+WRONG = "That name and password do not match."
+NEW_PASSWORD = "quite another password"
+
+Attempt = Callable[..., Awaitable[Response]]
+
+
+async def by_page(client: Client, **fields: str) -> Response:
+    return await client.post("/login", form=fields)
+
+
+async def by_json(client: Client, **fields: str) -> Response:
+    return await client.post("/api/login", json=fields)
+
+
+both_ways = pytest.mark.parametrize("attempt", [by_page, by_json])
+
+
+async def is_logged_in(client: Client) -> bool:
+    return (await client.get("/api/session_state")).status_code == 200
 
 
 async def test_the_right_password_logs_in(visitor: Client, member: Member) -> None:
@@ -14,3 +48,383 @@ async def test_the_right_password_logs_in(visitor: Client, member: Member) -> No
     assert state["platform_connection_id"] == member.platform_ids[0]
     again = await visitor.get("/api/session_state")
     assert again.status_code == 200
+
+
+@both_ways
+@pytest.mark.parametrize("name", ["ada", "ada@example.com", "Ada@Example.COM"])
+async def test_the_name_or_the_address_will_do(
+    visitor: Client, member: Member, attempt: Attempt, name: str
+) -> None:
+    response = await attempt(visitor, username=name, password=member.password)
+    assert response.status_code == (303 if attempt is by_page else 200)
+    assert await is_logged_in(visitor)
+
+
+async def test_the_page_leads_to_the_dashboard(visitor: Client, member: Member) -> None:
+    page = await visitor.get("/login")
+    assert page.status_code == 200
+    html = await page.get_data(as_text=True)
+    assert set(re.findall(r'name="(\w+)"', html)) >= {"username", "password", "remember", "next"}
+    response = await by_page(visitor, username="ada", password=member.password, next="")
+    assert (response.status_code, response.headers["Location"]) == (303, "/")
+    dashboard = await (await visitor.get("/")).get_data(as_text=True)
+    assert "Platform 1" in dashboard
+    assert (await visitor.get("/login")).headers["Location"] == "/"
+
+
+async def test_the_visitor_goes_on_to_the_page_that_was_asked_for(
+    visitor: Client, member: Member
+) -> None:
+    asked = await visitor.get("/platforms?a=1&b=%C3%A9")
+    assert asked.status_code == 303
+    html = await (await visitor.get(asked.headers["Location"])).get_data(as_text=True)
+    (kept,) = re.findall(r'name="next" value="([^"]*)"', html)
+    response = await by_page(visitor, username="ada", password=member.password, next=unescape(kept))
+    assert response.headers["Location"] == "/platforms?a=1&b=%C3%A9"
+
+
+@both_ways
+@pytest.mark.usefixtures("member")
+async def test_refusals_do_not_tell_why(
+    visitor: Client, services: Services, attempt: Attempt
+) -> None:
+    await make_member(services, "ben")
+    await services.accounts.deactivate("ben")
+    answers = []
+    for name, password in (("ada", PASSWORD + "."), ("eve", PASSWORD), ("ben", PASSWORD)):
+        response = await attempt(visitor, username=name, password=password)
+        body = (await response.get_data(as_text=False)).replace(name.encode(), b"***")
+        headers = [field for field in response.headers if field[0] != "Content-Length"]
+        assert not set_cookies(response)
+        answers.append((response.status_code, body, headers))
+    assert answers[0] == answers[1] == answers[2]
+    assert answers[0][0] == 401
+    assert WRONG.encode() in answers[0][1]
+    assert not await is_logged_in(visitor)
+
+
+async def test_the_page_keeps_what_was_typed_except_the_password(visitor: Client) -> None:
+    form = {
+        "username": '<ada">',
+        "password": "typed secret",
+        "remember": "true",
+        "next": "/account",
+    }
+    html = await (await by_page(visitor, **form)).get_data(as_text=True)
+    assert 'value="&lt;ada&#34;&gt;"' in html
+    assert 'value="/account"' in html
+    assert " checked" in html
+    assert "typed secret" not in html
+
+
+async def test_a_login_replaces_the_session_that_was(browser: Client, services: Services) -> None:
+    ben = await make_member(services, "ben")
+    assert (await log_in(browser, ben))["user_id"] == ben.id
+    assert (await (await browser.get("/api/session_state")).get_json())["user_id"] == ben.id
+
+
+async def test_a_failed_login_leaves_the_session_that_is(browser: Client, member: Member) -> None:
+    assert (await by_json(browser, username="ada", password="wrong")).status_code == 401
+    assert (await (await browser.get("/api/session_state")).get_json())["user_id"] == member.id
+
+
+# --- queries -----------------------------------------------------------------------------------
+
+
+def without_begin(statements: list[str]) -> list[str]:
+    """Drop the BEGIN that SQLite is told in words and PostgreSQL is not."""
+    return [each.split()[0] for each in statements if not each.startswith("BEGIN")]
+
+
+async def test_a_login_makes_three_statements(
+    visitor: Client, member: Member, statements: list[str]
+) -> None:
+    await log_in(visitor, member)
+    assert without_begin(statements) == ["SELECT", "UPDATE", "SELECT"]
+
+
+async def test_a_refused_login_makes_one_statement_whether_the_name_is_known_or_not(
+    visitor: Client, member: Member, statements: list[str]
+) -> None:
+    for name in (member.username, "eve"):
+        statements.clear()
+        await by_json(visitor, username=name, password="wrong")
+        assert without_begin(statements) == ["SELECT"]
+
+
+async def test_the_session_state_makes_no_statement(browser: Client, statements: list[str]) -> None:
+    statements.clear()
+    assert (await browser.get("/api/session_state")).status_code == 200
+    assert statements == []
+    await browser.get("/api/platforms")
+    assert without_begin(statements) == ["SELECT", "SELECT"]
+
+
+# --- where to go on to -------------------------------------------------------------------------
+
+HOSTILE = [
+    "//evil.example",
+    "///evil.example",
+    "/\\evil.example",
+    "\\\\evil.example",
+    "/\t/evil.example",
+    "/\n/evil.example",
+    "/\r\n\\evil.example",
+    "\t//evil.example",
+    " //evil.example",
+    "https://evil.example",
+    "https:evil.example",
+    "javascript:alert(1)",
+    "evil.example",
+    "@evil.example",
+]
+PIECES = [
+    "/",
+    "//",
+    "\\",
+    "\t",
+    "\r",
+    "\n",
+    " ",
+    "\x00",
+    "\u2028",
+    "\xa0",
+    "@",
+    ".",
+    "..",
+    ":",
+    "?",
+]
+PIECES += ["#", "%2f", "%5c", "%09", "&", "=", "[", "http:", "evil.example", "account", "notice="]
+
+
+def arrival(location: str) -> tuple[str, str | None]:
+    """Return scheme and host of where a browser on http://localhost/login goes by `location`.
+
+    As the URL standard has it (https://url.spec.whatwg.org/#url-parsing): spaces around are
+    dropped, tabs and line ends anywhere, and a backslash is a slash. The rest is parsed by the
+    `url` crate behind pydantic, which is an implementation of that standard.
+    """
+    url = re.sub("[\t\r\n]", "", location.strip("".join(map(chr, range(0x21)))))
+    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", url):
+        is_host = re.match(r"[/\\]{2}", url)
+        url = f"http:{url}" if is_host else f"http://localhost/{url.lstrip('/')}"
+    parsed = AnyUrl(url)
+    return parsed.scheme, parsed.host
+
+
+@pytest.mark.parametrize("hostile", HOSTILE[:9])
+def test_a_browser_would_follow_these_to_another_site(hostile: str) -> None:
+    assert arrival(hostile) == ("http", "evil.example")
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+@pytest.mark.parametrize("hostile", HOSTILE)
+async def test_a_path_of_another_site_leads_to_the_dashboard(
+    visitor: Client, member: Member, hostile: str
+) -> None:
+    response = await by_page(visitor, username="ada", password=member.password, next=hostile)
+    assert response.headers["Location"] == "/"
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+@settings(
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # the browser stays logged in
+)
+@given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join) | st.text(max_size=20))
+@example("/../..//evil.example")
+@example("/.//evil.example?next=//evil.example#//evil.example")
+async def test_next_never_leaves_the_site(browser: Client, path: str) -> None:
+    for start in ("", "/"):
+        response = await browser.get("/login?" + urlencode({"next": start + path}))
+        assert response.status_code == 303
+        location = response.headers["Location"]
+        assert location.startswith("/")
+        assert arrival(location) == ("http", "localhost")
+
+
+# --- a password for one use --------------------------------------------------------------------
+
+
+@pytest.fixture
+async def given_password(services: Services) -> str:
+    """Ben's, who is to choose his own."""
+    _, password = await services.accounts.create_user(
+        username="ben", email="ben@example.com", role=Role.VIEWER, password=None
+    )
+    assert password
+    return password
+
+
+@both_ways
+async def test_a_password_for_one_use_is_replaced_at_login(
+    visitor: Client, given_password: str, attempt: Attempt
+) -> None:
+    asked = await attempt(visitor, username="ben", password=given_password)
+    text = await asked.get_data(as_text=True)
+    assert asked.status_code == 403
+    assert "This password was for one use: choose a new one." in text
+    assert ("password_change_needed" if attempt is by_json else 'name="new_password"') in text
+    assert not await is_logged_in(visitor)
+    for wrong in ("short", "ben@example.com", given_password, "x" * 1025):
+        refused = await attempt(
+            visitor, username="ben", password=given_password, new_password=wrong
+        )
+        assert refused.status_code == 422
+        assert "new_password" in await refused.get_data(as_text=True)
+    assert not await is_logged_in(visitor)
+    done = await attempt(
+        visitor, username="ben", password=given_password, new_password=NEW_PASSWORD
+    )
+    assert done.status_code in {200, 303}
+    assert await is_logged_in(visitor)
+    gone = await by_json(visitor, username="ben", password=given_password)
+    assert gone.status_code == 401
+    assert (await by_json(visitor, username="ben", password=NEW_PASSWORD)).status_code == 200
+
+
+@pytest.mark.usefixtures("given_password")
+async def test_a_wrong_password_does_not_tell_that_a_new_one_is_due(visitor: Client) -> None:
+    response = await by_json(visitor, username="ben", password="wrong", new_password=NEW_PASSWORD)
+    assert (await response.get_json(force=True))["code"] == "bad_credentials"
+
+
+async def test_a_new_password_is_not_taken_where_none_is_due(
+    visitor: Client, member: Member
+) -> None:
+    body = {"username": "ada", "password": member.password, "new_password": NEW_PASSWORD}
+    assert (await by_json(visitor, **body)).status_code == 200
+    assert (await by_json(visitor, username="ada", password=NEW_PASSWORD)).status_code == 401
+
+
+# --- changing the password ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_json", [True, False])
+async def test_a_member_changes_the_password_and_stays_logged_in(
+    browser: Client, visitor: Client, *, is_json: bool
+) -> None:
+    async def change(current: str) -> Response:
+        fields = {"current_password": current, "new_password": NEW_PASSWORD}
+        if is_json:
+            return await browser.post("/api/account/password", json=fields)
+        return await browser.post("/account/password", form=fields)
+
+    refused = await change("wrong")
+    assert refused.status_code == 401
+    assert "The current password is not right." in await refused.get_data(as_text=True)
+    assert (await change(PASSWORD)).status_code == (204 if is_json else 303)
+    assert await is_logged_in(browser)
+    assert (await by_json(visitor, username="ada", password=PASSWORD)).status_code == 401
+    assert (await by_json(visitor, username="ada", password=NEW_PASSWORD)).status_code == 200
+
+
+# --- log out -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("path", "status"), [("/logout", 303), ("/api/logout", 204)])
+async def test_logging_out_ends_the_session_and_empties_the_cache(
+    browser: Client, path: str, status: int
+) -> None:
+    response = await browser.post(path)
+    assert response.status_code == status
+    assert response.headers["Clear-Site-Data"] == '"cache"'
+    assert "Max-Age=0" in set_cookies(response)["session"]
+    assert not await is_logged_in(browser)
+    if status == 303:
+        page = await browser.get(response.headers["Location"])
+        assert "You are logged out." in await page.get_data(as_text=True)
+    again = await browser.post(path)
+    assert again.status_code == (303 if path == "/logout" else 401)
+
+
+# --- the first user ----------------------------------------------------------------------------
+
+
+async def set_up(client: Client, token: str, name: str = "eve") -> Response:
+    form = {"username": name, "email": f"{name}@example.com", "new_password": PASSWORD}
+    return await client.post("/setup", form={"token": token, **form})
+
+
+async def test_the_set_up_link_makes_an_administrator_once(
+    visitor: Client, services: Services
+) -> None:
+    token = services.links.set_up_token()
+    page = await visitor.get("/setup?" + urlencode({"token": token}))
+    assert page.status_code == 200
+    assert token in await page.get_data(as_text=True)
+    response = await set_up(visitor, token)
+    assert (response.status_code, response.headers["Location"]) == (303, "/")
+    assert await is_logged_in(visitor)
+    for again in (await visitor.get(f"/setup?token={token}"), await set_up(visitor, token, "mal")):
+        assert again.status_code == 410
+        assert "This set-up link is not valid, or no longer." in await again.get_data(as_text=True)
+    assert [(user.username, user.role) for user in await services.accounts.users()] == [
+        ("eve", Role.ADMIN)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [("username", " eve"), ("email", "eve"), ("new_password", "short"), ("role", "admin")],
+)
+async def test_a_set_up_with_a_wrong_field_makes_nobody(
+    visitor: Client, services: Services, field: str, wrong: str
+) -> None:
+    form = {"username": "eve", "email": "eve@example.com", "new_password": PASSWORD, field: wrong}
+    form["token"] = services.links.set_up_token()
+    response = await visitor.post("/setup", form=form)
+    assert response.status_code == 422
+    assert PASSWORD not in await response.get_data(as_text=True)
+    assert await services.accounts.users() == []
+    assert (await set_up(visitor, form["token"])).status_code == 303
+
+
+class Yesterday(TimestampSigner):
+    """Signs as if it were 24 hours and two seconds ago."""
+
+    def get_timestamp(self) -> int:
+        return int(time.time()) - 24 * 60 * 60 - 2
+
+
+def link_token(key: str = SECRET_KEY, salt: str = "quart_app-link", **signer: Any) -> str:
+    return str(URLSafeTimedSerializer(key, salt=salt, **signer).dumps("set-up"))
+
+
+async def test_only_a_fresh_token_of_ours_sets_up(visitor: Client, services: Services) -> None:
+    for wrong in (
+        "",
+        "x",
+        "\u00e9",
+        link_token()[:-2],
+        link_token(key="another key"),
+        link_token(salt="cookie-session"),
+        link_token(signer=Yesterday),
+    ):
+        assert (await set_up(visitor, wrong)).status_code == 410, wrong
+        page = await visitor.get("/setup?" + urlencode({"token": wrong}))
+        assert page.status_code == 410, wrong
+    assert await services.accounts.users() == []
+    assert (await set_up(visitor, link_token())).status_code == 303
+
+
+async def test_of_set_ups_at_once_one_makes_the_user(
+    app: Quart, services: Services, engine_name: str
+) -> None:
+    token, names = services.links.set_up_token(), ["eve", "mal", "ben"]
+    # Nobody may write until all of them have seen that there is no user yet.
+    async with services.accounts.database.begin() as db:
+        lock = "LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE"
+        await db.execute(sql(lock if engine_name == "postgresql" else "SELECT 1"))
+        under_way = [asyncio.create_task(set_up(app.test_client(), token, each)) for each in names]
+        await asyncio.sleep(1)
+        assert not any(task.done() for task in under_way)
+    answers = await asyncio.gather(*under_way)
+    assert sorted(answer.status_code for answer in answers) == [303, 410, 410]
+    (user,) = await services.accounts.users()
+    winner = next(
+        name for name, answer in zip(names, answers, strict=True) if answer.status_code == 303
+    )
+    assert user.username == winner

@@ -1,0 +1,164 @@
+"""A request that says which platform connection it was made for, and how failures are told."""
+
+import inspect
+from typing import Any
+
+import pytest
+from markupsafe import escape
+from quart import Quart, session
+from quart.typing import TestClientProtocol as Client
+
+from quart_app import errors
+from tests.conftest import ENCRYPTION_KEY, PASSWORD, SECRET_KEY, Member, log_in
+
+STATUS = {
+    errors.MalformedBody: 400,
+    errors.BadCredentials: 401,
+    errors.NotLoggedIn: 401,
+    errors.CrossSite: 403,
+    errors.PasswordChangeNeeded: 403,
+    errors.NotFound: 404,
+    errors.AccountTaken: 409,
+    errors.InUse: 409,
+    errors.NameTaken: 409,
+    errors.PlatformChanged: 409,
+    errors.PlatformInactive: 409,
+    errors.SetUpAlready: 410,
+    errors.BodyTooLarge: 413,
+    errors.UnsupportedBody: 415,
+    errors.InvalidInput: 422,
+    errors.Unavailable: 503,
+}
+
+
+@pytest.fixture
+def engine_name() -> str:
+    """One engine will do: this is about HTTP."""
+    return "sqlite"
+
+
+def test_every_error_has_a_status_and_a_code_of_its_own() -> None:
+    kinds = {
+        kind
+        for _, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, errors.AppError) and kind is not errors.AppError
+    }
+    assert kinds == set(STATUS)
+    assert len({kind.code for kind in kinds}) == len(kinds)
+
+
+@pytest.mark.parametrize("kind", STATUS, ids=lambda kind: kind.code)
+async def test_every_error_is_a_problem_document_and_a_page_with_the_same_sentence(
+    app: Quart, member: Member, kind: type[errors.AppError]
+) -> None:
+    async def fail() -> str:
+        raise kind(field="<field>")
+
+    app.add_url_rule("/api/fail", "fail", fail)
+    app.add_url_rule("/fail", "fail_page", fail)
+    client = app.test_client()
+    await log_in(client, member)
+    response = await client.get("/api/fail")
+    assert response.mimetype == "application/problem+json"
+    assert response.status_code == STATUS[kind]
+    assert await response.get_json(force=True) == {
+        "type": f"urn:quart_app:problem:{kind.code}",
+        "title": kind.default_sentence,
+        "status": STATUS[kind],
+        "code": kind.code,
+        "field": "<field>",
+    }
+    page = await client.get("/fail")
+    assert page.mimetype == "text/html"
+    if kind is errors.NotLoggedIn:
+        assert page.status_code == 303
+    else:
+        assert page.status_code == STATUS[kind]
+        assert str(escape(kind.default_sentence)) in await page.get_data(as_text=True)
+    for answer in (response, page):
+        assert ("Retry-After" in answer.headers) is (STATUS[kind] == 503)
+
+
+@pytest.mark.parametrize(
+    ("accept", "mimetype"),
+    [
+        (None, "text/html"),
+        ("*/*", "text/html"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "text/html"),
+        ("application/json", "application/problem+json"),
+    ],
+)
+async def test_who_accepts_no_page_gets_a_problem_document(
+    visitor: Client, accept: str | None, mimetype: str
+) -> None:
+    response = await visitor.get("/nothing", headers={"Accept": accept} if accept else None)
+    assert response.mimetype == mimetype
+
+
+@pytest.mark.parametrize("path", ["/crash", "/api/crash"])
+async def test_a_crash_logs_nobody_in_and_tells_no_secret(
+    app: Quart, member: Member, path: str
+) -> None:
+    async def crash() -> str:
+        session["user_id"] = 1
+        raise RuntimeError(f"SELECT {SECRET_KEY} {ENCRYPTION_KEY} {PASSWORD}")
+
+    app.add_url_rule(path, "crash", crash)
+    client = app.test_client()
+    await log_in(client, member)
+    response = await client.get(path)
+    text = await response.get_data(as_text=True)
+    assert response.status_code == 500
+    assert "Something went wrong here; it has been written down." in text
+    assert "Set-Cookie" not in response.headers
+    for secret in (SECRET_KEY, ENCRYPTION_KEY, PASSWORD, "SELECT", "RuntimeError", "Traceback"):
+        assert secret not in text
+    assert (await (await client.get("/api/session_state")).get_json())["user_id"] == member.id
+
+
+def made_for(how: str, platform_id: object) -> dict[str, Any]:
+    """Return the part of a request that says which connection it was made for."""
+    if how == "header":
+        return {"headers": {"X-Platform-Connection-Id": str(platform_id)}}
+    form = {"platform_connection_id": str(platform_id)}
+    return {"form": form, "files": {}} if how == "multipart form" else {"form": form}
+
+
+@pytest.mark.parametrize(
+    ("how", "path"),
+    [
+        ("header", "/api/platforms/{}/default"),
+        ("header", "/platforms/{}/default"),
+        ("form", "/platforms/{}/default"),
+        ("multipart form", "/platforms/{}/default"),
+    ],
+)
+async def test_a_request_made_for_another_connection_does_nothing(
+    browser: Client, member: Member, how: str, path: str
+) -> None:
+    first, second, third = member.platform_ids
+    path = path.format(second)
+    response = await browser.post(path, **made_for(how, third))
+    assert response.status_code == 409
+    text = await response.get_data(as_text=True)
+    assert "You act for another platform connection now" in text
+    assert ("platform_changed" in text) is path.startswith("/api/")
+    for wrong in ("", "x", "-1", "1.0", "\u0661", "9" * 5000, "0" * 20 + "9" * 5000):
+        header_bytes = wrong.encode().decode("latin-1") if how == "header" else wrong
+        response = await browser.post(path, **made_for(how, header_bytes))
+        assert response.status_code == 422, wrong
+    assert await default_of(browser) == first
+    response = await browser.post(path, **made_for(how, first))
+    assert response.status_code in {200, 303}
+    assert await default_of(browser) == second
+
+
+async def default_of(browser: Client) -> int:
+    connections = await (await browser.get("/api/platforms")).get_json()
+    (default,) = (each["id"] for each in connections if each["is_default"])
+    return int(default)
+
+
+async def test_a_page_may_be_read_for_another_connection(browser: Client) -> None:
+    response = await browser.get("/api/platforms", headers={"X-Platform-Connection-Id": "999"})
+    assert response.status_code == 200

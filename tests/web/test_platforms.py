@@ -1,0 +1,395 @@
+"""Platform connections through JSON and through pages: list, add, change, switch, remove."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from quart import Quart, Response
+from quart.typing import TestClientProtocol as Client
+from sqlalchemy import text
+
+from quart_app.services import Services
+from tests.conftest import Member, log_in, make_member, set_cookies
+
+TOKEN = "another-secret-token"
+GARDEN = {
+    "name": "Garden",
+    "platform_type": "pixelfed",
+    "instance_url": "garden.example",
+    "access_token": TOKEN,
+    "username": "rosa",
+}
+OF_OTHERS_AND_ABSENT = ["other", 0, 999, 2**31 - 1, 2**31, 2**63 - 1, 2**63, "9" * 5000, "-1", "x"]
+
+
+async def add(browser: Client, **changes: Any) -> Response:
+    return await browser.post("/api/platforms", json={**GARDEN, "verify": False, **changes})
+
+
+async def body_of(response: Response) -> Any:
+    return await response.get_json(force=True)
+
+
+async def connections(browser: Client) -> dict[int, Any]:
+    """Return what the API lists, by id."""
+    return {each["id"]: each for each in await body_of(await browser.get("/api/platforms"))}
+
+
+async def active(browser: Client) -> int | None:
+    state = await body_of(await browser.get("/api/session_state"))
+    return state["platform_connection_id"]  # type: ignore[no-any-return]
+
+
+async def default(browser: Client) -> int | None:
+    found = [number for number, each in (await connections(browser)).items() if each["is_default"]]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+async def let_another_table_refer_to(services: Services, platform_id: int) -> None:
+    async with services.accounts.database.begin() as db:
+        await db.execute(
+            text(
+                "CREATE TABLE posts (id INTEGER PRIMARY KEY, platform_connection_id INTEGER"
+                " REFERENCES platform_connections (id))"
+            )
+        )
+        await db.execute(text("INSERT INTO posts VALUES (1, :id)"), {"id": platform_id})
+
+
+# --- JSON --------------------------------------------------------------------------------------
+
+
+async def test_a_member_lists_connections_by_name(browser: Client, member: Member) -> None:
+    listed = await body_of(await browser.get("/api/platforms"))
+    assert [each["id"] for each in listed] == list(member.platform_ids)
+    assert listed[0] | {"created_at": None} == {
+        "id": member.platform_ids[0],
+        "name": "Platform 1",
+        "platform_type": "mastodon",
+        "instance_url": "https://mastodon1.example",
+        "username": "ada",
+        "is_active": True,
+        "is_default": True,
+        "created_at": None,
+        "last_used": None,
+    }
+
+
+async def test_a_member_adds_a_connection(browser: Client, member: Member) -> None:
+    response = await add(browser)
+    added = await body_of(response)
+    assert response.status_code == 201
+    assert (added["name"], added["instance_url"]) == ("Garden", "https://garden.example")
+    assert added["is_active"]
+    assert not added["is_default"]
+    assert await body_of(await browser.get(f"/api/platforms/{added['id']}")) == added
+    assert (await connections(browser))[added["id"]] == added
+    assert await active(browser) == member.platform_ids[0]
+
+
+async def test_the_first_connection_becomes_the_default(
+    visitor: Client, services: Services, member: Member
+) -> None:
+    for platform_id in member.platform_ids:
+        await services.platforms.remove(member.id, platform_id)
+    assert (await log_in(visitor, member))["platform_connection_id"] is None
+    added = await body_of(await add(visitor))
+    assert added["is_default"]
+    assert await active(visitor) is None
+    assert (await log_in(visitor, member))["platform_connection_id"] == added["id"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code", "field"),
+    [
+        ({"name": "Platform 1"}, 409, "name_taken", "name"),
+        ({"name": "  Platform 1 "}, 409, "name_taken", "name"),
+        (
+            {"instance_url": "https://mastodon1.example/", "username": "ada"},
+            409,
+            "account_taken",
+            "username",
+        ),
+        ({"verify": True}, 422, "invalid_input", "verify"),
+        ({"platform_type": "friendica"}, 422, "invalid_input", "platform_type"),
+        ({"name": " "}, 422, "invalid_input", "name"),
+        ({"name": "a\u0007"}, 422, "invalid_input", "name"),
+        *(
+            ({"instance_url": url}, 422, "invalid_input", "instance_url")
+            for url in (
+                "http://garden.example",
+                "https://garden.example/path",
+                "https://garden.example?query",
+                "https://rosa@garden.example",
+                "https://garden.example:99999",
+                "https://a..b",
+                "https://",
+                "javascript:alert(1)",
+            )
+        ),
+    ],
+)
+async def test_a_connection_that_can_not_be_is_refused_and_nothing_is_kept(
+    browser: Client, changes: dict[str, Any], status: int, code: str, field: str
+) -> None:
+    before = await connections(browser)
+    response = await add(browser, **changes)
+    problem = await body_of(response)
+    assert (response.status_code, problem["code"], problem["field"]) == (status, code, field)
+    assert await connections(browser) == before
+    if "verify" not in changes:
+        page = await browser.post("/platforms", form={**GARDEN, **changes})
+        assert page.status_code == status
+        assert problem["title"].replace("'", "&#39;") in await page.get_data(as_text=True)
+        assert await connections(browser) == before
+
+
+async def test_two_users_may_give_the_same_name(
+    app: Quart, browser: Client, services: Services
+) -> None:
+    other = app.test_client()
+    await log_in(other, await make_member(services, "ben"))
+    assert [(await add(each)).status_code for each in (browser, other)] == [201, 201]
+
+
+async def test_of_requests_that_add_the_same_name_at_once_one_succeeds(browser: Client) -> None:
+    for name in ("first", "second", "third"):
+        answers = await asyncio.gather(
+            *(add(browser, name=name, username=f"{name}{number}") for number in range(4))
+        )
+        assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+    assert len(await connections(browser)) == 6
+
+
+async def test_a_member_renames_and_switches_off(browser: Client, member: Member) -> None:
+    first, second, _ = member.platform_ids
+    path = f"/api/platforms/{second}"
+    before = (await connections(browser))[second]
+    assert await body_of(await browser.patch(path, json={})) == before
+    renamed = await body_of(await browser.patch(path, json={"name": "Renamed"}))
+    assert renamed == before | {"name": "Renamed"}
+    off = await body_of(await browser.patch(path, json={"is_active": False}))
+    assert off == renamed | {"is_active": False}
+    for action in ("switch", "default"):
+        refused = await browser.post(f"{path}/{action}")
+        assert refused.status_code == 409
+        assert (await body_of(refused))["code"] == "platform_inactive"
+    assert (await active(browser), await default(browser)) == (first, first)
+    taken = await browser.patch(path, json={"name": "Platform 1", "is_active": True})
+    assert taken.status_code == 409
+    assert (await connections(browser))[second] == off
+    assert (await browser.patch(path, json={"name": "Renamed"})).status_code == 200
+
+
+async def test_a_member_switches_and_the_next_login_begins_with_the_default(
+    browser: Client, member: Member
+) -> None:
+    first, second, third = member.platform_ids
+    for platform_id in (second, third, third):
+        response = await browser.post(f"/api/platforms/{platform_id}/switch")
+        assert response.status_code == 200
+        assert (await body_of(response))["platform_connection_id"] == platform_id
+        assert await active(browser) == platform_id
+    assert (await connections(browser))[third]["last_used"]
+    assert await default(browser) == first
+    response = await browser.post(f"/api/platforms/{second}/default")
+    assert (await body_of(response))["is_default"]
+    assert (await default(browser), await active(browser)) == (second, third)
+    assert (await log_in(browser, member))["platform_connection_id"] == second
+
+
+async def test_removing_the_active_default_leaves_none_and_its_id_is_not_given_again(
+    browser: Client, member: Member
+) -> None:
+    first, second, third = member.platform_ids
+    response = await browser.delete(f"/api/platforms/{first}")
+    assert (response.status_code, await response.get_data()) == (204, b"")
+    assert await active(browser) is None
+    assert await default(browser) is None
+    assert list(await connections(browser)) == [second, third]
+    assert (await browser.delete(f"/api/platforms/{third}")).status_code == 204
+    assert not set_cookies(await browser.delete(f"/api/platforms/{third}"))
+    assert (await body_of(await add(browser)))["id"] > third
+
+
+async def test_a_connection_in_use_stays(
+    browser: Client, member: Member, services: Services
+) -> None:
+    first = member.platform_ids[0]
+    await let_another_table_refer_to(services, first)
+    response = await browser.delete(f"/api/platforms/{first}")
+    problem = await body_of(response)
+    assert (response.status_code, problem["code"]) == (409, "in_use")
+    page = await browser.post(f"/platforms/{first}/remove")
+    assert page.status_code == 409
+    assert problem["title"].replace("'", "&#39;") in await page.get_data(as_text=True)
+    assert (await active(browser), await default(browser)) == (first, first)
+
+
+@pytest.mark.parametrize("which", OF_OTHERS_AND_ABSENT, ids=lambda which: str(which)[:20])
+async def test_what_is_not_the_members_is_not_there(
+    browser: Client, services: Services, which: str | int
+) -> None:
+    ben = await make_member(services, "ben")
+    number = ben.platform_ids[0] if which == "other" else which
+    before = await connections(browser)
+    path = f"/api/platforms/{number}"
+    answers = [
+        await browser.get(path),
+        await browser.patch(path, json={"name": "Mine"}),
+        await browser.delete(path),
+        await browser.post(f"{path}/switch"),
+        await browser.post(f"{path}/default"),
+    ]
+    answers += [
+        await browser.post(f"/platforms/{number}/{action}")
+        for action in ("switch", "default", "activate", "remove")
+    ]
+    answers.append(await browser.get(f"/platforms/{number}/remove"))
+    assert {answer.status_code for answer in answers} == {404}
+    assert not any(set_cookies(answer) for answer in answers)
+    if which in {"other", 999}:
+        bodies = {await answer.get_data() for answer in answers[:5]}
+        assert len(bodies) == 1
+        assert b"You have no such platform connection." in bodies.pop()
+    assert await connections(browser) == before
+    assert len((await services.platforms.list_of(ben.id))[1].connections) == 3
+
+
+async def test_credentials_are_sealed_and_in_no_answer(browser: Client, services: Services) -> None:
+    added = await add(browser)
+    number = (await body_of(added))["id"]
+    path = f"/api/platforms/{number}"
+    answers = [
+        added,
+        await browser.get("/api/platforms"),
+        await browser.get(path),
+        await browser.patch(path, json={"name": "Renamed"}),
+        await browser.post(f"{path}/switch"),
+        await browser.post(f"{path}/default"),
+        await browser.get("/"),
+        await browser.get("/platforms"),
+        await browser.get(f"/platforms/{number}/remove"),
+        await add(browser),
+        await browser.post("/platforms", form=GARDEN),
+        await browser.post("/platforms", form={**GARDEN, "name": ""}),
+    ]
+    async with services.accounts.database.read() as db:
+        query = text("SELECT access_token FROM platform_connections WHERE id = :id")
+        stored = (await db.execute(query, {"id": number})).scalar_one()
+    assert TOKEN not in stored
+    assert services.platforms.credentials.unseal(stored) == TOKEN
+    for answer in answers:
+        body = await answer.get_data()
+        assert body
+        assert TOKEN.encode() not in body
+        assert stored.encode() not in body
+        assert b"access_token" not in body or answer.mimetype == "text/html"  # the form's field
+
+
+# --- pages -------------------------------------------------------------------------------------
+
+
+async def shown(browser: Client, path: str) -> str:
+    response = await browser.get(path)
+    assert response.status_code == 200
+    html: str = await response.get_data(as_text=True)
+    return html
+
+
+async def test_the_dashboard_shows_and_switches_the_active_connection(
+    browser: Client, member: Member
+) -> None:
+    _, second, _ = member.platform_ids
+    html = await shown(browser, "/")
+    assert all(f"Platform {number}" in html for number in (1, 2, 3))
+    assert f'action="/platforms/{second}/switch"' in html
+    response = await browser.post(f"/platforms/{second}/switch", form={"next": "/"})
+    assert response.headers["Location"] == "/?notice=switched"
+    assert await active(browser) == second
+    html = await shown(browser, response.headers["Location"])
+    assert "You act for another platform connection now." in html
+    assert f'action="/platforms/{second}/switch"' not in html
+
+
+async def test_a_member_adds_a_connection_by_the_page(browser: Client, member: Member) -> None:
+    response = await browser.post("/platforms", form=GARDEN)
+    assert (response.status_code, response.headers["Location"]) == (
+        303,
+        "/platforms?notice=connected",
+    )
+    html = await shown(browser, response.headers["Location"])
+    assert "The platform connection is kept." in html
+    assert "Garden" in html
+    assert await active(browser) == member.platform_ids[0]
+
+
+async def test_the_first_connection_added_by_the_page_is_acted_for_at_once(
+    browser: Client, member: Member
+) -> None:
+    for platform_id in member.platform_ids:
+        await browser.post(f"/platforms/{platform_id}/remove")
+    assert await active(browser) is None
+    assert "No platform connections yet" in await shown(browser, "/")
+    await browser.post("/platforms", form={**GARDEN, "username": ""})
+    (added,) = (await connections(browser)).values()
+    assert await active(browser) == added["id"]
+    assert added["username"] is None
+    assert added["is_default"]
+
+
+async def test_a_refused_page_keeps_what_was_typed_except_the_token(browser: Client) -> None:
+    response = await browser.post("/platforms", form={**GARDEN, "name": "Platform 1"})
+    html = await response.get_data(as_text=True)
+    assert response.status_code == 409
+    assert 'value="garden.example"' in html
+    assert 'value="rosa"' in html
+    assert TOKEN not in html
+
+
+async def test_pages_choose_the_default_and_switch_on(browser: Client, member: Member) -> None:
+    first, second, third = member.platform_ids
+    response = await browser.post(f"/platforms/{second}/default")
+    assert response.headers["Location"] == "/platforms?notice=default"
+    assert await default(browser) == second
+    await browser.patch(f"/api/platforms/{third}", json={"is_active": False})
+    refused = await browser.post(f"/platforms/{third}/switch")
+    assert refused.status_code == 409
+    assert "That connection is switched off." in await refused.get_data(as_text=True)
+    assert f'action="/platforms/{third}/activate"' in await shown(browser, "/platforms")
+    response = await browser.post(f"/platforms/{third}/activate", form={"next": "/platforms"})
+    assert response.headers["Location"] == "/platforms?notice=changed"
+    assert (await connections(browser))[third]["is_active"]
+    assert await active(browser) == first
+
+
+async def test_a_connection_is_removed_after_asking(browser: Client, member: Member) -> None:
+    first, *others = member.platform_ids
+    assert "Platform 1" in await shown(browser, f"/platforms/{first}/remove")
+    assert first in await connections(browser)
+    response = await browser.post(f"/platforms/{first}/remove")
+    assert response.headers["Location"] == "/platforms?notice=removed"
+    assert list(await connections(browser)) == others
+    assert await active(browser) is None
+    assert "Platform 1" not in await shown(browser, "/platforms")
+
+
+async def test_what_people_type_is_never_markup(browser: Client) -> None:
+    name = "<script>alert(1)</script>\"'&"
+    number = (await body_of(await add(browser, name=name, username="<b>")))["id"]
+    await browser.post(f"/api/platforms/{number}/switch")
+    for path in ("/", "/platforms", f"/platforms/{number}/remove"):
+        html = await shown(browser, path)
+        assert "&lt;script&gt;alert(1)" in html
+        assert "<script>" not in html
+        assert "<b>" not in html
+
+
+@pytest.mark.parametrize("hostile", ["//evil.example", "/\\evil.example", "https://evil.example"])
+async def test_a_button_never_leads_to_another_site(
+    browser: Client, member: Member, hostile: str
+) -> None:
+    path = f"/platforms/{member.platform_ids[1]}/switch"
+    response = await browser.post(path, form={"next": hostile})
+    assert response.headers["Location"] == "/platforms?notice=switched"

@@ -1,0 +1,92 @@
+"""What is shipped: the lock files, the wheel, and how Hypercorn serves it."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypercorn.config import Config
+
+from tests.servers import ROOT
+
+LOCKS = ["requirements.lock", "requirements-dev.lock"]
+REQUIREMENT = re.compile(
+    r"(?P<name>[\w.-]+)==(?P<version>[\w.+!]+)(?: ; (?P<marker>[^\\]+?))?"
+    r"(?P<hashes>(?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n"
+)
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_has_a_hash_for_every_release_and_names_no_registry(lock: str) -> None:
+    text = (ROOT / lock).read_text()
+    requirements = re.sub(r"(?m)^ *#.*\n", "", text)
+    assert REQUIREMENT.sub("", requirements) == ""  # nothing else: no option, no address
+    assert len(REQUIREMENT.findall(requirements)) > 20
+    assert "://" not in text
+
+
+def test_what_is_tested_is_what_is_served() -> None:
+    served, tested = (
+        {(match["name"], match["version"]) for match in REQUIREMENT.finditer(text)}
+        for text in ((ROOT / lock).read_text() for lock in LOCKS)
+    )
+    assert served < tested
+
+
+def test_the_lock_holds_every_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    locked = {match["name"] for match in REQUIREMENT.finditer((ROOT / LOCKS[0]).read_text())}
+    assert {re.split(r"[\[>=<]", wanted)[0] for wanted in project["dependencies"]} <= locked
+
+
+@pytest.fixture(scope="module")
+def unpacked_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory"]
+    subprocess.run([*build, folder], cwd=ROOT, check=True, capture_output=True, timeout=60)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "unpacked")
+    return folder / "unpacked"
+
+
+def test_the_wheel_holds_every_file_of_the_package(unpacked_wheel: Path) -> None:
+    def files(root: Path) -> set[str]:
+        paths = (root / "quart_app").rglob("*")
+        found = {str(path.relative_to(root)) for path in paths if path.is_file()}
+        return {path for path in found if "__pycache__" not in path}
+
+    shipped = files(unpacked_wheel)
+    assert shipped == files(ROOT)
+    assert "quart_app/py.typed" in shipped
+    for kind in ("web/templates/*.html", "web/static/*.css", "storage/schema/revisions/0001_*.py"):
+        assert list((unpacked_wheel / "quart_app").glob(kind))
+    assert list(unpacked_wheel.glob("*.dist-info/licenses/LICENSE"))
+
+
+def test_the_wheel_alone_makes_a_database(unpacked_wheel: Path, tmp_path: Path) -> None:
+    run = [sys.executable, "-m", "quart_app"]
+    environ = {"PYTHONPATH": str(unpacked_wheel)}
+    made = subprocess.run(
+        [*run, "keys", "new"], env=environ, cwd=tmp_path, capture_output=True, check=True
+    )
+    (tmp_path / ".env").write_bytes(made.stdout)
+    upgraded = subprocess.run([*run, "db", "upgrade"], env=environ, cwd=tmp_path, check=False)
+    assert upgraded.returncode == 0
+    assert (tmp_path / "instance/quart_app.db").exists()
+
+
+def test_hypercorn_takes_every_option_of_ours() -> None:
+    path = ROOT / "hypercorn.toml"
+    options = tomllib.loads(path.read_text())
+    config, default = Config.from_toml(path), Config()
+    # Hypercorn takes a misspelt option without a word.
+    assert [name for name in options if not hasattr(Config, name)] == []
+    assert {name: getattr(config, name) for name in options} == options
+    assert config.workers == 0
+    assert config.bind == ["127.0.0.1:8000"]
+    assert config.graceful_timeout > default.graceful_timeout
+    assert "server" not in {name.decode() for name, _ in config.response_headers("h11")}

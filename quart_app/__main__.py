@@ -1,12 +1,13 @@
 """`python -m quart_app`: administration from the command line, by the same services as the web."""
 
 import asyncio
+import fcntl
 import os
+import re
 import secrets
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -16,7 +17,7 @@ from quart_app.app import build_services, utc_now
 from quart_app.errors import AppError, Unavailable
 from quart_app.model import Role
 from quart_app.services import Services
-from quart_app.settings import PREFIX, Settings, SettingsError
+from quart_app.settings import PREFIX, SECRETS_FILE, Settings, SettingsError, missing_secrets
 from quart_app.storage.schema import upgrade_schema
 
 SECRET_BYTES = 32
@@ -33,27 +34,27 @@ def new_secrets() -> dict[str, str]:
     }
 
 
-def write_missing_secrets(path: Path) -> list[str]:
-    """Append to the file at `path`, readable by its owner only, the secrets that nothing names yet.
+def write_missing_secrets() -> list[str]:
+    """Append to instance/.env, readable by its owner only, the secrets that nothing gives yet.
 
-    Returns the names written. What stands there, or in the environment, is never replaced: a new
-    key would log everyone out and make every stored credential unreadable.
+    Returns the names written. What stands there, in .env or in the environment is never replaced:
+    a new key would log everyone out and make every stored credential unreadable. Two that start at
+    once take turns. Raises SettingsError where a file can't be read.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    written = []
-    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, _OWNER_ONLY), "r+") as file:
+    SECRETS_FILE.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    opened = os.open(SECRETS_FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND, _OWNER_ONLY)
+    with os.fdopen(opened, "r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
         os.fchmod(file.fileno(), _OWNER_ONLY)
+        missing, made = missing_secrets(), new_secrets()
+        lines = [f"{name}={made[name]}\n".encode() for name in missing]
         standing = file.read()
-        named = {line.split("=")[0].strip() for line in standing.splitlines()} | set(os.environ)
-        if standing and not standing.endswith("\n"):
-            file.write("\n")
-        for name, value in new_secrets().items():
-            if name not in named and f"{name}_FILE" not in named:
-                file.write(f"{name}={value}\n")
-                written.append(name)
+        if lines and standing and not standing.endswith(b"\n"):
+            file.write(b"\n")
+        file.writelines(lines)
         file.flush()
         os.fsync(file.fileno())
-    return written
+    return missing
 
 
 @asynccontextmanager
@@ -130,7 +131,7 @@ def _read_password(*, from_stdin: bool) -> str | None:
             text = sys.stdin.buffer.read().decode()
         except UnicodeDecodeError:
             raise click.ClickException("The password on standard input is not UTF-8.") from None
-        return text.removesuffix("\n").removesuffix("\r")
+        return re.sub(r"\r?\n\Z", "", text)
     if not sys.stdin.isatty():
         return None
     typed: str = click.prompt(
@@ -148,13 +149,20 @@ def _show_generated(password: str | None) -> None:
         click.echo(f"Password, shown this once and to be changed at the first login: {password}")
 
 
+def _utf8(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
+    if re.search("[\ud800-\udfff]", text):  # how Python reads bytes that are not UTF-8
+        raise click.BadParameter("it is not UTF-8.")
+    return text
+
+
+_name = click.argument("name", callback=_utf8)
 _password_stdin = click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input."
 )
 
 
 @user.command("create")
-@click.argument("name")
+@_name
 @click.argument("email")
 @click.option(
     "--role",
@@ -193,7 +201,7 @@ def user_list() -> None:
 
 
 @user.command("passwd")
-@click.argument("name")
+@_name
 @_password_stdin
 def user_passwd(name: str, *, password_stdin: bool) -> None:
     """Give a user another password, and end their sessions."""
@@ -204,7 +212,7 @@ def user_passwd(name: str, *, password_stdin: bool) -> None:
 
 
 @user.command("deactivate")
-@click.argument("name")
+@_name
 def user_deactivate(name: str) -> None:
     """Let a user log in no more, and end their sessions."""
     _run(lambda services: services.accounts.deactivate(name))

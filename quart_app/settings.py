@@ -32,6 +32,7 @@ _DRIVERS = {
 }
 # RFC 6265 section 4.1.1: a cookie's name is an HTTP token.
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_ORIGIN = re.compile(r"(?i:https?)://([^\s/?#@:\\\[\]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?/?")
 
 
 class SettingsError(Exception):
@@ -104,7 +105,7 @@ class Settings:
     @property
     def is_https(self) -> bool:
         """Whether people reach this site by https."""
-        return self.public_url.startswith("https://")
+        return urlsplit(self.public_url).scheme == "https"
 
     @property
     def cookie_secure(self) -> bool:
@@ -129,15 +130,12 @@ class Settings:
 
         Raises SettingsError, whose message names the setting; the whole line is for an operator.
         """
-        given: dict[str, str] = {}
-        for path in _ENV_FILES:
-            given |= _ours(dotenv_values(directory / path, interpolate=False))
-        given |= _ours(os.environ if environ is None else environ)
+        given = _given(environ, directory)
         _read_secret_files(given, directory)
         for name in given:
             if name not in _READERS:
                 raise SettingsError(f"{PREFIX}{name} is not a setting{_did_you_mean(name)}")
-        for name in ("SECRET_KEY", "PLATFORM_ENCRYPTION_KEY"):
+        for name in _NEEDED:
             if name not in given:
                 raise SettingsError(
                     f"{PREFIX}{name} is missing: `python -m quart_app keys new` makes one"
@@ -155,6 +153,17 @@ class Settings:
 _DEFAULT_DATABASE_URL = "sqlite+aiosqlite:///instance/quart_app.db"
 
 
+def missing_secrets(
+    environ: Mapping[str, str] | None = None, *, directory: Path = Path()
+) -> list[str]:
+    """Return the environment names of the secrets that are needed and that nothing gives yet.
+
+    Raises SettingsError where a file can't be read.
+    """
+    given = _given(environ, directory)
+    return [f"{PREFIX}{name}" for name in _NEEDED if not {name, f"{name}_FILE"} & given.keys()]
+
+
 def with_setting(settings: Settings, **changes: Any) -> Settings:
     """Return the same settings with `changes`, checked again."""
     return dataclasses.replace(settings, **changes)
@@ -167,14 +176,46 @@ def read_database_url(text: str) -> URL:
     """
     try:
         url = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError of a port that is none
         raise ValueError("is not a database URL such as sqlite:///instance/quart_app.db") from None
     if url.drivername not in _DRIVERS:
         raise ValueError(f"must start with sqlite:/// or postgresql://, not {url.drivername}:")
     url = url.set(drivername=_DRIVERS[url.drivername])
     if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
         raise ValueError("must name a file: a database in memory would be lost with the process")
+    if not _driver_takes_options_of(url):
+        raise ValueError("has, after its ?, what this database does not take")
     return url
+
+
+def _driver_takes_options_of(url: URL) -> bool:
+    if url.get_backend_name() == "sqlite":
+        try:
+            url.get_dialect()().create_connect_args(url.update_query_dict({"uri": "true"}))
+        except ValueError:
+            return False
+        return True
+    try:
+        from psycopg import ProgrammingError  # noqa: PLC0415 comes with the extra `postgres`
+        from psycopg.conninfo import make_conninfo  # noqa: PLC0415
+    except ImportError:
+        raise ValueError("needs psycopg: install quart-app[postgres]") from None
+    try:
+        make_conninfo(**{name: str(value) for name, value in url.query.items()})
+    except ProgrammingError:
+        return False
+    return True
+
+
+def _given(environ: Mapping[str, str] | None, directory: Path) -> dict[str, str]:
+    """Return our settings as they stand in the environment and the files, without the prefix."""
+    given: dict[str, str] = {}
+    for path in _ENV_FILES:
+        try:
+            given |= _ours(dotenv_values(directory / path, interpolate=False))
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"The file {path} can't be read: {_reason(error)}") from None
+    return given | _ours(os.environ if environ is None else environ)
 
 
 def _ours(environ: Mapping[str, str | None]) -> dict[str, str]:
@@ -195,9 +236,12 @@ def _read_secret_files(given: dict[str, str], directory: Path) -> None:
         try:
             text = (directory / given.pop(name)).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise SettingsError(f"{PREFIX}{name} can't be read: {reason}") from None
+            raise SettingsError(f"{PREFIX}{name} can't be read: {_reason(error)}") from None
         given[secret] = text.rstrip("\r\n")
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str | None:
+    return error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
 
 
 def _did_you_mean(name: str) -> str:
@@ -206,6 +250,8 @@ def _did_you_mean(name: str) -> str:
 
 
 def _check_key(name: str, key: str) -> None:
+    if re.search("[\ud800-\udfff]", key):  # how Python reads bytes that are not UTF-8
+        raise SettingsError(f"{PREFIX}{name} holds a key that is not UTF-8 text")
     if len(key.encode()) < _SHORTEST_KEY_BYTES:
         raise SettingsError(f"{PREFIX}{name} holds a key shorter than {_SHORTEST_KEY_BYTES} bytes")
     if len(set(key)) < _FEWEST_DISTINCT_CHARACTERS:
@@ -222,12 +268,12 @@ def _check_fernet_key(key: str) -> None:
 
 
 def _check_public_url(text: str) -> None:
+    well_formed = _ORIGIN.fullmatch(text) is not None
     try:
-        url = urlsplit(text)
-        well_formed = url.scheme in {"http", "https"} and url.hostname and (url.port or 1) > 0
+        well_formed = well_formed and urlsplit(text).port != 0
     except ValueError:
         well_formed = False
-    if not well_formed or url.path not in {"", "/"} or url.query or url.fragment or url.username:
+    if not well_formed:
         raise SettingsError(
             f"{PREFIX}PUBLIC_URL must be http:// or https:// and a host, without a path"
         )
@@ -309,4 +355,5 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "TRUSTED_PROXIES": ("trusted_proxies", _whole_number),
     "ALLOWED_PRIVATE_NETWORKS": ("allowed_private_networks", _networks),
 }
+_NEEDED = ("SECRET_KEY", "PLATFORM_ENCRYPTION_KEY")
 _SECRETS = {"SECRET_KEY", "SECRET_KEY_FALLBACKS", "DATABASE_URL", "PLATFORM_ENCRYPTION_KEY"}

@@ -1,0 +1,260 @@
+"""Administration by `python -m quart_app …`: real processes, as people start them."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from quart.typing import TestClientProtocol as Client
+from sqlalchemy import URL
+
+from quart_app.services import Services
+from quart_app.settings import Settings, with_setting
+from tests.conftest import ENCRYPTION_KEY, PASSWORD, SECRET_KEY, Member
+from tests.servers import environ_of
+
+ADA = ("user", "create", "ada", "ada@example.com")
+NEW_PASSWORD = "incorrect donkey charger paperclip"
+ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])  # it reads no further than us
+TIMEOUT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """`python -m quart_app` for one database, in a folder where nothing else is."""
+
+    environ: dict[str, str]
+    folder: Path
+
+    def command(self, *arguments: str | bytes) -> list[str | bytes]:
+        return [sys.executable, "-m", "quart_app", *arguments]
+
+    def run(self, *arguments: str | bytes, typed: bytes = b"", exit_code: int = 0) -> str:
+        """Return what it says; a refusal is one sentence on stderr and nothing else."""
+        ended = subprocess.run(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environ,
+            input=typed,
+            capture_output=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+        said, refused = ended.stdout.decode(), ended.stderr.decode()
+        assert ended.returncode == exit_code, refused
+        if exit_code == 0:
+            assert refused == ""
+            return said
+        assert said == ""
+        *_usage, line = refused.splitlines()
+        assert exit_code == 2 or not _usage
+        return line.removeprefix("Error: ")
+
+    def run_in_terminal(self, *arguments: str, typed: list[str]) -> str:
+        """Answer its questions by keyboard and return all that the screen showed."""
+        keyboard, terminal = os.openpty()
+        process = subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environ,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+        )
+        os.close(terminal)
+        screen, answers = b"", iter(typed)
+        try:
+            while True:
+                screen += os.read(keyboard, 4096)
+                if screen.endswith(b": "):
+                    os.write(keyboard, f"{next(answers)}\n".encode())
+        except OSError:  # EIO: the terminal was closed with the process
+            pass
+        finally:
+            os.close(keyboard)
+            process.kill()
+            process.wait()
+        return screen.decode()
+
+
+@pytest.fixture
+def command_line(settings: Settings, tmp_path: Path) -> CommandLine:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    return CommandLine(environ_of(settings), folder)
+
+
+async def login_status(client: Client, password: str, **more: str) -> tuple[int, str | None]:
+    """Log in as ada by HTTP; return the status, and the code of a refusal."""
+    response = await client.post(
+        "/api/login", json={"username": "ada", "password": password, **more}
+    )
+    return response.status_code, (await response.get_json()).get("code")
+
+
+def test_the_schema_is_made_once(empty_database_url: URL, tmp_path: Path) -> None:
+    settings = Settings(
+        secret_key=SECRET_KEY,
+        platform_encryption_keys=(ENCRYPTION_KEY,),
+        database_url=empty_database_url,
+    )
+    command_line = CommandLine(environ_of(settings), tmp_path)
+    assert "`db upgrade`" in command_line.run("user", "list", exit_code=1)
+    assert "(before: none)" in command_line.run("db", "upgrade")
+    assert "already" in command_line.run("db", "upgrade")
+    assert command_line.run("user", "list") == "There is no user yet.\n"
+
+
+async def test_a_user_with_a_piped_password_logs_in(
+    command_line: CommandLine, visitor: Client
+) -> None:
+    said = command_line.run(*ADA, "--role", "admin", "--password-stdin", typed=PASSWORD.encode())
+    assert said == "User ada is created, as admin.\n"
+    assert await login_status(visitor, PASSWORD) == (200, None)
+
+
+@ONE_ENGINE
+@pytest.mark.parametrize(
+    ("typed", "password"),
+    [
+        (b"8 signs!\n", "8 signs!"),
+        (b"8 signs!\r\n", "8 signs!"),
+        (b" 8 signs!\n\n", " 8 signs!\n"),
+        (b"8 signs!\r", "8 signs!\r"),
+        ("пароль 🔑\n".encode(), "пароль 🔑"),
+    ],
+)
+async def test_one_final_newline_is_no_part_of_a_piped_password(
+    command_line: CommandLine, visitor: Client, typed: bytes, password: str
+) -> None:
+    command_line.run(*ADA, "--password-stdin", typed=typed)
+    assert await login_status(visitor, password) == (200, None)
+
+
+@ONE_ENGINE
+@pytest.mark.parametrize(
+    "typed", [b"", b"\n", b"short\n", b"8 signs!\xff\n", b"8 signs!\x00", b"x" * 1025, b"ADA"]
+)
+async def test_a_piped_password_that_nobody_could_use_makes_no_user(
+    command_line: CommandLine, services: Services, typed: bytes
+) -> None:
+    assert "password" in command_line.run(*ADA, "--password-stdin", typed=typed, exit_code=1)
+    assert await services.accounts.users() == []
+
+
+async def test_a_password_is_asked_for_twice_and_not_shown(
+    command_line: CommandLine, visitor: Client
+) -> None:
+    screen = command_line.run_in_terminal(*ADA, typed=["a slip", PASSWORD, PASSWORD, PASSWORD])
+    assert "do not match" in screen
+    assert "User ada is created, as viewer." in screen
+    assert PASSWORD not in screen
+    assert await login_status(visitor, PASSWORD) == (200, None)
+
+
+@pytest.mark.parametrize("in_terminal", [False, True], ids=["from a script", "by return"])
+async def test_a_generated_password_is_shown_once_and_is_for_one_use(
+    command_line: CommandLine,
+    visitor: Client,
+    in_terminal: bool,  # noqa: FBT001 a parameter of pytest's
+) -> None:
+    said = (
+        command_line.run_in_terminal(*ADA, typed=["", ""])
+        if in_terminal
+        else command_line.run(*ADA)
+    )
+    (password,) = re.findall(r"changed at the first login: (\S{20})\s", said)
+    assert said.count(password) == 1
+    assert password not in command_line.run("user", "list")
+    assert await login_status(visitor, password) == (403, "password_change_needed")
+    assert await login_status(visitor, password, new_password=NEW_PASSWORD) == (200, None)
+    assert await login_status(visitor, password) == (401, "bad_credentials")
+    assert await login_status(visitor, NEW_PASSWORD) == (200, None)
+
+
+async def test_a_user_is_listed_given_another_password_and_deactivated(
+    command_line: CommandLine, visitor: Client, member: Member
+) -> None:
+    listed = f"{member.id}\tada\tada@example.com\tviewer\tactive\tno login yet\n"
+    assert command_line.run("user", "list") == listed
+    given = command_line.run("user", "passwd", "ada", "--password-stdin", typed=b"another one\n")
+    assert given == "The password of ada is changed, and their sessions are over.\n"
+    assert await login_status(visitor, PASSWORD) == (401, "bad_credentials")
+    assert await login_status(visitor, "another one") == (200, None)
+    generated = command_line.run("user", "passwd", "ada").split()[-1]
+    assert await login_status(visitor, generated) == (403, "password_change_needed")
+    assert "last login: 20" in command_line.run("user", "list")
+    command_line.run("user", "deactivate", "ada")
+    assert await login_status(visitor, generated) == (401, "bad_credentials")
+    assert "\tinactive\t" in command_line.run("user", "list")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("user", "create", "ada", "a@example.com"), "That name or e-mail address is taken."),
+        (("user", "create", "a\tb", "a@example.com"), "A name holds no control characters."),
+        (("user", "passwd", "nobody"), "There is no user named nobody."),
+        (("user", "deactivate", "nobody"), "There is no user named nobody."),
+    ],
+)
+@pytest.mark.usefixtures("member")
+def test_what_can_not_be_done_is_one_sentence(
+    command_line: CommandLine, arguments: tuple[str | bytes, ...], sentence: str
+) -> None:
+    assert command_line.run(*arguments, exit_code=1) == sentence
+
+
+@ONE_ENGINE
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *((*ADA, PASSWORD), (*ADA[:3],), (*ADA, "--role", "king"), ("oops",)),
+        *(("user", "create", b"\xff", "a@example.com"), ("user", "deactivate", b"\xff")),
+    ],
+)
+def test_a_password_is_no_argument_and_wrong_usage_is_2(
+    command_line: CommandLine, arguments: tuple[str | bytes, ...]
+) -> None:
+    command_line.run(*arguments, exit_code=2)
+
+
+@pytest.mark.parametrize(
+    "database_url",
+    [
+        "sqlite:///absent.db",
+        "sqlite:///absent/absent.db",
+        "postgresql://ada:hunter2@127.0.0.1:1/app",
+        "postgresql://ada:p@ss:hunter2@127.0.0.1:1/app",
+    ],
+)
+@pytest.mark.parametrize("arguments", [("user", "list"), ADA])
+def test_a_database_that_is_not_there_is_one_sentence(
+    tmp_path: Path, database_url: str, arguments: tuple[str, ...]
+) -> None:
+    environ = environ_of(
+        Settings(secret_key=SECRET_KEY, platform_encryption_keys=(ENCRYPTION_KEY,))
+    )
+    command_line = CommandLine(environ | {"QUART_APP_DATABASE_URL": database_url}, tmp_path)
+    sentence = command_line.run(*arguments, exit_code=1)
+    assert "QUART_APP_DATABASE_URL" in sentence
+    assert "hunter2" not in sentence
+    assert list(tmp_path.iterdir()) == []  # a misspelt path does not become a database
+
+
+def test_new_keys_are_settings_and_never_the_same(tmp_path: Path) -> None:
+    command_line = CommandLine(
+        {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}, tmp_path
+    )
+    first, second = (
+        dict(line.split("=", 1) for line in command_line.run("keys", "new").splitlines())
+        for _ in range(2)
+    )
+    assert not set(first.values()) & set(second.values())
+    assert list(tmp_path.iterdir()) == []
+    settings = Settings.from_environ(first, directory=tmp_path)
+    assert with_setting(settings, secret_key_fallbacks=(SECRET_KEY,)).secret_key

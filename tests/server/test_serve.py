@@ -1,0 +1,267 @@
+"""scripts/serve in a clone: secrets made once, a set-up link that works, a demonstration."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from quart_app.__main__ import new_secrets, write_missing_secrets
+from quart_app.settings import Settings
+from tests.conftest import ENCRYPTION_KEY, PASSWORD, SECRET_KEY
+from tests.servers import ROOT, STARTUP_SECONDS
+
+SECRETS = ["QUART_APP_PLATFORM_ENCRYPTION_KEY", "QUART_APP_SECRET_KEY"]
+PARTS = ["quart_app", "scripts", "hypercorn.toml", "requirements.lock", "requirements-dev.lock"]
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A running scripts/serve: where it is, and the file that holds what it says."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    said: Path
+
+    def link(self, pattern: str) -> str:
+        """Return what it printed of this pattern, once."""
+        (found,) = re.findall(pattern, self.said.read_text())
+        return str(found)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """The files of a fresh clone; the interpreter is the one that runs this test."""
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    for part in PARTS:
+        if (ROOT / part).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / part, clone / part, ignore=ignored)
+        else:
+            shutil.copy(ROOT / part, clone / part)
+    return clone
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "scripts/serve", *arguments]
+
+
+def environ_in(clone: Path, **more: str) -> dict[str, str]:
+    (clone.parent / "tmp").mkdir(exist_ok=True)
+    return {"PATH": os.environ["PATH"], "TMPDIR": str(clone.parent / "tmp")} | more
+
+
+@contextmanager
+def serve(clone: Path, *arguments: str) -> Iterator[Serving]:
+    """Serve on a free port of loopback, and see it end by itself when asked to."""
+    said = clone.parent / f"said-{time.monotonic_ns()}"
+    with socket.create_server(("127.0.0.1", 0)) as listener, said.open("wb") as stream:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        process = subprocess.Popen(
+            command(*arguments, "--", "--bind", f"fd://{listener.fileno()}"),
+            cwd=clone,
+            env=environ_in(clone, QUART_APP_PUBLIC_URL=url),
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            pass_fds=[listener.fileno()],
+        )
+    try:
+        with httpx2.Client(timeout=STARTUP_SECONDS) as client:
+            try:
+                alive = client.get(f"{url}/healthz").status_code  # the socket listens already
+            except httpx2.TransportError:
+                raise AssertionError(said.read_text()) from None
+        assert alive == 200
+        yield Serving(url, process, said)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(STARTUP_SECONDS) == 0
+        assert "Traceback" not in said.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def refusal(clone: Path, *arguments: str, **environ: str) -> str:
+    """Return the one line with which it ends instead of serving."""
+    ended = subprocess.run(
+        command(*arguments),
+        cwd=clone,
+        env=environ_in(clone, **environ),
+        capture_output=True,
+        text=True,
+        timeout=STARTUP_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    return line
+
+
+def test_a_fresh_clone_is_served_set_up_and_served_again(clone: Path) -> None:
+    secrets_file = clone / "instance/.env"
+    with serve(clone) as first, httpx2.Client(base_url=first.url) as client:
+        link = first.link(r"(http://\S+/setup\?token=\S+)")
+        assert link.startswith(first.url)
+        assert client.get(link).status_code == 200
+        made = client.post(
+            "/setup",
+            data={
+                "token": link.partition("token=")[2],
+                "username": "ada",
+                "email": "ada@example.com",
+                "new_password": PASSWORD,
+            },
+        )
+        assert made.status_code == 303
+        assert client.get("/api/session_state").status_code == 200
+        assert client.get(link).status_code == 410
+        cookie = client.cookies["session"]
+        standing = secrets_file.read_bytes()
+        assert stat.S_IMODE(secrets_file.stat().st_mode) == 0o600
+        assert stat.S_IMODE((clone / "instance/quart_app.db").stat().st_mode) == 0o600
+        for line in standing.decode().splitlines():
+            assert line.partition("=")[2] not in first.said.read_text()
+    with serve(clone) as second:
+        assert second.link(r"(http://\S+/login)\n") == f"{second.url}/login"
+        assert "/setup" not in second.said.read_text()
+        cookies = {"session": cookie}
+        kept = httpx2.get(f"{second.url}/api/session_state", cookies=cookies)
+        assert kept.status_code == 200  # the same key verifies what it signed
+    assert secrets_file.read_bytes() == standing
+
+
+def test_two_that_start_at_once_have_the_same_secrets(clone: Path) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        meet, part = threading.Barrier(2), threading.Barrier(2)
+
+        def use_link_of_other(links: list[str]) -> list[int]:
+            meet.wait()
+            with serve(clone) as serving:
+                links.append(serving.link(r"/(setup\?token=\S+)"))
+                part.wait(STARTUP_SECONDS)
+                statuses = [httpx2.get(f"{serving.url}/{link}").status_code for link in links]
+                part.wait(STARTUP_SECONDS)
+                return statuses
+
+        links: list[str] = []
+        for running in [threads.submit(use_link_of_other, links) for _ in range(2)]:
+            assert running.result() == [200, 200]
+    lines = (clone / "instance/.env").read_text().splitlines()
+    assert sorted(line.partition("=")[0] for line in lines) == SECRETS
+
+
+def test_the_demonstration_logs_in_and_leaves_nothing(clone: Path) -> None:
+    with serve(clone, "--demo") as demo, httpx2.Client(base_url=demo.url) as client:
+        username, password = re.findall(
+            r"log in as (\S+) with the password (\S+)\n", demo.said.read_text()
+        )[0]
+        given = {"username": username, "password": password}
+        assert client.post("/api/login", json=given).status_code == 200
+        assert len(client.get("/api/platforms").json()) == 3
+        assert list((clone.parent / "tmp").iterdir()) != []
+    assert list((clone.parent / "tmp").iterdir()) == []
+    assert not (clone / "instance").exists()
+
+
+def test_a_taken_port_is_one_line(clone: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        line = refusal(clone, "--demo", "--", "--bind", address)
+    assert line.startswith("quart_app: Hypercorn can't serve: Address already in use.")
+    assert list((clone.parent / "tmp").iterdir()) == []
+
+
+def test_a_wrong_setting_is_one_line(clone: Path) -> None:
+    line = refusal(clone, QUART_APP_SESION_DIGEST="sha256")
+    assert line.startswith("quart_app: QUART_APP_SESION_DIGEST is not a setting")
+
+
+def test_a_folder_for_secrets_that_can_not_be_made_is_one_line(clone: Path) -> None:
+    (clone / "instance").write_text("a file")
+    assert "instance" in refusal(clone)
+
+
+# --- instance/.env -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, and an environment without our settings."""
+    for name in [name for name in os.environ if name.startswith("QUART_APP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("path", "standing"),
+    [
+        ("instance/.env", f"QUART_APP_SECRET_KEY={SECRET_KEY}"),  # and no final newline
+        ("instance/.env", f"# ours\nexport QUART_APP_SECRET_KEY = '{SECRET_KEY}'\n"),
+        ("instance/.env", "QUART_APP_SECRET_KEY_FILE=key\n"),
+        (".env", f"QUART_APP_SECRET_KEY={SECRET_KEY}\n"),
+        (".env", "QUART_APP_SECRET_KEY_FILE=key\n"),
+    ],
+)
+def test_a_secret_that_stands_is_never_replaced(folder: Path, path: str, standing: str) -> None:
+    (folder / "key").write_text(SECRET_KEY)
+    (folder / "instance").mkdir()
+    (folder / path).write_text(standing)
+    assert write_missing_secrets() == ["QUART_APP_PLATFORM_ENCRYPTION_KEY"]
+    assert (folder / path).read_text().startswith(standing)
+    assert Settings.from_environ().secret_key == SECRET_KEY
+    assert stat.S_IMODE((folder / "instance/.env").stat().st_mode) == 0o600
+    assert write_missing_secrets() == []
+
+
+@pytest.mark.parametrize("suffix", ["", "_FILE"])
+def test_a_secret_of_the_environment_is_not_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    (folder / "key").write_text(ENCRYPTION_KEY)
+    value = "key" if suffix else ENCRYPTION_KEY
+    monkeypatch.setenv(f"QUART_APP_PLATFORM_ENCRYPTION_KEY{suffix}", value)
+    assert write_missing_secrets() == ["QUART_APP_SECRET_KEY"]
+    assert Settings.from_environ().platform_encryption_keys == (ENCRYPTION_KEY,)
+
+
+@pytest.mark.usefixtures("folder")
+def test_many_that_write_secrets_at_once_write_them_once(
+    thorough: bool,  # noqa: FBT001 a fixture
+) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(100 if thorough else 10):
+            at_once = threading.Barrier(8)
+
+            def write(at_once: threading.Barrier = at_once) -> list[str]:
+                at_once.wait()
+                return write_missing_secrets()
+
+            written = [running.result() for running in [threads.submit(write) for _ in range(8)]]
+            assert sorted(name for names in written for name in names) == SECRETS
+            lines = Path("instance/.env").read_text().splitlines()
+            assert sorted(line.partition("=")[0] for line in lines) == SECRETS
+            shutil.rmtree("instance")
+
+
+def test_new_secrets_are_long_enough_and_never_the_same() -> None:
+    first, second = new_secrets(), new_secrets()
+    assert sorted(first) == SECRETS
+    assert not set(first.values()) & set(second.values())
+    settings = Settings.from_environ(first, directory=Path(tempfile.gettempdir(), "absent"))
+    assert settings.secret_key == first["QUART_APP_SECRET_KEY"]

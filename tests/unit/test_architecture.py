@@ -1,0 +1,43 @@
+"""What import contracts can't say: words and calls that no module may hold."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from quart_app.model import Base
+from tests.servers import ROOT
+
+PACKAGE = ROOT / "quart_app"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
+
+
+def names_in(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Attribute(attr=name) | ast.alias(name=name) | ast.Name(id=name):
+                yield name
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+                yield name
+            case _:
+                pass
+
+
+def test_the_modules_are_found() -> None:
+    assert PACKAGE / "services/accounts.py" in MODULES
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_settings_reads_the_environment_and_nothing_is_a_user_session(path: Path) -> None:
+    names = set(names_in(path))
+    assert not {name for name in names if "UserSession" in name}
+    if path.name == "settings.py":
+        assert names & ENVIRONMENT
+    else:
+        assert not names & ENVIRONMENT
+
+
+def test_no_table_of_ours_is_the_older_applications_sessions() -> None:
+    assert "user_sessions" not in Base.metadata.tables

@@ -1,0 +1,329 @@
+"""Every setting, read and checked at start; a wrong one is one line that names it."""
+
+import subprocess
+import sys
+from datetime import timedelta
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+
+from quart_app.settings import PREFIX, Settings, SettingsError, missing_secrets
+from tests.conftest import ENCRYPTION_KEY, SECRET_KEY
+from tests.servers import ROOT
+
+OTHER_KEY = Fernet.generate_key().decode()
+NEEDED = {"SECRET_KEY": SECRET_KEY, "PLATFORM_ENCRYPTION_KEY": ENCRYPTION_KEY}
+
+
+def prefixed(given: dict[str, str]) -> dict[str, str]:
+    return {f"{PREFIX}{name}": text for name, text in given.items()}
+
+
+def read(folder: Path, **given: str) -> Settings:
+    return Settings.from_environ(prefixed(NEEDED | given), directory=folder)
+
+
+def refusal(folder: Path, **given: str) -> str:
+    with pytest.raises(SettingsError) as refused:
+        read(folder, **given)
+    message = str(refused.value)
+    assert message.isprintable()  # so it is one line, too
+    return message
+
+
+def test_two_secrets_are_enough_and_the_rest_is_as_the_contract_says(tmp_path: Path) -> None:
+    settings = read(tmp_path)
+    assert settings.secret_key == SECRET_KEY
+    assert settings.platform_encryption_keys == (ENCRYPTION_KEY,)
+    assert str(settings.database_url) == "sqlite+aiosqlite:///instance/quart_app.db"
+    assert settings.public_url == "http://127.0.0.1:8000"
+    assert (settings.cookie_name, settings.cookie_secure) == ("session", False)
+    assert (settings.session_digest, settings.session_keys) == ("sha1", (SECRET_KEY,))
+    assert (settings.session_idle, settings.session_absolute) == (
+        timedelta(hours=8),
+        timedelta(hours=24),
+    )
+    assert settings.session_remember_idle == settings.session_remember_absolute
+    assert settings.session_remember_absolute == timedelta(days=30)
+    assert settings.session_renewal == timedelta(seconds=60)
+    assert settings.refuse_after == timedelta(seconds=10)
+    assert settings.login_queue == timedelta(seconds=30)
+    assert (settings.trusted_proxies, settings.allowed_private_networks) == (0, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "attribute", "value"),
+    [
+        ("SECRET_KEY", "0123456789" * 4, "secret_key", "0123456789" * 4),  # not a number
+        ("SECRET_KEY_FALLBACKS", f'["{OTHER_KEY}"]', "session_keys", (SECRET_KEY, OTHER_KEY)),
+        (
+            "PLATFORM_ENCRYPTION_KEY",
+            f'["{OTHER_KEY}", "{ENCRYPTION_KEY}"]',
+            "platform_encryption_keys",
+            (OTHER_KEY, ENCRYPTION_KEY),
+        ),
+        ("PUBLIC_URL", "https://site.example:8443/", "public_url", "https://site.example:8443"),
+        ("PUBLIC_URL", "http://[::1]:8000", "public_url", "http://[::1]:8000"),
+        ("SESSION_COOKIE_NAME", "my.session", "cookie_name", "my.session"),
+        ("SESSION_COOKIE_SECURE", "true", "cookie_secure", True),
+        ("SESSION_COOKIE_SECURE", "false", "cookie_secure", False),
+        ("SESSION_DIGEST", "sha256", "session_digest", "sha256"),
+        ("SESSION_IDLE_SECONDS", "600", "session_idle", timedelta(minutes=10)),
+        ("SESSION_ABSOLUTE_SECONDS", "90000", "session_absolute", timedelta(hours=25)),
+        ("SESSION_REMEMBER_IDLE_SECONDS", "600", "session_remember_idle", timedelta(minutes=10)),
+        (
+            "SESSION_REMEMBER_ABSOLUTE_SECONDS",
+            "2678400",
+            "session_remember_absolute",
+            timedelta(days=31),
+        ),
+        ("SESSION_RENEWAL_SECONDS", "0", "session_renewal", timedelta(0)),
+        ("REFUSE_AFTER_SECONDS", "5", "refuse_after", timedelta(seconds=5)),
+        ("LOGIN_QUEUE_SECONDS", "7", "login_queue", timedelta(seconds=7)),
+        ("TRUSTED_PROXIES", "2", "trusted_proxies", 2),
+        (
+            "ALLOWED_PRIVATE_NETWORKS",
+            '["10.0.0.0/8", "fd00::/8"]',
+            "allowed_private_networks",
+            (ip_network("10.0.0.0/8"), ip_network("fd00::/8")),
+        ),
+    ],
+)
+def test_every_setting_is_read(
+    tmp_path: Path, name: str, text: str, attribute: str, value: Any
+) -> None:
+    assert getattr(read(tmp_path, **{name: text}), attribute) == value
+
+
+@pytest.mark.parametrize(
+    ("given", "understood"),
+    [
+        ("sqlite:///a.db", "sqlite+aiosqlite:///a.db"),
+        ("sqlite:////srv/a.db", "sqlite+aiosqlite:////srv/a.db"),
+        ("sqlite+aiosqlite:///a.db?mode=ro", "sqlite+aiosqlite:///a.db?mode=ro"),
+        ("postgres://ada:pw@db:5432/app", "postgresql+psycopg://ada:pw@db:5432/app"),
+        ("postgresql://db/app?sslmode=require", "postgresql+psycopg://db/app?sslmode=require"),
+        ("postgresql+psycopg:///app?host=/run/pg", "postgresql+psycopg:///app?host=/run/pg"),
+    ],
+)
+def test_plain_database_urls_are_understood(tmp_path: Path, given: str, understood: str) -> None:
+    url = read(tmp_path, DATABASE_URL=given).database_url
+    assert url.render_as_string(hide_password=False).replace("%2F", "/") == understood
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("SECRET_KEY", ""),
+        ("SECRET_KEY", "short but not repeated"),
+        ("SECRET_KEY", "ab" * 32),
+        ("SECRET_KEY", SECRET_KEY + "\udcff"),
+        ("SECRET_KEY_FALLBACKS", OTHER_KEY),  # a bare string: each character would be a key
+        ("SECRET_KEY_FALLBACKS", f'"{OTHER_KEY}"'),
+        ("SECRET_KEY_FALLBACKS", f"['{OTHER_KEY}']"),
+        ("SECRET_KEY_FALLBACKS", f'["{OTHER_KEY}", 5]'),
+        ("SECRET_KEY_FALLBACKS", f'["{OTHER_KEY}", "weak"]'),
+        ("SECRET_KEY_FALLBACKS", '["\\ud800' + OTHER_KEY + '"]'),
+        ("PLATFORM_ENCRYPTION_KEY", ""),
+        ("PLATFORM_ENCRYPTION_KEY", "[]"),
+        ("PLATFORM_ENCRYPTION_KEY", ENCRYPTION_KEY[:-2]),
+        ("PLATFORM_ENCRYPTION_KEY", "ключ" * 11),
+        ("PLATFORM_ENCRYPTION_KEY", f'["{ENCRYPTION_KEY}", "no key"]'),
+        ("DATABASE_URL", ""),
+        ("DATABASE_URL", "quart_app.db"),
+        ("DATABASE_URL", "mysql://ada:hunter2@db/app"),
+        ("DATABASE_URL", "postgresql+asyncpg://ada:hunter2@db/app"),
+        ("DATABASE_URL", "postgresql://ada:p@ss:hunter2@db/app"),
+        ("DATABASE_URL", "postgresql://ada:hunter2@db:port/app"),
+        ("DATABASE_URL", "postgresql://ada:hunter2@db/app?charset=utf8"),
+        ("DATABASE_URL", "sqlite://"),
+        ("DATABASE_URL", "sqlite:///:memory:"),
+        ("DATABASE_URL", "sqlite:///a.db?timeout=hunter2"),
+        ("PUBLIC_URL", ""),
+        ("PUBLIC_URL", "site.example"),
+        ("PUBLIC_URL", "ftp://site.example"),
+        ("PUBLIC_URL", "https://"),
+        ("PUBLIC_URL", "https://site.example/app"),
+        ("PUBLIC_URL", "https://site.example?"),
+        ("PUBLIC_URL", "https://:hunter2@site.example"),
+        ("PUBLIC_URL", "https://site.example:0"),
+        ("PUBLIC_URL", "https://site.example:99999"),
+        ("PUBLIC_URL", "https://[::1"),
+        ("PUBLIC_URL", " https://site.example"),
+        ("PUBLIC_URL", "https://site.example\nSet-Cookie: a=b"),
+        ("SESSION_COOKIE_NAME", ""),
+        ("SESSION_COOKIE_NAME", "my session"),
+        ("SESSION_COOKIE_NAME", "a;b"),
+        ("SESSION_COOKIE_NAME", "session\n"),
+        ("SESSION_COOKIE_NAME", "__Secure-session"),
+        ("SESSION_COOKIE_SECURE", "True"),
+        ("SESSION_COOKIE_SECURE", "1"),
+        ("SESSION_COOKIE_SECURE", ""),
+        ("SESSION_DIGEST", "md5"),
+        ("SESSION_IDLE_SECONDS", "0"),
+        ("SESSION_IDLE_SECONDS", "8h"),
+        ("SESSION_IDLE_SECONDS", "90000"),  # longer than the absolute limit
+        ("SESSION_ABSOLUTE_SECONDS", "-1"),
+        ("SESSION_REMEMBER_IDLE_SECONDS", "2678400"),
+        ("SESSION_REMEMBER_ABSOLUTE_SECONDS", "1e9"),
+        ("SESSION_RENEWAL_SECONDS", "28800"),  # not shorter than the idle limit
+        ("SESSION_RENEWAL_SECONDS", "٣"),
+        ("REFUSE_AFTER_SECONDS", "0"),
+        ("LOGIN_QUEUE_SECONDS", "9999999999"),
+        ("TRUSTED_PROXIES", "-1"),
+        ("TRUSTED_PROXIES", "1.5"),
+        ("ALLOWED_PRIVATE_NETWORKS", "10.0.0.0/8"),
+        ("ALLOWED_PRIVATE_NETWORKS", '["10.0.0.1/8"]'),
+        ("ALLOWED_PRIVATE_NETWORKS", '["a\\nb"]'),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_the_setting(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    message = refusal(tmp_path, **{name: text})
+    assert f"{PREFIX}{name} " in f"{message} "
+    assert "hunter2" not in message
+    assert OTHER_KEY not in message
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_missing_key_is_named(tmp_path: Path, name: str) -> None:
+    given = prefixed({key: text for key, text in NEEDED.items() if key != name})
+    assert missing_secrets(given, directory=tmp_path) == [f"{PREFIX}{name}"]
+    with pytest.raises(SettingsError, match=f"^{PREFIX}{name} is missing"):
+        Settings.from_environ(given, directory=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("SESION_DIGEST", "; did you mean QUART_APP_SESSION_DIGEST?"),
+        ("SECRET_KEY_FALLBACK", "; did you mean QUART_APP_SECRET_KEY_FALLBACKS?"),
+        ("SESSION_IDLE_SECONDS_FILE", "; did you mean QUART_APP_SESSION_IDLE_SECONDS?"),
+        ("secret_key", ""),
+        ("XYZ", ""),
+        ("", ""),
+    ],
+)
+def test_a_misspelt_setting_is_named_with_what_may_be_meant(
+    tmp_path: Path, name: str, suggestion: str
+) -> None:
+    assert refusal(tmp_path, **{name: "x"}) == f"{PREFIX}{name} is not a setting{suggestion}"
+
+
+def test_what_others_put_into_the_environment_is_none_of_ours(tmp_path: Path) -> None:
+    others = {"SECRET_KEY": "x", "QUART_SECRET_KEY": "x", "DATABASE_URL": "x"}
+    assert Settings.from_environ(prefixed(NEEDED) | others, directory=tmp_path) == read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "attribute", "value"),
+    [
+        ("SECRET_KEY", f"{OTHER_KEY}\n", "secret_key", OTHER_KEY),
+        ("SECRET_KEY_FALLBACKS", f'["{OTHER_KEY}"]\r\n', "secret_key_fallbacks", (OTHER_KEY,)),
+        ("PLATFORM_ENCRYPTION_KEY", OTHER_KEY, "platform_encryption_keys", (OTHER_KEY,)),
+    ],
+)
+def test_a_secret_can_be_read_from_a_file(
+    tmp_path: Path, name: str, text: str, attribute: str, value: Any
+) -> None:
+    (tmp_path / "secret").write_bytes(text.encode())
+    given = prefixed({**NEEDED, f"{name}_FILE": "secret"})
+    given.pop(f"{PREFIX}{name}", None)
+    assert missing_secrets(given, directory=tmp_path) == []
+    assert getattr(Settings.from_environ(given, directory=tmp_path), attribute) == value
+
+
+def test_a_secret_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for file in ("absent", ".", "binary"):
+        message = refusal(tmp_path, DATABASE_URL_FILE=file)
+        assert message.startswith(f"{PREFIX}DATABASE_URL_FILE can't be read: ")
+    both = refusal(tmp_path, SECRET_KEY_FILE="binary")
+    assert both == f"{PREFIX}SECRET_KEY and {PREFIX}SECRET_KEY_FILE are both given; one must go"
+
+
+def test_the_environment_wins_over_env_and_that_over_instance_env(tmp_path: Path) -> None:
+    (tmp_path / "instance").mkdir()
+    lines = "".join(f"{name}={text}\n" for name, text in prefixed(NEEDED).items())
+    (tmp_path / "instance/.env").write_text(
+        f"{lines}{PREFIX}TRUSTED_PROXIES=1\n{PREFIX}REFUSE_AFTER_SECONDS=1\n"
+        f"{PREFIX}LOGIN_QUEUE_SECONDS=1\nOTHER=x\n"
+    )
+    (tmp_path / ".env").write_text(
+        f"export {PREFIX}REFUSE_AFTER_SECONDS='2'\n# a remark\n{PREFIX}LOGIN_QUEUE_SECONDS=2\n"
+    )
+    environ = prefixed({"LOGIN_QUEUE_SECONDS": "3"})
+    settings = Settings.from_environ(environ, directory=tmp_path)
+    assert settings.secret_key == SECRET_KEY
+    assert settings.trusted_proxies == 1
+    assert settings.refuse_after == timedelta(seconds=2)
+    assert settings.login_queue == timedelta(seconds=3)
+
+
+def test_a_dollar_in_a_file_is_only_a_dollar(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(f"{PREFIX}SECRET_KEY={SECRET_KEY}${{HOME}}$x\n")
+    given = prefixed({"PLATFORM_ENCRYPTION_KEY": ENCRYPTION_KEY})
+    settings = Settings.from_environ(given, directory=tmp_path)
+    assert settings.secret_key == f"{SECRET_KEY}${{HOME}}$x"
+
+
+@pytest.mark.parametrize("path", [".env", "instance/.env"])
+def test_a_settings_file_that_is_no_text_is_named(tmp_path: Path, path: str) -> None:
+    (tmp_path / "instance").mkdir()
+    (tmp_path / path).write_bytes(b"QUART_APP_SECRET_KEY=\xff")
+    assert refusal(tmp_path) == f"The file {path} can't be read: it is not UTF-8 text"
+
+
+def test_no_secret_is_shown(tmp_path: Path) -> None:
+    settings = read(
+        tmp_path,
+        SECRET_KEY_FALLBACKS=f'["{OTHER_KEY}"]',
+        DATABASE_URL="postgresql://ada:hunter2@db/app",
+    )
+    for secret in (SECRET_KEY, ENCRYPTION_KEY, OTHER_KEY, "hunter2"):
+        assert secret not in f"{settings!r} {settings}"
+
+
+@pytest.mark.parametrize("public_url", ["https://site.example", "HTTPS://site.example"])
+def test_https_binds_the_cookie_to_the_host(tmp_path: Path, public_url: str) -> None:
+    settings = read(tmp_path, PUBLIC_URL=public_url, SESSION_COOKIE_NAME="chocolate")
+    assert (settings.cookie_name, settings.cookie_secure) == ("__Host-chocolate", True)
+    message = refusal(tmp_path, PUBLIC_URL=public_url, SESSION_COOKIE_SECURE="false")
+    assert message.startswith(f"{PREFIX}SESSION_COOKIE_SECURE ")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"SESION_DIGEST": "sha256"},
+        {"SECRET_KEY": "weak"},
+        {"SECRET_KEY_FALLBACKS": OTHER_KEY},
+        {"DATABASE_URL": "postgresql://ada:p@ss:hunter2@db/app"},
+        {"SESSION_COOKIE_SECURE": "yes"},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_server_with_a_wrong_setting_says_one_line_and_does_not_start(
+    tmp_path: Path, wrong: dict[str, str]
+) -> None:
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "hypercorn", "--config", str(ROOT / "hypercorn.toml")),
+            *("--bind", "127.0.0.1:0", "quart_app.app:create_app()"),
+        ],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"} | prefixed(NEEDED | wrong),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode != 0
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"quart_app: {PREFIX}{next(iter(wrong))}")
+    assert ended.stdout == ""
+    assert not {"weak", OTHER_KEY, "hunter2"} & set(line.split())

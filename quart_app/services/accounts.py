@@ -1,5 +1,6 @@
 """Use cases of an account: log in, change the password, and what an administrator does to users."""
 
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -170,7 +171,7 @@ class Accounts:
 
         Raises NameTaken, InvalidInput.
         """
-        given = password or generated_password()
+        given = generated_password() if password is None else password
         user = await self._new_user(
             username=username, email=email, password=given, role=role, must_change=password is None
         )
@@ -214,7 +215,7 @@ class Accounts:
 
         Raises NotFound, InvalidInput.
         """
-        given = password or generated_password()
+        given = generated_password() if password is None else password
         for _ in range(_MOST_ATTEMPTS):
             async with self.database.read() as db:
                 seen = await stored_users.user_by_username(db, username)
@@ -286,5 +287,7 @@ def _check_new_password(password: str, username: str, email: str) -> None:
         raise InvalidInput(
             f"A password has {SHORTEST} to {LONGEST} characters.", field="new_password"
         )
+    if re.search("[\x00\ud800-\udfff]", password):
+        raise InvalidInput("A password is text without a NUL character.", field="new_password")
     if password.casefold() in {username.casefold(), email.casefold()}:
         raise InvalidInput("A password is not the name or the address.", field="new_password")

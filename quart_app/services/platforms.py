@@ -184,12 +184,14 @@ def _origin(text: str) -> str:
     text = text.strip()
     try:
         url = urlsplit(text if "://" in text else f"https://{text}")
-        host, port = (url.hostname or "").encode("idna").decode(), url.port
+        # With and without the root's dot it is one host, and must be one account's address.
+        host = (url.hostname or "").encode("idna").decode().removesuffix(".")
+        port = url.port
     except ValueError:  # UnicodeError of a host that can't be one is a ValueError, too
         raise wrong from None
     if url.scheme != "https" or url.path not in {"", "/"} or url.query or url.fragment:
         raise wrong
-    if "@" in url.netloc or not host or len(host) > _LONGEST_HOST or not _is_host(host):
+    if "@" in url.netloc or port == 0 or len(host) > _LONGEST_HOST or not _is_host(host):
         raise wrong
     return f"https://{host}" if port in {None, 443} else f"https://{host}:{port}"
 
@@ -197,5 +199,5 @@ def _origin(text: str) -> str:
 def _is_host(host: str) -> bool:
     return all(
         label and label.strip("-") == label and label.replace("-", "").isalnum()
-        for label in host.rstrip(".").split(".")
+        for label in host.split(".")
     )

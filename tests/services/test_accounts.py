@@ -1,0 +1,363 @@
+"""Use cases of an account, and what happens when two of them meet."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import update
+from werkzeug.security import generate_password_hash
+
+from quart_app.app import Built
+from quart_app.errors import (
+    BadCredentials,
+    InvalidInput,
+    NameTaken,
+    NotFound,
+    PasswordChangeNeeded,
+    SetUpAlready,
+)
+from quart_app.model import Role, User
+from quart_app.services import Services
+from quart_app.services.accounts import Accounts
+from quart_app.services.passwords import Passwords
+from quart_app.services.sessions import NewSession
+from tests.conftest import PASSWORD, Clock, Member
+
+NEW_PASSWORD = "incorrect donkey charger paperclip"
+
+
+class PausingPasswords(Passwords):
+    """Compares as ever, but its answer waits until it is let go, so that others come between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.compared, self.let_go = asyncio.Event(), asyncio.Event()
+
+    async def matches(self, password_hash: str | None, password: str) -> bool:
+        result = await super().matches(password_hash, password)
+        self.compared.set()
+        await self.let_go.wait()
+        return result
+
+
+@pytest.fixture
+def pausing() -> Iterator[PausingPasswords]:
+    passwords = PausingPasswords()
+    yield passwords
+    passwords.close()
+
+
+@pytest.fixture
+def slow_accounts(services: Services, pausing: PausingPasswords) -> Accounts:
+    """The same use cases, where a login pauses once its password is compared."""
+    return replace(services.accounts, passwords=pausing)
+
+
+async def set_columns(built: Built, user_id: int, **values: object) -> None:
+    async with built.database.begin() as db:
+        await db.execute(update(User).where(User.id == user_id).values(values))
+
+
+async def log_in(accounts: Accounts, member: Member, password: str = PASSWORD) -> NewSession:
+    return await accounts.log_in(login_name=member.username, password=password)
+
+
+async def test_a_login_begins_a_session_and_is_written_down(
+    services: Services, member: Member, clock: Clock
+) -> None:
+    session = await log_in(services.accounts, member)
+    assert (session.user_id, session.epoch) == (member.id, 0)
+    assert session.platform_connection_id == member.platform_ids[0]
+    assert session.sid != (await log_in(services.accounts, member)).sid
+    assert (await services.accounts.user(member.id)).last_login == clock()
+
+
+@pytest.mark.parametrize("method", ["scrypt:32768:8:1", "pbkdf2:sha256:1000"])
+async def test_a_hash_of_the_older_application_is_replaced_at_login(
+    services: Services, built: Built, member: Member, method: str
+) -> None:
+    await set_columns(built, member.id, password_hash=generate_password_hash(PASSWORD, method))
+    with pytest.raises(BadCredentials):
+        await log_in(services.accounts, member, NEW_PASSWORD)
+    assert (await services.accounts.user(member.id)).password_hash.startswith(method)
+    await log_in(services.accounts, member)
+    replaced = (await services.accounts.user(member.id)).password_hash
+    assert replaced.startswith("$argon2id$")
+    session = await log_in(services.accounts, member)
+    assert session.epoch == 0  # nobody was logged out by it
+    assert (await services.accounts.user(member.id)).password_hash == replaced
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["argon2id", "scrypt, so to be replaced"])
+async def test_a_login_that_meets_a_password_change_gets_no_session(
+    built: Built,
+    member: Member,
+    slow_accounts: Accounts,
+    pausing: PausingPasswords,
+    legacy: bool,  # noqa: FBT001 a parameter of pytest's
+) -> None:
+    if legacy:
+        await set_columns(built, member.id, password_hash=generate_password_hash(PASSWORD))
+    login = asyncio.create_task(log_in(slow_accounts, member))
+    await pausing.compared.wait()
+    await built.services.accounts.reset_password(member.username, NEW_PASSWORD)
+    pausing.let_go.set()
+    with pytest.raises(BadCredentials):
+        await login
+    assert (await log_in(built.services.accounts, member, NEW_PASSWORD)).epoch == 1
+
+
+async def test_a_login_that_waits_for_an_uncommitted_password_change_gets_no_session(
+    services: Services,
+    built: Built,
+    member: Member,
+    slow_accounts: Accounts,
+    pausing: PausingPasswords,
+) -> None:
+    new_hash = await pausing.hash(NEW_PASSWORD)
+    login = asyncio.create_task(log_in(slow_accounts, member))
+    await pausing.compared.wait()
+    async with built.database.begin() as db:
+        await db.execute(
+            update(User).where(User.id == member.id).values(password_hash=new_hash, session_epoch=1)
+        )
+        pausing.let_go.set()
+        await asyncio.sleep(0.3)
+        assert not login.done()  # it waits for us
+    with pytest.raises(BadCredentials):
+        await login
+    assert (await services.accounts.user(member.id)).password_hash == new_hash
+    assert (await services.accounts.user(member.id)).last_login is None
+
+
+async def test_a_login_that_meets_a_change_to_the_same_password_is_of_the_new_epoch(
+    services: Services, member: Member, slow_accounts: Accounts, pausing: PausingPasswords
+) -> None:
+    login = asyncio.create_task(log_in(slow_accounts, member))
+    await pausing.compared.wait()
+    await services.accounts.reset_password(member.username, PASSWORD)
+    pausing.let_go.set()
+    assert (await login).epoch == 1
+
+
+async def test_a_login_that_meets_a_deactivation_gets_no_session(
+    services: Services, member: Member, slow_accounts: Accounts, pausing: PausingPasswords
+) -> None:
+    login = asyncio.create_task(log_in(slow_accounts, member))
+    await pausing.compared.wait()
+    await services.accounts.deactivate(member.username)
+    pausing.let_go.set()
+    with pytest.raises(BadCredentials):
+        await login
+
+
+async def test_of_two_password_changes_at_once_the_second_must_know_the_first(
+    services: Services, member: Member, slow_accounts: Accounts, pausing: PausingPasswords
+) -> None:
+    def change(accounts: Accounts, new_password: str) -> asyncio.Task[NewSession]:
+        return asyncio.create_task(
+            accounts.change_password(
+                member.id,
+                current_password=PASSWORD,
+                new_password=new_password,
+                platform_connection_id=None,
+                remember=False,
+            )
+        )
+
+    late = change(slow_accounts, "the late one's password")
+    await pausing.compared.wait()
+    assert (await change(services.accounts, NEW_PASSWORD)).epoch == 1
+    pausing.let_go.set()
+    with pytest.raises(BadCredentials):
+        await late
+    assert (await log_in(services.accounts, member, NEW_PASSWORD)).epoch == 1
+
+
+async def test_of_many_first_users_one_is_made(services: Services) -> None:
+    results = await asyncio.gather(
+        *(
+            services.accounts.set_up(
+                username=f"ada{number}", email=f"ada{number}@example.com", password=PASSWORD
+            )
+            for number in range(6)
+        ),
+        return_exceptions=True,
+    )
+    (session,) = (result for result in results if isinstance(result, NewSession))
+    assert [type(result) for result in results].count(SetUpAlready) == 5
+    (user,) = await services.accounts.users()
+    assert (user.id, user.role, user.is_active) == (session.user_id, Role.ADMIN, True)
+    assert not await services.accounts.is_set_up_needed()
+
+
+async def test_of_many_users_of_one_name_one_is_made(services: Services) -> None:
+    results = await asyncio.gather(
+        *(
+            services.accounts.create_user(
+                username="ada",
+                email=f"ada{number}@example.com",
+                role=Role.VIEWER,
+                password=PASSWORD,
+            )
+            for number in range(6)
+        ),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results].count(NameTaken) == 5
+    assert len(await services.accounts.users()) == 1
+
+
+@pytest.mark.usefixtures("member")
+@pytest.mark.parametrize(
+    ("username", "email"),
+    [
+        ("ada", "other@example.com"),
+        ("other", "ada@example.com"),
+        ("other", "ADA@Example.com"),
+        ("ada@example.com", "other@example.com"),
+        ("Ada@example.com", "other@example.com"),
+    ],
+)
+async def test_what_somebody_logs_in_by_is_taken(
+    services: Services, username: str, email: str
+) -> None:
+    with pytest.raises(NameTaken):
+        await services.accounts.create_user(
+            username=username, email=email, role=Role.VIEWER, password=PASSWORD
+        )
+
+
+@pytest.mark.parametrize(
+    ("username", "email", "password", "field"),
+    [
+        ("", "a@example.com", PASSWORD, "username"),
+        (" ada", "a@example.com", PASSWORD, "username"),
+        ("a" * 65, "a@example.com", PASSWORD, "username"),
+        ("a\x00b", "a@example.com", PASSWORD, "username"),
+        ("a\tb", "a@example.com", PASSWORD, "username"),
+        ("a\udcffb", "a@example.com", PASSWORD, "username"),
+        ("ada", "example.com", PASSWORD, "email"),
+        ("ada", "@example.com", PASSWORD, "email"),
+        ("ada", "ada@", PASSWORD, "email"),
+        ("ada", "a b@example.com", PASSWORD, "email"),
+        ("ada", "a\udcff@example.com", PASSWORD, "email"),
+        ("ada", f"{'a' * 109}@example.com", PASSWORD, "email"),
+        ("ada", "a@example.com", "", "new_password"),
+        ("ada", "a@example.com", "seven 7", "new_password"),
+        ("ada", "a@example.com", "x" * 1025, "new_password"),
+        ("ada", "a@example.com", f"{PASSWORD}\x00", "new_password"),
+        ("ada", "a@example.com", f"{PASSWORD}\udcff", "new_password"),
+        ("ada", "A@example.com", "a@EXAMPLE.com", "new_password"),
+        ("ada lovelace", "a@example.com", "Ada Lovelace", "new_password"),
+    ],
+)
+async def test_a_user_who_could_not_log_in_or_is_easily_guessed_is_not_made(
+    services: Services, username: str, email: str, password: str, field: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await services.accounts.create_user(
+            username=username, email=email, role=Role.VIEWER, password=password
+        )
+    assert refused.value.field == field
+    assert await services.accounts.users() == []
+
+
+@pytest.mark.parametrize("username", ["a", "ж" * 64, "Ἀριάδνη", "a'; DROP TABLE users; --"])
+async def test_a_name_in_any_script_logs_in(services: Services, username: str) -> None:
+    user, generated = await services.accounts.create_user(
+        username=username, email="a@example.com", role=Role.VIEWER, password="8 signs!"
+    )
+    assert generated is None
+    session = await services.accounts.log_in(login_name=username, password="8 signs!")
+    assert session.user_id == user.id
+
+
+async def test_a_generated_password_is_for_one_use(services: Services) -> None:
+    user, generated = await services.accounts.create_user(
+        username="ada", email="ada@example.com", role=Role.VIEWER, password=None
+    )
+    assert generated is not None
+    assert len(generated) == 20
+    for new_password, refusal in (
+        (None, PasswordChangeNeeded),
+        (generated, InvalidInput),
+        ("short", InvalidInput),
+    ):
+        with pytest.raises(refusal):
+            await services.accounts.log_in(
+                login_name="ada", password=generated, new_password=new_password
+            )
+    with pytest.raises(BadCredentials):
+        await services.accounts.log_in(
+            login_name="ada", password="a guess", new_password=NEW_PASSWORD
+        )
+    session = await services.accounts.log_in(
+        login_name="ada", password=generated, new_password=NEW_PASSWORD
+    )
+    assert session.user_id == user.id
+    with pytest.raises(BadCredentials):
+        await services.accounts.log_in(login_name="ada", password=generated)
+    await services.accounts.log_in(login_name="ada", password=NEW_PASSWORD)
+
+
+@pytest.mark.parametrize("password", [NEW_PASSWORD, None])
+async def test_a_reset_password_ends_every_session(
+    services: Services, member: Member, password: str | None
+) -> None:
+    generated = await services.accounts.reset_password(member.username, password)
+    assert (generated is None) == (password is not None)
+    user = await services.accounts.user(member.id)
+    assert (user.session_epoch, user.must_change_password) == (1, password is None)
+    with pytest.raises(BadCredentials):
+        await log_in(services.accounts, member)
+
+
+async def test_a_password_that_is_refused_changes_nothing(
+    services: Services, member: Member
+) -> None:
+    for password in ("", "short", "ADA@example.com", "x" * 1025):
+        with pytest.raises(InvalidInput):
+            await services.accounts.reset_password(member.username, password)
+    assert (await log_in(services.accounts, member)).epoch == 0
+
+
+async def test_deactivating_ends_every_session_and_every_login(
+    services: Services, member: Member
+) -> None:
+    await services.accounts.deactivate(member.username)
+    (user,) = await services.accounts.users()
+    assert (user.is_active, user.session_epoch) == (False, 1)
+    with pytest.raises(BadCredentials):
+        await log_in(services.accounts, member)
+    with pytest.raises(NotFound):
+        await services.accounts.user(member.id)
+
+
+async def test_a_null_in_is_active_counts_as_inactive(
+    services: Services, built: Built, member: Member
+) -> None:
+    await set_columns(built, member.id, is_active=None)
+    with pytest.raises(BadCredentials):
+        await log_in(services.accounts, member)
+
+
+@pytest.mark.usefixtures("member")
+@pytest.mark.parametrize("username", ["nobody", "", "ADA"])
+async def test_an_unknown_name_is_not_found(services: Services, username: str) -> None:
+    with pytest.raises(NotFound):
+        await services.accounts.reset_password(username, NEW_PASSWORD)
+    with pytest.raises(NotFound):
+        await services.accounts.deactivate(username)
+
+
+async def test_a_session_ends_when_the_settings_say(
+    services: Services, member: Member, clock: Clock
+) -> None:
+    for remember, duration in ((False, timedelta(hours=24)), (True, timedelta(days=30))):
+        session = await services.accounts.log_in(
+            login_name=member.username, password=PASSWORD, remember=remember
+        )
+        assert (session.created_at, session.expires_at) == (clock(), clock() + duration)

@@ -1,0 +1,138 @@
+"""Hashing and comparing passwords: what it costs, and what it can be given."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from statistics import median
+
+import pytest
+from argon2 import PasswordHasher, Type, extract_parameters
+from werkzeug.security import generate_password_hash
+
+from quart_app.errors import BadCredentials
+from quart_app.services import Services
+from quart_app.services.passwords import Passwords
+from tests.conftest import PASSWORD, Member
+
+LEGACY_METHODS = ["scrypt:32768:8:1", "pbkdf2:sha256:600000", "pbkdf2:sha256:1000"]
+
+
+@pytest.fixture
+def passwords() -> Iterator[Passwords]:
+    passwords = Passwords()
+    yield passwords
+    passwords.close()
+
+
+async def test_a_hash_is_argon2id_with_the_chosen_costs(passwords: Passwords) -> None:
+    made = await passwords.hash(PASSWORD)
+    assert made.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert made != await passwords.hash(PASSWORD)
+    assert not passwords.needs_rehash(made)
+    assert await passwords.matches(made, PASSWORD)
+    assert not await passwords.matches(made, f"{PASSWORD} ")
+
+
+async def test_the_decoy_costs_what_a_hash_costs(passwords: Passwords) -> None:
+    made = await passwords.hash(PASSWORD)
+    assert extract_parameters(passwords._decoy) == extract_parameters(made)
+    assert extract_parameters(made).type == Type.ID
+
+
+async def test_an_unknown_name_takes_as_long_as_a_wrong_password(
+    services: Services, member: Member
+) -> None:
+    async def seconds_of_refusal(name: str) -> float:
+        started = time.perf_counter()
+        with pytest.raises(BadCredentials):
+            await services.accounts.log_in(login_name=name, password="not that")
+        return time.perf_counter() - started
+
+    pairs = [
+        (await seconds_of_refusal(member.username), await seconds_of_refusal("nobody"))
+        for _ in range(15)
+    ]
+    known, unknown = (median(times) for times in zip(*pairs, strict=True))
+    assert 0.5 < unknown / known < 2
+
+
+@pytest.mark.parametrize("method", LEGACY_METHODS)
+async def test_a_hash_of_the_older_application_matches_and_is_to_be_replaced(
+    passwords: Passwords, method: str
+) -> None:
+    legacy = generate_password_hash(PASSWORD, method)
+    assert await passwords.matches(legacy, PASSWORD)
+    assert not await passwords.matches(legacy, PASSWORD[:-1])
+    assert not await passwords.matches(legacy, "\ud800")
+    assert passwords.needs_rehash(legacy)
+
+
+async def test_argon2id_of_other_costs_matches_and_is_to_be_replaced(passwords: Passwords) -> None:
+    cheap = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PASSWORD)
+    assert await passwords.matches(cheap, PASSWORD)
+    assert passwords.needs_rehash(cheap)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        "",
+        PASSWORD,
+        "x" * 256,
+        "$argon2id$",
+        "$argon2id$v=19$m=19456,t=2,p=1$####$####",
+        "$argon2id$v=19$m=99999999,t=2,p=1$c29tZXNhbHQ$c29tZWhhc2g",
+        "$argon2id$v=19$m=19456,t=2,p=1$\u0441\u043e\u043b\u044c$c29tZWhhc2g",
+        "$2b$12$abcdefghijklmnopqrstuv",
+        "scrypt:",
+        "scrypt:1$salt$00",
+        "scrypt:32768:8:1",
+        "scrypt:32768:8:1$salt$",
+        "scrypt:1073741824:8:1$salt$00",
+        "scrypt:a:b:c$salt$00",
+        "pbkdf2:sha256:many$salt$00",
+        "pbkdf2:sha256:0$salt$00",
+        "pbkdf2:nohash:1000$salt$00",
+        "pbkdf2:sha256:1000$$00",
+    ],
+)
+async def test_nobody_has_the_password_of_what_is_no_hash(
+    passwords: Passwords, garbage: str
+) -> None:
+    for password in ("", PASSWORD, garbage):
+        assert not await passwords.matches(garbage, password)
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["", "\x00", f"{PASSWORD}\x00x", "\ud800", "пароль\u0301", "🔑" * 8, "x" * 100_000],
+    ids=["empty", "NUL", "NUL within", "surrogate", "Cyrillic", "emoji", "long"],
+)
+async def test_any_text_is_a_password_to_the_last_character(
+    passwords: Passwords, password: str
+) -> None:
+    made = await passwords.hash(password)
+    assert await passwords.matches(made, password)
+    assert not await passwords.matches(made, f"{password}x")
+    assert not await passwords.matches(made, password[:-1] or "x")
+    assert not await passwords.matches(None, password)
+
+
+async def test_the_event_loop_stays_free_while_passwords_are_hashed(passwords: Passwords) -> None:
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.001)
+            ticks += 1
+
+    legacy = generate_password_hash(PASSWORD, LEGACY_METHODS[0])
+    ticker = asyncio.create_task(tick())
+    await asyncio.gather(
+        *(passwords.hash(PASSWORD) for _ in range(10)),
+        *(passwords.matches(None, PASSWORD) for _ in range(10)),
+        *(passwords.matches(legacy, PASSWORD) for _ in range(5)),
+    )
+    ticker.cancel()
+    assert ticks > 25

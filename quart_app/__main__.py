@@ -220,6 +220,29 @@ def user_deactivate(name: str) -> None:
 
 
 @cli.group()
+def sessions() -> None:
+    """End sessions that are alive."""
+
+
+@sessions.command("end")
+@click.argument("name", callback=_utf8, required=False)
+@click.option("--all", "everybodys", is_flag=True, help="End everybody's.")
+def sessions_end(name: str | None, *, everybodys: bool) -> None:
+    """End every session of the user NAME, or with --all of everybody.
+
+    --all is for a restored database and for a key that has leaked.
+    """
+    if everybodys == (name is not None):
+        raise click.UsageError("Give either a NAME or --all.")
+    if name is None:
+        _run(lambda services: services.sessions.end_everybodys())
+        click.echo("Every session is over; everybody logs in again.")
+    else:
+        _run(lambda services: services.accounts.end_sessions(name))
+        click.echo(f"Every session of {name} is over.")
+
+
+@cli.group()
 def keys() -> None:
     """Make secrets."""
 

@@ -1,7 +1,7 @@
 """Put the application together: the one place that knows all rooms."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,9 +16,12 @@ from quart_app.services.links import Links
 from quart_app.services.passwords import Passwords
 from quart_app.services.platforms import Platforms
 from quart_app.services.readiness import Readiness
+from quart_app.services.revocations import Revocations
 from quart_app.services.sessions import Sessions
+from quart_app.services.uninterrupted import finish_what_is_running
 from quart_app.settings import Settings, SettingsError
 from quart_app.storage.database import Database
+from quart_app.storage.follow import Feed
 from quart_app.web import accounts, api, gate, operations, platforms, replies
 from quart_app.web.session import Limits
 from quart_app.web.session_cookie import SessionCookies
@@ -49,6 +52,7 @@ def create_app(settings: Settings | None = None, *, now: Callable[[], datetime] 
         PERMANENT_SESSION_LIFETIME=settings.session_remember_absolute,
     )
     app.jinja_env.undefined = StrictUndefined
+    built = build_services(settings, now=now)
     # Quart's annotation names its own class where it takes any SessionInterface.
     app.session_interface = SessionCookies(  # type: ignore[assignment]
         keys=settings.session_keys,
@@ -58,16 +62,22 @@ def create_app(settings: Settings | None = None, *, now: Callable[[], datetime] 
         limits=Limits(settings.session_idle, settings.session_absolute),
         remember_limits=Limits(settings.session_remember_idle, settings.session_remember_absolute),
         renewal=settings.session_renewal,
+        is_alive=built.services.revocations.is_alive,
         now=now,
     )
-    built = build_services(settings, now=now)
     app.extensions["quart_app"] = built.services
     app.extensions["quart_app.now"] = now
     gate.install(app, is_https=settings.is_https)
     replies.install(app)
     for room in (accounts, platforms, api, operations):
         app.register_blueprint(room.blueprint)
-    app.after_serving(built.close)
+
+    @app.while_serving
+    async def know_what_has_ended() -> AsyncGenerator[None]:
+        async with built.services.revocations.followed():
+            yield
+        await built.close()
+
     if settings.trusted_proxies:
         app.asgi_app = ProxyFixMiddleware(  # type: ignore[method-assign]
             app.asgi_app, trusted_hops=settings.trusted_proxies
@@ -84,7 +94,8 @@ class Built:
     passwords: Passwords
 
     async def close(self) -> None:
-        """Let go of the database's connections and of the threads."""
+        """Carry through what was begun, then let go of the database's connections and threads."""
+        await finish_what_is_running()
         await self.database.close()
         self.passwords.close()
 
@@ -92,15 +103,16 @@ class Built:
 def build_services(settings: Settings, *, now: Callable[[], datetime]) -> Built:
     """Return the use cases for these settings; nothing is connected to yet."""
     database, passwords = Database(settings.database_url), Passwords()
+    revocations = Revocations(Feed(settings.database_url), refuse_after=settings.refuse_after)
+    sessions = Sessions(
+        database, revocations, settings.session_absolute, settings.session_remember_absolute, now
+    )
     services = Services(
-        accounts=Accounts(
-            database=database,
-            passwords=passwords,
-            sessions=Sessions(settings.session_absolute, settings.session_remember_absolute),
-            now=now,
-        ),
+        accounts=Accounts(database, passwords, sessions, now),
+        sessions=sessions,
+        revocations=revocations,
         platforms=Platforms(database, Credentials(settings.platform_encryption_keys), now),
         links=Links(settings.session_keys),
-        readiness=Readiness(database),
+        readiness=Readiness(database, revocations),
     )
     return Built(services, database, passwords)

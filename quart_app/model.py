@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     DateTime,
     Dialect,
@@ -29,6 +30,14 @@ EMAIL_LENGTH = 120
 PLATFORM_NAME_LENGTH = 100
 INSTANCE_URL_LENGTH = 500
 PLATFORM_USERNAME_LENGTH = 200
+SID_LENGTH = 22  # 128 bits as base64url without padding
+ADDRESS_LENGTH = 45  # an IPv6 address that embeds an IPv4 one
+USER_AGENT_LENGTH = 255
+END_REASON_LENGTH = 32
+
+
+# SQLite counts rows by themselves only in a column whose type is INTEGER to the letter.
+_BigId = BigInteger().with_variant(Integer, "sqlite")
 
 
 class Role(enum.Enum):
@@ -144,3 +153,54 @@ class PlatformConnection(Base):
     created_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_used: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class EndReason(enum.StrEnum):
+    """Why sessions ended. The columns hold the value, and may hold one of a newer version."""
+
+    LOGGED_OUT = "logged_out"
+    LOGGED_OUT_EVERYWHERE = "logged_out_everywhere"
+    REPLACED = "replaced"  # by a new login in the same browser
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 a reason
+    PASSWORD_RESET = "password_reset"  # noqa: S105
+    DEACTIVATED = "deactivated"
+    ADMINISTRATOR = "administrator"
+
+
+class Revocation(Base):
+    """That something has ended: one session, all of a user's before an epoch, or all before a time.
+
+    Each process keeps these in memory (services.revocations) and hears of new ones by `seq`, whose
+    order is the order of commits (storage.revocations). Just one of `sid`, `user_id` with `epoch`,
+    and `not_before` is given.
+    """
+
+    __tablename__ = "revocations"
+    seq: Mapped[int] = mapped_column(_BigId, primary_key=True)
+    sid: Mapped[str | None] = mapped_column(String(SID_LENGTH))
+    user_id: Mapped[int | None] = mapped_column(Integer)
+    epoch: Mapped[int | None] = mapped_column(Integer)
+    not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # When the last of the sessions that it ends would have ended by itself.
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    reason: Mapped[str] = mapped_column(String(END_REASON_LENGTH))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Login(Base):
+    """One sign-in: written when it begins and when it ends, read by the page of devices only.
+
+    No request is validated by it, and to delete it logs nobody out.
+    """
+
+    __tablename__ = "logins"
+
+    id: Mapped[int] = mapped_column(_BigId, primary_key=True)
+    sid: Mapped[str] = mapped_column(String(SID_LENGTH), unique=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    address: Mapped[str | None] = mapped_column(String(ADDRESS_LENGTH))
+    user_agent: Mapped[str | None] = mapped_column(String(USER_AGENT_LENGTH))
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    end_reason: Mapped[str | None] = mapped_column(String(END_REASON_LENGTH))

@@ -9,6 +9,8 @@ from quart_app.services.accounts import Accounts
 from quart_app.services.links import Links
 from quart_app.services.platforms import Platforms
 from quart_app.services.readiness import Readiness
+from quart_app.services.revocations import Revocations
+from quart_app.services.sessions import Sessions
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,8 @@ class Services:
     """All use cases, built once where the application is put together."""
 
     accounts: Accounts
+    sessions: Sessions
+    revocations: Revocations
     platforms: Platforms
     links: Links
     readiness: Readiness

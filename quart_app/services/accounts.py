@@ -18,9 +18,10 @@ from quart_app.errors import (
     SetUpAlready,
     Unavailable,
 )
-from quart_app.model import EMAIL_LENGTH, USERNAME_LENGTH, Role, User
+from quart_app.model import EMAIL_LENGTH, USERNAME_LENGTH, EndReason, Role, User
 from quart_app.services.passwords import LONGEST, SHORTEST, Passwords
-from quart_app.services.sessions import NewSession, Sessions
+from quart_app.services.sessions import UNKNOWN_DEVICE, Device, NewSession, OldSession, Sessions
+from quart_app.services.uninterrupted import uninterrupted
 from quart_app.storage import platforms as stored_platforms
 from quart_app.storage import users as stored_users
 from quart_app.storage.database import Database
@@ -45,11 +46,13 @@ class Accounts:
         password: str,
         remember: bool = False,
         new_password: str | None = None,
+        device: Device = UNKNOWN_DEVICE,
+        replaced: OldSession | None = None,
     ) -> NewSession:
         """Begin a session for whoever has this name, or e-mail address, and password.
 
-        `new_password` replaces a password that was given for one use. Raises BadCredentials,
-        PasswordChangeNeeded, InvalidInput.
+        `new_password` replaces a password that was given for one use; the session that the
+        browser had, `replaced`, ends. Raises BadCredentials, PasswordChangeNeeded, InvalidInput.
         """
         # Whoever changes the password or deactivates the account while we compare makes us start
         # over, so that a login never outlives what it was checked against.
@@ -71,18 +74,28 @@ class Accounts:
                 new_hash = await self.passwords.hash(new_password)
             elif self.passwords.needs_rehash(user.password_hash):
                 new_hash = await self.passwords.hash(password)
-            if session := await self._begin_session(user, new_hash=new_hash, remember=remember):
+            session = await self._begin_session(
+                user, new_hash=new_hash, remember=remember, device=device, replaced=replaced
+            )
+            if session is not None:
                 return session
         raise Unavailable
 
+    @uninterrupted
     async def _begin_session(
-        self, seen: User, *, new_hash: str, remember: bool
+        self,
+        seen: User,
+        *,
+        new_hash: str,
+        remember: bool,
+        device: Device,
+        replaced: OldSession | None,
     ) -> NewSession | None:
         """Return a session, or None where the account is no longer as it was seen."""
-        now = self.now()
-        async with self.database.begin() as db:
+        async with self.sessions.ending() as ending:
+            db = ending.db
             user = await stored_users.record_login(
-                db, seen, seen_hash=seen.password_hash, new_hash=new_hash, at=now
+                db, seen, seen_hash=seen.password_hash, new_hash=new_hash, at=self.now()
             )
             if user is None:
                 return None
@@ -90,12 +103,14 @@ class Accounts:
             platform = await stored_platforms.first_usable_connection(
                 db, user.id, user.default_platform_connection_id
             )
+            if replaced is not None:
+                await ending.end(replaced, EndReason.REPLACED)
             return self.sessions.begin(
-                user_id=user.id,
-                epoch=user.session_epoch,
+                db,
+                user,
                 platform_connection_id=platform.id if platform else None,
                 remember=remember,
-                now=now,
+                device=device,
             )
 
     async def user(self, user_id: int) -> User:
@@ -114,6 +129,7 @@ class Accounts:
         new_password: str,
         platform_connection_id: int | None,
         remember: bool,
+        device: Device = UNKNOWN_DEVICE,
     ) -> NewSession:
         """Replace the password and begin a session at the new epoch; every older one is over.
 
@@ -125,19 +141,43 @@ class Accounts:
                 raise BadCredentials("The current password is not right.", field="current_password")
             _check_new_password(new_password, seen.username, seen.email)
             new_hash = await self.passwords.hash(new_password)
-            async with self.database.begin() as db:
-                user = await _replace_password(db, seen, new_hash, must_change=False)
-                if user is not None:
-                    return self.sessions.begin(
-                        user_id=user.id,
-                        epoch=user.session_epoch,
-                        platform_connection_id=platform_connection_id,
-                        remember=remember,
-                        now=self.now(),
-                    )
+            session = await self._change_password(
+                seen,
+                new_hash,
+                platform_connection_id=platform_connection_id,
+                remember=remember,
+                device=device,
+            )
+            if session is not None:
+                return session
         raise Unavailable
 
-    async def set_up(self, *, username: str, email: str, password: str) -> NewSession:
+    @uninterrupted
+    async def _change_password(
+        self,
+        seen: User,
+        new_hash: str,
+        *,
+        platform_connection_id: int | None,
+        remember: bool,
+        device: Device,
+    ) -> NewSession | None:
+        async with self.sessions.ending() as ending:
+            user = await _replace_password(ending.db, seen, new_hash, must_change=False)
+            if user is None:
+                return None
+            await ending.end_all(user, EndReason.PASSWORD_CHANGED)
+            return self.sessions.begin(
+                ending.db,
+                user,
+                platform_connection_id=platform_connection_id,
+                remember=remember,
+                device=device,
+            )
+
+    async def set_up(
+        self, *, username: str, email: str, password: str, device: Device = UNKNOWN_DEVICE
+    ) -> NewSession:
         """Create the first user, an administrator, and log them in.
 
         Raises SetUpAlready where there is a user, InvalidInput.
@@ -147,16 +187,15 @@ class Accounts:
         user = await self._new_user(
             username=username, email=email, password=password, role=Role.ADMIN, must_change=False
         )
-        now = self.now()
         async with self.database.begin() as db:
             await stored_users.lock_out_other_set_ups(db)
             if await stored_users.is_there_a_user(db):
                 raise SetUpAlready
-            user.last_login = now
+            user.last_login = self.now()
             db.add(user)
             await db.flush()
             return self.sessions.begin(
-                user_id=user.id, epoch=0, platform_connection_id=None, remember=False, now=now
+                db, user, platform_connection_id=None, remember=False, device=device
             )
 
     async def is_set_up_needed(self) -> bool:
@@ -218,36 +257,47 @@ class Accounts:
         given = generated_password() if password is None else password
         for _ in range(_MOST_ATTEMPTS):
             async with self.database.read() as db:
-                seen = await stored_users.user_by_username(db, username)
-            if seen is None:
-                raise NotFound(f"There is no user named {username}.")
+                seen = await _named(db, username, lock=False)
             _check_new_password(given, seen.username, seen.email)
             new_hash = await self.passwords.hash(given)
-            async with self.database.begin() as db:
-                if await _replace_password(db, seen, new_hash, must_change=password is None):
+            async with self.sessions.ending() as ending:
+                user = await _replace_password(
+                    ending.db, seen, new_hash, must_change=password is None
+                )
+                if user is not None:
+                    await ending.end_all(user, EndReason.PASSWORD_RESET)
                     return given if password is None else None
         raise Unavailable
 
+    async def end_sessions(self, username: str) -> None:
+        """End every session of a user. Raises NotFound."""
+        async with self.sessions.ending() as ending:
+            await ending.end_all(await _named(ending.db, username), EndReason.ADMINISTRATOR)
+
     async def deactivate(self, username: str) -> None:
         """Let a user log in no more, ending every session. Raises NotFound."""
-        async with self.database.begin() as db:
-            user = await stored_users.user_by_username(db, username)
-            if user is None:
-                raise NotFound(f"There is no user named {username}.")
+        async with self.sessions.ending() as ending:
+            user = await _named(ending.db, username)
             user.is_active = False
-            user.session_epoch += 1
+            await ending.end_all(user, EndReason.DEACTIVATED)
+
+
+async def _named(db: AsyncSession, username: str, *, lock: bool = True) -> User:
+    user = await stored_users.user_by_username(db, username, lock=lock)
+    if user is None:
+        raise NotFound(f"There is no user named {username}.")
+    return user
 
 
 async def _replace_password(
     db: AsyncSession, seen: User, new_hash: str, *, must_change: bool
 ) -> User | None:
-    """Write the hash and end every session; None where another had changed it meanwhile."""
+    """Write the hash; None where another had changed it meanwhile."""
     user = await stored_users.user_by_id(db, seen.id, lock=True)
     if user is None or user.password_hash != seen.password_hash:
         return None
     user.password_hash = new_hash
     user.must_change_password = must_change
-    user.session_epoch += 1
     return user
 
 

@@ -1,14 +1,25 @@
-"""Begin a session: what is signed into the cookie is decided here, in the transaction of the login.
-
-Ending one on every process has its place here, too: nothing does so yet.
-"""
+"""Begin and end sessions: what is signed into a cookie, and what is written down that ends it."""
 
 import base64
 import secrets
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from quart_app.errors import NotFound
+from quart_app.model import ADDRESS_LENGTH, USER_AGENT_LENGTH, EndReason, Login, Revocation, User
+from quart_app.services.revocations import Revocations
+from quart_app.services.uninterrupted import uninterrupted
+from quart_app.storage import logins as stored_logins
+from quart_app.storage import users as stored_users
+from quart_app.storage.database import Database
+from quart_app.storage.revocations import Ended, add_revocations, database_now
+
 SID_BYTES = 16  # 128 bits from the system's generator (OWASP ASVS 5.0, 7.2.3)
+_TICK = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,29 +35,150 @@ class NewSession:
     remember: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """From where somebody logs in, as far as the request tells."""
+
+    address: str | None = None
+    user_agent: str | None = None
+
+
+UNKNOWN_DEVICE = Device()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OldSession:
+    """The session that a browser presents; it may have ended already."""
+
+    sid: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A transaction in which sessions end; what ends them is written as the last thing in it."""
+
+    db: AsyncSession
+    now: datetime
+    longest: timedelta
+    revocations: list[Revocation] = field(default_factory=list)
+
+    async def end(self, session: OldSession, reason: EndReason) -> None:
+        """End one session."""
+        await stored_logins.mark_ended(self.db, at=self.now, reason=reason, sid=session.sid)
+        self._add(reason, session.expires_at, sid=session.sid)
+
+    async def end_all(self, user: User, reason: EndReason) -> None:
+        """End every session that the user has; those that begin afterwards, here too, are alive."""
+        user.session_epoch += 1
+        await stored_logins.mark_ended(self.db, at=self.now, reason=reason, user_id=user.id)
+        until = await self._latest_expiry(user.id)
+        self._add(reason, until, user_id=user.id, epoch=user.session_epoch)
+
+    async def end_everybodys(self, reason: EndReason) -> None:
+        """End every session that there is."""
+        not_before = max(self.now, await database_now(self.db))
+        await stored_logins.mark_ended(self.db, at=self.now, reason=reason)
+        self._add(reason, await self._latest_expiry(None), not_before=not_before)
+
+    async def _latest_expiry(self, user_id: int | None) -> datetime:
+        """Return when the last of the sessions would have ended by itself.
+
+        Which settings were in force when they began, only their own rows tell.
+        """
+        latest = await stored_logins.latest_expiry(self.db, user_id)
+        return max(latest or self.now, self.now + self.longest)
+
+    def _add(self, reason: EndReason, expires_at: datetime, **what: object) -> None:
+        self.revocations.append(
+            Revocation(reason=reason, expires_at=expires_at, created_at=self.now, **what)
+        )
+
+
 @dataclass(frozen=True)
 class Sessions:
-    """How long sessions may last, whatever their user does."""
+    """How sessions begin and end. How long they may last: whatever their user does, and remembered.
 
+    A session ends on this process before its use case returns, and on every other within a second.
+    """
+
+    database: Database
+    revocations: Revocations
     absolute: timedelta
     remember_absolute: timedelta
+    now: Callable[[], datetime]
 
     def begin(
         self,
+        db: AsyncSession,
+        user: User,
         *,
-        user_id: int,
-        epoch: int,
         platform_connection_id: int | None,
         remember: bool,
-        now: datetime,
+        device: Device,
     ) -> NewSession:
-        """Return a session under a new id, which nobody could guess."""
-        return NewSession(
-            user_id=user_id,
+        """Return a session under a new id that nobody could guess, and write the login down.
+
+        It is alive even where the clock or, after a restore, the database is behind what has ended.
+        """
+        user.session_epoch = max(user.session_epoch, self.revocations.oldest_epoch(user.id))
+        created_at = max(self.now(), self.revocations.not_before + _TICK)
+        session = NewSession(
+            user_id=user.id,
             platform_connection_id=platform_connection_id,
             sid=base64.urlsafe_b64encode(secrets.token_bytes(SID_BYTES)).rstrip(b"=").decode(),
-            epoch=epoch,
-            created_at=now,
-            expires_at=now + (self.remember_absolute if remember else self.absolute),
+            epoch=user.session_epoch,
+            created_at=created_at,
+            expires_at=created_at + (self.remember_absolute if remember else self.absolute),
             remember=remember,
         )
+        db.add(
+            Login(
+                sid=session.sid,
+                user_id=user.id,
+                created_at=session.created_at,
+                expires_at=session.expires_at,
+                address=device.address and device.address[:ADDRESS_LENGTH],
+                user_agent=device.user_agent and device.user_agent[:USER_AGENT_LENGTH],
+            )
+        )
+        return session
+
+    @asynccontextmanager
+    async def ending(self) -> AsyncIterator[Ending]:
+        """Open a transaction in which sessions end. This process knows once it is committed.
+
+        Raises Unavailable where it can't be; then nothing has ended.
+        """
+        async with self.database.begin() as db:
+            longest = max(self.absolute, self.remember_absolute)
+            ending = Ending(db, self.now(), longest)
+            yield ending
+            if ending.revocations:
+                await add_revocations(db, ending.revocations)
+        self.revocations.apply(
+            Ended(each.seq, each.sid, each.user_id, each.epoch, each.not_before, each.expires_at)
+            for each in ending.revocations
+        )
+
+    @uninterrupted
+    async def end(self, session: OldSession) -> None:
+        """End a session whose user logs out."""
+        if not self.revocations.has_ended(session.sid):
+            async with self.ending() as ending:
+                await ending.end(session, EndReason.LOGGED_OUT)
+
+    @uninterrupted
+    async def end_all(self, user_id: int, reason: EndReason) -> None:
+        """End every session of a user. Raises NotFound."""
+        async with self.ending() as ending:
+            user = await stored_users.user_by_id(ending.db, user_id, lock=True)
+            if user is None:
+                raise NotFound
+            await ending.end_all(user, reason)
+
+    @uninterrupted
+    async def end_everybodys(self) -> None:
+        """End every session that there is: after a restore, or when a key has leaked."""
+        async with self.ending() as ending:
+            await ending.end_everybodys(EndReason.ADMINISTRATOR)

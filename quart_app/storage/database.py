@@ -1,6 +1,7 @@
 """Engines and transactions: `begin()` for what writes, `read()` for what only reads."""
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -11,6 +12,7 @@ from sqlalchemy import URL, event
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import (
     DatabaseError,
+    DisconnectionError,
     InterfaceError,
     InternalError,
     OperationalError,
@@ -94,6 +96,7 @@ def _engine(url: URL, *, create: bool) -> AsyncEngine:
             _opened_by_uri(url, create=create), connect_args={"async_creator_fn": _open_sqlite}
         )
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "checkout", _let_go_of_a_replaced_file)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
     return create_async_engine(
@@ -102,9 +105,13 @@ def _engine(url: URL, *, create: bool) -> AsyncEngine:
         pool_timeout=BUSY_TIMEOUT_SECONDS,
         connect_args={
             "connect_timeout": BUSY_TIMEOUT_SECONDS,
+            # A server that is gone without a word is noticed, instead of being waited for.
+            "tcp_user_timeout": BUSY_TIMEOUT_SECONDS * 1000,
             # A pooler between us and the server may hand each transaction to another connection.
             "prepare_threshold": None,
-            "options": f"-c lock_timeout={BUSY_TIMEOUT_SECONDS}s -c statement_timeout=15s",
+            # And a process that stops in the middle of a transaction holds nobody up for long.
+            "options": f"-c lock_timeout={BUSY_TIMEOUT_SECONDS}s -c statement_timeout=15s"
+            " -c idle_in_transaction_session_timeout=15s",
         },
     )
 
@@ -137,7 +144,7 @@ async def _open_sqlite(*arguments: Any, **options: Any) -> aiosqlite.Connection:
         raise
 
 
-def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
+def _prepare_sqlite(connection: Any, entry: ConnectionPoolEntry) -> None:
     # None: the driver begins nothing by itself, so that _begin_sqlite does, and DDL rolls back.
     connection.isolation_level = None
     cursor = connection.cursor()
@@ -146,7 +153,28 @@ def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
     with suppress(sqlite3.OperationalError):  # a read-only file can still be read as it is
         cursor.execute("PRAGMA journal_mode = WAL")  # readers and the writer don't wait
     cursor.execute("PRAGMA synchronous = NORMAL")  # with WAL, safe against a crash of the process
+    cursor.execute("PRAGMA database_list")
+    (_, _, path) = cursor.fetchone()
     cursor.close()
+    entry.info["file"] = path, _file_identity(path)
+
+
+def _let_go_of_a_replaced_file(_connection: Any, entry: ConnectionPoolEntry, _: object) -> None:
+    """Open anew what another file was put in place of: a restored backup, as a rule.
+
+    SQLite would go on with the old file, which has no name any more.
+    """
+    path, identity = entry.info["file"]
+    if _file_identity(path) != identity:
+        raise DisconnectionError
+
+
+def _file_identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116 a Path for each checkout costs as much again
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -36,9 +36,10 @@ async def user_by_login_name(db: AsyncSession, login_name: str) -> User | None:
     return found[0] if found else None
 
 
-async def user_by_username(db: AsyncSession, username: str) -> User | None:
-    """Return the user of exactly that name."""
-    return await db.scalar(select(User).where(User.username == username))
+async def user_by_username(db: AsyncSession, username: str, *, lock: bool = False) -> User | None:
+    """Return the user of exactly that name; `lock` as in user_by_id."""
+    query = select(User).where(User.username == username)
+    return await db.scalar(query.with_for_update() if lock else query)
 
 
 async def users_in_order_of_id(db: AsyncSession) -> list[User]:

@@ -7,9 +7,10 @@ from quart import Blueprint, Response, request, url_for
 from quart.typing import ResponseReturnValue, ResponseTypes
 
 from quart_app.errors import AppError, NotLoggedIn, PasswordChangeNeeded, SetUpAlready, Unavailable
+from quart_app.model import EndReason
 from quart_app.services.sessions import NewSession
 from quart_app.web.bodies import LoginForm, PasswordBody, SetUpForm, read_form
-from quart_app.web.gate import current_login, services
+from quart_app.web.gate import current_login, device, presented, services
 from quart_app.web.pages import go_on, local_path, page
 from quart_app.web.replies import status_of
 from quart_app.web.session import clear_session, create_session, validate_session
@@ -38,6 +39,8 @@ async def log_in() -> ResponseReturnValue:
             password=form.password,
             remember=form.remember,
             new_password=form.new_password,
+            device=device(),
+            replaced=presented(),
         )
     except Unavailable:
         raise
@@ -80,12 +83,27 @@ def begin(new_session: NewSession) -> None:
 @blueprint.post("/logout")
 async def log_out() -> ResponseReturnValue:
     """End the session; without one there is nothing to do."""
-    end()
+    await end()
     return with_cleared_cache(go_on(url_for("accounts.login_page"), notice="logged-out"))
 
 
-def end() -> None:
-    """End this browser's session."""
+async def end() -> None:
+    """End this browser's session everywhere, and then forget it here."""
+    if session := presented():
+        await services().sessions.end(session)
+    clear_session()
+
+
+@blueprint.post("/logout_all")
+async def log_out_everywhere() -> ResponseReturnValue:
+    """End every session of the user."""
+    await end_all()
+    return with_cleared_cache(go_on(url_for("accounts.login_page"), notice="logged-out-everywhere"))
+
+
+async def end_all() -> None:
+    """End every session of whoever asks, and forget this one here."""
+    await services().sessions.end_all(current_login().user_id, EndReason.LOGGED_OUT_EVERYWHERE)
     clear_session()
 
 
@@ -114,7 +132,10 @@ async def set_up() -> ResponseReturnValue:
     try:
         form = await read_form(SetUpForm)
         new_session = await services().accounts.set_up(
-            username=form.username, email=form.email, password=form.new_password
+            username=form.username,
+            email=form.email,
+            password=form.new_password,
+            device=device(),
         )
     except (SetUpAlready, Unavailable):
         raise
@@ -166,6 +187,7 @@ async def change_password_by(body: PasswordBody) -> None:
             new_password=body.new_password,
             platform_connection_id=login.platform_connection_id,
             remember=login.remember,
+            device=device(),
         )
     )
 

@@ -8,7 +8,7 @@ from quart.typing import ResponseReturnValue
 
 from quart_app.errors import InvalidInput
 from quart_app.model import PlatformConnection, PlatformType
-from quart_app.web.accounts import begin, change_password_by, end, with_cleared_cache
+from quart_app.web.accounts import begin, change_password_by, end, end_all, with_cleared_cache
 from quart_app.web.bodies import (
     ChangeBody,
     ConnectBody,
@@ -17,7 +17,15 @@ from quart_app.web.bodies import (
     PasswordBody,
     read_json,
 )
-from quart_app.web.gate import ID, clock, current_login, log_in_required, services
+from quart_app.web.gate import (
+    ID,
+    clock,
+    current_login,
+    device,
+    log_in_required,
+    presented,
+    services,
+)
 from quart_app.web.platforms import forget_if_active
 from quart_app.web.session import switch_platform, timestamp
 
@@ -34,6 +42,8 @@ async def log_in() -> ResponseReturnValue:
             password=body.password,
             remember=body.remember,
             new_password=body.new_password,
+            device=device(),
+            replaced=presented(),
         )
     )
     return _session_state()
@@ -43,7 +53,15 @@ async def log_in() -> ResponseReturnValue:
 async def log_out() -> ResponseReturnValue:
     """End this session."""
     await read_json(NoBody)
-    end()
+    await end()
+    return with_cleared_cache(Response(b"", HTTPStatus.NO_CONTENT))
+
+
+@blueprint.post("/logout_all")
+async def log_out_everywhere() -> ResponseReturnValue:
+    """End every session of the user."""
+    await read_json(NoBody)
+    await end_all()
     return with_cleared_cache(Response(b"", HTTPStatus.NO_CONTENT))
 
 

@@ -11,9 +11,17 @@ from quart.wrappers import Response
 from werkzeug.exceptions import NotFound, RequestEntityTooLarge
 from werkzeug.routing import IntegerConverter
 
-from quart_app.errors import BodyTooLarge, CrossSite, InvalidInput, NotLoggedIn, PlatformChanged
+from quart_app.errors import (
+    BodyTooLarge,
+    CrossSite,
+    InvalidInput,
+    NotLoggedIn,
+    PlatformChanged,
+    Unavailable,
+)
 from quart_app.services import Services
-from quart_app.web.session import Login, Session, validate_session
+from quart_app.services.sessions import Device, OldSession
+from quart_app.web.session import Login, Session, presented_session, validate_session
 
 LARGEST_BODY_BYTES: Final = 64 * 1024
 # Whoever is not logged in may ask for these endpoints, and for no other.
@@ -30,6 +38,8 @@ PUBLIC: Final = frozenset(
         "operations.readyz",
     }
 )
+# These answer although nobody can tell just now what sessions have ended.
+ALWAYS: Final = frozenset({"static", "operations.healthz", "operations.readyz"})
 # Asking for these does not keep a session from its idle limit: a page left open asks by itself.
 NOT_ACTIVITY: Final = frozenset({"static", "api.session_state"})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -75,6 +85,7 @@ def install(app: Quart, *, is_https: bool) -> None:
     async def enter() -> None:
         await refuse_large_body()
         refuse_cross_site()
+        refuse_undecided()
         if request.endpoint is None or request.endpoint in PUBLIC:
             return
         g.login = log_in_required()
@@ -115,6 +126,35 @@ def log_in_required() -> Login:
     if login is None:
         raise NotLoggedIn
     return login
+
+
+def presented() -> OldSession | None:
+    """Return the session that a login in this browser replaces, or a logout ends."""
+    login = presented_session()
+    if login is None:
+        return None
+    return OldSession(sid=login.sid, expires_at=login.signed_expires_at)
+
+
+def device() -> Device:
+    """Return from where this request comes."""
+    return Device(address=request.remote_addr, user_agent=request.headers.get("User-Agent"))
+
+
+def refuse_undecided() -> None:
+    """Refuse what a session decides while nobody can tell whether it has ended. Raises Unavailable.
+
+    Nor does a session begin then, for nobody could answer for it.
+    """
+    if request.endpoint in ALWAYS:
+        return
+    if cast(Session, session).is_undecided:
+        raise Unavailable(
+            "Whether your session is still valid can't be told just now."
+            " You stay logged in; please try again in a moment."
+        )
+    if request.method not in _SAFE_METHODS and not services().revocations.is_fresh():
+        raise Unavailable
 
 
 async def refuse_large_body() -> None:

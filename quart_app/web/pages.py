@@ -13,6 +13,7 @@ from quart_app.web.session import validate_session
 # nobody can put words of their own on our page, and nothing need be kept in the session.
 _NOTICES: Final = {
     "logged-out": "You are logged out.",
+    "logged-out-everywhere": "You are logged out, on every device.",
     "switched": "You act for another platform connection now.",
     "connected": "The platform connection is kept.",
     "default": "New sessions begin with this platform connection.",

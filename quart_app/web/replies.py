@@ -60,7 +60,7 @@ def is_for_program() -> bool:
 
 
 async def _app_error(error: errors.AppError) -> ResponseReturnValue:
-    if isinstance(error, errors.Unavailable):
+    if isinstance(error, errors.Unavailable) and error.__cause__ is not None:
         current_app.logger.error("unavailable: %s", _cause(error))
     if isinstance(error, errors.NotLoggedIn) and not is_for_program():
         # Come back afterwards to what was asked for, but not to what a form was sent to.

@@ -44,6 +44,8 @@ class Login:
     remember: bool
     expires_at: datetime
     idle_expires_at: datetime
+    # What the cookie says of its end; `expires_at` is earlier where a setting has become shorter.
+    signed_expires_at: datetime
 
 
 class Session(CallbackDict[str, Any], SessionMixin):
@@ -56,15 +58,19 @@ class Session(CallbackDict[str, Any], SessionMixin):
     accessed = False
     # Set by the gate for a request that counts as its user's activity.
     is_activity = False
+    # Whether nobody can tell just now if it has ended: then it is empty, and must not be answered.
+    is_undecided = False
 
     def __init__(
         self,
         read_login: Callable[[Mapping[str, Any]], Login | None],
         payload: dict[str, Any] | None = None,
+        *,
         login: Login | None = None,
+        presented: Login | None = None,
     ) -> None:
         super().__init__(payload)
-        self.opened_with = login
+        self.presented = presented
         self._login = login
         self._read_login = read_login
         self.on_update = _mark_modified
@@ -159,6 +165,14 @@ def validate_session() -> Login | None:
     session = _session()
     session.accessed = True
     return session.login
+
+
+def presented_session() -> Login | None:
+    """Return what the browser's cookie says although it may be over: the session to be ended.
+
+    Whoever logs out after the idle limit wants the copies gone, too, that somebody may keep alive.
+    """
+    return _session().presented
 
 
 def switch_platform(platform_connection_id: int | None) -> None:

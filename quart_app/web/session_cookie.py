@@ -44,6 +44,11 @@ class _NotOurs(Exception):  # noqa: N818
     """No cookie of this Cookie header verifies. An exception, so that the LRU does not keep it."""
 
 
+# The verdict on (sid, user_id, epoch, created_at): whether nothing has ended it, or None where that
+# can't be told just now.
+IsAlive = Callable[[str, int, int, datetime], bool | None]
+
+
 @dataclass(frozen=True, slots=True)
 class _Verified:
     """What a Cookie header holds, once its signatures are verified; limits are not yet."""
@@ -72,6 +77,7 @@ class SessionCookies(SessionInterface):
         limits: Limits,
         remember_limits: Limits,
         renewal: timedelta,
+        is_alive: IsAlive,
         now: Callable[[], datetime],
     ) -> None:
         self.cookie_name = cookie_name
@@ -81,6 +87,7 @@ class SessionCookies(SessionInterface):
         self._secure = secure
         self._limits = {False: limits, True: remember_limits}
         self._renewal = renewal
+        self._is_alive = is_alive
         self._now = now
         self._longest = max(limits.absolute, remember_limits.absolute)
         self._remembered = lru_cache(_REMEMBERED_HEADERS)(self._verified)
@@ -99,17 +106,24 @@ class SessionCookies(SessionInterface):
             verified = verify(header)
         except _NotOurs:
             return Session(self._login)
-        return self._within_limits(verified)
+        return self._judged(verified)
 
-    def _within_limits(self, verified: _Verified) -> Session:
+    def _judged(self, verified: _Verified) -> Session:
+        """Return the session within its limits and not ended; else an empty one."""
         now, login = self._now(), verified.login
         if verified.latest > now + CLOCK_TOLERANCE or now >= verified.signed_at + self._longest:
             return Session(self._login)
-        if login is not None and (now >= login.expires_at or now >= login.idle_expires_at):
-            return Session(self._login)
+        if login is not None:
+            if now >= login.expires_at or now >= login.idle_expires_at:
+                return Session(self._login, presented=login)
+            is_alive = self._is_alive(login.sid, login.user_id, login.epoch, login.created_at)
+            if not is_alive:
+                session = Session(self._login, presented=login)
+                session.is_undecided = is_alive is None
+                return session
         payload = verified.payload
         own = dict(payload) if verified.is_flat else copy.deepcopy(dict(payload))
-        return Session(self._login, own, login)
+        return Session(self._login, own, login=login, presented=login)
 
     def _verified(self, header: str) -> _Verified:
         """Verify the signatures of a Cookie header. Raises _NotOurs."""
@@ -165,6 +179,7 @@ class SessionCookies(SessionInterface):
             remember=remember,
             expires_at=min(expires_at, created_at + limits.absolute),
             idle_expires_at=last_activity + limits.idle,
+            signed_expires_at=expires_at,
         )
 
     def _activity(self, cookie: str | None, sid: str) -> datetime | None:
@@ -186,18 +201,30 @@ class SessionCookies(SessionInterface):
             return
         if session.accessed or session.modified:
             _vary_by_cookie(response)
-            if session.opened_with or session.login or session.modified:
+            if session.presented or session.login or session.modified:
                 response.headers["Cache-Control"] = "no-store"
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return  # the view failed: nothing of what it did to the session counts
+        if session.is_undecided:
+            return  # the cookie may be good: it stays as it is
+        login = session.login
+        # Asked again: what ended while the answer was made must not come back with it.
+        if login and not self._is_alive(login.sid, login.user_id, login.epoch, login.created_at):
+            return
         if session.modified:
-            self._save(app, session, response)
-        elif session.is_activity and session.login is not None:
+            self._save(app, session, login, response)
+        elif session.is_activity and login is not None:
             now = self._now()
-            if now - session.login.last_activity >= self._renewal:
-                self._save_activity(session.login, now, response)
+            if now - login.last_activity >= self._renewal:
+                self._save_activity(login, now, response)
 
-    def _save(self, app: Quart, session: Session, response: Response | WerkzeugResponse) -> None:
+    def _save(
+        self,
+        app: Quart,
+        session: Session,
+        login: Login | None,
+        response: Response | WerkzeugResponse,
+    ) -> None:
         if not session:
             for name in (self.cookie_name, self.activity_cookie_name):
                 response.delete_cookie(name, secure=self._secure, httponly=True, samesite="Lax")
@@ -205,7 +232,6 @@ class SessionCookies(SessionInterface):
         value = self._sessions.dumps(dict(session))
         if len(self.cookie_name) + 1 + len(value) > LARGEST_COOKIE_BYTES:
             raise SessionTooLarge(f"the session makes a cookie of {len(value)} bytes")
-        login = session.login
         if login is None:
             expires = self.get_expiration_time(app, session)
         else:

@@ -32,10 +32,10 @@ from tests.legacy.legacy_database import (
 )
 
 SHARED = {"users", "platform_connections"}
-# What we add; the second is SQLite's, where ids would be given again (see storage.platforms).
-NEW = {"quart_app_version", "platform_connection_ids"}
-# PostgreSQL's sequences of the shared tables; they move, and are tested for themselves.
-SEQUENCES = {"users_id_seq", "platform_connections_id_seq"}
+# What we add; the last is SQLite's, where ids would be given again (see storage.platforms).
+NEW = {"quart_app_version", "revocations", "logins", "platform_connection_ids"}
+# PostgreSQL's sequences: those of the shared tables move, and are tested for themselves.
+SEQUENCES = {"users_id_seq", "platform_connections_id_seq", "revocations_seq_seq", "logins_id_seq"}
 
 
 @pytest.fixture
@@ -296,7 +296,7 @@ def differences(connection: Connection) -> list[Any]:
         opts={
             "compare_type": True,
             "compare_server_default": True,
-            "include_name": lambda name, kind, _: kind != "table" or name in SHARED,
+            "include_name": lambda name, kind, _: kind != "table" or name in Base.metadata.tables,
         },
     )
     unseen = ["default_platform_connection_id"] if connection.dialect.name == "sqlite" else None

@@ -1,0 +1,43 @@
+"""Carry a use case through although whoever waits for it has gone.
+
+Quart cancels the handler of a client that goes away. A logout in its middle must still end the
+session everywhere, and this process must still hear of it.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_running: set[asyncio.Task[Any]] = set()  # the event loop itself holds a task only weakly
+
+
+def uninterrupted(
+    use_case: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Let the use case go on to its end when its caller is cancelled."""
+
+    @wraps(use_case)
+    async def carried_through(*args: P.args, **kwargs: P.kwargs) -> T:
+        task = asyncio.create_task(use_case(*args, **kwargs))
+        _running.add(task)
+        task.add_done_callback(_forget)
+        return await asyncio.shield(task)
+
+    return carried_through
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    _running.discard(task)
+    if not task.cancelled():
+        task.exception()  # asked for, so that asyncio does not complain that nobody did
+
+
+async def finish_what_is_running() -> None:
+    """Wait for every use case that this event loop is still carrying through."""
+    loop = asyncio.get_running_loop()
+    ours = [task for task in _running if task.get_loop() is loop]
+    await asyncio.gather(*ours, return_exceptions=True)

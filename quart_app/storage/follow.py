@@ -1,0 +1,90 @@
+"""Hear of what has ended: read what is new and, on PostgreSQL, be told when there is something."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import URL, text
+
+from quart_app.storage.database import Database
+from quart_app.storage.revocations import (
+    CHANNEL,
+    Ended,
+    database_now,
+    delete_expired_revocations,
+    revocations_from,
+)
+
+_BATCH = 1000  # rows: some milliseconds of the event loop
+_PURGE_BATCH = 500
+_HEARTBEAT_SECONDS = 5.0
+
+
+class Feed:
+    """What has ended, as the database tells it, each row once and in the order of commits.
+
+    It has a connection of its own, so that it never waits for those of requests.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self._database = Database(url)
+        self._last: Ended | None = None
+
+    @property
+    def tells(self) -> bool:
+        """Whether the database tells by itself that there is something new: see `listen`."""
+        return self._database.url.get_backend_name() == "postgresql"
+
+    async def news(self) -> AsyncIterator[list[Ended]]:
+        """Yield what is new, in batches, the last of which may be empty; then it is all.
+
+        The last row that we know must still stand there as we know it. Where it does not, the
+        database was restored, replaced or purged, and everything is read anew. Raises Unavailable.
+        """
+        while True:
+            async with self._database.read() as db:
+                known = self._last
+                rows = await revocations_from(db, known.seq if known else 0, most=_BATCH)
+            is_full = len(rows) == _BATCH
+            if known is not None:
+                if not rows or rows[0] != known:
+                    self._last = None
+                    continue
+                del rows[0]
+            if rows:
+                self._last = rows[-1]
+            yield rows
+            if not is_full:
+                return
+
+    async def listen(self, heard: Callable[[], None]) -> None:
+        """Call `heard` for each notification, until the connection fails (by any error)."""
+        async with self._database.engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await connection.execute(text(f"LISTEN {CHANNEL}"))
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            while True:
+                async for _ in driver.notifies(timeout=_HEARTBEAT_SECONDS):
+                    heard()
+                # A dead socket is silent: only a question to the server tells.
+                async with asyncio.timeout(_HEARTBEAT_SECONDS):
+                    await connection.execute(text("SELECT 1"))
+
+    async def purge(self, *, kept_for: timedelta) -> datetime:
+        """Delete, a few at a time, what expired longer than `kept_for` ago by the database's clock.
+
+        Returns the time before which that was. Raises Unavailable.
+        """
+        async with self._database.read() as db:
+            before = await database_now(db) - kept_for
+        while True:
+            async with self._database.begin() as db:
+                deleted = await delete_expired_revocations(db, before=before, most=_PURGE_BATCH)
+            if deleted < _PURGE_BATCH:
+                return before
+            await asyncio.sleep(0.1)  # others want to write, too
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._database.close()

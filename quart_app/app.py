@@ -24,7 +24,7 @@ from quart_app.storage.database import Database
 from quart_app.storage.follow import Feed
 from quart_app.web import accounts, api, gate, operations, platforms, replies
 from quart_app.web.session import Limits
-from quart_app.web.session_cookie import SessionCookies
+from quart_app.web.session_interface import SessionCookies
 
 BODY_TIMEOUT_SECONDS = 30
 

@@ -124,27 +124,31 @@ class Revocations:
 
         A database that is away does not keep a process from starting: it goes on trying.
         """
-        heard = asyncio.Event()
+        heard, is_over = asyncio.Event(), asyncio.Event()
         await self._try_to_catch_up()
-        work = [self._follow(heard), self._purge_now_and_then()]
+        following = asyncio.create_task(self._follow(heard, is_over))
+        others = [asyncio.create_task(self._purge_now_and_then())]
         if self._feed.tells:
-            work.append(self._listen(heard))
-        tasks = [asyncio.create_task(each) for each in work]
+            others.append(asyncio.create_task(self._listen(heard)))
         try:
             yield
         finally:
-            for task in tasks:
+            for task in others:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            # Not cancelled: a poll under way is let finish, it takes a moment.
+            is_over.set()
+            heard.set()
+            await asyncio.gather(following, *others, return_exceptions=True)
             await self._feed.close()
 
-    async def _follow(self, heard: asyncio.Event) -> None:
-        while True:
+    async def _follow(self, heard: asyncio.Event, is_over: asyncio.Event) -> None:
+        while not is_over.is_set():
+            await self._try_to_catch_up()
             # The poll is what counts, and is the heartbeat, too: being told only hastens it.
             with suppress(TimeoutError):
-                await asyncio.wait_for(heard.wait(), POLL_SECONDS)
+                async with asyncio.timeout(POLL_SECONDS):
+                    await heard.wait()
             heard.clear()
-            await self._try_to_catch_up()
 
     async def _try_to_catch_up(self) -> None:
         try:

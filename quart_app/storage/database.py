@@ -93,7 +93,10 @@ def _is_failure_of_the_database(error: BaseException) -> bool:
 def _engine(url: URL, *, create: bool) -> AsyncEngine:
     if url.get_backend_name() == "sqlite":
         engine = create_async_engine(
-            _opened_by_uri(url, create=create), connect_args={"async_creator_fn": _open_sqlite}
+            _opened_by_uri(url, create=create),
+            pool_timeout=BUSY_TIMEOUT_SECONDS,
+            hide_parameters=True,  # an error that is written down must hold no hash and no token
+            connect_args={"async_creator_fn": _open_sqlite},
         )
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "checkout", _let_go_of_a_replaced_file)
@@ -103,6 +106,7 @@ def _engine(url: URL, *, create: bool) -> AsyncEngine:
         url,
         pool_pre_ping=True,  # a server that was restarted is noticed before a use case begins
         pool_timeout=BUSY_TIMEOUT_SECONDS,
+        hide_parameters=True,
         connect_args={
             "connect_timeout": BUSY_TIMEOUT_SECONDS,
             # A server that is gone without a word is noticed, instead of being waited for.

@@ -21,7 +21,7 @@ from quart_app.errors import (
 )
 from quart_app.services import Services
 from quart_app.services.sessions import Device, OldSession
-from quart_app.web.session import Login, Session, presented_session, validate_session
+from quart_app.web.session import Login, Session, presented_session, renew_session, validate_session
 
 LARGEST_BODY_BYTES: Final = 64 * 1024
 # Whoever is not logged in may ask for these endpoints, and for no other.
@@ -34,6 +34,7 @@ PUBLIC: Final = frozenset(
         "accounts.set_up_page",
         "accounts.set_up",
         "api.log_in",
+        "api.log_out",  # ends what the cookie names, even past its idle limit
         "operations.healthz",
         "operations.readyz",
     }
@@ -90,7 +91,7 @@ def install(app: Quart, *, is_https: bool) -> None:
             return
         g.login = log_in_required()
         if request.endpoint not in NOT_ACTIVITY:
-            cast(Session, session).is_activity = True
+            renew_session()
         await refuse_other_platform(g.login)
 
     async def leave(response: Response) -> Response:

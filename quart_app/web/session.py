@@ -4,10 +4,10 @@ Handlers use `from quart import session` as a Flask handler would. In this appli
 use cases below modify it, so that of two answers under way at once none undoes the other.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from quart import session as current_session
 from quart.sessions import SessionMixin
@@ -48,6 +48,16 @@ class Login:
     signed_expires_at: datetime
 
 
+class Rules(Protocol):
+    """What a session asks of whoever opened it."""
+
+    def login_of(self, payload: Mapping[str, Any]) -> Login | None:
+        """Return the login that the next request would read from this payload."""
+
+    def renewed(self, login: Login) -> Login:
+        """Return the login as it is with activity just now; itself while it is not yet due."""
+
+
 class Session(CallbackDict[str, Any], SessionMixin):
     """A dict that knows whether it was read, whether it was changed, and whose login it is.
 
@@ -56,29 +66,38 @@ class Session(CallbackDict[str, Any], SessionMixin):
 
     modified = False
     accessed = False
-    # Set by the gate for a request that counts as its user's activity.
-    is_activity = False
+    # Whether this request moved `last_activity`.
+    is_renewed = False
     # Whether nobody can tell just now if it has ended: then it is empty, and must not be answered.
     is_undecided = False
 
     def __init__(
         self,
-        read_login: Callable[[Mapping[str, Any]], Login | None],
-        payload: dict[str, Any] | None = None,
+        rules: Rules,
+        payload: Mapping[str, Any] | None = None,
         *,
         login: Login | None = None,
         presented: Login | None = None,
     ) -> None:
-        super().__init__(payload)
+        super().__init__(payload, _mark_modified)
         self.presented = presented
         self._login = login
-        self._read_login = read_login
-        self.on_update = _mark_modified
+        self._rules = rules
 
     @property
     def login(self) -> Login | None:
         """Whose login this is, with every change so far, just as the next request would read it."""
-        return self._read_login(self) if self.modified else self._login
+        return self._rules.login_of(self) if self.modified else self._login
+
+    def count_as_activity(self) -> None:
+        """Move `last_activity` where that is due; this is no change by a handler."""
+        if self._login is None or self.modified:
+            return
+        renewed = self._rules.renewed(self._login)
+        if renewed is not self._login:
+            self._login = renewed
+            self.is_renewed = True
+            dict.__setitem__(self, "last_activity", timestamp(renewed.last_activity))
 
     def __getitem__(self, key: str) -> Any:
         self.accessed = True
@@ -165,6 +184,11 @@ def validate_session() -> Login | None:
     session = _session()
     session.accessed = True
     return session.login
+
+
+def renew_session() -> None:
+    """Count this request as activity of its user, from which the idle limit is measured."""
+    _session().count_as_activity()
 
 
 def presented_session() -> Login | None:

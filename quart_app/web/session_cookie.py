@@ -1,70 +1,59 @@
-"""The session's way over the wire: two signed cookies in Flask's format, the LRU and the limits.
+"""What the session's two cookies say: signed in Flask's format, verified once, remembered.
 
 The session cookie is Flask's own (itsdangerous URLSafeTimedSerializer, salt "cookie-session",
 tagged JSON). Beside it stands the activity cookie, (sid, time), which moves `last_activity`
 without carrying the session back: an answer that only tells of activity can't undo a switch.
 """
 
-import copy
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from itsdangerous import BadData, URLSafeTimedSerializer
-from quart import Quart
-from quart.sessions import SessionInterface, SessionMixin, session_json_serializer
-from quart.wrappers import Response
-from quart.wrappers.base import BaseRequestWebsocket
-from werkzeug.http import parse_cookie
-from werkzeug.wrappers import Response as WerkzeugResponse
+from quart.sessions import session_json_serializer
+from werkzeug.sansio.http import parse_cookie
 
-from quart_app.web.session import LOGIN_KEYS, Limits, Login, Session, timestamp
+from quart_app.web.session import LOGIN_KEYS, Limits, Login, timestamp
 
 SESSION_SALT = "cookie-session"  # Flask's, so that a Flask application with the key can read it
 ACTIVITY_SALT = "quart_app-activity"
 # Clocks of two machines differ a little; what was made further ahead than this is refused.
 CLOCK_TOLERANCE = timedelta(seconds=60)
-LARGEST_COOKIE_BYTES = 4096  # RFC 6265 section 6.1: what every browser keeps
 _REMEMBERED_HEADERS = 4096
 _LONGEST_REMEMBERED_HEADER = 4096
+_LARGEST_ID = 2**31 - 1  # of an INTEGER in PostgreSQL
+_IMMUTABLE = (str, int, float, type(None))
 _SID = re.compile(r"[A-Za-z0-9_-]{22}")
 _DIGESTS: dict[str, Callable[..., Any]] = {"sha1": hashlib.sha1, "sha256": hashlib.sha256}
-
-
-class SessionTooLarge(ValueError):  # noqa: N818 named for the fact
-    """A handler put more into the session than a browser keeps; no cookie was set."""
 
 
 class _NotOurs(Exception):  # noqa: N818
     """No cookie of this Cookie header verifies. An exception, so that the LRU does not keep it."""
 
 
-# The verdict on (sid, user_id, epoch, created_at): whether nothing has ended it, or None where that
-# can't be told just now.
-IsAlive = Callable[[str, int, int, datetime], bool | None]
-
-
 @dataclass(frozen=True, slots=True)
-class _Verified:
-    """What a Cookie header holds, once its signatures are verified; limits are not yet."""
+class Verified:
+    """What a Cookie header says, its signatures verified. Times and verdict are for each request.
+
+    It says so from `not_before`, for none of the times in it may lie ahead, until `not_after`.
+    """
 
     payload: Mapping[str, Any]
     login: Login | None
-    signed_at: datetime
-    latest: datetime  # the latest of all times in it, none of which may lie ahead
+    not_before: datetime
+    not_after: datetime
     is_flat: bool  # no nested value that a handler could change under the next request's feet
 
 
-class SessionCookies(SessionInterface):
-    """Opens and saves the session as `app.session_interface`.
+class SignedCookies:
+    """Makes and reads the values of both cookies.
 
     `keys` are newest first: the newest signs, all verify, by either digest. `limits` and
-    `remember_limits` are applied at every request, so that shortening a setting ends sessions.
+    `remember_limits` can only shorten what was signed.
     """
 
     def __init__(
@@ -72,81 +61,69 @@ class SessionCookies(SessionInterface):
         *,
         keys: Sequence[str],
         digest: Literal["sha1", "sha256"],
-        cookie_name: str,
-        secure: bool,
+        session_name: str,
+        activity_name: str,
         limits: Limits,
         remember_limits: Limits,
-        renewal: timedelta,
-        is_alive: IsAlive,
-        now: Callable[[], datetime],
     ) -> None:
-        self.cookie_name = cookie_name
-        self.activity_cookie_name = f"{cookie_name}_activity"
+        self._session_name, self._activity_name = session_name, activity_name
+        self._needle = session_name.encode()
         self._sessions = _serializer(keys, SESSION_SALT, digest)
         self._activities = _serializer(keys, ACTIVITY_SALT, digest)
-        self._secure = secure
-        self._limits = {False: limits, True: remember_limits}
-        self._renewal = renewal
-        self._is_alive = is_alive
-        self._now = now
+        self.limits = {False: limits, True: remember_limits}
         self._longest = max(limits.absolute, remember_limits.absolute)
         self._remembered = lru_cache(_REMEMBERED_HEADERS)(self._verified)
 
-    async def open_session(self, app: Quart, request: BaseRequestWebsocket) -> Session:
-        """Return the session of the request's cookies, else an empty one. Never raises."""
-        header = "; ".join(
-            value.decode("latin-1")
-            for name, value in request.scope["headers"]
-            if name.lower() == b"cookie"
-        )
-        if self.cookie_name not in header:
-            return Session(self._login)
+    def session_value(self, payload: Mapping[str, Any]) -> str:
+        """Return the session cookie's value."""
+        return str(self._sessions.dumps(dict(payload)))
+
+    def activity_value(self, login: Login) -> str:
+        """Return the activity cookie's value."""
+        return str(self._activities.dumps([login.sid, timestamp(login.last_activity)]))
+
+    def read(self, headers: Iterable[tuple[bytes, bytes]]) -> Verified | None:
+        """Return what a request's headers, names in lower case, say; None where nothing is ours."""
+        found = [value for name, value in headers if name == b"cookie"]
+        header = found[0] if len(found) == 1 else b"; ".join(found)  # HTTP/2 may split it
+        if self._needle not in header:
+            return None
+        # Keyed on the whole header: to find one cookie in it costs as much as the rest together.
         verify = self._remembered if len(header) <= _LONGEST_REMEMBERED_HEADER else self._verified
         try:
-            verified = verify(header)
+            return verify(header)
         except _NotOurs:
-            return Session(self._login)
-        return self._judged(verified)
+            return None
 
-    def _judged(self, verified: _Verified) -> Session:
-        """Return the session within its limits and not ended; else an empty one."""
-        now, login = self._now(), verified.login
-        if verified.latest > now + CLOCK_TOLERANCE or now >= verified.signed_at + self._longest:
-            return Session(self._login)
-        if login is not None:
-            if now >= login.expires_at or now >= login.idle_expires_at:
-                return Session(self._login, presented=login)
-            is_alive = self._is_alive(login.sid, login.user_id, login.epoch, login.created_at)
-            if not is_alive:
-                session = Session(self._login, presented=login)
-                session.is_undecided = is_alive is None
-                return session
-        payload = verified.payload
-        own = dict(payload) if verified.is_flat else copy.deepcopy(dict(payload))
-        return Session(self._login, own, login=login, presented=login)
-
-    def _verified(self, header: str) -> _Verified:
+    def _verified(self, header: bytes) -> Verified:
         """Verify the signatures of a Cookie header. Raises _NotOurs."""
-        cookies = parse_cookie(header)
         try:
+            # What others set on this host need not be UTF-8.
+            cookies = parse_cookie(header.decode("utf-8", "replace"))
             payload, signed_at = self._sessions.loads(
-                cookies.get(self.cookie_name, ""), return_timestamp=True
+                cookies.get(self._session_name, ""), return_timestamp=True
             )
-        except (BadData, ValueError, RecursionError):
+            if not isinstance(payload, dict):
+                raise _NotOurs
+            login = self.login_of(payload, cookies.get(self._activity_name))
+            latest, ends = signed_at, [signed_at + self._longest]
+            if login is None:
+                payload = {key: value for key, value in payload.items() if key not in LOGIN_KEYS}
+            else:
+                payload["last_activity"] = timestamp(login.last_activity)
+                latest = max(signed_at, login.created_at, login.last_activity)
+                ends += [login.expires_at, login.idle_expires_at]
+            return Verified(
+                payload=payload,
+                login=login,
+                not_before=latest - CLOCK_TOLERANCE,
+                not_after=min(ends),
+                is_flat=all(isinstance(value, _IMMUTABLE) for value in payload.values()),
+            )
+        except (BadData, ValueError, OverflowError, RecursionError):
             raise _NotOurs from None
-        if not isinstance(payload, dict):
-            raise _NotOurs
-        login = self._login(payload, cookies.get(self.activity_cookie_name))
-        if login is None:
-            payload = {key: value for key, value in payload.items() if key not in LOGIN_KEYS}
-            latest = signed_at
-        else:
-            payload["last_activity"] = timestamp(login.last_activity)
-            latest = max(signed_at, login.created_at, login.last_activity)
-        flat = all(isinstance(value, str | int | float | None) for value in payload.values())
-        return _Verified(payload, login, signed_at, latest, flat)
 
-    def _login(
+    def login_of(
         self, payload: Mapping[str, Any], activity_cookie: str | None = None
     ) -> Login | None:
         """Return the login of a signed payload; None where it is not one, whoever signed it."""
@@ -155,9 +132,9 @@ class SessionCookies(SessionInterface):
         remember = payload.get("remember")
         if payload.get("authenticated") is not True or not isinstance(remember, bool):
             return None
-        if type(user_id) is not int or type(epoch) is not int:
+        if type(epoch) is not int or not _is_id(user_id):
             return None
-        if platform_id is not None and type(platform_id) is not int:
+        if platform_id is not None and not _is_id(platform_id):
             return None
         if not isinstance(sid, str) or not _SID.fullmatch(sid):
             return None
@@ -166,7 +143,7 @@ class SessionCookies(SessionInterface):
         )
         if created_at is None or last_activity is None or expires_at is None:
             return None
-        limits = self._limits[remember]
+        limits = self.limits[remember]
         if activity := self._activity(activity_cookie, sid):
             last_activity = max(last_activity, activity)
         return Login(
@@ -193,77 +170,6 @@ class SessionCookies(SessionInterface):
                 return _moment(moment)
         return None
 
-    async def save_session(
-        self, app: Quart, session: SessionMixin, response: Response | WerkzeugResponse | None
-    ) -> None:
-        """Set, delete or leave the cookies, and say what caches may do with the answer."""
-        if response is None or not isinstance(session, Session):
-            return
-        if session.accessed or session.modified:
-            _vary_by_cookie(response)
-            if session.presented or session.login or session.modified:
-                response.headers["Cache-Control"] = "no-store"
-        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return  # the view failed: nothing of what it did to the session counts
-        if session.is_undecided:
-            return  # the cookie may be good: it stays as it is
-        login = session.login
-        # Asked again: what ended while the answer was made must not come back with it.
-        if login and not self._is_alive(login.sid, login.user_id, login.epoch, login.created_at):
-            return
-        if session.modified:
-            self._save(app, session, login, response)
-        elif session.is_activity and login is not None:
-            now = self._now()
-            if now - login.last_activity >= self._renewal:
-                self._save_activity(login, now, response)
-
-    def _save(
-        self,
-        app: Quart,
-        session: Session,
-        login: Login | None,
-        response: Response | WerkzeugResponse,
-    ) -> None:
-        if not session:
-            for name in (self.cookie_name, self.activity_cookie_name):
-                response.delete_cookie(name, secure=self._secure, httponly=True, samesite="Lax")
-            return
-        value = self._sessions.dumps(dict(session))
-        if len(self.cookie_name) + 1 + len(value) > LARGEST_COOKIE_BYTES:
-            raise SessionTooLarge(f"the session makes a cookie of {len(value)} bytes")
-        if login is None:
-            expires = self.get_expiration_time(app, session)
-        else:
-            expires = login.expires_at if login.remember else None
-        self._set_cookie(response, self.cookie_name, str(value), expires)
-
-    def _save_activity(
-        self, login: Login, now: datetime, response: Response | WerkzeugResponse
-    ) -> None:
-        value = str(self._activities.dumps([login.sid, timestamp(now)]))
-        expires = login.expires_at if login.remember else None
-        self._set_cookie(response, self.activity_cookie_name, value, expires)
-
-    def _set_cookie(
-        self,
-        response: Response | WerkzeugResponse,
-        name: str,
-        value: str,
-        expires: datetime | None,
-    ) -> None:
-        response.set_cookie(
-            name,
-            value,
-            max_age=None
-            if expires is None
-            else max(0, int((expires - self._now()).total_seconds())),
-            path="/",
-            secure=self._secure,
-            httponly=True,
-            samesite="Lax",
-        )
-
 
 def _serializer(keys: Sequence[str], salt: str, digest: str) -> URLSafeTimedSerializer:
     """Return a serializer that signs by `digest` and the first key, and verifies by any of them."""
@@ -281,6 +187,10 @@ def _serializer(keys: Sequence[str], salt: str, digest: str) -> URLSafeTimedSeri
     )
 
 
+def _is_id(value: object) -> TypeGuard[int]:
+    return type(value) is int and 0 < value <= _LARGEST_ID
+
+
 def _moment(text: object) -> datetime | None:
     """Return the aware time of a cookie's timestamp; None where it is not one."""
     if not isinstance(text, str):
@@ -290,11 +200,3 @@ def _moment(text: object) -> datetime | None:
         return None if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-
-
-def _vary_by_cookie(response: Response | WerkzeugResponse) -> None:
-    vary = response.headers.get("Vary")
-    if vary is None:
-        response.headers["Vary"] = "Cookie"
-    elif "cookie" not in vary.lower():
-        response.headers["Vary"] = f"{vary}, Cookie"

@@ -21,6 +21,7 @@ PUBLIC = {
     "accounts.set_up_page",
     "accounts.set_up",
     "api.log_in",
+    "api.log_out",
     "operations.healthz",
     "operations.readyz",
 }
@@ -152,7 +153,7 @@ async def test_every_route_acts_for_its_own_site_and_for_what_is_no_browser(
 
 @pytest.mark.parametrize(
     ("origin", "status"),
-    [("https://localhost", 401), ("https://localhost:443", 401), ("http://localhost", 403)],
+    [("https://localhost", 204), ("https://localhost:443", 204), ("http://localhost", 403)],
 )
 async def test_the_origin_of_an_https_request_is_https(
     visitor: Client, origin: str, status: int

@@ -24,10 +24,11 @@ from quart_app.web.session import (
     Limits,
     clear_session,
     create_session,
+    renew_session,
     switch_platform,
     validate_session,
 )
-from quart_app.web.session_cookie import SessionCookies, SessionTooLarge
+from quart_app.web.session_interface import SessionCookies, SessionTooLarge
 from tests.conftest import SECRET_KEY, Clock, MakeApp, Member, log_in, set_cookies
 
 SECOND = timedelta(seconds=1)
@@ -102,7 +103,7 @@ def plain_app(clock: Clock, **changes: Any) -> Quart:
 
     @app.get("/validate")
     async def validate() -> dict[str, Any]:
-        session.is_activity = True  # type: ignore[attr-defined]
+        renew_session()
         login = validate_session()
         return {"login": login and login.user_id, "session": dict(session)}
 

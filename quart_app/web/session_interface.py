@@ -1,0 +1,167 @@
+"""The session's way through a request: opened from its cookies, judged, and saved to the answer."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Any, Literal
+
+from quart import Quart
+from quart.sessions import SessionInterface, SessionMixin
+from quart.wrappers import Response
+from quart.wrappers.base import BaseRequestWebsocket
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from quart_app.web.session import Limits, Login, Session
+from quart_app.web.session_cookie import SignedCookies
+
+LARGEST_COOKIE_BYTES = 4096  # RFC 6265 section 6.1: what every browser keeps
+# The verdict on (sid, user_id, epoch, created_at): whether nothing has ended it, or None where that
+# can't be told just now. It is asked for at every request and never remembered.
+IsAlive = Callable[[str, int, int, datetime], bool | None]
+
+
+class SessionTooLarge(ValueError):  # noqa: N818 named for the fact
+    """A handler put more into the session than a browser keeps; no cookie was set."""
+
+
+class SessionCookies(SessionInterface):
+    """Opens and saves the session as `app.session_interface`; for its keys see SignedCookies.
+
+    Limits are applied at every request, so that shortening a setting ends sessions.
+    """
+
+    def __init__(
+        self,
+        *,
+        keys: Sequence[str],
+        digest: Literal["sha1", "sha256"],
+        cookie_name: str,
+        secure: bool,
+        limits: Limits,
+        remember_limits: Limits,
+        renewal: timedelta,
+        is_alive: IsAlive,
+        now: Callable[[], datetime],
+    ) -> None:
+        self.cookie_name = cookie_name
+        self.activity_cookie_name = f"{cookie_name}_activity"
+        self._cookies = SignedCookies(
+            keys=keys,
+            digest=digest,
+            session_name=self.cookie_name,
+            activity_name=self.activity_cookie_name,
+            limits=limits,
+            remember_limits=remember_limits,
+        )
+        self._secure = secure
+        self._renewal = renewal
+        self._is_alive = is_alive
+        self._now = now
+
+    async def open_session(self, app: Quart, request: BaseRequestWebsocket) -> Session:
+        """Return the session of the request's cookies, else an empty one. Never raises."""
+        verified = self._cookies.read(request.scope["headers"])
+        if verified is None:
+            return Session(self)
+        login = verified.login
+        if not verified.not_before <= self._now() < verified.not_after:
+            return Session(self, presented=login)
+        if login is not None:
+            is_alive = self._is_alive(login.sid, login.user_id, login.epoch, login.created_at)
+            if not is_alive:
+                session = Session(self, presented=login)
+                session.is_undecided = is_alive is None
+                return session
+        payload = verified.payload if verified.is_flat else copy.deepcopy(verified.payload)
+        return Session(self, payload, login=login, presented=login)
+
+    def login_of(self, payload: Mapping[str, Any]) -> Login | None:
+        """Return the login that the next request would read from this payload."""
+        return self._cookies.login_of(payload)
+
+    def renewed(self, login: Login) -> Login:
+        """Return the login as it is with activity just now; itself while it is not yet due."""
+        now = self._now()
+        if now - login.last_activity < self._renewal:
+            return login
+        idle = self._cookies.limits[login.remember].idle
+        return replace(login, last_activity=now, idle_expires_at=now + idle)
+
+    async def save_session(
+        self, app: Quart, session: SessionMixin, response: Response | WerkzeugResponse | None
+    ) -> None:
+        """Set, delete or leave the cookies, and say what caches may do with the answer."""
+        if response is None or not isinstance(session, Session):
+            return
+        if session.accessed or session.modified:
+            _vary_by_cookie(response)
+            if session.presented or session.modified:
+                response.headers["Cache-Control"] = "no-store"
+        if not (session.modified or session.is_renewed):
+            return
+        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return  # the view failed: nothing of what it did to the session counts
+        if session.is_undecided:
+            return  # the cookie may be good: it stays as it is
+        login = session.login
+        # Asked again: what ended while the answer was made must not come back with it.
+        if login and not self._is_alive(login.sid, login.user_id, login.epoch, login.created_at):
+            return
+        if session.modified:  # which carries `last_activity`, too
+            self._save(app, session, login, response)
+        elif login is not None:
+            self._save_activity(login, response)
+
+    def _save(
+        self,
+        app: Quart,
+        session: Session,
+        login: Login | None,
+        response: Response | WerkzeugResponse,
+    ) -> None:
+        if not session:
+            for name in (self.cookie_name, self.activity_cookie_name):
+                response.delete_cookie(name, secure=self._secure, httponly=True, samesite="Lax")
+            return
+        value = self._cookies.session_value(session)
+        if len(self.cookie_name) + 1 + len(value) > LARGEST_COOKIE_BYTES:
+            raise SessionTooLarge(f"the session makes a cookie of {len(value)} bytes")
+        if login is None:
+            expires = self.get_expiration_time(app, session)
+        else:
+            expires = login.expires_at if login.remember else None
+        self._set_cookie(response, self.cookie_name, value, expires)
+
+    def _save_activity(self, login: Login, response: Response | WerkzeugResponse) -> None:
+        value = self._cookies.activity_value(login)
+        expires = login.expires_at if login.remember else None
+        self._set_cookie(response, self.activity_cookie_name, value, expires)
+
+    def _set_cookie(
+        self,
+        response: Response | WerkzeugResponse,
+        name: str,
+        value: str,
+        expires: datetime | None,
+    ) -> None:
+        response.set_cookie(
+            name,
+            value,
+            max_age=None
+            if expires is None
+            else max(0, int((expires - self._now()).total_seconds())),
+            path="/",
+            secure=self._secure,
+            httponly=True,
+            samesite="Lax",
+        )
+
+
+def _vary_by_cookie(response: Response | WerkzeugResponse) -> None:
+    vary = response.headers.get("Vary")
+    if vary is None:
+        response.headers["Vary"] = "Cookie"
+    elif "cookie" not in vary.lower():
+        response.headers["Vary"] = f"{vary}, Cookie"

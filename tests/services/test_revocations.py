@@ -1,0 +1,356 @@
+"""The list of what has ended: its verdict, its order, its age, and restored databases."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import URL, delete, func, select, text
+
+from quart_app.app import Built
+from quart_app.errors import Unavailable
+from quart_app.model import EndReason, Login, Revocation, User
+from quart_app.services import Services
+from quart_app.services.revocations import KEPT_AFTER_EXPIRY, Revocations
+from quart_app.services.sessions import NewSession, OldSession
+from quart_app.storage.follow import Feed
+from quart_app.storage.revocations import Ended, add_revocations, database_now
+from tests.conftest import PASSWORD, Clock, Member
+
+HOUR = timedelta(hours=1)
+A_SID, B_SID, C_SID = ("A" * 21 + "w", "B" * 21 + "w", "C" * 21 + "w")
+Follow = Callable[[], Revocations]
+
+
+@pytest.fixture
+async def follow(database_url: URL) -> AsyncIterator[Follow]:
+    """Another process's list of the same database."""
+    feeds: list[Feed] = []
+
+    def follow() -> Revocations:
+        feeds.append(Feed(database_url))
+        return Revocations(feeds[-1], refuse_after=timedelta(seconds=10))
+
+    yield follow
+    for feed in feeds:
+        await feed.close()
+
+
+def ended(sid: str, clock: Clock, lasts: timedelta = HOUR) -> Revocation:
+    return Revocation(
+        sid=sid, expires_at=clock() + lasts, reason=EndReason.LOGGED_OUT, created_at=clock()
+    )
+
+
+async def end(built: Built, *revocations: Revocation) -> None:
+    async with built.database.begin() as db:
+        await add_revocations(db, revocations)
+
+
+async def log_in(services: Services, member: Member) -> NewSession:
+    return await services.accounts.log_in(login_name=member.username, password=PASSWORD)
+
+
+def verdict(revocations: Revocations, session: NewSession) -> bool | None:
+    return revocations.is_alive(session.sid, session.user_id, session.epoch, session.created_at)
+
+
+# --- what one process ends, another hears of -----------------------------------------------------
+
+
+@pytest.mark.parametrize("cause", ["one", "all", "everybody"])
+async def test_another_process_learns_of_every_kind_of_ending(
+    services: Services, member: Member, follow: Follow, cause: str
+) -> None:
+    session, other = await log_in(services, member), await log_in(services, member)
+    following = follow()
+    assert verdict(following, session) is None  # nothing is known before the first load
+    await following.catch_up()
+    assert verdict(following, session) is True
+    if cause == "one":
+        await services.sessions.end(OldSession(sid=session.sid, expires_at=session.expires_at))
+    elif cause == "all":
+        await services.sessions.end_all(member.id, EndReason.LOGGED_OUT_EVERYWHERE)
+    else:
+        await services.sessions.end_everybodys()
+    assert verdict(services.revocations, session) is False  # here, before it answers
+    assert verdict(following, session) is True
+    await following.catch_up()
+    assert verdict(following, session) is False
+    assert verdict(following, other) is (cause == "one")
+    # The clock stands still: a login in that very moment is alive on every process.
+    again = await log_in(services, member)
+    assert verdict(following, again) is True
+    assert verdict(services.revocations, again) is not False
+
+
+async def test_a_list_longer_than_a_batch_is_read_to_its_end(
+    built: Built, clock: Clock, follow: Follow
+) -> None:
+    sids = [f"{number:022}" for number in range(2500)]
+    await end(built, *(ended(sid, clock) for sid in sids[:2000]))
+    following = follow()
+    await following.catch_up()
+    assert len(following) == 2000
+    await end(built, *(ended(sid, clock) for sid in sids[2000:]))
+    await following.catch_up()
+    assert all(following.has_ended(sid) for sid in sids)
+
+
+async def test_concurrent_ends_lose_none(
+    services: Services, built: Built, clock: Clock, follow: Follow
+) -> None:
+    following = follow()
+    sids = [f"{number:022}" for number in range(40)]
+    reading = True
+
+    async def read_all_the_while() -> None:
+        while reading:
+            await following.catch_up()
+
+    reader = asyncio.create_task(read_all_the_while())
+    await asyncio.gather(
+        *(services.sessions.end(OldSession(sid=sid, expires_at=clock() + HOUR)) for sid in sids)
+    )
+    reading = False
+    await reader
+    await following.catch_up()
+    assert [sid for sid in sids if not following.has_ended(sid)] == []
+    async with built.database.read() as db:
+        assert await db.scalar(select(func.count()).select_from(Revocation)) == len(sids)
+
+
+async def test_a_transaction_that_is_held_open_hides_none_that_commits_after_it(
+    built: Built, clock: Clock, follow: Follow
+) -> None:
+    following, release, is_written = follow(), asyncio.Event(), asyncio.Event()
+
+    async def end_slowly() -> None:
+        async with built.database.begin() as db:
+            await add_revocations(db, [ended(A_SID, clock)])
+            is_written.set()
+            await release.wait()
+
+    slow = asyncio.create_task(end_slowly())
+    await is_written.wait()
+    quick = asyncio.create_task(end(built, ended(B_SID, clock)))
+    done, _ = await asyncio.wait([quick], timeout=0.3)
+    await following.catch_up()
+    # Had the second been seen first, the first would never be: its number is lower.
+    assert not done
+    assert not following.has_ended(B_SID)
+    release.set()
+    await asyncio.gather(slow, quick)
+    await following.catch_up()
+    assert following.has_ended(A_SID)
+    assert following.has_ended(B_SID)
+
+
+async def test_an_ending_that_can_not_be_committed_ends_nothing(
+    services: Services, member: Member, built: Built
+) -> None:
+    session = await log_in(services, member)
+    async with built.database.begin() as db:
+        await db.execute(text("ALTER TABLE revocations RENAME TO moved"))
+    with pytest.raises(Unavailable):
+        await services.sessions.end(OldSession(sid=session.sid, expires_at=session.expires_at))
+    with pytest.raises(Unavailable):
+        await services.sessions.end_all(member.id, EndReason.LOGGED_OUT_EVERYWHERE)
+    assert verdict(services.revocations, session) is not False
+    async with built.database.begin() as db:
+        await db.execute(text("ALTER TABLE moved RENAME TO revocations"))
+        assert await db.scalar(select(User.session_epoch)) == 0
+        assert await db.scalar(select(Login.ended_at)) is None
+
+
+async def test_whoever_goes_away_in_the_middle_of_a_logout_is_logged_out(
+    services: Services, member: Member, built: Built, clock: Clock
+) -> None:
+    session = await log_in(services, member)
+    is_held, release = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        async with built.database.begin() as db:
+            await add_revocations(db, [ended(A_SID, clock)])
+            is_held.set()
+            await release.wait()
+
+    holding = asyncio.create_task(hold())
+    await is_held.wait()
+    logout = asyncio.create_task(
+        services.sessions.end(OldSession(sid=session.sid, expires_at=session.expires_at))
+    )
+    await asyncio.sleep(0.1)
+    logout.cancel()  # as Quart does
+    with suppress(asyncio.CancelledError):
+        await logout
+    release.set()
+    await holding
+    for _ in range(100):
+        if services.revocations.has_ended(session.sid):
+            break
+        await asyncio.sleep(0.02)
+    assert services.revocations.has_ended(session.sid)
+
+
+# --- how old the list is -------------------------------------------------------------------------
+
+
+async def test_a_list_that_is_not_confirmed_gives_no_verdict_but_on_what_has_ended(
+    database_url: URL, built: Built, clock: Clock
+) -> None:
+    clocks = [100.0, 5000.0]
+    feed = Feed(database_url)
+    revocations = Revocations(
+        feed, refuse_after=timedelta(seconds=10), read_clocks=lambda: (clocks[0], clocks[1])
+    )
+    await end(built, ended(A_SID, clock))
+    await revocations.catch_up()
+
+    def alive(sid: str) -> bool | None:
+        return revocations.is_alive(sid, 1, 0, clock())
+
+    assert (alive(A_SID), alive(B_SID)) == (False, True)
+    clocks[0] += 9.9
+    assert (alive(A_SID), alive(B_SID)) == (False, True)
+    clocks[0] += 0.1  # the machine was suspended
+    assert (alive(A_SID), alive(B_SID)) == (False, None)
+    await revocations.catch_up()
+    assert alive(B_SID) is True
+    clocks[1] += 10  # a virtual machine was paused: only the wall clock was set right
+    assert alive(B_SID) is None
+    clocks[1] -= 3600  # a clock that is set back makes nothing older, or younger than it is
+    assert alive(B_SID) is True
+    clocks[0] += 10
+    assert alive(B_SID) is None
+    await feed.close()
+
+
+async def test_it_is_as_old_as_the_moment_before_it_was_read(database_url: URL) -> None:
+    readings = iter([(0.0, 0.0), (7.0, 7.0)])
+    feed = Feed(database_url)
+    revocations = Revocations(
+        feed, refuse_after=timedelta(seconds=10), read_clocks=lambda: next(readings)
+    )
+    await revocations.catch_up()
+    assert revocations.age_seconds() == 7.0
+    await feed.close()
+
+
+async def test_following_goes_on_by_itself_after_a_failure(
+    built: Built, follow: Follow, clock: Clock
+) -> None:
+    async with built.database.begin() as db:
+        await db.execute(text("ALTER TABLE revocations RENAME TO moved"))
+    following = follow()
+    async with following.followed():
+        assert not following.is_fresh()
+        async with built.database.begin() as db:
+            await db.execute(text("ALTER TABLE moved RENAME TO revocations"))
+        await end(built, ended(A_SID, clock))
+        for _ in range(150):
+            if following.is_fresh():
+                break
+            await asyncio.sleep(0.02)
+        assert following.is_fresh()
+        assert following.has_ended(A_SID)
+
+
+# --- restored, replaced, purged ------------------------------------------------------------------
+
+
+async def test_a_database_that_went_back_is_read_anew_and_nothing_is_forgotten(
+    built: Built, clock: Clock, follow: Follow
+) -> None:
+    following = follow()
+    await end(built, ended(A_SID, clock), ended(B_SID, clock))
+    await following.catch_up()
+    async with built.database.begin() as db:  # restored from before both
+        await db.execute(delete(Revocation))
+        if db.get_bind().dialect.name == "postgresql":
+            await db.execute(text("ALTER SEQUENCE revocations_seq_seq RESTART"))
+    await end(built, ended(C_SID, clock))  # under a number that was given already
+    await following.catch_up()
+    assert all(following.has_ended(sid) for sid in (A_SID, B_SID, C_SID))
+
+
+async def test_epochs_of_a_restored_database_take_the_maximum_and_logins_are_alive(
+    services: Services, member: Member, built: Built, follow: Follow
+) -> None:
+    for _ in range(2):
+        await services.sessions.end_all(member.id, EndReason.LOGGED_OUT_EVERYWHERE)
+    following = follow()
+    await following.catch_up()
+    async with built.database.begin() as db:
+        await db.execute(delete(Revocation))
+        await db.execute(text("UPDATE users SET session_epoch = 0"))
+    await following.catch_up()
+    assert following.oldest_epoch(member.id) == 2
+    session = await log_in(services, member)  # by a process that remembers
+    assert session.epoch == 2
+    assert verdict(following, session) is True
+    async with built.database.read() as db:
+        assert await db.scalar(select(User.session_epoch)) == 2
+
+
+async def test_a_machine_whose_clock_is_behind_begins_sessions_that_are_alive(
+    services: Services, member: Member, clock: Clock, follow: Follow
+) -> None:
+    clock.advance(timedelta(seconds=30))
+    await services.sessions.end_everybodys()
+    clock.advance(-timedelta(seconds=45))
+    session = await log_in(services, member)
+    following = follow()
+    await following.catch_up()
+    assert verdict(following, session) is True
+
+
+async def test_only_what_expired_a_week_ago_by_the_databases_clock_is_purged(
+    built: Built, follow: Follow, clock: Clock
+) -> None:
+    async with built.database.read() as db:
+        now = await database_now(db)
+    assert abs(now - datetime.now(UTC)) < timedelta(minutes=1)
+    old = [
+        Revocation(
+            sid=f"{number:022}",
+            expires_at=now - KEPT_AFTER_EXPIRY - HOUR,
+            reason=EndReason.LOGGED_OUT,
+            created_at=now,
+        )
+        for number in range(1200)
+    ]
+    kept = ended(A_SID, clock, -KEPT_AFTER_EXPIRY + HOUR)
+    clock.advance(timedelta(days=1000))  # the application's clock does not count
+    await end(built, *old, kept)
+    following = follow()
+    await following.catch_up()
+    assert len(following) == 1201
+    await following.purge()
+    assert len(following) == 1
+    assert following.has_ended(A_SID)
+    async with built.database.read() as db:
+        assert list(await db.scalars(select(Revocation.sid))) == [A_SID]
+    await end(built, ended(B_SID, clock))
+    await following.catch_up()
+    assert following.has_ended(B_SID)
+
+
+async def test_an_ending_is_kept_as_long_as_the_longest_session_that_it_ends(
+    services: Services, built: Built, member: Member
+) -> None:
+    session = await log_in(services, member)
+    much_later = session.expires_at + timedelta(days=300)  # begun when the settings said so
+    async with built.database.begin() as db:
+        (await db.scalars(select(Login))).one().expires_at = much_later
+    await services.sessions.end_all(member.id, EndReason.ADMINISTRATOR)
+    await services.sessions.end_everybodys()
+    async with built.database.read() as db:
+        assert set(await db.scalars(select(Revocation.expires_at))) == {much_later}
+
+
+def test_a_row_of_a_newer_version_is_not_an_error(clock: Clock) -> None:
+    revocations = Revocations(None, refuse_after=HOUR)  # type: ignore[arg-type] # never read
+    revocations.apply([Ended(1, None, None, None, None, clock())])
+    assert len(revocations) == 0

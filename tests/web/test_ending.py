@@ -1,0 +1,259 @@
+"""A session that has ended is none, whoever kept a copy of its cookie; in process, through HTTP."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from quart import Quart
+from quart.typing import TestClientProtocol as Client
+from sqlalchemy import select
+
+from quart_app.model import EndReason, Login
+from quart_app.services import Services
+from quart_app.settings import Settings
+from quart_app.storage.database import Database
+from quart_app.web.session import renew_session, switch_platform
+from tests.conftest import Clock, MakeApp, Member, log_in, set_cookies
+from tests.web.test_sessions import cookie_of, logged_in_as, plain_app, put_cookie
+
+SECOND = timedelta(seconds=1)
+
+
+def copy_of(app: Quart, browser: Client) -> Client:
+    """A thief's browser, with the same cookies."""
+    thief = app.test_client()
+    for cookie in browser.cookie_jar or ():
+        put_cookie(thief, str(cookie.value), cookie.name)
+    return thief
+
+
+async def state_of(client: Client) -> int:
+    return (await client.get("/api/session_state")).status_code
+
+
+# --- every cause ---------------------------------------------------------------------------------
+
+
+async def change_password(client: Client, member: Member) -> Any:
+    return await client.post(
+        "/api/account/password",
+        json={"current_password": member.password, "new_password": "another, and long enough"},
+    )
+
+
+async def log_in_again(client: Client, member: Member) -> Any:
+    return await client.post(
+        "/api/login", json={"username": member.username, "password": member.password}
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "is_over_on_other_devices"),
+    [
+        ("/api/logout", False),
+        ("/logout", False),
+        ("/api/logout_all", True),
+        ("/logout_all", True),
+        ("password", True),
+        ("login", False),
+    ],
+)
+async def test_a_copied_cookie_is_dead_once_its_session_ended(
+    app: Quart, member: Member, address: str, *, is_over_on_other_devices: bool
+) -> None:
+    browser, other = app.test_client(), app.test_client()
+    await log_in(browser, member)
+    await log_in(other, member)
+    thief = copy_of(app, browser)
+    assert await state_of(thief) == 200
+    if address == "password":
+        response = await change_password(browser, member)
+    elif address == "login":
+        response = await log_in_again(browser, member)
+    else:
+        response = await browser.post(address)
+    assert response.status_code in {200, 204, 303}
+    assert await state_of(thief) == 401
+    assert await state_of(other) == (401 if is_over_on_other_devices else 200)
+    # Who changed the password or logged in again goes on; who logged out does not.
+    goes_on = address in {"password", "login"}
+    assert await state_of(browser) == (200 if goes_on else 401)
+
+
+@pytest.mark.parametrize("cause", ["passwd", "deactivate", "end", "end --all"])
+async def test_an_administrators_process_ends_sessions_here_within_a_second(
+    browser: Client, member: Member, services: Services, cause: str
+) -> None:
+    assert await state_of(browser) == 200
+    match cause:  # by services of their own, as the command line has them
+        case "passwd":
+            await services.accounts.reset_password(member.username, None)
+        case "deactivate":
+            await services.accounts.deactivate(member.username)
+        case "end":
+            await services.accounts.end_sessions(member.username)
+        case "end --all":
+            await services.sessions.end_everybodys()
+    for _ in range(50):
+        if await state_of(browser) == 401:
+            break
+        await asyncio.sleep(0.02)
+    assert await state_of(browser) == 401
+    if cause in {"end", "end --all"}:
+        assert (await log_in_again(browser, member)).status_code == 200
+        assert await state_of(browser) == 200
+
+
+async def test_a_login_in_the_very_moment_of_logout_everywhere_stays_valid(
+    app: Quart, member: Member, clock: Clock
+) -> None:
+    browser, other = app.test_client(), app.test_client()
+    await log_in(browser, member)
+    assert (await browser.post("/api/logout_all")).status_code == 204
+    await log_in(other, member)  # the clock stands still
+    assert await state_of(other) == 200
+    clock.advance(timedelta(hours=1))
+    assert await state_of(other) == 200
+
+
+async def test_who_logs_out_after_the_idle_limit_ends_the_copies_that_somebody_kept_alive(
+    app: Quart, browser: Client, clock: Clock
+) -> None:
+    thief = copy_of(app, browser)
+    clock.advance(timedelta(hours=7))
+    assert (await thief.post("/api/session/renew")).status_code == 200
+    clock.advance(timedelta(hours=2))
+    assert await state_of(browser) == 401  # its own activity is nine hours old
+    assert await state_of(thief) == 200
+    assert (await browser.post("/api/logout")).status_code == 204
+    assert await state_of(thief) == 401
+
+
+async def test_what_ended_is_written_down_with_its_reason(
+    app: Quart, browser: Client, member: Member, clock: Clock
+) -> None:
+    clock.advance(timedelta(minutes=5))
+    await log_in(browser, member)
+    await browser.post("/api/logout")
+    database: Database = app.extensions["quart_app"].accounts.database
+    async with database.read() as db:
+        logins = list(await db.scalars(select(Login).order_by(Login.id)))
+    assert [login.end_reason for login in logins] == [EndReason.REPLACED, EndReason.LOGGED_OUT]
+    assert [login.ended_at for login in logins] == [clock(), clock()]
+    assert logins[0].created_at == clock() - timedelta(minutes=5)
+    assert logins[0].expires_at == logins[0].created_at + timedelta(hours=24)
+    assert {login.address for login in logins} == {"<local>"}
+
+
+async def test_a_logout_that_is_repeated_writes_nothing_more(
+    app: Quart, browser: Client, statements: list[str]
+) -> None:
+    thief = copy_of(app, browser)
+    await browser.post("/api/logout")
+    statements.clear()
+    for _ in range(3):
+        assert (await thief.post("/api/logout")).status_code == 204
+    assert statements == []
+
+
+async def test_deleting_every_login_logs_nobody_out(app: Quart, browser: Client) -> None:
+    database: Database = app.extensions["quart_app"].accounts.database
+    async with database.begin() as db:
+        for login in await db.scalars(select(Login)):
+            await db.delete(login)
+    assert await state_of(browser) == 200
+    assert (await browser.post("/api/logout")).status_code == 204
+    assert await state_of(browser) == 401
+
+
+# --- what can't be told is not answered ----------------------------------------------------------
+
+
+class Verdict:
+    """The verdict, which a test turns by hand."""
+
+    def __init__(self) -> None:
+        self.is_alive: bool | None = True
+
+    def __call__(self, *_: object) -> bool | None:
+        return self.is_alive
+
+
+async def test_what_ended_while_the_answer_was_made_sets_no_cookie(clock: Clock) -> None:
+    verdict = Verdict()
+    app = plain_app(clock, is_alive=verdict)
+
+    @app.post("/switch_slowly")
+    async def switch_slowly() -> str:
+        switch_platform(2)
+        verdict.is_alive = False
+        return "switched"
+
+    @app.get("/read_slowly")
+    async def read_slowly() -> str:
+        renew_session()
+        verdict.is_alive = False
+        return "read"
+
+    client = app.test_client()
+    await client.post("/create")
+    clock.advance(timedelta(hours=1))
+    assert set_cookies(await client.post("/switch_slowly")) == {}
+    verdict.is_alive = True
+    assert set_cookies(await client.get("/read_slowly")) == {}
+    verdict.is_alive = True
+    assert set(set_cookies(await client.post("/switch/2"))) == {"session"}
+
+
+@pytest.mark.parametrize("is_alive", [False, None])
+async def test_an_ended_or_undecided_session_is_empty_and_its_cookie_stays(
+    clock: Clock, *, is_alive: bool | None
+) -> None:
+    verdict = Verdict()
+    client = plain_app(clock, is_alive=verdict).test_client()
+    await client.post("/create")
+    before = cookie_of(client)
+    verdict.is_alive = is_alive
+    response = await client.get("/validate")
+    assert await response.get_json() == {"login": None, "session": {}}
+    assert response.headers["Cache-Control"] == "no-store"
+    assert set_cookies(response) == {}
+    assert cookie_of(client) == before
+    if is_alive is None:  # whatever a handler does then
+        for path in ("/switch/2", "/clear"):
+            assert set_cookies(await client.post(path)) == {}
+    verdict.is_alive = True
+    assert await logged_in_as(client) == 7
+
+
+async def test_before_the_first_load_and_past_the_bound_nobody_is_answered(
+    settings: Settings, make_app: MakeApp, member: Member
+) -> None:
+    app = await make_app(settings)
+    client, visitor = app.test_client(), app.test_client()
+    await log_in(client, member)
+    revocations = app.extensions["quart_app"].revocations
+    clocks = [0.0, 0.0]
+    revocations._read_clocks = lambda: tuple(clocks)
+    revocations._confirmed = None  # as before the first load
+    for number in (0, 1):
+        for path in ("/api/session_state", "/", "/login", "/api/platforms"):
+            response = await client.get(path)
+            assert response.status_code == 503, path
+            assert int(response.headers["Retry-After"]) > 0
+            assert set_cookies(response) == {}
+        assert (await client.post("/api/logout")).status_code == 503
+        # Nobody could answer for a session that begins now.
+        assert (await log_in_again(visitor, member)).status_code == 503
+        assert (await visitor.get("/login")).status_code == 200
+        assert (await client.get("/healthz")).status_code == 200
+        ready = await client.get("/readyz")
+        assert ready.status_code == 503
+        assert "ended" in (await ready.get_json())["reasons"][0]
+        assert (await client.get("/static/icon.svg")).status_code == 200
+        revocations._confirmed = (0.0, 0.0)
+        clocks[number] = 10.0  # by either clock
+    clocks[:] = [9.9, 9.9]
+    revocations._confirmed = (0.0, 0.0)
+    assert await state_of(client) == 200

@@ -88,8 +88,9 @@ def plain_app(clock: Clock, **changes: Any) -> Quart:
     app = Quart("plain")
     app.session_interface = cookies_interface(clock, **changes)  # type: ignore[assignment]
 
-    @app.post("/create")
-    async def create() -> str:
+    @app.post("/create", defaults={"remember": False})
+    @app.post("/create_remembered", defaults={"remember": True})
+    async def create(*, remember: bool) -> str:
         create_session(
             user_id=7,
             platform_connection_id=1,
@@ -97,7 +98,7 @@ def plain_app(clock: Clock, **changes: Any) -> Quart:
             epoch=0,
             created_at=clock(),
             expires_at=clock() + timedelta(days=1),
-            remember=False,
+            remember=remember,
         )
         return "created"
 
@@ -249,13 +250,17 @@ async def test_clear_deletes_both_cookies(browser: Client) -> None:
             {"limits": Limits(idle=timedelta(days=9), absolute=timedelta(hours=1))},
             timedelta(hours=1),  # a shorter setting ends sessions that were signed before it
         ),
+        ({"remembered": Limits(timedelta(hours=20), timedelta(days=30))}, timedelta(hours=20)),
+        ({"remembered": Limits(timedelta(days=30), timedelta(hours=22))}, timedelta(hours=22)),
     ],
 )
 async def test_a_session_ends_at_its_limit(
     clock: Clock, changes: dict[str, Any], limit: timedelta
 ) -> None:
+    if remembered := changes.get("remembered"):
+        changes = {"remember_limits": remembered}
     client = plain_app(clock, **changes).test_client()
-    await client.post("/create")
+    await client.post("/create_remembered" if remembered else "/create")
     cookie = cookie_of(client)
     clock.advance(limit - SECOND)
     fresh = plain_app(clock, **changes).test_client()
@@ -276,17 +281,17 @@ async def test_activity_moves_the_idle_limit_and_not_the_absolute_one(clock: Clo
 
 
 async def test_activity_is_written_once_a_window_and_leaves_the_session_cookie_alone(
-    clock: Clock,
+    clock: Clock, *, thorough: bool
 ) -> None:
     client = plain_app(clock).test_client()
     await client.post("/create")
-    written = 0
-    for _ in range(240):  # ten minutes, a request every 2.5 s
-        clock.advance(timedelta(seconds=2.5))
+    minutes, written = 400 if thorough else 10, 0
+    for _ in range(minutes * 25):  # a request every 2.4 s
+        clock.advance(timedelta(seconds=2.4))
         cookies = set_cookies(await client.get("/validate"))
         assert set(cookies) <= {"session_activity"}
         written += len(cookies)
-    assert written == 10
+    assert written == minutes
 
 
 @pytest.mark.parametrize("fate", ["lost", "another session's", "forged", "stale"])

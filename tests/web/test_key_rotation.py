@@ -1,0 +1,73 @@
+"""Another key, or another digest, logs nobody out: the documented steps, rehearsed.
+
+Two processes serve one database; the operator restarts them one after the other, so that at each
+moment an old and a new one may answer the same browser.
+"""
+
+import secrets
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from quart import Quart
+from quart.typing import TestClientProtocol as Client
+
+from quart_app.settings import Settings
+from tests.conftest import MakeApp, Member, log_in
+from tests.web.test_ending import copy_of, state_of
+
+OLD, NEW = secrets.token_hex(32), secrets.token_hex(32)
+KEY_STEPS: list[dict[str, Any]] = [
+    {"secret_key": OLD},
+    {"secret_key": OLD, "secret_key_fallbacks": (NEW,)},  # every process learns the new key
+    {"secret_key": NEW, "secret_key_fallbacks": (OLD,)},  # then it signs
+]
+DIGEST_STEPS: list[dict[str, Any]] = [{"session_digest": "sha1"}, {"session_digest": "sha256"}]
+
+
+@pytest.mark.parametrize("steps", [KEY_STEPS, DIGEST_STEPS], ids=["key", "digest"])
+async def test_nobody_is_logged_out_while_processes_are_restarted_one_by_one(
+    settings: Settings, make_app: MakeApp, member: Member, steps: list[dict[str, Any]]
+) -> None:
+    browsers: list[Client] = []
+
+    async def visit(processes: list[Quart]) -> None:
+        for process in processes:
+            browser = process.test_client()
+            await log_in(browser, member)
+            browsers.append(browser)
+            for each in browsers:  # those that logged in at any step, at every process
+                for answering in processes:
+                    visitor = copy_of(answering, each)
+                    assert await state_of(visitor) == 200
+                    switched = await visitor.post(f"/api/platforms/{member.platform_ids[1]}/switch")
+                    assert switched.status_code == 200
+                    assert await state_of(copy_of(processes[0], visitor)) == 200
+
+    processes = [await make_app(replace(settings, **steps[0])) for _ in range(2)]
+    await visit(processes)
+    for step in steps[1:]:
+        for number in range(2):
+            processes[number] = await make_app(replace(settings, **step))
+            await visit(processes)
+
+
+async def test_once_the_old_key_is_gone_what_it_signed_is_no_login(
+    settings: Settings, make_app: MakeApp, member: Member
+) -> None:
+    old = await make_app(replace(settings, secret_key=OLD))
+    new = await make_app(replace(settings, secret_key=NEW))
+    browser = old.test_client()
+    await log_in(browser, member)
+    assert await state_of(copy_of(new, browser)) == 401
+
+
+async def test_a_new_key_that_signs_before_every_process_knows_it_logs_out(
+    settings: Settings, make_app: MakeApp, member: Member
+) -> None:
+    """Why the steps are three, and not two."""
+    old = await make_app(replace(settings, secret_key=OLD))
+    new = await make_app(replace(settings, secret_key=NEW, secret_key_fallbacks=(OLD,)))
+    browser = new.test_client()
+    await log_in(browser, member)
+    assert await state_of(copy_of(old, browser)) == 401

@@ -27,6 +27,7 @@ def run_in_environment(lock_name: str) -> None:
     """
     if sys.version_info < OLDEST_PYTHON:
         sys.exit("quart_app needs Python 3.11 or newer; this is " + sys.version.split()[0] + ".")
+    script = str(Path(sys.argv[0]).resolve())  # as it is called from here
     os.chdir(ROOT)
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
@@ -37,7 +38,7 @@ def run_in_environment(lock_name: str) -> None:
     elif _has_all(lock):
         return
     _make_venv(lock)
-    arguments = [str(PYTHON), *sys.argv]
+    arguments = [str(PYTHON), script, *sys.argv[1:]]
     sys.stdout.flush()
     os.execv(PYTHON, arguments)  # noqa: S606 our own interpreter, no shell
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 from cryptography.fernet import Fernet
 
-from quart_app.app import build_services, utc_now
+from quart_app.app import build_services
 from quart_app.errors import AppError, Unavailable
 from quart_app.model import Role
 from quart_app.services import Services
@@ -60,7 +60,7 @@ def write_missing_secrets() -> list[str]:
 @asynccontextmanager
 async def services_of(settings: Settings) -> AsyncIterator[Services]:
     """Build the use cases for one command, and let go of the database afterwards."""
-    built = build_services(settings, now=utc_now)
+    built = build_services(settings)
     try:
         yield built.services
     finally:

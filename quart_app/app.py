@@ -1,6 +1,7 @@
 """Put the application together: the one place that knows all rooms."""
 
 import sys
+import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,15 +30,13 @@ from quart_app.web.session_interface import SessionCookies
 BODY_TIMEOUT_SECONDS = 30
 
 
-def utc_now() -> datetime:
-    """Return the time, aware, UTC."""
-    return datetime.now(UTC)
-
-
-def create_app(settings: Settings | None = None, *, now: Callable[[], datetime] = utc_now) -> Quart:
+def create_app(
+    settings: Settings | None = None, *, clock: Callable[[], float] = time.time
+) -> Quart:
     """Return the ASGI application; without `settings` it reads the environment, as under Hypercorn.
 
-    A wrong setting then ends the process with one line that names it.
+    A wrong setting then ends the process with one line that names it. `clock` tells the time in
+    POSIX seconds.
     """
     if settings is None:
         try:
@@ -52,7 +51,7 @@ def create_app(settings: Settings | None = None, *, now: Callable[[], datetime] 
         PERMANENT_SESSION_LIFETIME=settings.session_remember_absolute,
     )
     app.jinja_env.undefined = StrictUndefined
-    built = build_services(settings, now=now)
+    built = build_services(settings, clock=clock)
     # Quart's annotation names its own class where it takes any SessionInterface.
     app.session_interface = SessionCookies(  # type: ignore[assignment]
         keys=settings.session_keys,
@@ -63,10 +62,10 @@ def create_app(settings: Settings | None = None, *, now: Callable[[], datetime] 
         remember_limits=Limits(settings.session_remember_idle, settings.session_remember_absolute),
         renewal=settings.session_renewal,
         is_alive=built.services.revocations.is_alive,
-        now=now,
+        clock=clock,
     )
     app.extensions["quart_app"] = built.services
-    app.extensions["quart_app.now"] = now
+    app.extensions["quart_app.clock"] = clock
     gate.install(app, is_https=settings.is_https)
     replies.install(app)
     for room in (accounts, platforms, api, operations):
@@ -100,8 +99,12 @@ class Built:
         self.passwords.close()
 
 
-def build_services(settings: Settings, *, now: Callable[[], datetime]) -> Built:
+def build_services(settings: Settings, *, clock: Callable[[], float] = time.time) -> Built:
     """Return the use cases for these settings; nothing is connected to yet."""
+
+    def now() -> datetime:
+        return datetime.fromtimestamp(clock(), UTC)
+
     database, passwords = Database(settings.database_url), Passwords()
     revocations = Revocations(Feed(settings.database_url), refuse_after=settings.refuse_after)
     sessions = Sessions(

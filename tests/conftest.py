@@ -167,6 +167,9 @@ class Clock:
     def __call__(self) -> datetime:
         return self.moment
 
+    def seconds(self) -> float:
+        return self.moment.timestamp()
+
     def advance(self, duration: timedelta) -> None:
         self.moment += duration
 
@@ -188,7 +191,7 @@ def settings(database_url: URL) -> Settings:
 @pytest.fixture
 async def built(settings: Settings, clock: Clock) -> AsyncIterator[Built]:
     """Use cases beside the application's: what a test prepares or looks at without HTTP."""
-    built = build_services(settings, now=clock)
+    built = build_services(settings, clock=clock.seconds)
     yield built
     await built.close()
 
@@ -207,7 +210,7 @@ async def make_app(clock: Clock) -> AsyncIterator[MakeApp]:
     started: list[Quart] = []
 
     async def make(settings: Settings) -> Quart:
-        app = create_app(settings, now=clock)
+        app = create_app(settings, clock=clock.seconds)
         await app.startup()
         started.append(app)
         return app

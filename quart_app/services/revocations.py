@@ -61,7 +61,12 @@ class Revocations:
         oldest = self._epochs.get(user_id)
         if oldest is not None and epoch < oldest[0]:
             return False
-        return True if self.is_fresh() else None
+        if self._confirmed is None:
+            return None
+        boot, wall = self._read_clocks()  # is_fresh(), without the calls
+        bound = self._bound_seconds
+        fresh = boot - self._confirmed[0] < bound and wall - self._confirmed[1] < bound
+        return True if fresh else None
 
     def is_fresh(self) -> bool:
         """Tell whether the list was confirmed so lately that a verdict can rest on it."""

@@ -16,7 +16,7 @@ from quart_app.storage.revocations import (
     revocations_from,
 )
 
-_BATCH = 1000  # rows: some milliseconds of the event loop
+_BATCH = 500  # rows: some milliseconds of the event loop
 _PURGE_BATCH = 500
 _HEARTBEAT_SECONDS = 5.0
 

@@ -19,10 +19,10 @@ from quart_app.web.bodies import (
 )
 from quart_app.web.gate import (
     ID,
-    clock,
     current_login,
     device,
     log_in_required,
+    now,
     presented,
     services,
 )
@@ -87,7 +87,7 @@ def _session_state() -> dict[str, Any]:
         "last_activity": timestamp(login.last_activity),
         "expires_at": timestamp(login.expires_at),
         "idle_expires_at": timestamp(login.idle_expires_at),
-        "now": timestamp(clock()),
+        "now": timestamp(now()),
     }
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, cast
 from urllib.parse import urlsplit
 
@@ -111,9 +111,10 @@ def services() -> Services:
     return cast(Services, current_app.extensions["quart_app"])
 
 
-def clock() -> datetime:
+def now() -> datetime:
     """Return the time, by the clock that the application was given."""
-    return cast(Callable[[], datetime], current_app.extensions["quart_app.now"])()
+    clock = cast(Callable[[], float], current_app.extensions["quart_app.clock"])
+    return datetime.fromtimestamp(clock(), UTC)
 
 
 def current_login() -> Login:

@@ -23,6 +23,9 @@ LOGIN_KEYS = frozenset(
 )
 
 
+_NOTHING: Mapping[str, Any] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How long a login lasts: without activity, and at all."""
@@ -55,7 +58,7 @@ class Rules(Protocol):
         """Return the login that the next request would read from this payload."""
 
     def renewed(self, login: Login) -> Login:
-        """Return the login as it is with activity just now; itself while it is not yet due."""
+        """Return the login as it is with activity just now."""
 
 
 class Session(CallbackDict[str, Any], SessionMixin):
@@ -74,15 +77,16 @@ class Session(CallbackDict[str, Any], SessionMixin):
     def __init__(
         self,
         rules: Rules,
-        payload: Mapping[str, Any] | None = None,
-        *,
+        payload: Mapping[str, Any] = _NOTHING,
         login: Login | None = None,
         presented: Login | None = None,
+        is_renewal_due: bool = False,  # noqa: FBT001, FBT002 by position, see open_session
     ) -> None:
-        super().__init__(payload, _mark_modified)
+        dict.__init__(self, payload)  # CallbackDict's own only adds `on_update`, which is below
         self.presented = presented
         self._login = login
         self._rules = rules
+        self._is_renewal_due = is_renewal_due
 
     @property
     def login(self) -> Login | None:
@@ -91,13 +95,16 @@ class Session(CallbackDict[str, Any], SessionMixin):
 
     def count_as_activity(self) -> None:
         """Move `last_activity` where that is due; this is no change by a handler."""
-        if self._login is None or self.modified:
+        if not self._is_renewal_due or self._login is None or self.modified:
             return
-        renewed = self._rules.renewed(self._login)
-        if renewed is not self._login:
-            self._login = renewed
-            self.is_renewed = True
-            dict.__setitem__(self, "last_activity", timestamp(renewed.last_activity))
+        self._login = self._rules.renewed(self._login)
+        self._is_renewal_due, self.is_renewed = False, True
+        dict.__setitem__(self, "last_activity", timestamp(self._login.last_activity))
+
+    @staticmethod
+    def on_update(session: "Session") -> None:  # one for all, not of each
+        """Note that a handler changed it."""
+        session.accessed = session.modified = True
 
     def __getitem__(self, key: str) -> Any:
         self.accessed = True
@@ -145,10 +152,6 @@ class Session(CallbackDict[str, Any], SessionMixin):
         """Return a plain dict of the same keys and values."""
         self.accessed = True
         return dict(super().items())
-
-
-def _mark_modified(session: CallbackDict[str, Any]) -> None:
-    cast(Session, session).accessed = cast(Session, session).modified = True
 
 
 def create_session(

@@ -6,14 +6,15 @@ without carrying the session back: an answer that only tells of activity can't u
 """
 
 import hashlib
+import hmac
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Literal, TypeGuard
 
-from itsdangerous import BadData, URLSafeTimedSerializer
+from itsdangerous import BadData, TimestampSigner, URLSafeTimedSerializer
 from quart.sessions import session_json_serializer
 from werkzeug.sansio.http import parse_cookie
 
@@ -44,8 +45,10 @@ class Verified:
 
     payload: Mapping[str, Any]
     login: Login | None
-    not_before: datetime
-    not_after: datetime
+    # POSIX seconds, as the clock tells them.
+    not_before: float
+    not_after: float
+    renewal_due: float  # from when activity moves `last_activity`
     is_flat: bool  # no nested value that a handler could change under the next request's feet
 
 
@@ -65,12 +68,14 @@ class SignedCookies:
         activity_name: str,
         limits: Limits,
         remember_limits: Limits,
+        renewal: timedelta,
     ) -> None:
         self._session_name, self._activity_name = session_name, activity_name
         self._needle = session_name.encode()
-        self._sessions = _serializer(keys, SESSION_SALT, digest)
-        self._activities = _serializer(keys, ACTIVITY_SALT, digest)
+        self._sessions = _Serializer(keys, SESSION_SALT, digest)
+        self._activities = _Serializer(keys, ACTIVITY_SALT, digest)
         self.limits = {False: limits, True: remember_limits}
+        self._renewal = renewal
         self._longest = max(limits.absolute, remember_limits.absolute)
         self._remembered = lru_cache(_REMEMBERED_HEADERS)(self._verified)
 
@@ -84,9 +89,11 @@ class SignedCookies:
 
     def read(self, headers: Iterable[tuple[bytes, bytes]]) -> Verified | None:
         """Return what a request's headers, names in lower case, say; None where nothing is ours."""
-        found = [value for name, value in headers if name == b"cookie"]
-        header = found[0] if len(found) == 1 else b"; ".join(found)  # HTTP/2 may split it
-        if self._needle not in header:
+        header = b""
+        for name, value in headers:
+            if name == b"cookie":
+                header = header + b"; " + value if header else value  # HTTP/2 may split it
+        if not header:
             return None
         # Keyed on the whole header: to find one cookie in it costs as much as the rest together.
         verify = self._remembered if len(header) <= _LONGEST_REMEMBERED_HEADER else self._verified
@@ -97,6 +104,8 @@ class SignedCookies:
 
     def _verified(self, header: bytes) -> Verified:
         """Verify the signatures of a Cookie header. Raises _NotOurs."""
+        if self._needle not in header:  # looked for only here: what is remembered has it
+            raise _NotOurs
         try:
             # What others set on this host need not be UTF-8.
             cookies = parse_cookie(header.decode("utf-8", "replace"))
@@ -116,8 +125,11 @@ class SignedCookies:
             return Verified(
                 payload=payload,
                 login=login,
-                not_before=latest - CLOCK_TOLERANCE,
-                not_after=min(ends),
+                not_before=(latest - CLOCK_TOLERANCE).timestamp(),
+                not_after=min(ends).timestamp(),
+                renewal_due=(
+                    (login.last_activity if login else signed_at) + self._renewal
+                ).timestamp(),
                 is_flat=all(isinstance(value, _IMMUTABLE) for value in payload.values()),
             )
         except (BadData, ValueError, OverflowError, RecursionError):
@@ -161,8 +173,10 @@ class SignedCookies:
 
     def _activity(self, cookie: str | None, sid: str) -> datetime | None:
         """Return when that session was last active, by an activity cookie that is its own."""
+        if not cookie:
+            return None
         try:
-            activity = self._activities.loads(cookie or "")
+            activity = self._activities.loads(cookie)
         except (BadData, ValueError, RecursionError):
             return None
         match activity:
@@ -171,19 +185,31 @@ class SignedCookies:
         return None
 
 
-def _serializer(keys: Sequence[str], salt: str, digest: str) -> URLSafeTimedSerializer:
-    """Return a serializer that signs by `digest` and the first key, and verifies by any of them."""
-    by_digest = {
-        name: {"key_derivation": "hmac", "digest_method": method}
-        for name, method in _DIGESTS.items()
-    }
-    signing = by_digest.pop(digest)
-    return URLSafeTimedSerializer(
-        list(reversed(keys)),  # itsdangerous wants the newest last
+class _Serializer(URLSafeTimedSerializer):
+    """Flask's format; signs by `digest` and the first key, and verifies by either and any of them.
+
+    Signers are made once, their keys derived once: itsdangerous does both for each cookie.
+    """
+
+    def __init__(self, keys: Sequence[str], salt: str, digest: str) -> None:
+        super().__init__(list(keys), salt=salt, serializer=session_json_serializer)
+        others = [each for each in _DIGESTS if each != digest]
+        self._signers = [_signer(keys, salt, _DIGESTS[each]) for each in (digest, *others)]
+
+    def make_signer(self, salt: str | bytes | None = None) -> TimestampSigner:
+        return self._signers[0]
+
+    def iter_unsigners(self, salt: str | bytes | None = None) -> Iterator[TimestampSigner]:
+        return iter(self._signers)
+
+
+def _signer(keys: Sequence[str], salt: str, digest: Callable[..., Any]) -> TimestampSigner:
+    derived = [hmac.digest(key.encode(), salt.encode(), digest) for key in keys]
+    return TimestampSigner(
+        list(reversed(derived)),  # itsdangerous wants the newest last
         salt=salt,
-        serializer=session_json_serializer,
-        signer_kwargs=signing,
-        fallback_signers=list(by_digest.values()),
+        key_derivation="none",
+        digest_method=digest,
     )
 
 

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from quart_app.web.session import Limits, Login, Session
 from quart_app.web.session_cookie import SignedCookies
 
 LARGEST_COOKIE_BYTES = 4096  # RFC 6265 section 6.1: what every browser keeps
+_FOR_CACHES = frozenset({"vary", "cache-control"})
 # The verdict on (sid, user_id, epoch, created_at): whether nothing has ended it, or None where that
 # can't be told just now. It is asked for at every request and never remembered.
 IsAlive = Callable[[str, int, int, datetime], bool | None]
@@ -43,7 +44,7 @@ class SessionCookies(SessionInterface):
         remember_limits: Limits,
         renewal: timedelta,
         is_alive: IsAlive,
-        now: Callable[[], datetime],
+        clock: Callable[[], float],
     ) -> None:
         self.cookie_name = cookie_name
         self.activity_cookie_name = f"{cookie_name}_activity"
@@ -54,11 +55,11 @@ class SessionCookies(SessionInterface):
             activity_name=self.activity_cookie_name,
             limits=limits,
             remember_limits=remember_limits,
+            renewal=renewal,
         )
         self._secure = secure
-        self._renewal = renewal
         self._is_alive = is_alive
-        self._now = now
+        self._clock = clock  # POSIX seconds: to make a datetime of each costs four times as much
 
     async def open_session(self, app: Quart, request: BaseRequestWebsocket) -> Session:
         """Return the session of the request's cookies, else an empty one. Never raises."""
@@ -66,7 +67,8 @@ class SessionCookies(SessionInterface):
         if verified is None:
             return Session(self)
         login = verified.login
-        if not verified.not_before <= self._now() < verified.not_after:
+        now = self._clock()
+        if not verified.not_before <= now < verified.not_after:
             return Session(self, presented=login)
         if login is not None:
             is_alive = self._is_alive(login.sid, login.user_id, login.epoch, login.created_at)
@@ -75,17 +77,16 @@ class SessionCookies(SessionInterface):
                 session.is_undecided = is_alive is None
                 return session
         payload = verified.payload if verified.is_flat else copy.deepcopy(verified.payload)
-        return Session(self, payload, login=login, presented=login)
+        # By position: keywords cost 0.3 µs, here alone.
+        return Session(self, payload, login, login, now >= verified.renewal_due)
 
     def login_of(self, payload: Mapping[str, Any]) -> Login | None:
         """Return the login that the next request would read from this payload."""
         return self._cookies.login_of(payload)
 
     def renewed(self, login: Login) -> Login:
-        """Return the login as it is with activity just now; itself while it is not yet due."""
-        now = self._now()
-        if now - login.last_activity < self._renewal:
-            return login
+        """Return the login as it is with activity just now."""
+        now = datetime.fromtimestamp(self._clock(), UTC)
         idle = self._cookies.limits[login.remember].idle
         return replace(login, last_activity=now, idle_expires_at=now + idle)
 
@@ -96,9 +97,7 @@ class SessionCookies(SessionInterface):
         if response is None or not isinstance(session, Session):
             return
         if session.accessed or session.modified:
-            _vary_by_cookie(response)
-            if session.presented or session.modified:
-                response.headers["Cache-Control"] = "no-store"
+            _tell_caches(response, session.modified or session.presented is not None)
         if not (session.modified or session.is_renewed):
             return
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -149,9 +148,7 @@ class SessionCookies(SessionInterface):
         response.set_cookie(
             name,
             value,
-            max_age=None
-            if expires is None
-            else max(0, int((expires - self._now()).total_seconds())),
+            max_age=None if expires is None else max(0, int(expires.timestamp() - self._clock())),
             path="/",
             secure=self._secure,
             httponly=True,
@@ -159,9 +156,16 @@ class SessionCookies(SessionInterface):
         )
 
 
-def _vary_by_cookie(response: Response | WerkzeugResponse) -> None:
-    vary = response.headers.get("Vary")
-    if vary is None:
-        response.headers["Vary"] = "Cookie"
-    elif "cookie" not in vary.lower():
-        response.headers["Vary"] = f"{vary}, Cookie"
+def _tell_caches(response: Response | WerkzeugResponse, no_store: bool) -> None:  # noqa: FBT001
+    headers = response.headers
+    # One pass, then `add`: as a rule neither is there, and to look for one by name is dearer.
+    if _FOR_CACHES.isdisjoint([name.lower() for name, _ in headers]):
+        headers.add("Vary", "Cookie")
+        if no_store:
+            headers.add("Cache-Control", "no-store")
+        return
+    vary = ", ".join(headers.getlist("Vary"))
+    if not {"cookie", "*"} & {name.strip().lower() for name in vary.split(",")}:
+        headers["Vary"] = f"{vary}, Cookie" if vary else "Cookie"
+    if no_store:
+        headers["Cache-Control"] = "no-store"

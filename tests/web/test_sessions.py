@@ -75,7 +75,7 @@ def cookies_interface(clock: Clock, **changes: Any) -> SessionCookies:
         "remember_limits": Limits(idle=30 * day, absolute=30 * day),
         "renewal": timedelta(seconds=60),
         "is_alive": lambda *_: True,
-        "now": clock,
+        "clock": clock.seconds,
     }
     return SessionCookies(**values | changes)
 

@@ -149,8 +149,8 @@ def _show_generated(password: str | None) -> None:
         click.echo(f"Password, shown this once and to be changed at the first login: {password}")
 
 
-def _utf8(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
-    if re.search("[\ud800-\udfff]", text):  # how Python reads bytes that are not UTF-8
+def _utf8(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
+    if text and re.search("[\ud800-\udfff]", text):  # how Python reads bytes that are not UTF-8
         raise click.BadParameter("it is not UTF-8.")
     return text
 

@@ -38,10 +38,13 @@ class Database:
     not the schema we need; then nothing was changed.
     """
 
-    def __init__(self, url: URL, *, create: bool = False) -> None:
-        """Connect to `url` when first used; only `create` may make a new SQLite file."""
+    def __init__(self, url: URL, *, create: bool = False, name: str = "quart_app") -> None:
+        """Connect to `url` when first used; only `create` may make a new SQLite file.
+
+        PostgreSQL shows its administrator the connections under `name`, unless `url` gives one.
+        """
         self.url = url
-        self.engine = _engine(url, create=create)
+        self.engine = _engine(url, create=create, name=name)
         # One pool; a writer on SQLite takes the write lock when it begins. With a plain BEGIN, a
         # read followed by a write fails at once where another writer came between (SQLITE_BUSY).
         self._writing = self.engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
@@ -90,7 +93,7 @@ def _is_failure_of_the_database(error: BaseException) -> bool:
     )
 
 
-def _engine(url: URL, *, create: bool) -> AsyncEngine:
+def _engine(url: URL, *, create: bool, name: str) -> AsyncEngine:
     if url.get_backend_name() == "sqlite":
         engine = create_async_engine(
             _opened_by_uri(url, create=create),
@@ -108,6 +111,7 @@ def _engine(url: URL, *, create: bool) -> AsyncEngine:
         pool_timeout=BUSY_TIMEOUT_SECONDS,
         hide_parameters=True,
         connect_args={
+            "fallback_application_name": name,
             "connect_timeout": BUSY_TIMEOUT_SECONDS,
             # A server that is gone without a word is noticed, instead of being waited for.
             "tcp_user_timeout": BUSY_TIMEOUT_SECONDS * 1000,

@@ -19,6 +19,7 @@ from quart_app.storage.revocations import (
 _BATCH = 500  # rows: some milliseconds of the event loop
 _PURGE_BATCH = 500
 _HEARTBEAT_SECONDS = 5.0
+FOLLOWER = "quart_app revocations"  # the name of its connections, for who looks at the server's
 
 
 class Feed:
@@ -28,7 +29,7 @@ class Feed:
     """
 
     def __init__(self, url: URL) -> None:
-        self._database = Database(url)
+        self._database = Database(url, name=FOLLOWER)
         self._last: Ended | None = None
 
     @property

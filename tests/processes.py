@@ -1,0 +1,212 @@
+"""Two processes over one database: who logs in at one, and when the other hears of the end."""
+
+import asyncio
+import hashlib
+import secrets
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psycopg
+from itsdangerous import URLSafeTimedSerializer
+from quart.sessions import session_json_serializer
+from sqlalchemy import URL
+
+from quart_app.app import build_services, utc_now
+from quart_app.model import EndReason, Revocation, Role
+from quart_app.settings import Settings
+from quart_app.storage.database import Database
+from tests.conftest import PASSWORD, SECRET_KEY
+from tests.servers import APP, STARTUP_SECONDS, Server, environ_of, hypercorns
+
+ENDED_WITHIN_SECONDS = 1.0  # on every process that is connected
+_GIVE_UP_SECONDS = 10.0  # so that a failure says how long it took
+RECOVERED_WITHIN_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Processes A and B, and what is administered beside them."""
+
+    a: Server
+    b: Server
+    settings: Settings
+    folder: Path
+
+    def __iter__(self) -> Iterator[Server]:
+        return iter((self.a, self.b))
+
+    def new_user(self) -> str:
+        """Create a user whose password is PASSWORD; return the name."""
+        return new_user(self.settings)
+
+    def run(self, *arguments: str, typed: str = "") -> None:
+        """Run `python -m quart_app …` to its end."""
+        ended = subprocess.run(
+            [sys.executable, "-m", "quart_app", *arguments],
+            cwd=self.folder,
+            env=environ_of(self.settings),
+            input=typed,
+            text=True,
+            capture_output=True,
+            timeout=STARTUP_SECONDS,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+
+
+def new_user(settings: Settings) -> str:
+    """Create a user whose password is PASSWORD; return the name."""
+    name = f"user-{secrets.token_hex(4)}"
+
+    async def create() -> None:
+        built = build_services(settings, now=utc_now)
+        await built.services.accounts.create_user(
+            username=name, email=f"{name}@example.com", role=Role.VIEWER, password=PASSWORD
+        )
+        await built.close()
+
+    asyncio.run(create())
+    return name
+
+
+@contextmanager
+def two_processes(settings: Settings, folder: Path, *, app: str = APP) -> Iterator[Processes]:
+    """Serve by two processes until the block ends."""
+    with hypercorns(2, settings, folder, app=app) as (a, b):
+        yield Processes(a, b, settings, folder)
+
+
+def cookie_of(response: httpx2.Response) -> str | None:
+    """Return the value of the session cookie that an answer sets; None where it sets none."""
+    for line in response.headers.get_list("Set-Cookie"):
+        name, _, rest = line.partition("=")
+        if name == "session":
+            return str(rest.partition(";")[0])
+    return None
+
+
+def log_in(
+    server: Server, name: str, password: str = PASSWORD, *, cookie: str | None = None
+) -> str:
+    """Log in, in the browser that has this cookie already, and return the new one's value."""
+    response = server.ask(
+        "POST", "/api/login", cookie, json={"username": name, "password": password}
+    )
+    assert response.status_code == 200, response.text
+    new_cookie = cookie_of(response)
+    assert new_cookie
+    return new_cookie
+
+
+def log_out(server: Server, cookie: str, *, everywhere: bool = False) -> None:
+    """Log out, and see it confirmed."""
+    path = "/api/logout_all" if everywhere else "/api/logout"
+    assert server.ask("POST", path, cookie).status_code == 204
+
+
+def seconds_until_refused(server: Server, cookie: str, *, since: float) -> float:
+    """Replay the cookie until it is refused, within the bound; until then it is answered."""
+    while True:
+        status, passed = server.status(cookie), time.monotonic() - since
+        if status == 401:
+            assert passed <= ENDED_WITHIN_SECONDS, f"refused only after {passed:.3f} s"
+            return passed
+        assert status == 200
+        assert passed < _GIVE_UP_SECONDS, "the session has not ended here"
+        time.sleep(0.002)
+
+
+def wait_until_recovered(server: Server, cookie: str) -> None:
+    """Ask until the answer is 200; meanwhile it is 503, for nobody can tell."""
+    deadline = time.monotonic() + RECOVERED_WITHIN_SECONDS
+    while (status := server.status(cookie)) != 200:
+        assert status == 503
+        assert time.monotonic() < deadline, "not recovered"
+        time.sleep(0.02)
+
+
+def session_of(cookie: str) -> dict[str, Any]:
+    """Return what is signed into a session cookie, by the format's own words."""
+    serializer = URLSafeTimedSerializer(
+        SECRET_KEY,
+        salt="cookie-session",
+        serializer=session_json_serializer,
+        signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha1},
+    )
+    payload = serializer.loads(cookie)
+    assert isinstance(payload, dict)
+    return payload
+
+
+def ended_by_hand(cookie: str) -> Revocation:
+    """Return the row that ends the session of this cookie."""
+    now = datetime.now(UTC)
+    return Revocation(
+        sid=session_of(cookie)["sid"],
+        expires_at=now + timedelta(days=1),
+        reason=EndReason.LOGGED_OUT,
+        created_at=now,
+    )
+
+
+def end_without_a_word(settings: Settings, cookie: str) -> None:
+    """End the session of this cookie in the database, and notify nobody."""
+
+    async def end() -> None:
+        database = Database(settings.database_url)
+        async with database.begin() as db:
+            db.add(ended_by_hand(cookie))
+        await database.close()
+
+    asyncio.run(end())
+
+
+@contextmanager
+def psycopg_connection(url: URL, **options: Any) -> Iterator[psycopg.Connection]:
+    """A connection of the test's own to PostgreSQL."""
+    dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(dsn, **options) as connection:
+        yield connection
+
+
+@contextmanager
+def database_held(url: URL) -> Iterator[None]:
+    """Let nobody else write while the block lasts; on PostgreSQL nobody reads people, either."""
+    if url.get_backend_name() == "sqlite":
+        with closing(sqlite3.connect(url.database or "", isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.execute("ROLLBACK")
+        return
+    with psycopg_connection(url) as connection:
+        connection.execute("LOCK TABLE users, logins IN ACCESS EXCLUSIVE MODE")
+        yield
+        connection.rollback()
+
+
+@contextmanager
+def database_away(url: URL) -> Iterator[None]:
+    """Let nobody reach the database while the block lasts."""
+    if url.get_backend_name() == "sqlite":
+        path = Path(url.database or "")
+        aside = path.rename(path.with_suffix(".aside"))
+        yield
+        aside.rename(path)
+        return
+    with psycopg_connection(url.set(database="postgres"), autocommit=True) as connection:
+        name = url.database
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+        )
+        yield
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())

@@ -1,0 +1,31 @@
+"""Two processes that tests share, where none of them harms the processes themselves."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from quart_app.settings import Settings
+from tests.conftest import ENCRYPTION_KEY, SECRET_KEY, migrated_database
+from tests.processes import Processes, two_processes
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def processes(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Processes]:
+    """Two processes over one database, on either engine."""
+    folder = tmp_path_factory.mktemp("processes")
+    with migrated_database(request.param, request, folder) as database_url:
+        settings = Settings(
+            secret_key=SECRET_KEY,
+            platform_encryption_keys=(ENCRYPTION_KEY,),
+            database_url=database_url,
+        )
+        with two_processes(settings, folder) as both:
+            yield both
+
+
+@pytest.fixture
+def name(processes: Processes) -> str:
+    """The name of somebody who has no session yet."""
+    return processes.new_user()

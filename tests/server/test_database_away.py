@@ -1,0 +1,183 @@
+"""Without its database a process answers nobody by what it knew, says so, and goes on by itself."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from sqlalchemy import URL, text
+
+from quart_app.settings import Settings
+from quart_app.storage.database import Database
+from quart_app.storage.schema import upgrade_schema
+from tests.conftest import (
+    ENCRYPTION_KEY,
+    PASSWORD,
+    SECRET_KEY,
+    migrated_database,
+    postgres_server,
+    url_of,
+)
+from tests.processes import (
+    RECOVERED_WITHIN_SECONDS,
+    database_away,
+    log_in,
+    log_out,
+    new_user,
+    seconds_until_refused,
+    two_processes,
+    wait_until_recovered,
+)
+from tests.servers import Server, hypercorn
+
+BOUND_SECONDS = 2
+
+
+def settings_for(url: URL) -> Settings:
+    return Settings(
+        secret_key=SECRET_KEY,
+        platform_encryption_keys=(ENCRYPTION_KEY,),
+        database_url=url,
+        refuse_after=timedelta(seconds=BOUND_SECONDS),
+    )
+
+
+class Outage(NamedTuple):
+    """A database of the test's own, and what takes it away for the length of a block."""
+
+    url: URL
+    away: Callable[[], AbstractContextManager[None]]
+
+
+@contextmanager
+def server_stopped(server: Any) -> Iterator[None]:
+    """Let a PostgreSQL server stop, and start it again."""
+    server.stop()
+    try:
+        yield
+    finally:
+        server.ensure_postgres_running()
+
+
+@pytest.fixture
+def outage(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Outage]:
+    if engine_name == "sqlite":
+        with migrated_database(engine_name, request, tmp_path) as url:
+            yield Outage(url, lambda: database_away(url))
+        return
+    with postgres_server(request.config) as server:
+        asyncio.run(upgrade_schema(url_of(server)))
+        yield Outage(url_of(server), lambda: server_stopped(server))
+
+
+def assert_nobody_can_tell(server: Server, cookie: str, name: str) -> None:
+    """See every answer that rests on the list refused, and nothing done to the browser's cookie."""
+    body = {"username": name, "password": PASSWORD}
+    for response in (
+        server.ask("GET", "/api/session_state", cookie),
+        server.ask("GET", "/api/platforms", cookie),
+        server.ask("GET", "/", cookie),
+        server.ask("GET", "/login", cookie),
+        server.ask("POST", "/api/logout", cookie),
+        server.ask("POST", "/logout", cookie),
+        server.ask("POST", "/api/login", json=body),
+        server.ask("POST", "/login", data=body),
+    ):
+        assert response.status_code == 503, response.request.url
+        assert int(response.headers["Retry-After"]) > 0
+        assert "Set-Cookie" not in response.headers
+    assert server.ask("GET", "/api/session_state", cookie).json()["code"] == "unavailable"
+    assert server.ask("GET", "/api/session_state").status_code == 401
+    assert server.ask("GET", "/healthz").status_code == 200
+    readiness = server.ask("GET", "/readyz")
+    assert readiness.status_code == 503
+    assert readiness.json()["reasons"]
+
+
+def wait_until_ready(server: Server) -> None:
+    deadline = time.monotonic() + RECOVERED_WITHIN_SECONDS
+    while server.ask("GET", "/readyz").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_database_that_goes_away_and_comes_back(outage: Outage, tmp_path: Path) -> None:
+    settings = settings_for(outage.url)
+    with two_processes(settings, tmp_path) as processes:
+        name = processes.new_user()
+        alive, ended = log_in(processes.a, name), log_in(processes.b, name)
+        since = time.monotonic()
+        log_out(processes.a, ended)
+        seconds_until_refused(processes.b, ended, since=since)
+        with outage.away():
+            time.sleep(BOUND_SECONDS + 0.5)
+            for server in processes:
+                assert_nobody_can_tell(server, alive, name)
+                assert server.status(ended) == 401  # that much is known
+        for server in processes:
+            wait_until_recovered(server, alive)
+            wait_until_ready(server)
+            assert server.status(ended) == 401
+        for server in processes:
+            cookie = log_in(server, name)
+            assert [each.status(cookie) for each in processes] == [200, 200]
+            since = time.monotonic()
+            log_out(server, cookie)
+            for each in processes:
+                seconds_until_refused(each, cookie, since=since)
+
+
+def test_a_process_that_starts_without_its_database_is_ready_once_it_is_there(
+    database_url: URL, tmp_path: Path
+) -> None:
+    settings = settings_for(database_url)
+    name = new_user(settings)
+    with hypercorn(settings, tmp_path) as earlier:
+        alive, ended = log_in(earlier, name), log_in(earlier, name)
+        log_out(earlier, ended)
+    with ExitStack() as outage:
+        outage.enter_context(database_away(database_url))
+        with hypercorn(settings, tmp_path) as server:  # which waits until it is alive
+            for cookie in (alive, ended):
+                assert_nobody_can_tell(server, cookie, name)
+            time.sleep(BOUND_SECONDS)  # of which nothing becomes fresh by itself
+            assert_nobody_can_tell(server, alive, name)
+            outage.close()
+            wait_until_recovered(server, alive)
+            wait_until_ready(server)
+            assert server.status(ended) == 401
+            assert server.status(log_in(server, name)) == 200
+
+
+@contextmanager
+def list_away(url: URL) -> Iterator[None]:
+    """Let the table of what has ended be away, and nothing else."""
+
+    async def rename(old: str, new: str) -> None:
+        database = Database(url)
+        async with database.begin() as db:
+            await db.execute(text(f"ALTER TABLE {old} RENAME TO {new}"))
+        await database.close()
+
+    asyncio.run(rename("revocations", "revocations_away"))
+    yield
+    asyncio.run(rename("revocations_away", "revocations"))
+
+
+def test_nobody_logs_in_where_the_list_alone_can_not_be_read(
+    database_url: URL, tmp_path: Path
+) -> None:
+    settings = settings_for(database_url)
+    name = new_user(settings)
+    with hypercorn(settings, tmp_path) as server:
+        cookie = log_in(server, name)
+        with list_away(database_url):
+            time.sleep(BOUND_SECONDS + 0.5)
+            assert_nobody_can_tell(server, cookie, name)
+        wait_until_recovered(server, cookie)
+        wait_until_ready(server)
+        assert server.status(log_in(server, name)) == 200

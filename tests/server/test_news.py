@@ -1,0 +1,72 @@
+"""How a process hears of an end that PostgreSQL does not tell it of: it looks twice a second."""
+
+import time
+
+import pytest
+
+from quart_app.storage.follow import FOLLOWER
+from tests.processes import (
+    RECOVERED_WITHIN_SECONDS,
+    Processes,
+    end_without_a_word,
+    log_in,
+    log_out,
+    psycopg_connection,
+    seconds_until_refused,
+)
+
+ON_POSTGRESQL = pytest.mark.parametrize("processes", ["postgresql"], indirect=True)
+
+
+def test_an_end_that_nobody_is_told_of_is_seen(processes: Processes, name: str) -> None:
+    cookie = log_in(processes.a, name)
+    assert [server.status(cookie) for server in processes] == [200, 200]
+
+    end_without_a_word(processes.settings, cookie)
+    since = time.monotonic()
+    for server in processes:
+        seconds_until_refused(server, cookie, since=since)
+
+
+# What a connection has asked last that waits for notifications, and at times for a sign of life.
+LISTENING = "^(LISTEN |SELECT 1$)"
+
+
+def followers(processes: Processes, last_query: str) -> list[int]:
+    """Return the backends of connections that follow, by a pattern of what they asked last."""
+    url = processes.settings.database_url
+    with psycopg_connection(url.set(database="postgres")) as connection:
+        rows = connection.execute(
+            "SELECT pid FROM pg_stat_activity"
+            " WHERE datname = %s AND application_name = %s AND query ~ %s",
+            [url.database, FOLLOWER, last_query],
+        ).fetchall()
+    return [int(pid) for (pid,) in rows]
+
+
+def wait_until_both_listen(processes: Processes) -> None:
+    deadline = time.monotonic() + RECOVERED_WITHIN_SECONDS
+    while len(followers(processes, LISTENING)) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@ON_POSTGRESQL
+@pytest.mark.parametrize("killed", [LISTENING, ""])  # those that listen; all that follow
+def test_an_end_that_nobody_listens_for_is_seen(
+    processes: Processes,
+    name: str,
+    thorough: bool,  # noqa: FBT001 a fixture
+    killed: str,
+) -> None:
+    for _ in range(20 if thorough else 2):
+        wait_until_both_listen(processes)
+        cookie = log_in(processes.a, name)
+        assert processes.b.status(cookie) == 200
+        with psycopg_connection(processes.settings.database_url) as connection:
+            for pid in followers(processes, killed):
+                connection.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        since = time.monotonic()
+        log_out(processes.a, cookie)
+        seconds_until_refused(processes.b, cookie, since=since)
+    wait_until_both_listen(processes)

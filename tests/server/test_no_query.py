@@ -1,0 +1,156 @@
+"""A validated request costs no query: counted where statements are carried out."""
+
+import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import pytest
+from sqlalchemy import URL
+
+from quart_app.services.revocations import POLL_SECONDS
+from quart_app.settings import Settings
+from quart_app.storage.follow import FOLLOWER
+from tests.conftest import administer
+from tests.processes import Processes, database_held, log_in, new_user, psycopg_connection
+from tests.servers import Server, hypercorns
+from tests.traced import TRACE_FILE
+
+VALIDATED = [("GET", "/api/session_state"), ("POST", "/api/session/renew")]
+POLL = re.compile("FROM revocations")
+
+
+class Carried(NamedTuple):
+    """A statement that was carried out, and by which connection."""
+
+    connection: int
+    statement: str
+
+
+class Trace(Protocol):
+    """What one engine carries out for the process."""
+
+    def length(self) -> int:
+        """Return how long the record is now."""
+
+    def since(self, length: int) -> list[Carried]:
+        """Return what was carried out since it was so long."""
+
+    def followers(self) -> set[int]:
+        """Return the connections that follow what has ended."""
+
+
+class SqliteTrace:
+    """Written by the process as SQLite reports it: see tests.traced."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def length(self) -> int:
+        return self.path.stat().st_size
+
+    def since(self, length: int) -> list[Carried]:
+        lines = self.path.read_bytes()[length:].decode().splitlines()
+        parts = [line.split(" ", 1) for line in lines]
+        return [Carried(int(number), statement) for number, statement in parts]
+
+    def followers(self) -> set[int]:
+        return {each.connection for each in self.since(0) if POLL.search(each.statement)}
+
+
+class PostgresTrace:
+    """Written by the server to its log, for this database only."""
+
+    logged = re.compile(r"\[(\d+)\] LOG:  (?:statement|execute [^:]+): (.*(?:\n\t.*)*)")
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        administer(
+            url.set(database="postgres"), f"ALTER DATABASE {url.database} SET log_statement = 'all'"
+        )
+        with psycopg_connection(url.set(database="postgres")) as connection:
+            row = connection.execute("SHOW data_directory").fetchone()
+        assert row
+        self.path = Path(row[0], "log")
+
+    def length(self) -> int:
+        return self.path.stat().st_size
+
+    def since(self, length: int) -> list[Carried]:
+        text = self.path.read_bytes()[length:].decode()
+        return [Carried(int(pid), statement) for pid, statement in self.logged.findall(text)]
+
+    def followers(self) -> set[int]:
+        with psycopg_connection(self.url.set(database="postgres")) as connection:
+            rows = connection.execute(
+                "SELECT pid FROM pg_stat_activity WHERE datname = %s AND application_name = %s",
+                [self.url.database, FOLLOWER],
+            ).fetchall()
+        return {int(pid) for (pid,) in rows}
+
+
+class Traced(NamedTuple):
+    """A process whose statements are written down."""
+
+    server: Server
+    trace: Trace
+
+
+@pytest.fixture
+def traced(settings: Settings, tmp_path: Path) -> Iterator[Traced]:
+    trace: Trace
+    environ = {}
+    if settings.database_url.get_backend_name() == "postgresql":
+        app, trace = "quart_app.app:create_app()", PostgresTrace(settings.database_url)
+    else:
+        path = tmp_path / "trace"
+        app, trace, environ = (
+            "tests.traced:create_app()",
+            SqliteTrace(path),
+            {TRACE_FILE: str(path)},
+        )
+    with hypercorns(1, settings, tmp_path, app=app, environ=environ) as (server,):
+        yield Traced(server, trace)
+
+
+def test_validated_requests_make_no_statement_and_the_count_sees_those_that_are_made(
+    traced: Traced,
+    settings: Settings,
+    thorough: bool,  # noqa: FBT001 a fixture
+) -> None:
+    server, trace = traced
+    cookie = log_in(server, new_user(settings))
+    before, began = trace.length(), time.monotonic()
+    for _ in range(500 if thorough else 50):
+        for method, path in VALIDATED:
+            assert server.ask(method, path, cookie).status_code == 200
+    seconds, carried = time.monotonic() - began, trace.since(before)
+    followers = trace.followers()
+    assert followers
+    assert [each for each in carried if each.connection not in followers] == []
+    # And the follower asks by the clock, not for requests.
+    polls = [each for each in carried if POLL.search(each.statement)]
+    assert len(polls) <= seconds / POLL_SECONDS + 2
+
+    before = trace.length()
+    assert server.ask("GET", "/api/platforms", cookie).status_code == 200
+    carried = [each for each in trace.since(before) if each.connection not in followers]
+    assert any("FROM platform_connections" in each.statement for each in carried)
+    assert not any(POLL.search(each.statement) for each in carried)
+
+
+def test_validated_requests_are_answered_while_another_holds_the_database(
+    processes: Processes, name: str
+) -> None:
+    cookie, other_device = log_in(processes.a, name), log_in(processes.a, name)
+    with ThreadPoolExecutor(1) as thread:
+        with database_held(processes.settings.database_url):
+            logout = thread.submit(processes.a.ask, "POST", "/api/logout", other_device)
+            for _ in range(20):
+                for server in processes:
+                    for method, path in VALIDATED:
+                        assert server.ask(method, path, cookie).status_code == 200
+            assert not logout.done()  # it is held, indeed
+        assert logout.result().status_code == 204

@@ -1,0 +1,36 @@
+"""The application as served, with every statement that SQLite carries out written to a file.
+
+Served by `hypercorn 'tests.traced:create_app()'`. SQLite itself tells of each statement, whoever
+in the process opened the connection, and through whatever library.
+"""
+
+import os
+import sqlite3
+from itertools import count
+from typing import Any
+
+from quart import Quart
+
+from quart_app import app
+
+TRACE_FILE = "TRACE_FILE"  # the environment variable that names it
+
+
+def create_app() -> Quart:
+    """Return the application, in a process whose later connections are traced."""
+    trace = os.open(os.environ[TRACE_FILE], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    numbers, connect = count(), sqlite3.connect
+
+    def connect_traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*arguments, **options)
+        number = next(numbers)
+
+        def write(statement: str) -> None:
+            os.write(trace, f"{number} {' '.join(statement.split())}\n".encode())
+
+        connection.set_trace_callback(write)
+        return connection
+
+    for module in (sqlite3, sqlite3.dbapi2):
+        vars(module)["connect"] = connect_traced
+    return app.create_app()

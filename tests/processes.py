@@ -20,7 +20,7 @@ from itsdangerous import URLSafeTimedSerializer
 from quart.sessions import session_json_serializer
 from sqlalchemy import URL
 
-from quart_app.app import build_services, utc_now
+from quart_app.app import build_services
 from quart_app.model import EndReason, Revocation, Role
 from quart_app.settings import Settings
 from quart_app.storage.database import Database
@@ -68,7 +68,7 @@ def new_user(settings: Settings) -> str:
     name = f"user-{secrets.token_hex(4)}"
 
     async def create() -> None:
-        built = build_services(settings, now=utc_now)
+        built = build_services(settings)
         await built.services.accounts.create_user(
             username=name, email=f"{name}@example.com", role=Role.VIEWER, password=PASSWORD
         )

@@ -28,7 +28,6 @@ from tests.conftest import PASSWORD, SECRET_KEY
 from tests.servers import APP, STARTUP_SECONDS, Server, environ_of, hypercorns
 
 ENDED_WITHIN_SECONDS = 1.0  # on every process that is connected
-_GIVE_UP_SECONDS = 10.0  # so that a failure says how long it took
 RECOVERED_WITHIN_SECONDS = 20.0
 
 
@@ -114,14 +113,17 @@ def log_out(server: Server, cookie: str, *, everywhere: bool = False) -> None:
 
 
 def seconds_until_refused(server: Server, cookie: str, *, since: float) -> float:
-    """Replay the cookie until it is refused, within the bound; until then it is answered."""
+    """Replay the cookie until it is refused; until then, and no longer than the bound, it is not.
+
+    What counts is when a request was sent that was still answered: a busy machine is slow to ask.
+    """
     while True:
-        status, passed = server.status(cookie), time.monotonic() - since
+        sent = time.monotonic() - since
+        status = server.status(cookie)
         if status == 401:
-            assert passed <= ENDED_WITHIN_SECONDS, f"refused only after {passed:.3f} s"
-            return passed
+            return time.monotonic() - since
         assert status == 200
-        assert passed < _GIVE_UP_SECONDS, "the session has not ended here"
+        assert sent <= ENDED_WITHIN_SECONDS, f"still answered when asked after {sent:.3f} s"
         time.sleep(0.002)
 
 

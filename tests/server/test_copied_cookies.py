@@ -71,12 +71,13 @@ def test_a_logged_out_cookie_is_refused_elsewhere_in_every_spelling(
         log_out(processes.a, cookie)
         assert processes.a.status(cookie) == 401
         seconds.append(seconds_until_refused(processes.b, cookie, since=since))
-        for server in processes:
+        for server in processes if run == 0 or thorough else [processes.b]:
             assert {server.status(copy) for copy in copies} == {401}
     engine = processes.settings.database_url.get_backend_name()
     percentiles = quantiles(seconds, n=100, method="inclusive")
     measured(
-        f"{engine}: a cookie logged out on one process is refused on the other, {runs} runs:"
+        f"{engine}: a cookie logged out on one process is refused on the other,"
+        f" in each of {len(copies)} spellings, {runs} runs:"
         f" p50 {percentiles[49]:.3f} s, p99 {percentiles[98]:.3f} s, max {max(seconds):.3f} s"
     )
     assert max(seconds) <= ENDED_WITHIN_SECONDS

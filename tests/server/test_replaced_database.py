@@ -70,7 +70,7 @@ def past(processes: Processes, settings: Settings) -> Past:
 def test_what_had_ended_stays_ended_when_an_older_backup_is_restored(
     processes: Processes, past: Past
 ) -> None:
-    deadline = time.monotonic() + 2  # some polls
+    deadline = time.monotonic() + 1.5  # some polls
     while time.monotonic() < deadline:
         for server in processes:
             assert {server.status(cookie) for cookie in past.ended} == {401}
@@ -82,7 +82,7 @@ def test_logins_and_logouts_go_on_in_the_restored_database(
 ) -> None:
     # Of the user, too, whose epoch is higher in memory than in the backup; and more often than
     # it takes the restored table to number its rows as those that were known.
-    for _ in range(3):
+    for _ in range(2):
         for name in past.users:
             for server in processes:
                 cookie = log_in(server, name)

@@ -23,7 +23,7 @@ OLDEST_PYTHON = (3, 11)
 def run_in_environment(lock_name: str) -> None:
     """Return only in an interpreter that has what `lock_name` names; else start over in .venv.
 
-    Exits with one sentence where Python is too old or .venv can't be made.
+    Exits with one sentence where Python is too old or .venv can't be made or started.
     """
     if sys.version_info < OLDEST_PYTHON:
         sys.exit("quart_app needs Python 3.11 or newer; this is " + sys.version.split()[0] + ".")
@@ -37,10 +37,16 @@ def run_in_environment(lock_name: str) -> None:
             return
     elif _has_all(lock):
         return
-    _make_venv(lock)
     arguments = [str(PYTHON), script, *sys.argv[1:]]
     sys.stdout.flush()
-    os.execv(PYTHON, arguments)  # noqa: S606 our own interpreter, no shell
+    try:
+        if not _is_current(lock):  # whoever may only read this folder can start what is complete
+            _make_venv(lock)
+        os.execv(PYTHON, arguments)  # noqa: S606 our own interpreter, no shell
+    except OSError as error:
+        sys.exit(f"{VENV} can't be made or used: {error.strerror} ({error.filename}).")
+    except KeyboardInterrupt:
+        sys.exit("Interrupted while .venv was being made; the next start goes on with it.")
 
 
 def _has_all(lock: Path) -> bool:

@@ -39,8 +39,20 @@ def write_missing_secrets() -> list[str]:
 
     Returns the names written. What stands there, in .env or in the environment is never replaced:
     a new key would log everyone out and make every stored credential unreadable. Two that start at
-    once take turns. Raises SettingsError where a file can't be read.
+    once take turns. Raises SettingsError where a file can't be read, or must be written and can't.
     """
+    if not missing_secrets():
+        return []
+    try:
+        return _write_missing_secrets()
+    except OSError as error:
+        raise SettingsError(
+            f"{' and '.join(missing_secrets())} can't be written to {SECRETS_FILE}"
+            f" ({error.strerror}): let this user write there, or set them in the environment"
+        ) from None
+
+
+def _write_missing_secrets() -> list[str]:
     SECRETS_FILE.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     opened = os.open(SECRETS_FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND, _OWNER_ONLY)
     with os.fdopen(opened, "r+b") as file:
@@ -87,16 +99,20 @@ def _run(work: Callable[[Services], Coroutine[Any, Any, T]]) -> T:
 def _run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(coroutine)
-    except Unavailable as error:
-        cause = getattr(error.__cause__, "orig", None) or error.__cause__
-        raise click.ClickException(
-            f"The database does not answer: {str(cause).splitlines()[0]}."
-            " Is QUART_APP_DATABASE_URL right, and was `db upgrade` run?"
-            if cause
-            else error.sentence
-        ) from None
     except AppError as error:
-        raise click.ClickException(error.sentence) from None
+        raise click.ClickException(sentence_for_operator(error)) from None
+
+
+def sentence_for_operator(error: AppError) -> str:
+    """Return the error's sentence; of a database that is away, with the cause and the setting."""
+    cause = getattr(error.__cause__, "orig", None) or error.__cause__
+    if not isinstance(error, Unavailable) or cause is None:
+        return error.sentence
+    said = next(iter(str(cause).splitlines()), type(cause).__name__)
+    return (
+        f"The database does not answer: {said}."
+        f" Is {PREFIX}DATABASE_URL right, and was `db upgrade` run?"
+    )
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -172,7 +188,11 @@ _password_stdin = click.option(
 )
 @_password_stdin
 def user_create(name: str, email: str, role: str, *, password_stdin: bool) -> None:
-    """Create a user. Without a password one is generated, for one use."""
+    """Create a user.
+
+    In a terminal the password is asked for; --password-stdin reads it from a pipe. Otherwise, or
+    where return is pressed, one is generated, shown this once and to be changed at first login.
+    """
     password = _read_password(from_stdin=password_stdin)
     created, generated = _run(
         lambda services: services.accounts.create_user(
@@ -204,7 +224,10 @@ def user_list() -> None:
 @_name
 @_password_stdin
 def user_passwd(name: str, *, password_stdin: bool) -> None:
-    """Give a user another password, and end their sessions."""
+    """Give a user another password, and end their sessions.
+
+    It is asked for, piped or generated as by `user create`.
+    """
     password = _read_password(from_stdin=password_stdin)
     generated = _run(lambda services: services.accounts.reset_password(name, password))
     click.echo(f"The password of {name} is changed, and their sessions are over.")
@@ -215,8 +238,18 @@ def user_passwd(name: str, *, password_stdin: bool) -> None:
 @_name
 def user_deactivate(name: str) -> None:
     """Let a user log in no more, and end their sessions."""
-    _run(lambda services: services.accounts.deactivate(name))
+    was_last_admin = _run(lambda services: services.accounts.deactivate(name))
     click.echo(f"User {name} is deactivated, and their sessions are over.")
+    if was_last_admin:
+        click.echo("Warning: no active user is an administrator any more.", err=True)
+
+
+@user.command("activate")
+@_name
+def user_activate(name: str) -> None:
+    """Let a user log in again who was deactivated; the password is the one they had."""
+    _run(lambda services: services.accounts.activate(name))
+    click.echo(f"User {name} is active.")
 
 
 @cli.group()
@@ -254,5 +287,15 @@ def keys_new() -> None:
         click.echo(f"{name}={value}")
 
 
+def main() -> None:
+    """Run the command; where what it says can't be written, end with one sentence."""
+    try:
+        cli(prog_name="python -m quart_app")
+    except OSError as error:  # a full disk, as a rule; of files and databases others have told
+        # What is still in the buffer would fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(f"Error: The output can't be written: {error.strerror}.")
+
+
 if __name__ == "__main__":
-    cli(prog_name="python -m quart_app")
+    main()

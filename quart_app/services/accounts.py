@@ -274,12 +274,22 @@ class Accounts:
         async with self.sessions.ending() as ending:
             await ending.end_all(await _named(ending.db, username), EndReason.ADMINISTRATOR)
 
-    async def deactivate(self, username: str) -> None:
-        """Let a user log in no more, ending every session. Raises NotFound."""
+    async def deactivate(self, username: str) -> bool:
+        """Let a user log in no more, ending every session; tell if no administrator is left by it.
+
+        Raises NotFound.
+        """
         async with self.sessions.ending() as ending:
             user = await _named(ending.db, username)
+            was_admin = user.role is Role.ADMIN and bool(user.is_active)
             user.is_active = False
             await ending.end_all(user, EndReason.DEACTIVATED)
+            return was_admin and not await stored_users.is_there_an_active_admin(ending.db)
+
+    async def activate(self, username: str) -> None:
+        """Let a user log in again; sessions that have ended stay so. Raises NotFound."""
+        async with self.database.begin() as db:
+            (await _named(db, username)).is_active = True
 
 
 async def _named(db: AsyncSession, username: str, *, lock: bool = True) -> User:

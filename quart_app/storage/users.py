@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.model import User
+from quart_app.model import Role, User
 
 
 async def user_by_id(db: AsyncSession, user_id: int, *, lock: bool = False) -> User | None:
@@ -65,6 +65,12 @@ async def is_name_or_email_taken(db: AsyncSession, username: str, email: str) ->
 async def is_there_a_user(db: AsyncSession) -> bool:
     """Tell whether anybody exists yet."""
     return await db.scalar(select(User.id).limit(1)) is not None
+
+
+async def is_there_an_active_admin(db: AsyncSession) -> bool:
+    """Tell whether anybody who can log in administers."""
+    admins = select(User.id).where(User.role == Role.ADMIN, User.is_active.is_(True))
+    return await db.scalar(admins.limit(1)) is not None
 
 
 async def record_login(

@@ -32,7 +32,9 @@ class CommandLine:
     def command(self, *arguments: str | bytes) -> list[str | bytes]:
         return [sys.executable, "-m", "quart_app", *arguments]
 
-    def run(self, *arguments: str | bytes, typed: bytes = b"", exit_code: int = 0) -> str:
+    def run(
+        self, *arguments: str | bytes, typed: bytes = b"", exit_code: int = 0, warning: str = ""
+    ) -> str:
         """Return what it says; a refusal is one sentence on stderr and nothing else."""
         ended = subprocess.run(
             self.command(*arguments),
@@ -46,7 +48,7 @@ class CommandLine:
         said, refused = ended.stdout.decode(), ended.stderr.decode()
         assert ended.returncode == exit_code, refused
         if exit_code == 0:
-            assert refused == ""
+            assert refused == warning
             return said
         assert said == ""
         *_usage, line = refused.splitlines()
@@ -191,6 +193,53 @@ async def test_a_user_is_listed_given_another_password_and_deactivated(
     command_line.run("user", "deactivate", "ada")
     assert await login_status(visitor, generated) == (401, "bad_credentials")
     assert "\tinactive\t" in command_line.run("user", "list")
+    command_line.run("user", "activate", "ada")
+    assert await login_status(visitor, generated) == (403, "password_change_needed")
+
+
+@pytest.mark.usefixtures("member")
+def test_whoever_deactivates_the_last_administrator_is_told(command_line: CommandLine) -> None:
+    for name in ("grace", "hedy"):
+        command_line.run("user", "create", name, f"{name}@example.com", "--role", "admin")
+    command_line.run("user", "deactivate", "grace")
+    command_line.run(
+        "user",
+        "deactivate",
+        "hedy",
+        warning="Warning: no active user is an administrator any more.\n",
+    )
+    command_line.run("user", "deactivate", "hedy")  # by then it is nothing new
+    command_line.run("user", "deactivate", "ada")
+
+
+@ONE_ENGINE
+@pytest.mark.usefixtures("member")
+@pytest.mark.parametrize("arguments", [("user", "list"), ("keys", "new"), ("--help",)])
+def test_what_can_not_be_written_is_one_sentence(
+    command_line: CommandLine, arguments: tuple[str, ...]
+) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            command_line.command(*arguments),
+            cwd=command_line.folder,
+            env=command_line.environ,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == b"Error: The output can't be written: No space left on device.\n"
+
+
+def test_the_help_tells_where_a_password_comes_from(tmp_path: Path) -> None:
+    said = CommandLine(
+        {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}, tmp_path
+    ).run("user", "create", "--help")
+    said = " ".join(said.split())
+    assert "asked for" in said
+    assert "--password-stdin reads it from a pipe" in said
+    assert "generated" in said
 
 
 @pytest.mark.parametrize(
@@ -200,6 +249,7 @@ async def test_a_user_is_listed_given_another_password_and_deactivated(
         (("user", "create", "a\tb", "a@example.com"), "A name holds no control characters."),
         (("user", "passwd", "nobody"), "There is no user named nobody."),
         (("user", "deactivate", "nobody"), "There is no user named nobody."),
+        (("user", "activate", "nobody"), "There is no user named nobody."),
     ],
 )
 @pytest.mark.usefixtures("member")

@@ -96,8 +96,8 @@ def serve(clone: Path, *arguments: str) -> Iterator[Serving]:
         process.wait()
 
 
-def refusal(clone: Path, *arguments: str, **environ: str) -> str:
-    """Return the one line with which it ends instead of serving."""
+def refusal(clone: Path, *arguments: str, exit_code: int = 1, **environ: str) -> str:
+    """Return the line with which it ends instead of serving; only wrong usage (2) says more."""
     ended = subprocess.run(
         command(*arguments),
         cwd=clone,
@@ -107,8 +107,10 @@ def refusal(clone: Path, *arguments: str, **environ: str) -> str:
         timeout=STARTUP_SECONDS,
         check=False,
     )
-    assert ended.returncode == 1
-    (line,) = ended.stderr.splitlines()
+    assert ended.returncode == exit_code
+    assert "http:" not in ended.stdout  # nobody is sent to where nothing listens
+    *usage, line = ended.stderr.splitlines()
+    assert exit_code == 2 or not usage
     return line
 
 
@@ -186,14 +188,62 @@ def test_a_taken_port_is_one_line(clone: Path) -> None:
     assert list((clone.parent / "tmp").iterdir()) == []
 
 
+@pytest.mark.parametrize("port", ["99999", "65536"])
+def test_a_port_that_is_none_is_one_line_about_the_port(clone: Path, port: str) -> None:
+    line = refusal(clone, "--", "--bind", f"127.0.0.1:{port}")
+    assert line.startswith("quart_app: Hypercorn can't serve: A port is a number")
+    assert "PUBLIC_URL" not in line
+    assert not (clone / "instance").exists()
+
+
+def test_arguments_that_are_not_its_own_are_named_with_the_way_to_hypercorn(clone: Path) -> None:
+    for argument in ("--bind=127.0.0.1:8001", "junk"):
+        line = refusal(clone, argument, exit_code=2)
+        assert f"error: {argument} is no argument of this script" in line
+        assert "scripts/serve -- --bind" in line
+
+
+def test_a_word_too_many_for_hypercorn_is_the_one_that_is_named(clone: Path) -> None:
+    ended = subprocess.run(
+        command("--demo", "--", "--bind", "127.0.0.1:0", "junk"),
+        cwd=clone,
+        env=environ_in(clone),
+        capture_output=True,
+        text=True,
+        timeout=STARTUP_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.endswith("error: unrecognized arguments: junk\n")
+
+
+def test_a_database_that_is_away_is_one_line_with_its_cause(clone: Path) -> None:
+    url = "postgresql://ada:hunter2@127.0.0.1:1/app"
+    keys = new_secrets()
+    line = refusal(clone, "--", "--bind", "127.0.0.1:0", QUART_APP_DATABASE_URL=url, **keys)
+    assert "Connection refused" in line
+    assert "QUART_APP_DATABASE_URL" in line
+    assert "hunter2" not in line
+
+
 def test_a_wrong_setting_is_one_line(clone: Path) -> None:
-    line = refusal(clone, QUART_APP_SESION_DIGEST="sha256")
+    line = refusal(clone, "--", "--bind", "127.0.0.1:0", QUART_APP_SESION_DIGEST="sha256")
     assert line.startswith("quart_app: QUART_APP_SESION_DIGEST is not a setting")
 
 
 def test_a_folder_for_secrets_that_can_not_be_made_is_one_line(clone: Path) -> None:
     (clone / "instance").write_text("a file")
-    assert "instance" in refusal(clone)
+    line = refusal(clone, "--", "--bind", "127.0.0.1:0")
+    assert line.startswith("quart_app: QUART_APP_SECRET_KEY and QUART_APP_PLATFORM_ENCRYPTION_KEY")
+    assert "can't be written to instance/.env (" in line
+    assert "set them in the environment" in line
+
+
+def test_with_both_secrets_in_the_environment_no_folder_for_them_is_needed(clone: Path) -> None:
+    (clone / "instance").write_text("a file")
+    line = refusal(clone, "--", "--bind", "127.0.0.1:0", **new_secrets())
+    assert "SECRET_KEY" not in line  # but there is no place for the database
+    assert "instance/quart_app.db" in line
 
 
 # --- instance/.env -----------------------------------------------------------------------------

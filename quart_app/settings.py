@@ -8,13 +8,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from io import StringIO
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from cryptography.fernet import Fernet
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -30,6 +31,22 @@ _DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
 }
+_LARGEST_PORT = 65535
+_LF = "\n"
+# What may follow a SQLite path's ?: https://www.sqlite.org/uri.html, and sqlite3.connect's timeout.
+# Not `vfs` and what else could lead away from a file on disk.
+_SQLITE_OPTIONS = {
+    "mode": "ro|rw|rwc",
+    "cache": "private|shared",
+    "immutable": "[01]",
+    "nolock": "[01]",
+    "timeout": r"[0-9]{1,4}(\.[0-9]{1,3})?",
+    "uri": "true|1",
+}
+_LONGEST_COOKIE_NAME = 64
+# A DNS name's label, with the _ that names of containers and hosts in a company's network have.
+_LABEL = r"[0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?"
+_HOST = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(\.{_LABEL})*\.?")
 # RFC 6265 section 4.1.1: a cookie's name is an HTTP token.
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ORIGIN = re.compile(r"(?i:https?)://([^\s/?#@:\\\[\]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?/?")
@@ -78,6 +95,10 @@ class Settings:
         if not _TOKEN.fullmatch(self.session_cookie_name):
             raise SettingsError(
                 f"{PREFIX}SESSION_COOKIE_NAME may hold only letters, digits and -_."
+            )
+        if len(self.session_cookie_name) > _LONGEST_COOKIE_NAME:
+            raise SettingsError(
+                f"{PREFIX}SESSION_COOKIE_NAME has more than {_LONGEST_COOKIE_NAME} characters"
             )
         if self.session_cookie_name.startswith("__"):
             raise SettingsError(
@@ -134,7 +155,8 @@ class Settings:
         _read_secret_files(given, directory)
         for name in given:
             if name not in _READERS:
-                raise SettingsError(f"{PREFIX}{name} is not a setting{_did_you_mean(name)}")
+                shown = name if name.isprintable() else name.encode("unicode_escape").decode()
+                raise SettingsError(f"{PREFIX}{shown} is not a setting{_did_you_mean(name)}")
         for name in _NEEDED:
             if name not in given:
                 raise SettingsError(
@@ -150,6 +172,7 @@ class Settings:
         return cls(**values)
 
 
+_NOT_TAKEN = "has, after its ?, what this database does not take"
 _DEFAULT_DATABASE_URL = "sqlite+aiosqlite:///instance/quart_app.db"
 
 
@@ -181,20 +204,40 @@ def read_database_url(text: str) -> URL:
     if url.drivername not in _DRIVERS:
         raise ValueError(f"must start with sqlite:/// or postgresql://, not {url.drivername}:")
     url = url.set(drivername=_DRIVERS[url.drivername])
-    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
-        raise ValueError("must name a file: a database in memory would be lost with the process")
-    if not _driver_takes_options_of(url):
-        raise ValueError("has, after its ?, what this database does not take")
+    if url.get_backend_name() == "sqlite":
+        _check_sqlite_url(url)
+    else:
+        _check_postgresql_url(url)
     return url
 
 
-def _driver_takes_options_of(url: URL) -> bool:
-    if url.get_backend_name() == "sqlite":
-        try:
-            url.get_dialect()().create_connect_args(url.update_query_dict({"uri": "true"}))
-        except ValueError:
-            return False
-        return True
+def _check_sqlite_url(url: URL) -> None:
+    if url.host or url.port or url.username or url.password:
+        raise ValueError("must have three slashes before a relative path and four before /")
+    path = url.database or ""
+    if path.startswith("file:"):
+        path = unquote(path.removeprefix("file:"))
+    if path in {"", ":memory:"} or url.query.get("mode") == "memory":
+        raise ValueError("must name a file: a database in memory would be lost with the process")
+    for name, value in url.query.items():
+        allowed = _SQLITE_OPTIONS.get(name)
+        if allowed is None or not isinstance(value, str) or not re.fullmatch(allowed, value):
+            raise ValueError(_NOT_TAKEN)
+
+
+def _check_postgresql_url(url: URL) -> None:
+    ports = [] if url.port is None else [str(url.port)]
+    in_query = url.query.get("port", ())
+    ports += in_query.split(",") if isinstance(in_query, str) else in_query
+    if not all(
+        re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) <= _LARGEST_PORT for port in ports
+    ):
+        raise ValueError(f"names a port that is none: they go from 1 to {_LARGEST_PORT}")
+    if not _psycopg_takes_options_of(url):
+        raise ValueError(_NOT_TAKEN)
+
+
+def _psycopg_takes_options_of(url: URL) -> bool:
     try:
         from psycopg import ProgrammingError  # noqa: PLC0415 comes with the extra `postgres`
         from psycopg.conninfo import make_conninfo  # noqa: PLC0415
@@ -212,10 +255,27 @@ def _given(environ: Mapping[str, str] | None, directory: Path) -> dict[str, str]
     given: dict[str, str] = {}
     for path in _ENV_FILES:
         try:
-            given |= _ours(dotenv_values(directory / path, interpolate=False))
+            given |= _ours(_read_env_file(directory, path))
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            continue
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"The file {path} can't be read: {_reason(error)}") from None
     return given | _ours(os.environ if environ is None else environ)
+
+
+def _read_env_file(directory: Path, path: Path) -> dict[str, str]:
+    """Return what the file sets; a line of ours that sets nothing is refused, not passed over."""
+    values: dict[str, str] = {}
+    for line in parse_stream(StringIO((directory / path).read_text(encoding="utf-8"))):
+        text = line.original.string
+        if line.key is not None and line.value is not None and not line.error:
+            values[line.key] = line.value
+        elif PREFIX in text.partition("#")[0]:
+            blank = text[: len(text) - len(text.lstrip())]
+            raise SettingsError(
+                f"The file {path} has no NAME=VALUE in line {line.original.line + blank.count(_LF)}"
+            )
+    return values
 
 
 def _ours(environ: Mapping[str, str | None]) -> dict[str, str]:
@@ -268,15 +328,22 @@ def _check_fernet_key(key: str) -> None:
 
 
 def _check_public_url(text: str) -> None:
-    well_formed = _ORIGIN.fullmatch(text) is not None
+    origin = _ORIGIN.fullmatch(text)
     try:
-        well_formed = well_formed and urlsplit(text).port != 0
+        well_formed = origin is not None and _is_host(origin[1]) and urlsplit(text).port != 0
     except ValueError:
         well_formed = False
     if not well_formed:
         raise SettingsError(
             f"{PREFIX}PUBLIC_URL must be http:// or https:// and a host, without a path"
         )
+
+
+def _is_host(host: str) -> bool:
+    """Tell whether it is a name or an address; ValueError where it can't even be taken apart."""
+    if host.startswith("["):
+        return bool(IPv6Address(host[1:-1]))
+    return _HOST.fullmatch(host.encode("idna").decode()) is not None
 
 
 def _text(text: str) -> str:
@@ -319,7 +386,7 @@ def _some_seconds(text: str) -> timedelta:
 def _json_list(text: str) -> tuple[str, ...]:
     try:
         items = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # ValueError of a number with thousands of digits, too
         items = None
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise ValueError('must be a JSON list of strings, such as ["a", "b"]')

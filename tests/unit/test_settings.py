@@ -67,6 +67,8 @@ def test_two_secrets_are_enough_and_the_rest_is_as_the_contract_says(tmp_path: P
         ),
         ("PUBLIC_URL", "https://site.example:8443/", "public_url", "https://site.example:8443"),
         ("PUBLIC_URL", "http://[::1]:8000", "public_url", "http://[::1]:8000"),
+        ("PUBLIC_URL", "http://my_host:8000", "public_url", "http://my_host:8000"),
+        ("PUBLIC_URL", "https://bücher.example", "public_url", "https://bücher.example"),
         ("SESSION_COOKIE_NAME", "my.session", "cookie_name", "my.session"),
         ("SESSION_COOKIE_SECURE", "true", "cookie_secure", True),
         ("SESSION_COOKIE_SECURE", "false", "cookie_secure", False),
@@ -104,6 +106,11 @@ def test_every_setting_is_read(
         ("sqlite:///a.db", "sqlite+aiosqlite:///a.db"),
         ("sqlite:////srv/a.db", "sqlite+aiosqlite:////srv/a.db"),
         ("sqlite+aiosqlite:///a.db?mode=ro", "sqlite+aiosqlite:///a.db?mode=ro"),
+        ("sqlite:///file:a.db?timeout=0.5", "sqlite+aiosqlite:///file:a.db?timeout=0.5"),
+        (
+            "postgresql://db/app?host=a,b&port=1,2",
+            "postgresql+psycopg://db/app?host=a%2Cb&port=1%2C2",
+        ),
         ("postgres://ada:pw@db:5432/app", "postgresql+psycopg://ada:pw@db:5432/app"),
         ("postgresql://db/app?sslmode=require", "postgresql+psycopg://db/app?sslmode=require"),
         ("postgresql+psycopg:///app?host=/run/pg", "postgresql+psycopg:///app?host=/run/pg"),
@@ -111,7 +118,8 @@ def test_every_setting_is_read(
 )
 def test_plain_database_urls_are_understood(tmp_path: Path, given: str, understood: str) -> None:
     url = read(tmp_path, DATABASE_URL=given).database_url
-    assert url.render_as_string(hide_password=False).replace("%2F", "/") == understood
+    rendered = url.render_as_string(hide_password=False)
+    assert rendered.replace("%2F", "/").replace("file%3A", "file:") == understood
 
 
 @pytest.mark.parametrize(
@@ -127,6 +135,9 @@ def test_plain_database_urls_are_understood(tmp_path: Path, given: str, understo
         ("SECRET_KEY_FALLBACKS", f'["{OTHER_KEY}", 5]'),
         ("SECRET_KEY_FALLBACKS", f'["{OTHER_KEY}", "weak"]'),
         ("SECRET_KEY_FALLBACKS", '["\\ud800' + OTHER_KEY + '"]'),
+        ("SECRET_KEY_FALLBACKS", "[" * 100_000),
+        ("SECRET_KEY_FALLBACKS", "[" * 100_000 + "]" * 100_000),
+        ("SECRET_KEY_FALLBACKS", "[" + "1" * 5_000 + "]"),
         ("PLATFORM_ENCRYPTION_KEY", ""),
         ("PLATFORM_ENCRYPTION_KEY", "[]"),
         ("PLATFORM_ENCRYPTION_KEY", ENCRYPTION_KEY[:-2]),
@@ -142,6 +153,22 @@ def test_plain_database_urls_are_understood(tmp_path: Path, given: str, understo
         ("DATABASE_URL", "sqlite://"),
         ("DATABASE_URL", "sqlite:///:memory:"),
         ("DATABASE_URL", "sqlite:///a.db?timeout=hunter2"),
+        ("DATABASE_URL", "sqlite:///a.db?mode=memory"),
+        ("DATABASE_URL", "sqlite:///a.db?mode=hunter2"),
+        ("DATABASE_URL", "sqlite:///a.db?mode=rw&mode=ro"),
+        ("DATABASE_URL", "sqlite:///a.db?vfs=memdb"),
+        ("DATABASE_URL", "sqlite:///a.db?isolation_level=IMMEDIATE"),
+        ("DATABASE_URL", "sqlite:///a.db?immutable=perhaps"),
+        ("DATABASE_URL", "sqlite:///file::memory:"),
+        ("DATABASE_URL", "sqlite:///file:%3Amemory%3A?cache=shared"),
+        ("DATABASE_URL", "sqlite:///file:a.db?mode=memory&cache=shared"),
+        ("DATABASE_URL", "sqlite:///file:"),
+        ("DATABASE_URL", "sqlite://host/x.db"),
+        ("DATABASE_URL", "sqlite://ada:hunter2@/x.db"),
+        ("DATABASE_URL", "postgresql://ada:hunter2@db:0/app"),
+        ("DATABASE_URL", "postgresql://ada:hunter2@db:65536/app"),
+        ("DATABASE_URL", "postgresql://db/app?port=65536"),
+        ("DATABASE_URL", "postgresql://db/app?host=a,b&port=5432,x"),
         ("PUBLIC_URL", ""),
         ("PUBLIC_URL", "site.example"),
         ("PUBLIC_URL", "ftp://site.example"),
@@ -152,12 +179,21 @@ def test_plain_database_urls_are_understood(tmp_path: Path, given: str, understo
         ("PUBLIC_URL", "https://site.example:0"),
         ("PUBLIC_URL", "https://site.example:99999"),
         ("PUBLIC_URL", "https://[::1"),
+        ("PUBLIC_URL", "https://[::1::]"),
+        ("PUBLIC_URL", "http://.."),
+        ("PUBLIC_URL", "http://a..example"),
+        ("PUBLIC_URL", "http://a<script>"),
+        ("PUBLIC_URL", "http://a%00"),
+        ("PUBLIC_URL", "http://-a.example"),
+        ("PUBLIC_URL", f"http://{'a' * 64}.example"),
+        ("PUBLIC_URL", f"http://{'a.' * 127}example"),
         ("PUBLIC_URL", " https://site.example"),
         ("PUBLIC_URL", "https://site.example\nSet-Cookie: a=b"),
         ("SESSION_COOKIE_NAME", ""),
         ("SESSION_COOKIE_NAME", "my session"),
         ("SESSION_COOKIE_NAME", "a;b"),
         ("SESSION_COOKIE_NAME", "session\n"),
+        ("SESSION_COOKIE_NAME", "a" * 65),
         ("SESSION_COOKIE_NAME", "__Secure-session"),
         ("SESSION_COOKIE_SECURE", "True"),
         ("SESSION_COOKIE_SECURE", "1"),
@@ -212,6 +248,11 @@ def test_a_misspelt_setting_is_named_with_what_may_be_meant(
     tmp_path: Path, name: str, suggestion: str
 ) -> None:
     assert refusal(tmp_path, **{name: "x"}) == f"{PREFIX}{name} is not a setting{suggestion}"
+
+
+def test_a_name_that_is_no_line_is_shown_in_one(tmp_path: Path) -> None:
+    message = refusal(tmp_path, **{"A\nB\x1b": "x"})
+    assert message == f"{PREFIX}A\\nB\\x1b is not a setting"
 
 
 def test_what_others_put_into_the_environment_is_none_of_ours(tmp_path: Path) -> None:
@@ -276,6 +317,30 @@ def test_a_settings_file_that_is_no_text_is_named(tmp_path: Path, path: str) -> 
     (tmp_path / "instance").mkdir()
     (tmp_path / path).write_bytes(b"QUART_APP_SECRET_KEY=\xff")
     assert refusal(tmp_path) == f"The file {path} can't be read: it is not UTF-8 text"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "QUART_APP_SESSION_DIGEST sha256",
+        "QUART_APP_SESSION_DIGEST: sha256",
+        "QUART_APP_SESSION_DIGEST",
+        "export QUART_APP_SESSION_DIGEST",
+        "QUART_APP_SESSION_DIGEST='sha256",
+        '\n\n  QUART_APP_SESSION_DIGEST="sha256',
+    ],
+)
+@pytest.mark.parametrize("path", [".env", "instance/.env"])
+def test_a_line_of_ours_that_sets_nothing_is_named(tmp_path: Path, path: str, wrong: str) -> None:
+    (tmp_path / "instance").mkdir()
+    (tmp_path / path).write_text(f"# a remark\n\nOTHER=x\n{wrong}\nANOTHER=y\n")
+    line = 4 + wrong.count("\n")
+    assert refusal(tmp_path) == f"The file {path} has no NAME=VALUE in line {line}"
+
+
+def test_lines_of_others_may_be_as_they_like(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("OTHER\nsource it\nX='y\n# QUART_APP_SESSION_DIGEST\n\n")
+    assert read(tmp_path) == read(tmp_path / "absent")
 
 
 def test_no_secret_is_shown(tmp_path: Path) -> None:

@@ -92,18 +92,7 @@ class Settings:
         for key in self.platform_encryption_keys:
             _check_fernet_key(key)
         _check_public_url(self.public_url)
-        if not _TOKEN.fullmatch(self.session_cookie_name):
-            raise SettingsError(
-                f"{PREFIX}SESSION_COOKIE_NAME may hold only letters, digits and -_."
-            )
-        if len(self.session_cookie_name) > _LONGEST_COOKIE_NAME:
-            raise SettingsError(
-                f"{PREFIX}SESSION_COOKIE_NAME has more than {_LONGEST_COOKIE_NAME} characters"
-            )
-        if self.session_cookie_name.startswith("__"):
-            raise SettingsError(
-                f"{PREFIX}SESSION_COOKIE_NAME gets its prefix from {PREFIX}PUBLIC_URL"
-            )
+        _check_cookie_name(self.session_cookie_name)
         if self.session_cookie_secure is False and self.is_https:
             raise SettingsError(
                 f"{PREFIX}SESSION_COOKIE_SECURE can't be false while {PREFIX}PUBLIC_URL is https"
@@ -325,6 +314,16 @@ def _check_fernet_key(key: str) -> None:
         raise SettingsError(
             f"{PREFIX}PLATFORM_ENCRYPTION_KEY is not a Fernet key (44 characters of base64url)"
         ) from None
+
+
+def _check_cookie_name(text: str) -> None:
+    name = f"{PREFIX}SESSION_COOKIE_NAME"
+    if not _TOKEN.fullmatch(text):
+        raise SettingsError(f"{name} may hold only letters, digits and -_.")
+    if len(text) > _LONGEST_COOKIE_NAME:
+        raise SettingsError(f"{name} has more than {_LONGEST_COOKIE_NAME} characters")
+    if text.startswith("__"):
+        raise SettingsError(f"{name} gets its prefix from {PREFIX}PUBLIC_URL")
 
 
 def _check_public_url(text: str) -> None:

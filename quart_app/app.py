@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from hypercorn.middleware import ProxyFixMiddleware
+from hypercorn.typing import ASGIFramework
 from jinja2 import StrictUndefined
 from quart import Quart
 
@@ -23,7 +24,7 @@ from quart_app.services.uninterrupted import finish_what_is_running
 from quart_app.settings import Settings, SettingsError
 from quart_app.storage.database import Database
 from quart_app.storage.follow import Feed
-from quart_app.web import accounts, api, gate, operations, platforms, replies
+from quart_app.web import access_log, accounts, api, gate, operations, platforms, replies, wire
 from quart_app.web.session import Limits
 from quart_app.web.session_interface import SessionCookies
 
@@ -77,11 +78,18 @@ def create_app(
             yield
         await built.close()
 
-    if settings.trusted_proxies:
-        app.asgi_app = ProxyFixMiddleware(  # type: ignore[method-assign]
-            app.asgi_app, trusted_hops=settings.trusted_proxies
-        )
+    access_log.install()
+    _answer_before_quart(app, settings)
     return app
+
+
+def _answer_before_quart(app: Quart, settings: Settings) -> None:
+    """Put before Quart what reads a request first."""
+    headers = gate.headers_of_every_answer(is_https=settings.is_https)
+    readable: ASGIFramework = wire.HostCheck(app.asgi_app, headers)
+    if settings.trusted_proxies:
+        readable = ProxyFixMiddleware(readable, trusted_hops=settings.trusted_proxies)
+    app.asgi_app = wire.TargetCheck(readable, headers)  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True)

@@ -43,13 +43,14 @@ PUBLIC: Final = frozenset(
 ALWAYS: Final = frozenset({"static", "operations.healthz", "operations.readyz"})
 # Asking for these does not keep a session from its idle limit: a page left open asks by itself.
 NOT_ACTIVITY: Final = frozenset({"static", "api.session_state"})
+_LONGEST_FILE_NAME: Final = 255  # bytes, as the file systems have it; ours are far shorter
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _AN_ID: Final = re.compile(r"[0-9]{1,19}")  # int() refuses thousands of digits
 _LARGEST_ID: Final = 2**31 - 1  # PostgreSQL's INTEGER
 ID: Final = "id"  # the name of IdConverter in routes
 
-_HEADERS: Final = {
+_HEADERS: Final[dict[str, str]] = {
     "Content-Security-Policy": (
         # Pico CSS draws its icons by data: images.
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:;"
@@ -87,6 +88,7 @@ def install(app: Quart, *, is_https: bool) -> None:
         await refuse_large_body()
         refuse_cross_site()
         refuse_undecided()
+        refuse_long_file_name()
         if request.endpoint is None or request.endpoint in PUBLIC:
             return
         g.login = log_in_required()
@@ -95,15 +97,20 @@ def install(app: Quart, *, is_https: bool) -> None:
         await refuse_other_platform(g.login)
 
     async def leave(response: Response) -> Response:
-        for name, value in _HEADERS.items():
+        for name, value in headers_of_every_answer(is_https=is_https).items():
             response.headers.setdefault(name, value)
-        if is_https:
-            response.headers["Strict-Transport-Security"] = _STRICT_TRANSPORT_SECURITY
         return response
 
     app.url_map.converters[ID] = IdConverter
     app.before_request(enter)
     app.after_request(leave)
+
+
+def headers_of_every_answer(*, is_https: bool) -> dict[str, str]:
+    """Return the headers that tell a browser what our answers may do."""
+    if is_https:
+        return {**_HEADERS, "Strict-Transport-Security": _STRICT_TRANSPORT_SECURITY}
+    return _HEADERS
 
 
 def services() -> Services:
@@ -159,11 +166,23 @@ def refuse_undecided() -> None:
         raise Unavailable
 
 
+def refuse_long_file_name() -> None:
+    """Refuse a name that no file can have. Raises NotFound.
+
+    The file system raises at it instead of answering that there is none.
+    """
+    if request.endpoint == "static":
+        name = cast(dict[str, str], request.view_args)["filename"]
+        if len(name.encode()) > _LONGEST_FILE_NAME:
+            raise NotFound
+
+
 async def refuse_large_body() -> None:
     """Take in the body, which a handler may not ask for. Raises BodyTooLarge."""
     if (request.content_length or 0) > LARGEST_BODY_BYTES:
         raise BodyTooLarge
-    if request.method not in _SAFE_METHODS:
+    # One that does not tell its length is odd with GET, and so costs the usual one nothing.
+    if request.method not in _SAFE_METHODS or "Transfer-Encoding" in request.headers:
         try:
             await request.get_data()
         except RequestEntityTooLarge:

@@ -29,9 +29,11 @@ _STATUS: Final[dict[type[errors.AppError], HTTPStatus]] = {
     errors.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+# The code and the sentence for a request that makes no sense.
+BAD_REQUEST: Final = ("bad_request", "This request can't be understood.")
 # The sentences for what the framework refuses by itself.
 _SENTENCES: Final = {
-    HTTPStatus.BAD_REQUEST: "This request can't be understood.",
+    HTTPStatus.BAD_REQUEST: BAD_REQUEST[1],
     HTTPStatus.NOT_FOUND: errors.NotFound.default_sentence,
     HTTPStatus.METHOD_NOT_ALLOWED: "This address does not answer to that method.",
     HTTPStatus.REQUEST_TIMEOUT: "The request took too long to arrive.",
@@ -98,6 +100,14 @@ async def _answer(
 
 
 def problem(status: HTTPStatus, code: str, sentence: str, *, field: str | None = None) -> Response:
+    """Return a problem document as an answer."""
+    document = problem_document(status, code, sentence, field=field)
+    return Response(document, status, content_type="application/problem+json")
+
+
+def problem_document(
+    status: HTTPStatus, code: str, sentence: str, *, field: str | None = None
+) -> str:
     """Return a problem document; `field` names the input that is at fault."""
     document: dict[str, Any] = {
         "type": f"urn:quart_app:problem:{code}",
@@ -107,7 +117,7 @@ def problem(status: HTTPStatus, code: str, sentence: str, *, field: str | None =
     }
     if field is not None:
         document["field"] = field
-    return Response(json.dumps(document), status, content_type="application/problem+json")
+    return json.dumps(document)
 
 
 def _cause(error: BaseException) -> str:

@@ -96,12 +96,14 @@ def serve(clone: Path, *arguments: str) -> Iterator[Serving]:
         process.wait()
 
 
-def refusal(clone: Path, *arguments: str, exit_code: int = 1, **environ: str) -> str:
+def refusal(
+    clone: Path, *arguments: str, exit_code: int = 1, environ: dict[str, str] | None = None
+) -> str:
     """Return the line with which it ends instead of serving; only wrong usage (2) says more."""
     ended = subprocess.run(
         command(*arguments),
         cwd=clone,
-        env=environ_in(clone, **environ),
+        env=environ_in(clone, **(environ or {})),
         capture_output=True,
         text=True,
         timeout=STARTUP_SECONDS,
@@ -220,14 +222,18 @@ def test_a_word_too_many_for_hypercorn_is_the_one_that_is_named(clone: Path) -> 
 def test_a_database_that_is_away_is_one_line_with_its_cause(clone: Path) -> None:
     url = "postgresql://ada:hunter2@127.0.0.1:1/app"
     keys = new_secrets()
-    line = refusal(clone, "--", "--bind", "127.0.0.1:0", QUART_APP_DATABASE_URL=url, **keys)
+    line = refusal(
+        clone, "--", "--bind", "127.0.0.1:0", environ={"QUART_APP_DATABASE_URL": url} | keys
+    )
     assert "Connection refused" in line
     assert "QUART_APP_DATABASE_URL" in line
     assert "hunter2" not in line
 
 
 def test_a_wrong_setting_is_one_line(clone: Path) -> None:
-    line = refusal(clone, "--", "--bind", "127.0.0.1:0", QUART_APP_SESION_DIGEST="sha256")
+    line = refusal(
+        clone, "--", "--bind", "127.0.0.1:0", environ={"QUART_APP_SESION_DIGEST": "sha256"}
+    )
     assert line.startswith("quart_app: QUART_APP_SESION_DIGEST is not a setting")
 
 
@@ -241,7 +247,7 @@ def test_a_folder_for_secrets_that_can_not_be_made_is_one_line(clone: Path) -> N
 
 def test_with_both_secrets_in_the_environment_no_folder_for_them_is_needed(clone: Path) -> None:
     (clone / "instance").write_text("a file")
-    line = refusal(clone, "--", "--bind", "127.0.0.1:0", **new_secrets())
+    line = refusal(clone, "--", "--bind", "127.0.0.1:0", environ=new_secrets())
     assert "SECRET_KEY" not in line  # but there is no place for the database
     assert "instance/quart_app.db" in line
 

@@ -1,0 +1,153 @@
+"""What arrives on the wire and can't be read: answered all the same, and logged in one line."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import h2.config
+import h2.connection
+import h2.events
+import httpx2
+import pytest
+
+from quart_app.settings import Settings
+from tests.servers import Server, hypercorn
+from tests.web.test_headers import ALWAYS
+
+WEBSOCKET = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}
+
+
+@pytest.fixture
+def engine_name() -> str:
+    """One engine will do: nothing here reaches the database."""
+    return "sqlite"
+
+
+@pytest.fixture
+def server(settings: Settings, tmp_path: Path) -> Iterator[Server]:
+    """A server that believes one proxy, and logs no traceback."""
+    trusting = {"QUART_APP_TRUSTED_PROXIES": "1"}
+    with hypercorn(settings, tmp_path, environ=trusting) as server:
+        yield server
+    assert "Traceback" not in server.log.read_text()
+
+
+def ask(server: Server, *lines: bytes, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
+    """Send a request as it stands, and return status, headers and body of the answer."""
+    port = int(server.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(b"\r\n".join([*lines, b"Connection: close", b"", body]))
+        answer = b""
+        while received := connection.recv(65536):
+            answer += received
+    head, _, text = answer.partition(b"\r\n\r\n")
+    status, *fields = head.decode().split("\r\n")
+    headers = dict(field.lower().split(": ", 1) for field in fields)
+    return int(status.split()[1]), headers, text
+
+
+def assert_is_problem(answer: tuple[int, dict[str, str], bytes], status: int, code: str) -> None:
+    assert answer[0] == status
+    assert answer[1]["content-type"] == "application/problem+json"
+    assert f'"code": "{code}"'.encode() in answer[2]
+    assert {name: answer[1].get(name.lower()) for name in ALWAYS} == {
+        name: value.lower() for name, value in ALWAYS.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (b"GET /login HTTP/1.1", b"Host: .."),
+        (b"GET /login HTTP/1.1", b"Host: " + b"a" * 64 + b".example"),
+        (b"GET /login HTTP/1.1", b"Host: a", b"X-Forwarded-Host: a..b"),
+        (b"GET ?x HTTP/1.1", b"Host: a"),
+        (b"GET http://[::1/login HTTP/1.1", b"Host: a"),
+        (b"GET http://a.example HTTP/1.1", b"Host: a.example"),
+    ],
+    ids=lambda lines: str(b" ".join(lines))[:60],
+)
+def test_what_can_not_be_read_is_a_bad_request(server: Server, lines: tuple[bytes, ...]) -> None:
+    assert_is_problem(ask(server, *lines), 400, "bad_request")
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        ((b"GET /login HTTP/1.0",), 200),
+        ((b"GET /login HTTP/1.1", b"Host: my_host:8000"), 200),
+        ((b"GET /login HTTP/1.1", b"Host: [::1]:8000"), 200),
+        ((b"GET http://a.example/login HTTP/1.1", b"Host: a.example"), 200),
+        ((b"GET /%ff%00?%ff HTTP/1.1", b"Host: a"), 404),
+        ((b"OPTIONS * HTTP/1.1", b"Host: a"), 404),
+        ((b"GET /static/" + b"a" * 300 + b" HTTP/1.1", b"Host: a"), 404),
+    ],
+    ids=lambda value: str(b" ".join(value))[:60] if isinstance(value, tuple) else None,
+)
+def test_what_is_only_unusual_is_answered(
+    server: Server, lines: tuple[bytes, ...], status: int
+) -> None:
+    assert ask(server, *lines)[0] == status
+
+
+@pytest.mark.parametrize("path", ["/", "/login", "/api/session_events"])
+def test_a_websocket_is_not_found(server: Server, path: str) -> None:
+    port = int(server.url.rpartition(":")[2])
+    lines = [f"GET {path} HTTP/1.1", "Host: a", *(f"{n}: {v}" for n, v in WEBSOCKET.items())]
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        answer = b""
+        while b'"code"' not in answer and (received := connection.recv(65536)):
+            answer += received
+    assert answer.startswith(b"HTTP/1.1 404")
+    assert b"x-content-type-options: nosniff" in answer
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"OPTIONS", b"POST"])
+def test_a_body_of_unknown_length_is_measured_with_every_method(
+    server: Server, method: bytes
+) -> None:
+    chunks = b"1000\r\n" + b"x" * 4096 + b"\r\n"
+    lines = (method + b" /login HTTP/1.1", b"Host: a", b"Transfer-Encoding: chunked")
+    assert ask(server, *lines, body=chunks * 17 + b"0\r\n\r\n")[0] == 413
+    if method == b"GET":
+        assert ask(server, *lines, body=chunks * 16 + b"0\r\n\r\n")[0] == 200
+
+
+def test_over_http_2_a_query_that_is_no_text_is_a_bad_request(server: Server) -> None:
+    port = int(server.url.rpartition(":")[2])
+    connection = h2.connection.H2Connection(
+        h2.config.H2Configuration(header_encoding=None, validate_outbound_headers=False)
+    )
+    connection.initiate_connection()
+    fields = [(":method", "GET"), (":scheme", "http"), (":authority", "a")]
+    connection.send_headers(1, [*fields, (b":path", b"/login?\xff")], end_stream=True)
+    status, ended = b"", False
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as wire:
+        wire.sendall(connection.data_to_send())
+        while not ended:
+            received = wire.recv(65536)
+            assert received
+            for event in connection.receive_data(received):
+                if isinstance(event, h2.events.ResponseReceived):
+                    status = dict(event.headers)[b":status"]
+                ended |= isinstance(event, h2.events.StreamEnded)
+    assert status == b"400"
+
+
+def test_one_request_is_one_line_of_the_log_without_its_query(server: Server) -> None:
+    forged = '/%0a127.0.0.1:1%20"GET%20/forged%20HTTP/1.1"%20200%1b[31m%c2%85%e2%80%a8?token=secret'
+    assert httpx2.get(f"{server.url}{forged}").status_code == 404
+    log = server.log.read_text()
+    assert "secret" not in log
+    assert "\x1b" not in log
+    lines = [line for line in log.split("\n") if "forged" in line]
+    assert len(lines) == 1
+    assert lines[0].isprintable()
+    shown = "/%0A127.0.0.1:1%20%22GET%20/forged%20HTTP/1.1%22%20200%1B%5B31m%C2%85%E2%80%A8"
+    assert f'"GET {shown} 1.1" 404' in lines[0]

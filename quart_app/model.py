@@ -5,6 +5,7 @@ types and values that the older one gave them, and ours stand beside them.
 """
 
 import enum
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
 )
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -56,10 +58,40 @@ class PlatformType(enum.Enum):
     PIXELFED = "pixelfed"
 
 
+class _SqliteDateTime(sqlite.DATETIME):
+    """SQLite keeps whatever was written; what is no time reads as none."""
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
+        """Return what reads a value."""
+        read = super().result_processor(dialect, coltype)
+
+        def process(value: Any) -> Any:
+            try:
+                return value if read is None else read(value)
+            except (TypeError, ValueError):
+                return None
+
+        return process
+
+
+class _SqliteBoolean(Boolean):
+    """SQLite keeps 2 or 't', too; they read as what a query by IS TRUE takes them for."""
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], bool | None]:
+        """Return what reads a value. SQLAlchemy writes IS TRUE for SQLite as IS 1."""
+        return lambda value: None if value is None else bool(value == 1)
+
+
+_Flag = Boolean().with_variant(_SqliteBoolean(), "sqlite")
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """Aware UTC in Python; in the database naive UTC, as the older application wrote it."""
 
-    impl = DateTime(timezone=False)
+    impl = DateTime(timezone=False).with_variant(
+        _SqliteDateTime(),  # type: ignore[no-untyped-call]
+        "sqlite",
+    )
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
@@ -108,7 +140,7 @@ class User(Base):
     password_hash: Mapped[str] = mapped_column(String(256))
     role: Mapped[Role] = mapped_column(RoleByName, nullable=True)
     # Null counts as false, as it did in the older application: compare with IS TRUE.
-    is_active: Mapped[bool | None] = mapped_column(Boolean)
+    is_active: Mapped[bool | None] = mapped_column(_Flag)
     created_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_login: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # One column of the user, so that there is never more than one default.
@@ -117,9 +149,7 @@ class User(Base):
     )
     # A session that began at an older epoch than this is over.
     session_epoch: Mapped[int] = mapped_column(Integer, server_default="0", default=0)
-    must_change_password: Mapped[bool] = mapped_column(
-        Boolean, server_default=false(), default=False
-    )
+    must_change_password: Mapped[bool] = mapped_column(_Flag, server_default=false(), default=False)
 
 
 class PlatformConnection(Base):
@@ -147,9 +177,9 @@ class PlatformConnection(Base):
     access_token: Mapped[str] = mapped_column(Text)
     client_key: Mapped[str | None] = mapped_column(Text)
     client_secret: Mapped[str | None] = mapped_column(Text)
-    is_active: Mapped[bool | None] = mapped_column(Boolean)
+    is_active: Mapped[bool | None] = mapped_column(_Flag)
     # The older application's mark of a default; users.default_platform_connection_id replaced it.
-    legacy_is_default: Mapped[bool | None] = mapped_column("is_default", Boolean, default=False)
+    legacy_is_default: Mapped[bool | None] = mapped_column("is_default", _Flag, default=False)
     created_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_used: Mapped[datetime | None] = mapped_column(UtcDateTime)

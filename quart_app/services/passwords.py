@@ -63,6 +63,6 @@ def _matches(password_hash: str, password: bytes) -> bool:
         if password_hash.startswith(_LEGACY):
             return check_password_hash(password_hash, password.decode("utf-8", "surrogatepass"))
         return _HASHER.verify(password_hash, password)
-    except (VerificationError, InvalidHashError, ValueError):
+    except (VerificationError, InvalidHashError, ValueError, OverflowError):
         # Wrong, or in the database stands something that is no hash: nobody has that password.
         return False

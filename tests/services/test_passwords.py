@@ -90,6 +90,8 @@ async def test_argon2id_of_other_costs_matches_and_is_to_be_replaced(passwords: 
         "scrypt:32768:8:1$salt$",
         "scrypt:1073741824:8:1$salt$00",
         "scrypt:a:b:c$salt$00",
+        f"scrypt:{2**70}:8:1$salt$00",
+        f"pbkdf2:sha256:{2**70}$salt$00",
         "pbkdf2:sha256:many$salt$00",
         "pbkdf2:sha256:0$salt$00",
         "pbkdf2:nohash:1000$salt$00",

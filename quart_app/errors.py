@@ -54,6 +54,12 @@ class InvalidInput(AppError):  # noqa: N818
     default_sentence = "This is not valid."
 
 
+class PasswordChangeNotNeeded(InvalidInput):
+    """A new password was sent along, which only a password for one use asks for."""
+
+    default_sentence = "This password was not for one use: log in without a new one."
+
+
 class MalformedBody(AppError):  # noqa: N818
     """The body is not what its type says."""
 

@@ -23,6 +23,6 @@ async def fill(services: Services) -> None:
             name=name,
             platform_type=platform_type,
             instance_url=instance_url,
-            access_token="a token that no instance knows",  # noqa: S106
+            access_token="a-token-that-no-instance-knows",  # noqa: S106
             username=username,
         )

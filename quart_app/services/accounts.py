@@ -15,10 +15,12 @@ from quart_app.errors import (
     NameTaken,
     NotFound,
     PasswordChangeNeeded,
+    PasswordChangeNotNeeded,
     SetUpAlready,
     Unavailable,
 )
 from quart_app.model import EMAIL_LENGTH, USERNAME_LENGTH, EndReason, Role, User
+from quart_app.services import names
 from quart_app.services.passwords import LONGEST, SHORTEST, Passwords
 from quart_app.services.sessions import UNKNOWN_DEVICE, Device, NewSession, OldSession, Sessions
 from quart_app.services.uninterrupted import uninterrupted
@@ -52,7 +54,8 @@ class Accounts:
         """Begin a session for whoever has this name, or e-mail address, and password.
 
         `new_password` replaces a password that was given for one use; the session that the
-        browser had, `replaced`, ends. Raises BadCredentials, PasswordChangeNeeded, InvalidInput.
+        browser had, `replaced`, ends. Raises BadCredentials, PasswordChangeNeeded,
+        PasswordChangeNotNeeded, InvalidInput.
         """
         # Whoever changes the password or deactivates the account while we compare makes us start
         # over, so that a login never outlives what it was checked against.
@@ -72,6 +75,8 @@ class Accounts:
                         "Choose another than the one you were given.", field="new_password"
                     )
                 new_hash = await self.passwords.hash(new_password)
+            elif new_password is not None:
+                raise PasswordChangeNotNeeded(field="new_password")
             elif self.passwords.needs_rehash(user.password_hash):
                 new_hash = await self.passwords.hash(password)
             session = await self._begin_session(
@@ -318,12 +323,12 @@ def generated_password() -> str:
 
 def _check_username(username: str) -> None:
     longest = USERNAME_LENGTH
-    if not username.strip() or len(username) > longest or username != username.strip():
+    if not names.is_writable(username):
+        raise InvalidInput(names.SENTENCE, field="username")
+    if not names.is_visible(username) or len(username) > longest or username != username.strip():
         raise InvalidInput(
             f"A name has 1 to {longest} characters, and no space at either end.", field="username"
         )
-    if not username.isprintable():
-        raise InvalidInput("A name holds no control characters.", field="username")
 
 
 def _check_email(email: str) -> None:

@@ -1,5 +1,6 @@
 """Use cases of platform connections: list, connect, switch, choose the default, change, remove."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,11 +17,13 @@ from quart_app.errors import (
     PlatformInactive,
 )
 from quart_app.model import PLATFORM_NAME_LENGTH, PlatformConnection, PlatformType, User
+from quart_app.services import names
 from quart_app.services.credentials import Credentials
 from quart_app.storage import platforms as stored
 from quart_app.storage import users as stored_users
 from quart_app.storage.database import Database
 
+_BLANK = re.compile(r"\s")
 _LONGEST_HOST = 253  # RFC 1035 section 2.3.4, as text
 
 
@@ -69,6 +72,8 @@ class Platforms:
         Returns it and whether it is the default. Raises NameTaken, AccountTaken, InvalidInput.
         """
         name, instance_url = _checked_name(name), _origin(instance_url)
+        username = _checked_account(username)
+        _check_token(access_token)
         now = self.now()
         connection = PlatformConnection(
             user_id=user_id,
@@ -167,9 +172,34 @@ def _refuse_inactive(connection: PlatformConnection) -> None:
 def _checked_name(name: str) -> str:
     name = name.strip()
     longest = PLATFORM_NAME_LENGTH
-    if not name or len(name) > longest or not name.isprintable():
+    if not names.is_writable(name):
+        raise InvalidInput(names.SENTENCE, field="name")
+    if not names.is_visible(name) or len(name) > longest:
         raise InvalidInput(f"A name has 1 to {longest} characters.", field="name")
     return name
+
+
+def _checked_account(username: str | None) -> str | None:
+    """Return the account's name without the @ that people write before it."""
+    if username is None:
+        return None
+    account = username.removeprefix("@")
+    if not names.is_visible(account) or account != account.strip():
+        raise InvalidInput(
+            "An account has a name, without a space at either end.", field="username"
+        )
+    if not names.is_writable(account):
+        raise InvalidInput(names.SENTENCE, field="username")
+    return account
+
+
+def _check_token(access_token: str) -> None:
+    """Refuse what no HTTP header could carry, such as a line end that was copied along."""
+    if not access_token or not names.is_writable(access_token) or _BLANK.search(access_token):
+        raise InvalidInput(
+            "An access token holds no spaces, line ends or control characters.",
+            field="access_token",
+        )
 
 
 def _origin(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, delete, select
+from sqlalchemy import ColumnElement, Integer, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql import text
@@ -50,12 +50,18 @@ async def connection_named(db: AsyncSession, user_id: int, name: str) -> Platfor
 async def connection_to_account(
     db: AsyncSession, user_id: int, instance_url: str, username: str
 ) -> PlatformConnection | None:
-    """Return the user's connection to that account of that instance."""
+    """Return the user's connection to that account of that instance, in any case.
+
+    Older records may hold the @ before a name.
+    """
     return await _one(
         db,
         PlatformConnection.user_id == user_id,
         PlatformConnection.instance_url == instance_url,
-        PlatformConnection.username == username,
+        or_(
+            func.lower(PlatformConnection.username) == func.lower(username),
+            func.lower(PlatformConnection.username) == func.lower(f"@{username}"),
+        ),
     )
 
 

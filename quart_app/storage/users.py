@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import func, or_, select, text, update
+from sqlalchemy import ColumnElement, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.model import Role, User
@@ -28,7 +28,7 @@ async def user_by_login_name(db: AsyncSession, login_name: str) -> User | None:
     found = sorted(exact, key=lambda user: user.username != login_name)
     if not found and "@" in login_name:
         similar = await db.scalars(
-            select(User).where(func.lower(User.email) == login_name.lower()).limit(2)
+            select(User).where(_email_in_lower_case(db) == _ascii_lower(login_name)).limit(2)
         )
         found = list(similar)
         if len(found) > 1:
@@ -54,12 +54,22 @@ async def is_name_or_email_taken(db: AsyncSession, username: str, email: str) ->
         .where(
             or_(
                 User.username.in_([username, email]),
-                func.lower(User.email).in_([username.lower(), email.lower()]),
+                _email_in_lower_case(db).in_([_ascii_lower(username), _ascii_lower(email)]),
             )
         )
         .limit(1)
     )
     return taken is not None
+
+
+def _email_in_lower_case(db: AsyncSession) -> ColumnElement[str]:
+    """Fold ASCII letters only, which is all that SQLite's lower() knows; so engines agree."""
+    is_sqlite = db.get_bind().dialect.name == "sqlite"
+    return func.lower(User.email if is_sqlite else User.email.collate("C"))
+
+
+def _ascii_lower(text: str) -> str:
+    return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
 
 
 async def is_there_a_user(db: AsyncSession) -> bool:

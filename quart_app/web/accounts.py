@@ -6,7 +6,14 @@ from http import HTTPStatus
 from quart import Blueprint, Response, request, url_for
 from quart.typing import ResponseReturnValue, ResponseTypes
 
-from quart_app.errors import AppError, NotLoggedIn, PasswordChangeNeeded, SetUpAlready, Unavailable
+from quart_app.errors import (
+    AppError,
+    NotLoggedIn,
+    PasswordChangeNeeded,
+    PasswordChangeNotNeeded,
+    SetUpAlready,
+    Unavailable,
+)
 from quart_app.model import EndReason
 from quart_app.services.sessions import NewSession
 from quart_app.web.bodies import LoginForm, PasswordBody, SetUpForm, read_form
@@ -49,7 +56,8 @@ async def log_in() -> ResponseReturnValue:
             next_path=next_path,
             username=typed.get("username", ""),
             remember=bool(typed.get("remember")),
-            choose_new=isinstance(error, PasswordChangeNeeded) or "new_password" in typed,
+            choose_new=isinstance(error, PasswordChangeNeeded)
+            or ("new_password" in typed and not isinstance(error, PasswordChangeNotNeeded)),
             error=error,
         )
     begin(new_session)
@@ -163,6 +171,12 @@ async def _check_set_up(token: str) -> None:
 async def account() -> ResponseReturnValue:
     """Show who is logged in, and the form that changes the password."""
     return await _account_page()
+
+
+@blueprint.get("/account/password")
+async def account_again() -> ResponseReturnValue:
+    """Lead back to the page; after a refused change this is the address that a browser shows."""
+    return go_on(url_for("accounts.account"))
 
 
 @blueprint.post("/account/password")

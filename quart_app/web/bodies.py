@@ -14,7 +14,7 @@ from quart_app.model import (
 )
 
 _LONGEST_PASSWORD = 1024
-_LONGEST_PATH = 2048
+LONGEST_PATH = 2048
 _LONGEST_TOKEN = 4096
 
 
@@ -29,7 +29,7 @@ def _storable(text: str) -> str:
 STORABLE = AfterValidator(_storable)
 LoginName = Annotated[str, StringConstraints(min_length=1, max_length=EMAIL_LENGTH), STORABLE]
 Password = Annotated[str, StringConstraints(min_length=1, max_length=_LONGEST_PASSWORD), STORABLE]
-Path = Annotated[str, StringConstraints(max_length=_LONGEST_PATH), STORABLE]
+Path = Annotated[str, StringConstraints(max_length=LONGEST_PATH), STORABLE]
 PlatformName = Annotated[
     str, StringConstraints(min_length=1, max_length=PLATFORM_NAME_LENGTH), STORABLE
 ]

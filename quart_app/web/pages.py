@@ -2,11 +2,12 @@
 
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from quart import Response, redirect, render_template, request
 from quart.typing import ResponseTypes
 
+from quart_app.web.bodies import LONGEST_PATH
 from quart_app.web.session import validate_session
 
 # What a page says at its top after something was done. The address holds only the key, so that
@@ -15,7 +16,7 @@ _NOTICES: Final = {
     "logged-out": "You are logged out.",
     "logged-out-everywhere": "You are logged out, on every device.",
     "switched": "You act for another platform connection now.",
-    "connected": "The platform connection is kept.",
+    "connected": "The platform connection is added.",
     "default": "New sessions begin with this platform connection.",
     "changed": "The platform connection is changed.",
     "removed": "The platform connection is removed.",
@@ -31,11 +32,11 @@ async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> 
 
 
 def local_path(text: str) -> str | None:
-    r"""Return `text` if it is a path of this site, else None.
+    r"""Return `text` if it is a path of this site, and not longer than a form may hold, else None.
 
     A browser takes `//host` and `/\host` for another site, and drops tabs and line ends first.
     """
-    if not text.startswith("/") or text[1:2] in {"/", "\\"}:
+    if not text.startswith("/") or text[1:2] in {"/", "\\"} or len(text) > LONGEST_PATH:
         return None
     if not text.isprintable() or " " in text or "\\" in text:
         return None
@@ -45,7 +46,7 @@ def local_path(text: str) -> str | None:
 def go_on(path: str, *, notice: str | None = None) -> ResponseTypes:
     """Send the browser to a page of ours, which says `notice` at its top."""
     url = urlsplit(path)
-    query = [(name, value) for name, value in parse_qsl(url.query) if name != "notice"]
+    query = [pair for pair in url.query.split("&") if pair.partition("=")[0] not in {"", "notice"}]
     if notice is not None:
-        query.append(("notice", notice))
-    return redirect(url._replace(query=urlencode(query)).geturl(), HTTPStatus.SEE_OTHER)
+        query.append(f"notice={notice}")
+    return redirect(url._replace(query="&".join(query)).geturl(), HTTPStatus.SEE_OTHER)

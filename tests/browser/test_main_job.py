@@ -78,7 +78,7 @@ async def test_it_works_without_javascript(
         await page.get_by_role("link", name="Platforms", exact=True).click()
         await page.get_by_label("Name", exact=True).fill("A fourth, 第四")
         await page.get_by_label("Instance", exact=True).fill("fourth.example")
-        await page.get_by_label("Access token").fill("a token")
+        await page.get_by_label("Access token").fill("a-token")
         await page.get_by_role("button", name="Add").click()
         await expect(page.get_by_role("heading", name="A fourth, 第四")).to_be_visible()
         await page.get_by_role("link", name="Account").click()

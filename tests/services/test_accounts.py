@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 from werkzeug.security import generate_password_hash
 
 from quart_app.app import Built
@@ -238,6 +238,8 @@ async def test_what_somebody_logs_in_by_is_taken(
         ("a" * 65, "a@example.com", PASSWORD, "username"),
         ("a\x00b", "a@example.com", PASSWORD, "username"),
         ("a\tb", "a@example.com", PASSWORD, "username"),
+        ("a\u202eb", "a@example.com", PASSWORD, "username"),
+        ("\u200c", "a@example.com", PASSWORD, "username"),
         ("a\udcffb", "a@example.com", PASSWORD, "username"),
         ("ada", "example.com", PASSWORD, "email"),
         ("ada", "@example.com", PASSWORD, "email"),
@@ -265,7 +267,9 @@ async def test_a_user_who_could_not_log_in_or_is_easily_guessed_is_not_made(
     assert await services.accounts.users() == []
 
 
-@pytest.mark.parametrize("username", ["a", "ж" * 64, "Ἀριάδνη", "a'; DROP TABLE users; --"])
+@pytest.mark.parametrize(
+    "username", ["a", "ж" * 64, "Ἀριάδνη", "می\u200cروم", "a'; DROP TABLE users; --"]
+)
 async def test_a_name_in_any_script_logs_in(services: Services, username: str) -> None:
     user, generated = await services.accounts.create_user(
         username=username, email="a@example.com", role=Role.VIEWER, password="8 signs!"
@@ -334,6 +338,45 @@ async def test_deactivating_ends_every_session_and_every_login(
         await log_in(services.accounts, member)
     with pytest.raises(NotFound):
         await services.accounts.user(member.id)
+
+
+async def test_addresses_differ_in_case_by_their_ascii_letters_only_on_both_engines(
+    services: Services,
+) -> None:
+    for username, email in (("a", "ä@example.com"), ("b", "Ä@example.com")):
+        await services.accounts.create_user(
+            username=username, email=email, role=Role.VIEWER, password=PASSWORD
+        )
+    with pytest.raises(NameTaken):
+        await services.accounts.create_user(
+            username="c", email="Ä@EXAMPLE.com", role=Role.VIEWER, password=PASSWORD
+        )
+    session = await services.accounts.log_in(login_name="Ä@EXAMPLE.COM", password=PASSWORD)
+    assert session.user_id == (await services.accounts.users())[1].id
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+@pytest.mark.parametrize("value", [2, "t", "yes"])
+async def test_a_flag_that_is_neither_reads_as_queries_take_it(
+    services: Services, built: Built, member: Member, value: object
+) -> None:
+    async with built.database.begin() as db:
+        await db.execute(text("UPDATE users SET is_active = :value"), {"value": value})
+    with pytest.raises(BadCredentials):
+        await log_in(services.accounts, member)
+    assert not (await services.accounts.users())[0].is_active
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+@pytest.mark.parametrize("value", ["", "0000-00-00 00:00:00", 1234567890, b"x", "tomorrow"])
+async def test_a_time_that_is_none_reads_as_none(
+    services: Services, built: Built, member: Member, value: object
+) -> None:
+    async with built.database.begin() as db:
+        await db.execute(text("UPDATE users SET last_login = :value"), {"value": value})
+    assert (await services.accounts.users())[0].last_login is None
+    assert (await log_in(services.accounts, member)).user_id == member.id
+    assert (await services.accounts.users())[0].last_login is not None
 
 
 async def test_a_null_in_is_active_counts_as_inactive(

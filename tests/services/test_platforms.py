@@ -38,7 +38,7 @@ async def connect(
         name=name,
         platform_type=PlatformType.PIXELFED,
         instance_url=instance_url,
-        access_token="a token",
+        access_token="a-token",
         username=username,
     )
     return connection
@@ -197,11 +197,13 @@ async def test_an_access_token_is_sealed_in_the_database(
             text("SELECT access_token FROM platform_connections WHERE id = :id"),
             {"id": connection.id},
         )
-    assert "a token" not in kept
-    assert services.platforms.credentials.unseal(kept) == "a token"
+    assert "a-token" not in kept
+    assert services.platforms.credentials.unseal(kept) == "a-token"
 
 
-@pytest.mark.parametrize("name", ["", "   ", "x" * 101, "a\nb", "a\x00b", "a\udcffb"])
+@pytest.mark.parametrize(
+    "name", ["", "   ", "x" * 101, "a\nb", "a\x00b", "a\udcffb", "\u200d", "a\u202eb", "a\u2028b"]
+)
 async def test_a_name_that_can_not_be_shown_is_refused(
     services: Services, member: Member, name: str
 ) -> None:
@@ -210,6 +212,28 @@ async def test_a_name_that_can_not_be_shown_is_refused(
     with pytest.raises(InvalidInput):
         await services.platforms.change(member.id, member.platform_ids[0], name=name)
     assert len(await names_of(services, member)) == 3
+
+
+@pytest.mark.parametrize("name", ["می\u200cروم", "👩\u200d🌾", "Jardin\u00a0: photos", "ක්\u200dෂ"])
+async def test_a_name_may_hold_what_scripts_need(
+    services: Services, member: Member, name: str
+) -> None:
+    connection = await connect(services, member, name=name, username=f"@{name}")
+    assert (connection.name, connection.username) == (name, name)
+
+
+async def test_an_account_is_one_in_any_case_and_with_the_at_of_older_records(
+    services: Services, member: Member, built: Built
+) -> None:
+    connection = await connect(services, member, username="Rosa")
+    async with built.database.begin() as db:
+        await db.execute(
+            text("UPDATE platform_connections SET username = '@Rosa' WHERE id = :id"),
+            {"id": connection.id},
+        )
+    for username in ("rosa", "@ROSA", "@Rosa"):
+        with pytest.raises(AccountTaken):
+            await connect(services, member, name="Another", username=username)
 
 
 async def test_a_connection_is_renamed_but_not_to_anothers_name(

@@ -75,12 +75,34 @@ async def test_the_page_leads_to_the_dashboard(visitor: Client, member: Member) 
 async def test_the_visitor_goes_on_to_the_page_that_was_asked_for(
     visitor: Client, member: Member
 ) -> None:
-    asked = await visitor.get("/platforms?a=1&b=%C3%A9")
+    asked = await visitor.get("/platforms?a=1&notice=x&b=%C3%A9&c=&d")
     assert asked.status_code == 303
     html = await (await visitor.get(asked.headers["Location"])).get_data(as_text=True)
     (kept,) = re.findall(r'name="next" value="([^"]*)"', html)
     response = await by_page(visitor, username="ada", password=member.password, next=unescape(kept))
-    assert response.headers["Location"] == "/platforms?a=1&b=%C3%A9"
+    assert response.headers["Location"] == "/platforms?a=1&b=%C3%A9&c=&d"
+
+
+async def test_a_page_whose_address_is_too_long_is_forgotten_over_the_login(
+    visitor: Client, member: Member
+) -> None:
+    asked = await visitor.get(f"/platforms?a={'x' * 2048}")
+    html = await (await visitor.get(asked.headers["Location"])).get_data(as_text=True)
+    assert 'name="next" value=""' in html
+    response = await by_page(visitor, username="ada", password=member.password, next="")
+    assert response.headers["Location"] == "/"
+
+
+@pytest.mark.usefixtures("member")
+async def test_a_field_that_is_not_on_the_page_is_named(visitor: Client) -> None:
+    response = await by_page(visitor, username="ada", password="x", admin="1")
+    html = await response.get_data(as_text=True)
+    assert "<bdi>admin</bdi>: There is no such field here." in " ".join(html.split())
+
+
+async def test_the_address_of_a_refused_password_change_leads_back(browser: Client) -> None:
+    response = await browser.get("/account/password")
+    assert (response.status_code, response.headers["Location"]) == (303, "/account")
 
 
 @both_ways
@@ -295,8 +317,17 @@ async def test_a_new_password_is_not_taken_where_none_is_due(
     visitor: Client, member: Member
 ) -> None:
     body = {"username": "ada", "password": member.password, "new_password": NEW_PASSWORD}
-    assert (await by_json(visitor, **body)).status_code == 200
+    refused = await by_json(visitor, **body)
+    assert refused.status_code == 422
+    assert (await refused.get_json(force=True))["field"] == "new_password"
+    page = await by_page(visitor, **body)
+    assert page.status_code == 422
+    assert 'name="new_password"' not in await page.get_data(as_text=True)
+    # Who does not know the password is not told that.
+    wrong = await by_json(visitor, **{**body, "password": "wrong"})
+    assert (await wrong.get_json(force=True))["code"] == "bad_credentials"
     assert (await by_json(visitor, username="ada", password=NEW_PASSWORD)).status_code == 401
+    assert (await by_json(visitor, username="ada", password=member.password)).status_code == 200
 
 
 # --- changing the password ---------------------------------------------------------------------

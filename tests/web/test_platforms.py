@@ -115,6 +115,20 @@ async def test_the_first_connection_becomes_the_default(
         ({"platform_type": "friendica"}, 422, "invalid_input", "platform_type"),
         ({"name": " "}, 422, "invalid_input", "name"),
         ({"name": "a\u0007"}, 422, "invalid_input", "name"),
+        (
+            {"instance_url": "https://mastodon1.example/", "username": "@ADA"},
+            409,
+            "account_taken",
+            "username",
+        ),
+        *(
+            ({"username": username}, 422, "invalid_input", "username")
+            for username in ("@", " rosa", "rosa ", "ro\u0007sa", "\u200d", "ro\u202esa")
+        ),
+        *(
+            ({"access_token": token}, 422, "invalid_input", "access_token")
+            for token in (" x", "x\n", "x y", "x\u00a0y", "x\u0007", "x\u2028")
+        ),
         *(
             ({"instance_url": url}, 422, "invalid_input", "instance_url")
             for url in (
@@ -320,7 +334,7 @@ async def test_a_member_adds_a_connection_by_the_page(browser: Client, member: M
         "/platforms?notice=connected",
     )
     html = await shown(browser, response.headers["Location"])
-    assert "The platform connection is kept." in html
+    assert "The platform connection is added." in html
     assert "Garden" in html
     assert await active(browser) == member.platform_ids[0]
 

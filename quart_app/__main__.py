@@ -18,7 +18,7 @@ from quart_app.errors import AppError, Unavailable
 from quart_app.model import Role
 from quart_app.services import Services
 from quart_app.settings import PREFIX, SECRETS_FILE, Settings, SettingsError, missing_secrets
-from quart_app.storage.schema import upgrade_schema
+from quart_app.storage.schema import makes_a_new_file, upgrade_schema
 
 SECRET_BYTES = 32
 _OWNER_ONLY = 0o600
@@ -128,7 +128,11 @@ def db() -> None:
 @db.command("upgrade")
 def db_upgrade() -> None:
     """Make the schema, or adopt and upgrade what stands there, in one transaction."""
-    before, after = _run_coroutine(upgrade_schema(_settings().database_url))
+    url = _settings().database_url
+    is_new = makes_a_new_file(url)
+    before, after = _run_coroutine(upgrade_schema(url, own_folder=SECRETS_FILE.parent))
+    if is_new:
+        click.echo(f"A new database file was made: {url.database}.")
     if before == after:
         click.echo(f"The database is at revision {after} already.")
     else:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from quart_app.errors import Unavailable
 from quart_app.services.revocations import Revocations
 from quart_app.storage.database import Database
-from quart_app.storage.schema import newest_revision, schema_revision
+from quart_app.storage.schema import SchemaRefused, newest_revision, schema_revision
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Readiness:
             revision = await schema_revision(self.database)
         except Unavailable:
             return ["The database does not answer, or can not be written to."]
+        except SchemaRefused as error:
+            return [error.sentence]
         if revision != (newest := newest_revision()):
             at = f"at revision {revision}" if revision else "not set up"
             command = "`python -m quart_app db upgrade`"

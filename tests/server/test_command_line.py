@@ -106,7 +106,10 @@ def test_the_schema_is_made_once(empty_database_url: URL, tmp_path: Path) -> Non
     )
     command_line = CommandLine(environ_of(settings), tmp_path)
     assert "`db upgrade`" in command_line.run("user", "list", exit_code=1)
-    assert "(before: none)" in command_line.run("db", "upgrade")
+    made = command_line.run("db", "upgrade")
+    assert "(before: none)" in made
+    is_sqlite = empty_database_url.get_backend_name() == "sqlite"
+    assert (f"A new database file was made: {empty_database_url.database}." in made) is is_sqlite
     assert "already" in command_line.run("db", "upgrade")
     assert command_line.run("user", "list") == "There is no user yet.\n"
 
@@ -294,6 +297,19 @@ def test_a_database_that_is_not_there_is_one_sentence(
     assert "QUART_APP_DATABASE_URL" in sentence
     assert "hunter2" not in sentence
     assert list(tmp_path.iterdir()) == []  # a misspelt path does not become a database
+
+
+def test_a_database_is_made_only_in_a_folder_that_is_there(tmp_path: Path) -> None:
+    environ = environ_of(
+        Settings(secret_key=SECRET_KEY, platform_encryption_keys=(ENCRYPTION_KEY,))
+    )
+    mistyped = {"QUART_APP_DATABASE_URL": "sqlite:///instanse/quart_app.db"}
+    sentence = CommandLine(environ | mistyped, tmp_path).run("db", "upgrade", exit_code=1)
+    assert "There is no folder instanse for the database file" in sentence
+    assert "QUART_APP_DATABASE_URL" in sentence
+    assert list(tmp_path.iterdir()) == []
+    CommandLine(environ, tmp_path).run("db", "upgrade")  # the default has its own folder made
+    assert (tmp_path / "instance/quart_app.db").exists()
 
 
 def test_new_keys_are_settings_and_never_the_same(tmp_path: Path) -> None:

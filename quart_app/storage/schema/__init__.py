@@ -5,6 +5,7 @@ beside it and is not ours to touch.
 """
 
 import os
+import sqlite3
 from pathlib import Path
 
 from alembic import command
@@ -12,11 +13,16 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from quart_app.errors import AppError
 from quart_app.storage.database import Database
 
 VERSION_TABLE = "quart_app_version"
+_SQLITE_ERROR = 1  # https://www.sqlite.org/rescode.html: the statement is wrong for this database
+# https://www.postgresql.org/docs/18/errcodes-appendix.html: feature not supported, data exception,
+# constraint violation, dependent objects, access rules and names, PL/pgSQL
+_REFUSING_CLASSES = {"0A", "22", "23", "2B", "42", "P0"}
 
 
 class SchemaRefused(AppError):  # noqa: N818 named for the fact
@@ -25,19 +31,33 @@ class SchemaRefused(AppError):  # noqa: N818 named for the fact
     code = "schema_refused"
 
 
-async def upgrade_schema(url: URL) -> tuple[str | None, str]:
+async def upgrade_schema(url: URL, *, own_folder: Path | None = None) -> tuple[str | None, str]:
     """Make or adopt the database in one transaction; return its revisions before and after.
 
-    Two that start at once take turns. Raises SchemaRefused or Unavailable, with nothing changed.
+    For a SQLite file no folder is made but `own_folder`. Two that start at once take turns.
+    Raises SchemaRefused or Unavailable, with nothing changed.
     """
-    _make_folder_of(url)
+    _make_file_of(url, own_folder)
     database = Database(url, create=True)
     try:
         async with database.begin() as db:
             connection = await db.connection()
-            return await connection.run_sync(_upgrade)
+            try:
+                return await connection.run_sync(_upgrade)
+            except DBAPIError as error:
+                if not _is_refusal(error):
+                    raise
+                said = next(iter(str(error.orig).splitlines()), "")
+                raise SchemaRefused(
+                    f"The database does not let itself be upgraded: {said}. Nothing was changed."
+                ) from error
     finally:
         await database.close()
+
+
+def makes_a_new_file(url: URL) -> bool:
+    """Tell whether upgrade_schema will begin with a new file."""
+    return _file_of(url) is not None and not Path(url.database or "").exists()
 
 
 async def schema_revision(database: Database) -> str | None:
@@ -75,7 +95,21 @@ def _config(connection: Connection | None = None) -> Config:
 
 def _revision(connection: Connection) -> str | None:
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    return context.get_current_revision()
+    heads = context.get_current_heads()
+    if len(heads) > 1:
+        raise SchemaRefused(
+            f"The table {VERSION_TABLE} must hold one revision and holds {len(heads)}:"
+            " put a backup in its place."
+        )
+    return heads[0] if heads else None
+
+
+def _is_refusal(error: DBAPIError) -> bool:
+    """Tell whether the database works and does not want this: a trigger, a right, a constraint."""
+    if isinstance(error.orig, sqlite3.Error):
+        return isinstance(error, IntegrityError) or error.orig.sqlite_errorcode == _SQLITE_ERROR
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return state[:2] in _REFUSING_CLASSES
 
 
 def _upgrade(connection: Connection) -> tuple[str | None, str]:
@@ -96,13 +130,26 @@ def _known_revisions() -> set[str]:
     return {script.revision for script in scripts.walk_revisions()}
 
 
-def _make_folder_of(url: URL) -> None:
-    """Make the folder for a SQLite file, and the file itself for our eyes only: it holds hashes."""
+def _file_of(url: URL) -> Path | None:
+    """Return the path of a SQLite file that is named by its path alone."""
     if url.get_backend_name() != "sqlite" or (url.database or "").startswith("file:"):
+        return None
+    return Path(url.database or "")
+
+
+def _make_file_of(url: URL, own_folder: Path | None) -> None:
+    """Make a SQLite file for our eyes only, as it holds hashes."""
+    path = _file_of(url)
+    if path is None:
         return
-    path = Path(url.database or "")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if own_folder is not None and path.parent.resolve() == own_folder.resolve():
+            path.parent.mkdir(exist_ok=True, mode=0o700)
+        elif not path.parent.exists():  # a mistyped path must not become an empty database
+            raise SchemaRefused(
+                f"There is no folder {path.parent} for the database file {path}:"
+                " make it, or mend QUART_APP_DATABASE_URL."
+            )
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:

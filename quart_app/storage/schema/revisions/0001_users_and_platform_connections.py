@@ -77,6 +77,7 @@ def upgrade() -> None:
     inspector = sa.inspect(op.get_bind())
     standing = set(inspector.get_table_names())
     for table in _tables().sorted_tables:
+        _refuse_another_spelling(standing, table.name)
         if table.name not in standing:
             table.create(op.get_bind())
             continue
@@ -89,6 +90,19 @@ def upgrade() -> None:
             # Nobody and nothing could be switched off before, so all were active.
             op.execute(table.update().values(is_active=True))
         _add_missing_indexes(inspector, table)
+
+
+def _refuse_another_spelling(standing: set[str], name: str) -> None:
+    """Refuse a table that is ours but for the case of its name.
+
+    To SQLite it is the same table, and on PostgreSQL an empty one would be made beside it.
+    """
+    for other in standing - {name}:
+        if other.lower() == name:
+            raise SchemaRefused(
+                f"There is a table {other}, and its name must be {name}, in lower case: rename it."
+                " Nothing was changed."
+            )
 
 
 def _refuse_another(inspector: sa.Inspector, name: str) -> None:

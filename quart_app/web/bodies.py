@@ -99,6 +99,12 @@ class ChangeBody(Body):
     is_active: bool | None = None
 
 
+class RenameForm(Body):
+    """The form that gives a platform connection another name."""
+
+    name: PlatformName
+
+
 class ReturnForm(Body):
     """The form of a button; `next` is the page that it stands on."""
 

@@ -5,9 +5,9 @@ from http import HTTPStatus
 from quart import Blueprint, Response, request, url_for
 from quart.typing import ResponseReturnValue
 
-from quart_app.errors import AppError, NotFound
+from quart_app.errors import AppError, NotFound, Unavailable
 from quart_app.model import PlatformType
-from quart_app.web.bodies import ConnectBody, ReturnForm, read_form
+from quart_app.web.bodies import ConnectBody, RenameForm, ReturnForm, read_form
 from quart_app.web.gate import ID, current_login, services
 from quart_app.web.pages import go_on, local_path, page
 from quart_app.web.replies import status_of
@@ -93,6 +93,45 @@ async def activate(connection_id: int) -> ResponseReturnValue:
     form = await read_form(ReturnForm)
     await services().platforms.change(current_login().user_id, connection_id, is_active=True)
     return _back(form, notice="changed")
+
+
+@blueprint.post(f"/platforms/<{ID}:connection_id>/deactivate")
+async def deactivate(connection_id: int) -> ResponseReturnValue:
+    """Switch a connection off; it is kept, and nothing new acts for it."""
+    form = await read_form(ReturnForm)
+    await services().platforms.change(current_login().user_id, connection_id, is_active=False)
+    return _back(form, notice="changed")
+
+
+@blueprint.get(f"/platforms/<{ID}:connection_id>/rename")
+async def rename_page(connection_id: int) -> ResponseReturnValue:
+    """Show the form that gives it another name."""
+    return await _rename_page(connection_id)
+
+
+async def _rename_page(connection_id: int, error: AppError | None = None) -> Response:
+    connection, _ = await services().platforms.connection(current_login().user_id, connection_id)
+    typed = (await request.form).get("name") if error else None
+    return await page(
+        "rename.html",
+        status=status_of(error) if error else HTTPStatus.OK,
+        connection=connection,
+        name=connection.name if typed is None else typed,
+        error=error,
+    )
+
+
+@blueprint.post(f"/platforms/<{ID}:connection_id>/rename")
+async def rename(connection_id: int) -> ResponseReturnValue:
+    """Give it another name."""
+    try:
+        form = await read_form(RenameForm)
+        await services().platforms.change(current_login().user_id, connection_id, name=form.name)
+    except (NotFound, Unavailable):
+        raise
+    except AppError as error:
+        return await _rename_page(connection_id, error)
+    return go_on(url_for("platforms.list_page"), notice="changed")
 
 
 @blueprint.get(f"/platforms/<{ID}:connection_id>/remove")

@@ -362,12 +362,17 @@ async def test_a_refused_page_keeps_what_was_typed_except_the_token(browser: Cli
     assert TOKEN not in html
 
 
-async def test_pages_choose_the_default_and_switch_on(browser: Client, member: Member) -> None:
+async def test_pages_choose_the_default_and_switch_off_and_on(
+    browser: Client, member: Member
+) -> None:
     first, second, third = member.platform_ids
     response = await browser.post(f"/platforms/{second}/default")
     assert response.headers["Location"] == "/platforms?notice=default"
     assert await default(browser) == second
-    await browser.patch(f"/api/platforms/{third}", json={"is_active": False})
+    assert f'action="/platforms/{third}/deactivate"' in await shown(browser, "/platforms")
+    response = await browser.post(f"/platforms/{third}/deactivate", form={"next": "/platforms"})
+    assert response.headers["Location"] == "/platforms?notice=changed"
+    assert not (await connections(browser))[third]["is_active"]
     refused = await browser.post(f"/platforms/{third}/switch")
     assert refused.status_code == 409
     assert "That connection is switched off." in await refused.get_data(as_text=True)
@@ -376,6 +381,23 @@ async def test_pages_choose_the_default_and_switch_on(browser: Client, member: M
     assert response.headers["Location"] == "/platforms?notice=changed"
     assert (await connections(browser))[third]["is_active"]
     assert await active(browser) == first
+
+
+async def test_a_connection_is_renamed_by_a_page(browser: Client, member: Member) -> None:
+    path = f"/platforms/{member.platform_ids[1]}/rename"
+    assert f'href="{path}"' in await shown(browser, "/platforms")
+    assert 'value="Platform 2"' in await shown(browser, path)
+    for name, status in (("Platform 1", 409), ("", 422), ("a\u202eb", 422), ("x" * 101, 422)):
+        refused = await browser.post(path, form={"name": name})
+        html = await refused.get_data(as_text=True)
+        assert refused.status_code == status
+        assert f'value="{name}"' in html  # what was typed is not lost
+        assert "<strong><bdi>Platform 2</bdi></strong>" in html
+    response = await browser.post(path, form={"name": " Garden club "})
+    assert response.headers["Location"] == "/platforms?notice=changed"
+    assert (await connections(browser))[member.platform_ids[1]]["name"] == "Garden club"
+    assert (await browser.get("/platforms/999/rename")).status_code == 404
+    assert (await browser.post("/platforms/999/rename", form={"name": ""})).status_code == 404
 
 
 async def test_a_connection_is_removed_after_asking(browser: Client, member: Member) -> None:

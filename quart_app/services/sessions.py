@@ -78,7 +78,7 @@ class Ending:
     async def end_everybodys(self, reason: EndReason) -> None:
         """End every session that there is."""
         not_before = max(self.now, await database_now(self.db))
-        await stored_logins.mark_ended(self.db, at=self.now, reason=reason)
+        await stored_logins.mark_ended(self.db, at=self.now, reason=reason, not_after=not_before)
         self._add(reason, await self._latest_expiry(None), not_before=not_before)
 
     async def _latest_expiry(self, user_id: int | None) -> datetime:

@@ -23,11 +23,14 @@ async def mark_ended(
     reason: EndReason,
     sid: str | None = None,
     user_id: int | None = None,
+    not_after: datetime | None = None,
 ) -> None:
-    """Write down how logins ended: that of a session, all of a user, or everybody's."""
+    """Write down how logins ended: of a session, of a user, or all that began by some time."""
     ended = update(Login).where(Login.ended_at.is_(None)).values(ended_at=at, end_reason=reason)
     if sid is not None:
         ended = ended.where(Login.sid == sid)
     if user_id is not None:
         ended = ended.where(Login.user_id == user_id)
+    if not_after is not None:
+        ended = ended.where(Login.created_at <= not_after)
     await db.execute(ended.execution_options(synchronize_session=False))

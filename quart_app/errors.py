@@ -54,9 +54,10 @@ class InvalidInput(AppError):  # noqa: N818
     default_sentence = "This is not valid."
 
 
-class PasswordChangeNotNeeded(InvalidInput):
+class PasswordChangeNotNeeded(AppError):  # noqa: N818
     """A new password was sent along, which only a password for one use asks for."""
 
+    code = "password_change_not_needed"
     default_sentence = "This password was not for one use: log in without a new one."
 
 

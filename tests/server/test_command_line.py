@@ -249,7 +249,10 @@ def test_the_help_tells_where_a_password_comes_from(tmp_path: Path) -> None:
     ("arguments", "sentence"),
     [
         (("user", "create", "ada", "a@example.com"), "That name or e-mail address is taken."),
-        (("user", "create", "a\tb", "a@example.com"), "A name holds no control characters."),
+        (
+            ("user", "create", "a\tb", "a@example.com"),
+            "A name holds no control characters, line ends or marks of direction.",
+        ),
         (("user", "passwd", "nobody"), "There is no user named nobody."),
         (("user", "deactivate", "nobody"), "There is no user named nobody."),
         (("user", "activate", "nobody"), "There is no user named nobody."),

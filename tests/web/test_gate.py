@@ -27,6 +27,7 @@ STATUS = {
     errors.BodyTooLarge: 413,
     errors.UnsupportedBody: 415,
     errors.InvalidInput: 422,
+    errors.PasswordChangeNotNeeded: 422,
     errors.Unavailable: 503,
 }
 

@@ -258,7 +258,22 @@ def user_activate(name: str) -> None:
 
 @cli.group()
 def sessions() -> None:
-    """End sessions that are alive."""
+    """List and end sessions that are alive."""
+
+
+@sessions.command("list")
+@_name
+def sessions_list(name: str) -> None:
+    """List where the user NAME is logged in: logins not ended and within their limit."""
+    _, logins = _run(lambda services: services.devices.logins_of_user_named(name))
+    if not logins:
+        click.echo(f"{name} is not logged in anywhere.")
+    for each in logins:
+        since, until = (f"{at:%Y-%m-%d %H:%M} UTC" for at in (each.created_at, each.expires_at))
+        where = each.address or "an unknown address"
+        # What a browser calls itself is a stranger's text: no control characters for the terminal.
+        agent = (each.user_agent or "unknown").encode("unicode_escape").decode()
+        click.echo(f"{each.id}\tsince {since}\tuntil {until}\t{where}\t{agent}")
 
 
 @sessions.command("end")

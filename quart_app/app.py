@@ -14,6 +14,7 @@ from quart import Quart
 from quart_app.services import Services
 from quart_app.services.accounts import Accounts
 from quart_app.services.credentials import Credentials
+from quart_app.services.devices import Devices
 from quart_app.services.links import Links
 from quart_app.services.passwords import Passwords
 from quart_app.services.platforms import Platforms
@@ -24,7 +25,17 @@ from quart_app.services.uninterrupted import finish_what_is_running
 from quart_app.settings import Settings, SettingsError
 from quart_app.storage.database import Database
 from quart_app.storage.follow import Feed
-from quart_app.web import access_log, accounts, api, gate, operations, platforms, replies, wire
+from quart_app.web import (
+    access_log,
+    accounts,
+    api,
+    devices,
+    gate,
+    operations,
+    platforms,
+    replies,
+    wire,
+)
 from quart_app.web.session import Limits
 from quart_app.web.session_interface import SessionCookies
 
@@ -69,7 +80,7 @@ def create_app(
     app.extensions["quart_app.clock"] = clock
     gate.install(app, is_https=settings.is_https)
     replies.install(app)
-    for room in (accounts, platforms, api, operations):
+    for room in (accounts, platforms, devices, api, operations):
         app.register_blueprint(room.blueprint)
 
     @app.while_serving
@@ -118,9 +129,11 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
     sessions = Sessions(
         database, revocations, settings.session_absolute, settings.session_remember_absolute, now
     )
+    accounts = Accounts(database, passwords, sessions, now)
     services = Services(
-        accounts=Accounts(database, passwords, sessions, now),
+        accounts=accounts,
         sessions=sessions,
+        devices=Devices(sessions, accounts, now),
         revocations=revocations,
         platforms=Platforms(database, Credentials(settings.platform_encryption_keys), now),
         links=Links(settings.session_keys),

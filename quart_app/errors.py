@@ -26,6 +26,13 @@ class BadCredentials(AppError):  # noqa: N818 errors here are named for the fact
     default_sentence = "That name and password do not match."
 
 
+class PasswordNeeded(AppError):  # noqa: N818
+    """This login is not fresh enough for what was asked: the password is needed once more."""
+
+    code = "password_needed"
+    default_sentence = "You logged in a while ago: please give your password once more."
+
+
 class PasswordChangeNeeded(AppError):  # noqa: N818
     """The password was right, and was given by an administrator for one use."""
 

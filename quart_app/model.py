@@ -195,6 +195,8 @@ class EndReason(enum.StrEnum):
     PASSWORD_RESET = "password_reset"  # noqa: S105
     DEACTIVATED = "deactivated"
     ADMINISTRATOR = "administrator"
+    REMOVED = "removed"  # from the list of devices
+    TOO_MANY = "too_many"  # the user's newer logins are as many as may live
 
 
 class Revocation(Base):

@@ -6,6 +6,7 @@ Nothing here knows HTTP, and nobody else opens a transaction.
 from dataclasses import dataclass
 
 from quart_app.services.accounts import Accounts
+from quart_app.services.devices import Devices
 from quart_app.services.links import Links
 from quart_app.services.platforms import Platforms
 from quart_app.services.readiness import Readiness
@@ -19,6 +20,7 @@ class Services:
 
     accounts: Accounts
     sessions: Sessions
+    devices: Devices
     revocations: Revocations
     platforms: Platforms
     links: Links

@@ -110,8 +110,8 @@ class Accounts:
             )
             if replaced is not None:
                 await ending.end(replaced, EndReason.REPLACED)
-            return self.sessions.begin(
-                db,
+            return await self.sessions.begin(
+                ending,
                 user,
                 platform_connection_id=platform.id if platform else None,
                 remember=remember,
@@ -125,6 +125,12 @@ class Accounts:
         if user is None or not user.is_active:
             raise NotFound
         return user
+
+    async def confirm(self, user_id: int, current_password: str) -> None:
+        """Make sure that whoever asks knows the password. Raises BadCredentials, NotFound."""
+        user = await self.user(user_id)
+        if not await self.passwords.matches(user.password_hash, current_password):
+            raise BadCredentials("The current password is not right.", field="current_password")
 
     async def change_password(
         self,
@@ -172,8 +178,8 @@ class Accounts:
             if user is None:
                 return None
             await ending.end_all(user, EndReason.PASSWORD_CHANGED)
-            return self.sessions.begin(
-                ending.db,
+            return await self.sessions.begin(
+                ending,
                 user,
                 platform_connection_id=platform_connection_id,
                 remember=remember,
@@ -192,15 +198,15 @@ class Accounts:
         user = await self._new_user(
             username=username, email=email, password=password, role=Role.ADMIN, must_change=False
         )
-        async with self.database.begin() as db:
-            await stored_users.lock_out_other_set_ups(db)
-            if await stored_users.is_there_a_user(db):
+        async with self.sessions.ending() as ending:
+            await stored_users.lock_out_other_set_ups(ending.db)
+            if await stored_users.is_there_a_user(ending.db):
                 raise SetUpAlready
             user.last_login = self.now()
-            db.add(user)
-            await db.flush()
-            return self.sessions.begin(
-                db, user, platform_connection_id=None, remember=False, device=device
+            ending.db.add(user)
+            await ending.db.flush()
+            return await self.sessions.begin(
+                ending, user, platform_connection_id=None, remember=False, device=device
             )
 
     async def is_set_up_needed(self) -> bool:

@@ -18,6 +18,7 @@ from quart_app.storage import users as stored_users
 from quart_app.storage.database import Database
 from quart_app.storage.revocations import Ended, add_revocations, database_now
 
+MOST_LIVE_LOGINS = 50  # of one user (OWASP ASVS 5.0, 7.1.2)
 SID_BYTES = 16  # 128 bits from the system's generator (OWASP ASVS 5.0, 7.2.3)
 _TICK = timedelta(microseconds=1)
 
@@ -108,9 +109,9 @@ class Sessions:
     remember_absolute: timedelta
     now: Callable[[], datetime]
 
-    def begin(
+    async def begin(
         self,
-        db: AsyncSession,
+        ending: Ending,
         user: User,
         *,
         platform_connection_id: int | None,
@@ -120,6 +121,7 @@ class Sessions:
         """Return a session under a new id that nobody could guess, and write the login down.
 
         It is alive even where the clock or, after a restore, the database is behind what has ended.
+        Of more than MOST_LIVE_LOGINS of the user, the oldest end.
         """
         user.session_epoch = max(user.session_epoch, self.revocations.oldest_epoch(user.id))
         created_at = max(self.now(), self.revocations.not_before + _TICK)
@@ -132,7 +134,7 @@ class Sessions:
             expires_at=created_at + (self.remember_absolute if remember else self.absolute),
             remember=remember,
         )
-        db.add(
+        ending.db.add(
             Login(
                 sid=session.sid,
                 user_id=user.id,
@@ -142,6 +144,11 @@ class Sessions:
                 user_agent=device.user_agent and device.user_agent[:USER_AGENT_LENGTH],
             )
         )
+        live = await stored_logins.live_logins(ending.db, user.id, self.now())
+        for login in live[MOST_LIVE_LOGINS:]:
+            await ending.end(
+                OldSession(sid=login.sid, expires_at=login.expires_at), EndReason.TOO_MANY
+            )
         return session
 
     @asynccontextmanager

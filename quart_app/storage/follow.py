@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import URL, text
 
 from quart_app.storage.database import Database
+from quart_app.storage.logins import delete_expired_logins
 from quart_app.storage.revocations import (
     CHANNEL,
     Ended,
@@ -75,16 +76,19 @@ class Feed:
     async def purge(self, *, kept_for: timedelta) -> datetime:
         """Delete, a few at a time, what expired longer than `kept_for` ago by the database's clock.
 
+        Logins go together with what ended them.
+
         Returns the time before which that was. Raises Unavailable.
         """
         async with self._database.read() as db:
             before = await database_now(db) - kept_for
-        while True:
-            async with self._database.begin() as db:
-                deleted = await delete_expired_revocations(db, before=before, most=_PURGE_BATCH)
-            if deleted < _PURGE_BATCH:
-                return before
-            await asyncio.sleep(0.1)  # others want to write, too
+        for delete_expired in (delete_expired_revocations, delete_expired_logins):
+            deleted = _PURGE_BATCH
+            while deleted == _PURGE_BATCH:
+                async with self._database.begin() as db:
+                    deleted = await delete_expired(db, before=before, most=_PURGE_BATCH)
+                await asyncio.sleep(0.1)  # others want to write, too
+        return before
 
     async def close(self) -> None:
         """Let go of the connections."""

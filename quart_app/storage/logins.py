@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.model import EndReason, Login
@@ -14,6 +14,26 @@ async def latest_expiry(db: AsyncSession, user_id: int | None) -> datetime | Non
     if user_id is not None:
         query = query.where(Login.user_id == user_id)
     return await db.scalar(query)
+
+
+async def live_logins(db: AsyncSession, user_id: int, now: datetime) -> list[Login]:
+    """Return the user's logins that have not ended and are within their limit, newest first."""
+    return list(
+        await db.scalars(
+            select(Login)
+            .where(Login.user_id == user_id, Login.ended_at.is_(None), Login.expires_at > now)
+            .order_by(Login.created_at.desc(), Login.id.desc())
+        )
+    )
+
+
+async def delete_expired_logins(db: AsyncSession, *, before: datetime, most: int) -> int:
+    """Delete at most so many that expired before a time; return how many they were."""
+    expired = (
+        select(Login.id).where(Login.expires_at < before).order_by(Login.expires_at).limit(most)
+    )
+    result = await db.execute(delete(Login).where(Login.id.in_(expired)).returning(Login.id))
+    return len(result.all())
 
 
 async def mark_ended(

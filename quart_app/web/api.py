@@ -11,12 +11,14 @@ from quart_app.model import PlatformConnection, PlatformType
 from quart_app.web.accounts import begin, change_password_by, end, end_all, with_cleared_cache
 from quart_app.web.bodies import (
     ChangeBody,
+    ConfirmBody,
     ConnectBody,
     LoginBody,
     NoBody,
     PasswordBody,
     read_json,
 )
+from quart_app.web.devices import asking
 from quart_app.web.gate import (
     ID,
     current_login,
@@ -27,7 +29,8 @@ from quart_app.web.gate import (
     services,
 )
 from quart_app.web.platforms import forget_if_active
-from quart_app.web.session import switch_platform, timestamp
+from quart_app.web.session import clear_session, switch_platform, timestamp
+from quart_app.web.user_agents import described
 
 blueprint = Blueprint("api", __name__, url_prefix="/api")
 
@@ -171,6 +174,40 @@ async def make_default(connection_id: int) -> ResponseReturnValue:
     await read_json(NoBody)
     connection = await services().platforms.make_default(current_login().user_id, connection_id)
     return _connection(connection, is_default=True)
+
+
+@blueprint.get("/sessions")
+async def list_sessions() -> ResponseReturnValue:
+    """Return the user's live logins, newest first."""
+    logins = await services().devices.logins_of(current_login().user_id)
+    words = await described(login.user_agent for login in logins)
+    return [
+        {
+            "id": login.id,
+            "created_at": timestamp(login.created_at),
+            "expires_at": timestamp(login.expires_at),
+            "address": login.address,
+            "device": words[login.user_agent],
+            "is_current": login.sid == current_login().sid,
+        }
+        for login in logins
+    ]
+
+
+@blueprint.delete(f"/sessions/<{ID}:login_id>")
+async def end_session(login_id: int) -> ResponseReturnValue:
+    """End one of the user's logins."""
+    ended = await services().devices.end(asking(await read_json(ConfirmBody)), login_id)
+    if ended.sid == current_login().sid:
+        clear_session()
+    return Response(b"", HTTPStatus.NO_CONTENT)
+
+
+@blueprint.delete("/sessions")
+async def end_other_sessions() -> ResponseReturnValue:
+    """End every login of the user but this one."""
+    await services().devices.end_others(asking(await read_json(ConfirmBody)))
+    return Response(b"", HTTPStatus.NO_CONTENT)
 
 
 def _connection(connection: PlatformConnection, *, is_default: bool) -> dict[str, Any]:

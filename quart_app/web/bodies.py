@@ -1,6 +1,6 @@
 """What a request's body may hold: one class for a use case, as JSON and as a form alike."""
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 from quart import request
@@ -39,6 +39,7 @@ class Body(BaseModel):
     """A body: an unknown field is refused, and so is a value of another type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    may_be_absent: ClassVar[bool] = False
 
 
 class LoginBody(Body):
@@ -111,8 +112,17 @@ class ReturnForm(Body):
     next: Path = ""
 
 
+class ConfirmBody(Body):
+    """The password once more, where the login is not fresh enough."""
+
+    may_be_absent = True
+    current_password: Password | None = None
+
+
 class NoBody(Body):
     """Nothing, or an empty object."""
+
+    may_be_absent = True
 
 
 BodyT = TypeVar("BodyT", bound=Body)
@@ -121,7 +131,7 @@ BodyT = TypeVar("BodyT", bound=Body)
 async def read_json(body: type[BodyT]) -> BodyT:
     """Return the request's JSON body. Raises UnsupportedBody, MalformedBody, InvalidInput."""
     data = await request.get_data()
-    if not data and body is NoBody:
+    if not data and body.may_be_absent:
         return body()
     if not request.is_json:
         raise UnsupportedBody

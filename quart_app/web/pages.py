@@ -16,6 +16,8 @@ _NOTICES: Final = {
     "logged-out": "You are logged out.",
     "logged-out-everywhere": "You are logged out, on every device.",
     "switched": "You act for another platform connection now.",
+    "device-ended": "That login is over.",
+    "others-ended": "Your other logins are over.",
     "connected": "The platform connection is added.",
     "default": "New sessions begin with this platform connection.",
     "changed": "The platform connection is changed.",

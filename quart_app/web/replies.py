@@ -17,6 +17,7 @@ _STATUS: Final[dict[type[errors.AppError], HTTPStatus]] = {
     errors.NotLoggedIn: HTTPStatus.UNAUTHORIZED,
     errors.CrossSite: HTTPStatus.FORBIDDEN,
     errors.PasswordChangeNeeded: HTTPStatus.FORBIDDEN,
+    errors.PasswordNeeded: HTTPStatus.FORBIDDEN,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.AccountTaken: HTTPStatus.CONFLICT,
     errors.InUse: HTTPStatus.CONFLICT,

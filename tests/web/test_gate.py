@@ -17,6 +17,7 @@ STATUS = {
     errors.NotLoggedIn: 401,
     errors.CrossSite: 403,
     errors.PasswordChangeNeeded: 403,
+    errors.PasswordNeeded: 403,
     errors.NotFound: 404,
     errors.AccountTaken: 409,
     errors.InUse: 409,

@@ -6,6 +6,8 @@ failure with --require-all or CI=true.
 """
 
 import asyncio
+import base64
+import hashlib
 import os
 import secrets
 import shutil
@@ -19,7 +21,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from cryptography.fernet import Fernet
 from quart import Quart
 from quart.typing import TestClientProtocol as Client
 from sqlalchemy import URL, event
@@ -32,8 +33,9 @@ from quart_app.settings import Settings, read_database_url
 from quart_app.storage.database import Database
 from quart_app.storage.schema import upgrade_schema
 
-ENCRYPTION_KEY = Fernet.generate_key().decode()
-SECRET_KEY = secrets.token_hex(32)
+# Of nobody, and always the same: names of tests hold them.
+SECRET_KEY = hashlib.sha256(b"the tests' secret key").hexdigest()
+ENCRYPTION_KEY = base64.urlsafe_b64encode(hashlib.sha256(b"the tests' other key").digest()).decode()
 PASSWORD = "correct horse battery staple"
 
 _lacking: set[str] = set()

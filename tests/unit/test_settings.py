@@ -1,5 +1,6 @@
 """Every setting, read and checked at start; a wrong one is one line that names it."""
 
+import base64
 import subprocess
 import sys
 from datetime import timedelta
@@ -8,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet
 
 from quart_app.settings import PREFIX, Settings, SettingsError, missing_secrets
 from tests.conftest import ENCRYPTION_KEY, SECRET_KEY
 from tests.servers import ROOT
 
-OTHER_KEY = Fernet.generate_key().decode()
+OTHER_KEY = base64.urlsafe_b64encode(b"another key of nobody, 32 bytes.").decode()
 NEEDED = {"SECRET_KEY": SECRET_KEY, "PLATFORM_ENCRYPTION_KEY": ENCRYPTION_KEY}
 
 

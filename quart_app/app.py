@@ -114,6 +114,7 @@ class Built:
     async def close(self) -> None:
         """Carry through what was begun, then let go of the database's connections and threads."""
         await finish_what_is_running()
+        await self.services.revocations.close()
         await self.database.close()
         self.passwords.close()
 

@@ -14,6 +14,7 @@ from quart_app.errors import (
     InvalidInput,
     NameTaken,
     NotFound,
+    NotLoggedIn,
     PasswordChangeNeeded,
     PasswordChangeNotNeeded,
     SetUpAlready,
@@ -108,7 +109,7 @@ class Accounts:
             platform = await stored_platforms.first_usable_connection(
                 db, user.id, user.default_platform_connection_id
             )
-            if replaced is not None:
+            if replaced is not None and not await self.sessions.has_ended(db, replaced):
                 await ending.end(replaced, EndReason.REPLACED)
             return await self.sessions.begin(
                 ending,
@@ -141,10 +142,12 @@ class Accounts:
         platform_connection_id: int | None,
         remember: bool,
         device: Device = UNKNOWN_DEVICE,
+        asked_by: OldSession | None = None,
     ) -> NewSession:
         """Replace the password and begin a session at the new epoch; every older one is over.
 
-        Raises BadCredentials where the current password is not that, InvalidInput, NotFound.
+        Raises BadCredentials where the current password is not that, NotLoggedIn where the session
+        that asks ended meanwhile, InvalidInput, NotFound.
         """
         for _ in range(_MOST_ATTEMPTS):
             seen = await self.user(user_id)
@@ -158,6 +161,7 @@ class Accounts:
                 platform_connection_id=platform_connection_id,
                 remember=remember,
                 device=device,
+                asked_by=asked_by,
             )
             if session is not None:
                 return session
@@ -172,11 +176,15 @@ class Accounts:
         platform_connection_id: int | None,
         remember: bool,
         device: Device,
+        asked_by: OldSession | None,
     ) -> NewSession | None:
         async with self.sessions.ending() as ending:
             user = await _replace_password(ending.db, seen, new_hash, must_change=False)
-            if user is None:
+            if user is None or not user.is_active:
                 return None
+            # Read under the user's lock: while we hashed, somebody may have logged this one out.
+            if asked_by is not None and await self.sessions.has_ended(ending.db, asked_by):
+                raise NotLoggedIn
             await ending.end_all(user, EndReason.PASSWORD_CHANGED)
             return await self.sessions.begin(
                 ending,

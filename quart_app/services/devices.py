@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from quart_app.errors import NotFound, PasswordNeeded
+from quart_app.errors import NotFound, NotLoggedIn, PasswordNeeded
 from quart_app.model import EndReason, Login, User
 from quart_app.services.accounts import Accounts
-from quart_app.services.sessions import OldSession, Sessions
+from quart_app.services.sessions import Ending, OldSession, Sessions
 from quart_app.services.uninterrupted import uninterrupted
 from quart_app.storage import logins as stored_logins
 from quart_app.storage import users as stored_users
@@ -60,12 +60,12 @@ class Devices:
         Raises NotFound, PasswordNeeded where the asking login is not fresh, BadCredentials.
         """
         await self._confirm(asking)
-        return await self._end(asking.user_id, login_id)
+        return await self._end(asking, login_id)
 
     @uninterrupted
-    async def _end(self, user_id: int, login_id: int) -> Login:
+    async def _end(self, asking: Asking, login_id: int) -> Login:
         async with self.sessions.ending() as ending:
-            login = _one(await stored_logins.live_logins(ending.db, user_id, self.now()), login_id)
+            login = _one(await self._live_logins(ending, asking), login_id)
             await ending.end(_session_of(login), EndReason.REMOVED)
             return login
 
@@ -80,12 +80,18 @@ class Devices:
     @uninterrupted
     async def _end_others(self, asking: Asking) -> int:
         async with self.sessions.ending() as ending:
-            await stored_users.user_by_id(ending.db, asking.user_id, lock=True)  # no login between
-            live = await stored_logins.live_logins(ending.db, asking.user_id, self.now())
+            live = await self._live_logins(ending, asking)
             others = [login for login in live if login.sid != asking.sid]
             for login in others:
                 await ending.end(_session_of(login), EndReason.REMOVED)
             return len(others)
+
+    async def _live_logins(self, ending: Ending, asking: Asking) -> list[Login]:
+        """Return the live logins of whoever asks, under the user's lock. Raises NotLoggedIn."""
+        await stored_users.user_by_id(ending.db, asking.user_id, lock=True)  # no login between
+        if await stored_logins.has_login_ended(ending.db, asking.sid):
+            raise NotLoggedIn  # while the password was compared
+        return await stored_logins.live_logins(ending.db, asking.user_id, self.now())
 
     async def _confirm(self, asking: Asking) -> None:
         if asking.current_password is not None:

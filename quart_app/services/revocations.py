@@ -144,7 +144,10 @@ class Revocations:
             is_over.set()
             heard.set()
             await asyncio.gather(following, *others, return_exceptions=True)
-            await self._feed.close()
+
+    async def close(self) -> None:
+        """Let go of the database's connections."""
+        await self._feed.close()
 
     async def _follow(self, heard: asyncio.Event, is_over: asyncio.Event) -> None:
         while not is_over.is_set():

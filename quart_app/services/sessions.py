@@ -5,11 +5,11 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.errors import NotFound
+from quart_app.errors import NotFound, Unavailable
 from quart_app.model import ADDRESS_LENGTH, USER_AGENT_LENGTH, EndReason, Login, Revocation, User
 from quart_app.services.revocations import Revocations
 from quart_app.services.uninterrupted import uninterrupted
@@ -21,6 +21,10 @@ from quart_app.storage.revocations import Ended, add_revocations, database_now
 MOST_LIVE_LOGINS = 50  # of one user (OWASP ASVS 5.0, 7.1.2)
 SID_BYTES = 16  # 128 bits from the system's generator (OWASP ASVS 5.0, 7.2.3)
 _TICK = timedelta(microseconds=1)
+# A new epoch is at least the seconds since then, so that none is given again after a restore; they
+# fit into 32 bits until 2093.
+_EPOCHS_BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
+CLOCK_TOLERANCE = timedelta(seconds=60)  # the same as in web.session_cookie
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,16 +75,28 @@ class Ending:
 
     async def end_all(self, user: User, reason: EndReason) -> None:
         """End every session that the user has; those that begin afterwards, here too, are alive."""
-        user.session_epoch += 1
+        user.session_epoch = self.next_epoch(user.session_epoch)
         await stored_logins.mark_ended(self.db, at=self.now, reason=reason, user_id=user.id)
         until = await self._latest_expiry(user.id)
         self._add(reason, until, user_id=user.id, epoch=user.session_epoch)
 
     async def end_everybodys(self, reason: EndReason) -> None:
         """End every session that there is."""
-        not_before = max(self.now, await database_now(self.db))
+        database_time = await database_now(self.db)
+        if abs(self.now - database_time) > CLOCK_TOLERANCE:
+            raise Unavailable(
+                "This machine's clock and the database's differ by more than a minute:"
+                " set them right first. Nothing has ended."
+            )
+        not_before = max(self.now, database_time)
+        # A process that starts after a restore begins sessions that others don't take for older.
+        await stored_users.raise_epochs(self.db, self.next_epoch(0))
         await stored_logins.mark_ended(self.db, at=self.now, reason=reason, not_after=not_before)
         self._add(reason, await self._latest_expiry(None), not_before=not_before)
+
+    def next_epoch(self, epoch: int) -> int:
+        """Return an epoch after this one, and after all that a restored database forgot."""
+        return max(epoch + 1, int((self.now - _EPOCHS_BEGIN).total_seconds()))
 
     async def _latest_expiry(self, user_id: int | None) -> datetime:
         """Return when the last of the sessions would have ended by itself.
@@ -125,6 +141,10 @@ class Sessions:
         """
         user.session_epoch = max(user.session_epoch, self.revocations.oldest_epoch(user.id))
         created_at = max(self.now(), self.revocations.not_before + _TICK)
+        if created_at > self.now() + CLOCK_TOLERANCE:  # it would be refused as one from the future
+            raise Unavailable(
+                "Nobody can log in: this machine's clock is behind, or another ahead."
+            )
         session = NewSession(
             user_id=user.id,
             platform_connection_id=platform_connection_id,
@@ -167,6 +187,12 @@ class Sessions:
             Ended(each.seq, each.sid, each.user_id, each.epoch, each.not_before, each.expires_at)
             for each in ending.revocations
         )
+
+    async def has_ended(self, db: AsyncSession, session: OldSession) -> bool:
+        """Tell whether a session was ended, here or by a process that we have not heard of yet."""
+        if self.revocations.has_ended(session.sid):
+            return True
+        return await stored_logins.has_login_ended(db, session.sid)
 
     @uninterrupted
     async def end(self, session: OldSession) -> None:

@@ -27,6 +27,12 @@ async def live_logins(db: AsyncSession, user_id: int, now: datetime) -> list[Log
     )
 
 
+async def has_login_ended(db: AsyncSession, sid: str) -> bool:
+    """Tell whether a session was ended, by whatever; False where no login of it is recorded."""
+    ended = await db.scalar(select(Login.id).where(Login.sid == sid, Login.ended_at.is_not(None)))
+    return ended is not None
+
+
 async def delete_expired_logins(db: AsyncSession, *, before: datetime, most: int) -> int:
     """Delete at most so many that expired before a time; return how many they were."""
     expired = (

@@ -99,6 +99,16 @@ async def record_login(
     )
 
 
+async def raise_epochs(db: AsyncSession, epoch: int) -> None:
+    """Let every user's next session begin at `epoch` at the earliest."""
+    await db.execute(
+        update(User)
+        .where(User.session_epoch < epoch)
+        .values(session_epoch=epoch)
+        .execution_options(synchronize_session=False)
+    )
+
+
 async def lock_out_other_set_ups(db: AsyncSession) -> None:
     """Let one first user be made at a time; on SQLite a transaction that writes is alone anyway."""
     if db.get_bind().dialect.name == "postgresql":

@@ -202,6 +202,7 @@ async def change_password_by(body: PasswordBody) -> None:
             platform_connection_id=login.platform_connection_id,
             remember=login.remember,
             device=device(),
+            asked_by=presented(),
         )
     )
 

@@ -21,7 +21,14 @@ from quart_app.errors import (
 )
 from quart_app.services import Services
 from quart_app.services.sessions import Device, OldSession
-from quart_app.web.session import Login, Session, presented_session, renew_session, validate_session
+from quart_app.web.session import (
+    Login,
+    Session,
+    judge_session_again,
+    presented_session,
+    renew_session,
+    validate_session,
+)
 
 LARGEST_BODY_BYTES: Final = 64 * 1024
 # Whoever is not logged in may ask for these endpoints, and for no other.
@@ -86,6 +93,7 @@ def install(app: Quart, *, is_https: bool) -> None:
 
     async def enter() -> None:
         await refuse_large_body()
+        judge_session_again()  # the body may have been long in coming
         refuse_cross_site()
         refuse_undecided()
         refuse_long_file_name()
@@ -140,7 +148,7 @@ def log_in_required() -> Login:
 def presented() -> OldSession | None:
     """Return the session that a login in this browser replaces, or a logout ends."""
     login = presented_session()
-    if login is None:
+    if login is None or login.signed_expires_at <= now():  # it is over by itself
         return None
     return OldSession(sid=login.sid, expires_at=login.signed_expires_at)
 

@@ -57,6 +57,9 @@ class Rules(Protocol):
     def login_of(self, payload: Mapping[str, Any]) -> Login | None:
         """Return the login that the next request would read from this payload."""
 
+    def verdict(self, login: Login) -> bool | None:
+        """Tell whether nothing has ended it; None where that can't be told just now."""
+
     def renewed(self, login: Login) -> Login:
         """Return the login as it is with activity just now."""
 
@@ -92,6 +95,16 @@ class Session(CallbackDict[str, Any], SessionMixin):
     def login(self) -> Login | None:
         """Whose login this is, with every change so far, just as the next request would read it."""
         return self._rules.login_of(self) if self.modified else self._login
+
+    def judge_again(self) -> None:
+        """Be empty if it has ended since it was opened: a body may come long after its head."""
+        if self._login is None or self.modified:
+            return
+        is_alive = self._rules.verdict(self._login)
+        if not is_alive:
+            self._login = None
+            self.is_undecided = is_alive is None
+            dict.clear(self)
 
     def count_as_activity(self) -> None:
         """Move `last_activity` where that is due; this is no change by a handler."""
@@ -187,6 +200,11 @@ def validate_session() -> Login | None:
     session = _session()
     session.accessed = True
     return session.login
+
+
+def judge_session_again() -> None:
+    """Ask once more whether this request's session has ended."""
+    _session().judge_again()
 
 
 def renew_session() -> None:

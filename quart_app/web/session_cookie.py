@@ -25,7 +25,7 @@ ACTIVITY_SALT = "quart_app-activity"
 # Clocks of two machines differ a little; what was made further ahead than this is refused.
 CLOCK_TOLERANCE = timedelta(seconds=60)
 _REMEMBERED_HEADERS = 4096
-_LONGEST_REMEMBERED_HEADER = 4096
+_LONGEST_REMEMBERED_HEADER = 2048  # bytes; ours are some 600
 _LARGEST_ID = 2**31 - 1  # of an INTEGER in PostgreSQL
 _IMMUTABLE = (str, int, float, type(None))
 _SID = re.compile(r"[A-Za-z0-9_-]{22}")

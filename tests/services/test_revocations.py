@@ -6,14 +6,16 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import URL, delete, func, select, text
+from sqlalchemy import URL, delete, event, func, select, text
+from sqlalchemy.exc import OperationalError
 
-from quart_app.app import Built
+from quart_app.app import Built, build_services
 from quart_app.errors import Unavailable
 from quart_app.model import EndReason, Login, Revocation, User
 from quart_app.services import Services
 from quart_app.services.revocations import KEPT_AFTER_EXPIRY, Revocations
 from quart_app.services.sessions import NewSession, OldSession
+from quart_app.settings import Settings
 from quart_app.storage.follow import Feed
 from quart_app.storage.revocations import Ended, add_revocations, database_now
 from tests.conftest import PASSWORD, Clock, Member
@@ -286,12 +288,115 @@ async def test_epochs_of_a_restored_database_take_the_maximum_and_logins_are_ali
         await db.execute(delete(Revocation))
         await db.execute(text("UPDATE users SET session_epoch = 0"))
     await following.catch_up()
-    assert following.oldest_epoch(member.id) == 2
+    remembered = following.oldest_epoch(member.id)
+    assert remembered > 1
     session = await log_in(services, member)  # by a process that remembers
-    assert session.epoch == 2
+    assert session.epoch == remembered
     assert verdict(following, session) is True
     async with built.database.read() as db:
-        assert await db.scalar(select(User.session_epoch)) == 2
+        assert await db.scalar(select(User.session_epoch)) == remembered
+
+
+@pytest.mark.parametrize("cause", ["logout everywhere", "end", "passwd", "deactivate"])
+async def test_after_a_restore_ending_all_ends_what_the_database_forgot(  # noqa: PLR0917
+    services: Services, member: Member, built: Built, clock: Clock, follow: Follow, cause: str
+) -> None:
+    await services.sessions.end_all(member.id, EndReason.LOGGED_OUT_EVERYWHERE)
+    stolen = await log_in(services, member)  # at an epoch that the backup does not know
+    async with built.database.begin() as db:
+        for table in (Revocation, Login):
+            await db.execute(delete(table))
+        await db.execute(text("UPDATE users SET session_epoch = 0"))
+    clock.advance(timedelta(minutes=1))
+    if cause == "logout everywhere":
+        await services.sessions.end_all(member.id, EndReason.LOGGED_OUT_EVERYWHERE)
+    elif cause == "end":
+        await services.accounts.end_sessions(member.username)
+    elif cause == "passwd":
+        await services.accounts.reset_password(member.username, None)
+    else:
+        await services.accounts.deactivate(member.username)
+    following = follow()
+    await following.catch_up()
+    assert verdict(following, stolen) is False
+
+
+async def test_after_a_restore_and_end_all_a_new_processs_logins_are_alive_at_the_others(
+    services: Services, member: Member, built: Built, settings: Settings, clock: Clock
+) -> None:
+    await services.sessions.end_all(member.id, EndReason.LOGGED_OUT_EVERYWHERE)
+    async with built.database.begin() as db:
+        await db.execute(delete(Revocation))
+        await db.execute(text("UPDATE users SET session_epoch = 0"))
+    clock.advance(timedelta(seconds=30))
+    beginner = build_services(settings, clock=clock.seconds)  # knows nothing but the restored one
+    await beginner.services.sessions.end_everybodys()
+    session = await log_in(beginner.services, member)
+    await beginner.close()
+    await services.revocations.catch_up()
+    assert verdict(services.revocations, session) is True
+
+
+async def test_a_row_of_the_same_number_that_says_something_else_is_another_database(
+    built: Built, clock: Clock, follow: Follow
+) -> None:
+    following = follow()
+    await end(built, ended(A_SID, clock))
+    await following.catch_up()
+    async with built.database.begin() as db:
+        await db.execute(text("UPDATE revocations SET sid = :sid"), {"sid": B_SID})
+    await following.catch_up()
+    assert following.has_ended(A_SID)
+    assert following.has_ended(B_SID)
+
+
+async def test_with_clocks_apart_nobody_is_ended_and_nobody_is_locked_out(
+    services: Services, member: Member, clock: Clock, built: Built
+) -> None:
+    session = await log_in(services, member)
+    clock.advance(timedelta(hours=1))
+    with pytest.raises(Unavailable, match="clock"):
+        await services.sessions.end_everybodys()
+    assert verdict(services.revocations, session) is not False
+    clock.advance(-timedelta(hours=1))
+    ahead = Ended(1, None, None, None, clock() + timedelta(minutes=5), clock() + HOUR)
+    services.revocations.apply([ahead])  # however it came to be
+    with pytest.raises(Unavailable, match="clock"):  # not a session that is refused at once
+        await log_in(services, member)
+    async with built.database.read() as db:
+        assert await db.scalar(select(func.count()).select_from(Login)) == 1
+
+
+async def test_only_the_ended_login_is_marked(
+    services: Services, member: Member, built: Built
+) -> None:
+    session, other = await log_in(services, member), await log_in(services, member)
+    await services.sessions.end(OldSession(sid=session.sid, expires_at=session.expires_at))
+    async with built.database.read() as db:
+        alive = list(await db.scalars(select(Login.sid).where(Login.ended_at.is_(None))))
+    assert alive == [other.sid]
+
+
+async def test_a_commit_that_fails_ends_nothing_here(
+    services: Services, member: Member, built: Built
+) -> None:
+    session = await log_in(services, member)
+
+    def fail(_connection: object) -> None:
+        raise OperationalError("COMMIT", {}, Exception("the disk is full"))
+
+    event.listen(built.database.engine.sync_engine, "commit", fail)
+    with pytest.raises(Unavailable):
+        await services.sessions.end(OldSession(sid=session.sid, expires_at=session.expires_at))
+    event.remove(built.database.engine.sync_engine, "commit", fail)
+    assert verdict(services.revocations, session) is not False
+
+
+def test_an_older_end_all_does_not_take_back_a_newer(clock: Clock) -> None:
+    revocations = Revocations(None, refuse_after=HOUR)  # type: ignore[arg-type] # never read
+    for at in (clock(), clock() - HOUR):
+        revocations.apply([Ended(1, None, None, None, at, clock() + HOUR)])
+    assert revocations.not_before == clock()
 
 
 async def test_a_machine_whose_clock_is_behind_begins_sessions_that_are_alive(
@@ -322,16 +427,27 @@ async def test_only_what_expired_a_week_ago_by_the_databases_clock_is_purged(
         for number in range(1200)
     ]
     kept = ended(A_SID, clock, -KEPT_AFTER_EXPIRY + HOUR)
+    old += [
+        Revocation(
+            user_id=user_id,
+            epoch=1,
+            expires_at=now - KEPT_AFTER_EXPIRY + (HOUR if user_id == 2 else -HOUR),
+            reason=EndReason.ADMINISTRATOR,
+            created_at=now,
+        )
+        for user_id in (1, 2)
+    ]
     clock.advance(timedelta(days=1000))  # the application's clock does not count
     await end(built, *old, kept)
     following = follow()
     await following.catch_up()
-    assert len(following) == 1201
+    assert len(following) == 1203
     await following.purge()
-    assert len(following) == 1
+    assert len(following) == 2
     assert following.has_ended(A_SID)
+    assert (following.oldest_epoch(1), following.oldest_epoch(2)) == (0, 1)
     async with built.database.read() as db:
-        assert list(await db.scalars(select(Revocation.sid))) == [A_SID]
+        assert set(await db.scalars(select(Revocation.sid))) == {A_SID, None}
     await end(built, ended(B_SID, clock))
     await following.catch_up()
     assert following.has_ended(B_SID)

@@ -28,6 +28,11 @@ def copy_of(app: Quart, browser: Client) -> Client:
     return thief
 
 
+def services_of(app: Quart) -> Services:
+    found: Services = app.extensions["quart_app"]
+    return found
+
+
 async def state_of(client: Client) -> int:
     return (await client.get("/api/session_state")).status_code
 
@@ -165,6 +170,49 @@ async def test_deleting_every_login_logs_nobody_out(app: Quart, browser: Client)
     assert await state_of(browser) == 200
     assert (await browser.post("/api/logout")).status_code == 204
     assert await state_of(browser) == 401
+
+
+@pytest.mark.parametrize("meanwhile", ["logout", "logout_all", "end", "deactivate"])
+async def test_a_password_change_under_way_brings_no_ended_session_back(
+    app: Quart, browser: Client, member: Member, services: Services, meanwhile: str
+) -> None:
+    thief = copy_of(app, browser)
+    passwords, is_hashing, go_on = (
+        services_of(app).accounts.passwords,
+        asyncio.Event(),
+        asyncio.Event(),
+    )
+    hash_now = passwords.hash
+
+    async def hash_slowly(password: str) -> str:
+        is_hashing.set()
+        await go_on.wait()
+        return await hash_now(password)
+
+    passwords.hash = hash_slowly  # type: ignore[method-assign] # the moment in which we act
+    change = asyncio.create_task(change_password(browser, member))
+    await is_hashing.wait()
+    if meanwhile in {"logout", "logout_all"}:
+        assert (await thief.post(f"/api/{meanwhile}")).status_code == 204
+    elif meanwhile == "end":
+        await services.accounts.end_sessions(member.username)
+    else:
+        await services.accounts.deactivate(member.username)
+    go_on.set()
+    response = await change
+    assert response.status_code in {401, 404}
+    assert set_cookies(response) == {}
+    passwords.hash = hash_now  # type: ignore[method-assign]
+    await services_of(app).revocations.catch_up()
+    assert await state_of(browser) == 401
+
+
+async def test_a_switch_is_kept_where_the_list_grows_old_under_way(clock: Clock) -> None:
+    verdicts = iter([True, None])
+    client = plain_app(clock, is_alive=lambda *_: next(verdicts)).test_client()
+    await client.post("/create")
+    verdicts = iter([True, None])
+    assert set(set_cookies(await client.post("/switch/2"))) == {"session"}
 
 
 # --- what can't be told is not answered ----------------------------------------------------------

@@ -6,6 +6,7 @@ Nothing here knows HTTP, and nobody else opens a transaction.
 from dataclasses import dataclass
 
 from quart_app.services.accounts import Accounts
+from quart_app.services.audit import Audit
 from quart_app.services.links import Links
 from quart_app.services.platforms import Platforms
 from quart_app.services.readiness import Readiness
@@ -23,3 +24,4 @@ class Services:
     platforms: Platforms
     links: Links
     readiness: Readiness
+    audit: Audit

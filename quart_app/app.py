@@ -27,7 +27,17 @@ from quart_app.services.uninterrupted import finish_what_is_running
 from quart_app.settings import Settings, SettingsError
 from quart_app.storage.database import Database
 from quart_app.storage.follow import Feed
-from quart_app.web import access_log, accounts, api, gate, operations, platforms, replies, wire
+from quart_app.web import (
+    access_log,
+    accounts,
+    admin,
+    api,
+    gate,
+    operations,
+    platforms,
+    replies,
+    wire,
+)
 from quart_app.web.session import Limits
 from quart_app.web.session_interface import SessionCookies
 
@@ -72,7 +82,7 @@ def create_app(
     app.extensions["quart_app.clock"] = clock
     gate.install(app, is_https=settings.is_https)
     replies.install(app)
-    for room in (accounts, platforms, api, operations):
+    for room in (accounts, platforms, admin, api, operations):
         app.register_blueprint(room.blueprint)
 
     @app.while_serving

@@ -33,6 +33,8 @@ _PURGE_EVERY_SECONDS = 3600.0
 _PURGE_BATCH = 500
 _PURGE_PAUSE_SECONDS = 0.1  # others want to write, too
 _DAY = timedelta(days=1)
+# What only a user can cause who is logged in; of the others nobody knows who did it.
+_BY_THE_USER: Final = {AuditEvent.REFUSED_RIGHTS, AuditEvent.REAUTHENTICATION_FAILED}
 _OVERFLOW: Final = {"addresses": "more than are counted one by one"}
 
 log = logging.getLogger("quart_app.audit")
@@ -114,6 +116,7 @@ class Audit:
             {
                 "event": counted.event,
                 "user_id": counted.user_id,
+                "actor_user_id": counted.user_id if counted.event in _BY_THE_USER else None,
                 "address": counted.address,
                 "request_id": count.request_id,
                 "detail": json.dumps(_OVERFLOW) if counted.is_overflow else None,
@@ -243,9 +246,15 @@ def line_of(entry: AuditEntry) -> str:
         "request_id": entry.request_id,
         "session": entry.session,
         "count": entry.count,
-        "detail": entry.detail and json.loads(entry.detail),
+        "detail": details_of(entry) or None,
     }
     return json.dumps(said).replace("\x7f", "\\u007f")
+
+
+def details_of(entry: AuditEntry) -> dict[str, Any]:
+    """Return what else was written down, by name."""
+    details: dict[str, Any] = json.loads(entry.detail) if entry.detail else {}
+    return details
 
 
 def _beginning_of(day: date | None) -> datetime | None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -37,6 +38,14 @@ def _storable(text: str) -> str:
     return text
 
 
+def _day(text: object) -> date:
+    try:
+        return date.fromisoformat(str(text))
+    except ValueError:
+        raise ValueError("A day is written like 2026-01-31") from None
+
+
+DAY = BeforeValidator(_day)
 # After the length, so that a refusal of that speaks of characters.
 STORABLE = AfterValidator(_storable)
 LoginName = Annotated[str, StringConstraints(min_length=1, max_length=EMAIL_LENGTH), STORABLE]
@@ -144,8 +153,8 @@ class AuditQuery(Body):
         ]
         | None
     ) = None
-    from_day: date | None = None
-    to_day: date | None = None
+    from_day: Annotated[date, DAY] | None = None
+    to_day: Annotated[date, DAY] | None = None
     before: Annotated[int, Field(ge=1, le=_LARGEST_BIG_ID)] | None = None
 
 

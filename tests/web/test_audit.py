@@ -262,6 +262,7 @@ async def test_a_filter_that_is_wrong_is_named(admin: Client, query: str, field:
     html = await response.get_data(as_text=True)
     assert response.status_code == 422
     assert f">{field}</" in html
+    assert ("A day is written like" in html) is (field in {"From", "To"})
     assert "<tbody" not in html
     assert (await admin.get(f"/admin/audit.csv?{query}")).status_code == 422
 

@@ -1,5 +1,6 @@
 """Put the application together: the one place that knows all rooms."""
 
+import logging
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -13,6 +14,8 @@ from quart import Quart
 
 from quart_app.services import Services
 from quart_app.services.accounts import Accounts
+from quart_app.services.audit import Audit
+from quart_app.services.audit import log as audit_log
 from quart_app.services.credentials import Credentials
 from quart_app.services.devices import Devices
 from quart_app.services.links import Links
@@ -28,6 +31,7 @@ from quart_app.storage.follow import Feed
 from quart_app.web import (
     access_log,
     accounts,
+    admin,
     api,
     devices,
     gate,
@@ -80,18 +84,27 @@ def create_app(
     app.extensions["quart_app.clock"] = clock
     gate.install(app, is_https=settings.is_https)
     replies.install(app)
-    for room in (accounts, platforms, devices, api, operations):
+    for room in (accounts, platforms, devices, admin, api, operations):
         app.register_blueprint(room.blueprint)
 
     @app.while_serving
     async def know_what_has_ended() -> AsyncGenerator[None]:
-        async with built.services.revocations.followed():
+        async with built.services.revocations.followed(), built.services.audit.kept():
             yield
         await built.close()
 
     access_log.install()
+    _let_the_audit_be_heard(app)
     _answer_before_quart(app, settings)
     return app
+
+
+def _let_the_audit_be_heard(app: Quart) -> None:
+    """Send what the audit says to the log stream, though none of it is a warning."""
+    if audit_log.level == logging.NOTSET:
+        audit_log.setLevel(logging.INFO)
+    # Its parent. Asked for, it gets a handler to stderr where nobody has configured logging.
+    assert app.logger.name == "quart_app"  # noqa: S101
 
 
 def _answer_before_quart(app: Quart, settings: Settings) -> None:
@@ -115,6 +128,7 @@ class Built:
         """Carry through what was begun, then let go of the database's connections and threads."""
         await finish_what_is_running()
         await self.services.revocations.close()
+        await self.services.audit.close()
         await self.database.close()
         self.passwords.close()
 
@@ -127,17 +141,24 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
 
     database, passwords = Database(settings.database_url), Passwords()
     revocations = Revocations(Feed(settings.database_url), refuse_after=settings.refuse_after)
+    audit = Audit(database, settings.audit_retention)
     sessions = Sessions(
-        database, revocations, settings.session_absolute, settings.session_remember_absolute, now
+        database,
+        revocations,
+        audit,
+        settings.session_absolute,
+        settings.session_remember_absolute,
+        now,
     )
-    accounts = Accounts(database, passwords, sessions, now)
+    accounts = Accounts(database, passwords, sessions, audit, now)
     services = Services(
         accounts=accounts,
         sessions=sessions,
         devices=Devices(sessions, accounts, now),
         revocations=revocations,
-        platforms=Platforms(database, Credentials(settings.platform_encryption_keys), now),
+        platforms=Platforms(database, Credentials(settings.platform_encryption_keys), audit, now),
         links=Links(settings.session_keys),
         readiness=Readiness(database, revocations),
+        audit=audit,
     )
     return Built(services, database, passwords)

@@ -47,6 +47,13 @@ class NotLoggedIn(AppError):  # noqa: N818
     default_sentence = "You are not logged in."
 
 
+class Forbidden(AppError):  # noqa: N818
+    """Whoever asks is known, and has not the role that this needs."""
+
+    code = "forbidden"
+    default_sentence = "This is for administrators."
+
+
 class NotFound(AppError):  # noqa: N818
     """It does not exist, or is somebody else's: which, nobody is told."""
 

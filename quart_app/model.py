@@ -36,6 +36,9 @@ SID_LENGTH = 22  # 128 bits as base64url without padding
 ADDRESS_LENGTH = 45  # an IPv6 address that embeds an IPv4 one
 USER_AGENT_LENGTH = 255
 END_REASON_LENGTH = 32
+EVENT_LENGTH = 32
+REQUEST_ID_LENGTH = 32
+SESSION_HASH_LENGTH = 16
 
 
 # SQLite counts rows by themselves only in a column whose type is INTEGER to the letter.
@@ -236,3 +239,55 @@ class Login(Base):
     user_agent: Mapped[str | None] = mapped_column(String(USER_AGENT_LENGTH))
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     end_reason: Mapped[str | None] = mapped_column(String(END_REASON_LENGTH))
+
+
+class AuditEvent(enum.StrEnum):
+    """What the audit writes down. The column holds the value, and may hold one of a newer version.
+
+    Those that a stranger can cause as often as they like are counted, not written one by one.
+    """
+
+    LOGIN = "login"
+    LOGIN_FAILED = "login_failed"  # counted
+    REAUTHENTICATION_FAILED = "reauthentication_failed"  # counted; the current password was wrong
+    LOGOUT = "logout"
+    SESSIONS_ENDED = "sessions_ended"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 an event
+    PASSWORD_RESET = "password_reset"  # noqa: S105
+    USER_CREATED = "user_created"
+    USER_DEACTIVATED = "user_deactivated"
+    USER_ACTIVATED = "user_activated"
+    PLATFORM_SWITCHED = "platform_switched"
+    PLATFORM_CONNECTED = "platform_connected"
+    PLATFORM_CHANGED = "platform_changed"
+    PLATFORM_DEFAULT_CHANGED = "platform_default_changed"
+    PLATFORM_REMOVED = "platform_removed"
+    REFUSED_RIGHTS = "refused_rights"  # counted
+    REFUSED_CROSS_SITE = "refused_cross_site"  # counted
+
+
+class AuditEntry(Base):
+    """What happened once, or `count` times within a minute. Neither changed nor deleted early.
+
+    That the database itself sees to, by triggers. Times are by its clock.
+    """
+
+    __tablename__ = "audit"
+    __table_args__ = (
+        Index("ix_audit_user_id_id", "user_id", "id"),
+        Index("ix_audit_event_id", "event", "id"),
+        Index("ix_audit_address_id", "address", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(_BigId, primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    event: Mapped[str] = mapped_column(String(EVENT_LENGTH))
+    user_id: Mapped[int | None] = mapped_column(Integer)  # whom it concerns
+    # Who did it. Null is the command line where there is no request, else a stranger.
+    actor_user_id: Mapped[int | None] = mapped_column(Integer)
+    address: Mapped[str | None] = mapped_column(String(ADDRESS_LENGTH))
+    request_id: Mapped[str | None] = mapped_column(String(REQUEST_ID_LENGTH))
+    session: Mapped[str | None] = mapped_column(String(SESSION_HASH_LENGTH))
+    detail: Mapped[str | None] = mapped_column(Text)  # a small JSON object
+    count: Mapped[int] = mapped_column(Integer)
+    keep_until: Mapped[datetime] = mapped_column(UtcDateTime, index=True)

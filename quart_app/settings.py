@@ -44,6 +44,7 @@ _SQLITE_OPTIONS = {
     "uri": "true|1",
 }
 _LONGEST_COOKIE_NAME = 64
+_LONGEST_RETENTION_DAYS = 36_500
 # A DNS name's label, with the _ that names of containers and hosts in a company's network have.
 _LABEL = r"[0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?"
 _HOST = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(\.{_LABEL})*\.?")
@@ -79,6 +80,7 @@ class Settings:
     session_renewal: timedelta = timedelta(seconds=60)
     refuse_after: timedelta = timedelta(seconds=10)
     login_queue: timedelta = timedelta(seconds=30)
+    audit_retention: timedelta = timedelta(days=365)
     trusted_proxies: int = 0
     allowed_private_networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
@@ -382,6 +384,13 @@ def _some_seconds(text: str) -> timedelta:
     return duration
 
 
+def _days_of_retention(text: str) -> timedelta:
+    days = _whole_number(text)
+    if not 0 < days <= _LONGEST_RETENTION_DAYS:
+        raise ValueError(f"must be 1 to {_LONGEST_RETENTION_DAYS} days")
+    return timedelta(days=days)
+
+
 def _json_list(text: str) -> tuple[str, ...]:
     try:
         items = json.loads(text)
@@ -418,6 +427,7 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "SESSION_RENEWAL_SECONDS": ("session_renewal", _seconds),
     "REFUSE_AFTER_SECONDS": ("refuse_after", _some_seconds),
     "LOGIN_QUEUE_SECONDS": ("login_queue", _some_seconds),
+    "AUDIT_RETENTION_DAYS": ("audit_retention", _days_of_retention),
     "TRUSTED_PROXIES": ("trusted_proxies", _whole_number),
     "ALLOWED_PRIVATE_NETWORKS": ("allowed_private_networks", _networks),
 }

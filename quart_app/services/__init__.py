@@ -6,6 +6,7 @@ Nothing here knows HTTP, and nobody else opens a transaction.
 from dataclasses import dataclass
 
 from quart_app.services.accounts import Accounts
+from quart_app.services.audit import Audit
 from quart_app.services.devices import Devices
 from quart_app.services.links import Links
 from quart_app.services.platforms import Platforms
@@ -25,3 +26,4 @@ class Services:
     platforms: Platforms
     links: Links
     readiness: Readiness
+    audit: Audit

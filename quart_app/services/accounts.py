@@ -20,8 +20,9 @@ from quart_app.errors import (
     SetUpAlready,
     Unavailable,
 )
-from quart_app.model import EMAIL_LENGTH, USERNAME_LENGTH, EndReason, Role, User
+from quart_app.model import EMAIL_LENGTH, USERNAME_LENGTH, AuditEvent, EndReason, Role, User
 from quart_app.services import names
+from quart_app.services.audit import Audit
 from quart_app.services.passwords import LONGEST, SHORTEST, Passwords
 from quart_app.services.sessions import UNKNOWN_DEVICE, Device, NewSession, OldSession, Sessions
 from quart_app.services.uninterrupted import uninterrupted
@@ -40,6 +41,7 @@ class Accounts:
     database: Database
     passwords: Passwords
     sessions: Sessions
+    audit: Audit
     now: Callable[[], datetime]
 
     async def log_in(
@@ -65,6 +67,8 @@ class Accounts:
                 user = await stored_users.user_by_login_name(db, login_name)
             matches = await self.passwords.matches(user.password_hash if user else None, password)
             if user is None or not matches or not user.is_active:
+                # Not by the name: where a field was missed, what stands there is the password.
+                self.audit.count(AuditEvent.LOGIN_FAILED, user_id=user.id if user else None)
                 raise BadCredentials
             new_hash = user.password_hash
             if user.must_change_password:
@@ -105,19 +109,31 @@ class Accounts:
             )
             if user is None:
                 return None
-            user.must_change_password = False
+            if user.must_change_password:
+                user.must_change_password = False
+                await self.audit.record(
+                    db, AuditEvent.PASSWORD_CHANGED, user_id=user.id, actor_user_id=user.id
+                )
             platform = await stored_platforms.first_usable_connection(
                 db, user.id, user.default_platform_connection_id
             )
             if replaced is not None and not await self.sessions.has_ended(db, replaced):
                 await ending.end(replaced, EndReason.REPLACED)
-            return await self.sessions.begin(
+            session = await self.sessions.begin(
                 ending,
                 user,
                 platform_connection_id=platform.id if platform else None,
                 remember=remember,
                 device=device,
             )
+            await self._record_login(db, session)
+            return session
+
+    async def _record_login(self, db: AsyncSession, session: NewSession) -> None:
+        whose = session.user_id
+        await self.audit.record(
+            db, AuditEvent.LOGIN, user_id=whose, actor_user_id=whose, sid=session.sid
+        )
 
     async def user(self, user_id: int) -> User:
         """Return the user of a session. Raises NotFound where the account is gone or inactive."""
@@ -127,11 +143,13 @@ class Accounts:
             raise NotFound
         return user
 
-    async def confirm(self, user_id: int, current_password: str) -> None:
+    async def confirm(self, user_id: int, current_password: str) -> User:
         """Make sure that whoever asks knows the password. Raises BadCredentials, NotFound."""
         user = await self.user(user_id)
         if not await self.passwords.matches(user.password_hash, current_password):
+            self.audit.count(AuditEvent.REAUTHENTICATION_FAILED, user_id=user_id)
             raise BadCredentials("The current password is not right.", field="current_password")
+        return user
 
     async def change_password(
         self,
@@ -150,9 +168,7 @@ class Accounts:
         that asks ended meanwhile, InvalidInput, NotFound.
         """
         for _ in range(_MOST_ATTEMPTS):
-            seen = await self.user(user_id)
-            if not await self.passwords.matches(seen.password_hash, current_password):
-                raise BadCredentials("The current password is not right.", field="current_password")
+            seen = await self.confirm(user_id, current_password)
             _check_new_password(new_password, seen.username, seen.email)
             new_hash = await self.passwords.hash(new_password)
             session = await self._change_password(
@@ -185,6 +201,7 @@ class Accounts:
             # Read under the user's lock: while we hashed, somebody may have logged this one out.
             if asked_by is not None and await self.sessions.has_ended(ending.db, asked_by):
                 raise NotLoggedIn
+            await self.audit.record(ending.db, AuditEvent.PASSWORD_CHANGED, user_id=user.id)
             await ending.end_all(user, EndReason.PASSWORD_CHANGED)
             return await self.sessions.begin(
                 ending,
@@ -213,9 +230,18 @@ class Accounts:
             user.last_login = self.now()
             ending.db.add(user)
             await ending.db.flush()
-            return await self.sessions.begin(
+            session = await self.sessions.begin(
                 ending, user, platform_connection_id=None, remember=False, device=device
             )
+            await self.audit.record(
+                ending.db,
+                AuditEvent.USER_CREATED,
+                user_id=user.id,
+                actor_user_id=user.id,
+                detail={"role": user.role.value},
+            )
+            await self._record_login(ending.db, session)
+            return session
 
     async def is_set_up_needed(self) -> bool:
         """Tell whether nobody exists yet."""
@@ -245,6 +271,9 @@ class Accounts:
             raise NameTaken("That name or e-mail address is taken.", field="username")
         db.add(user)
         await db.flush()
+        await self.audit.record(
+            db, AuditEvent.USER_CREATED, user_id=user.id, detail={"role": user.role.value}
+        )
 
     async def _new_user(
         self, *, username: str, email: str, password: str, role: Role, must_change: bool
@@ -284,6 +313,7 @@ class Accounts:
                     ending.db, seen, new_hash, must_change=password is None
                 )
                 if user is not None:
+                    await self.audit.record(ending.db, AuditEvent.PASSWORD_RESET, user_id=user.id)
                     await ending.end_all(user, EndReason.PASSWORD_RESET)
                     return given if password is None else None
         raise Unavailable
@@ -302,13 +332,16 @@ class Accounts:
             user = await _named(ending.db, username)
             was_admin = user.role is Role.ADMIN and bool(user.is_active)
             user.is_active = False
+            await self.audit.record(ending.db, AuditEvent.USER_DEACTIVATED, user_id=user.id)
             await ending.end_all(user, EndReason.DEACTIVATED)
             return was_admin and not await stored_users.is_there_an_active_admin(ending.db)
 
     async def activate(self, username: str) -> None:
         """Let a user log in again; sessions that have ended stay so. Raises NotFound."""
         async with self.database.begin() as db:
-            (await _named(db, username)).is_active = True
+            user = await _named(db, username)
+            user.is_active = True
+            await self.audit.record(db, AuditEvent.USER_ACTIVATED, user_id=user.id)
 
 
 async def _named(db: AsyncSession, username: str, *, lock: bool = True) -> User:

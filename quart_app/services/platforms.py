@@ -16,8 +16,15 @@ from quart_app.errors import (
     NotFound,
     PlatformInactive,
 )
-from quart_app.model import PLATFORM_NAME_LENGTH, PlatformConnection, PlatformType, User
+from quart_app.model import (
+    PLATFORM_NAME_LENGTH,
+    AuditEvent,
+    PlatformConnection,
+    PlatformType,
+    User,
+)
 from quart_app.services import names
+from quart_app.services.audit import Audit
 from quart_app.services.credentials import Credentials
 from quart_app.storage import platforms as stored
 from quart_app.storage import users as stored_users
@@ -41,6 +48,7 @@ class Platforms:
 
     database: Database
     credentials: Credentials
+    audit: Audit
     now: Callable[[], datetime]
 
     async def list_of(self, user_id: int) -> tuple[User, PlatformList]:
@@ -54,7 +62,7 @@ class Platforms:
         """Return the connection and whether it is the default."""
         async with self.database.read() as db:
             user = await _active_user(db, user_id)
-            connection = await _theirs(db, user_id, connection_id)
+            connection = await self._theirs(db, user_id, connection_id)
             return connection, connection.id == user.default_platform_connection_id
 
     async def connect(
@@ -95,24 +103,27 @@ class Platforms:
             await stored.add_connection(db, connection)
             if user.default_platform_connection_id is None:
                 user.default_platform_connection_id = connection.id
+            await self._record(db, AuditEvent.PLATFORM_CONNECTED, connection)
             return connection, connection.id == user.default_platform_connection_id
 
     async def switch(self, user_id: int, connection_id: int) -> PlatformConnection:
         """Note that the session acts for this connection from now on. Raises PlatformInactive."""
         async with self.database.begin() as db:
             await _active_user(db, user_id, lock=True)
-            connection = await _theirs(db, user_id, connection_id)
+            connection = await self._theirs(db, user_id, connection_id)
             _refuse_inactive(connection)
             connection.last_used = self.now()
+            await self._record(db, AuditEvent.PLATFORM_SWITCHED, connection)
             return connection
 
     async def make_default(self, user_id: int, connection_id: int) -> PlatformConnection:
         """Let sessions begin with this connection. Raises PlatformInactive."""
         async with self.database.begin() as db:
             user = await _active_user(db, user_id, lock=True)
-            connection = await _theirs(db, user_id, connection_id)
+            connection = await self._theirs(db, user_id, connection_id)
             _refuse_inactive(connection)
             user.default_platform_connection_id = connection.id
+            await self._record(db, AuditEvent.PLATFORM_DEFAULT_CHANGED, connection)
             return connection
 
     async def change(
@@ -129,7 +140,7 @@ class Platforms:
         """
         async with self.database.begin() as db:
             user = await _active_user(db, user_id, lock=True)
-            connection = await _theirs(db, user_id, connection_id)
+            connection = await self._theirs(db, user_id, connection_id)
             if name is not None:
                 name = _checked_name(name)
                 other = await stored.connection_named(db, user_id, name)
@@ -139,15 +150,43 @@ class Platforms:
             if is_active is not None:
                 connection.is_active = is_active
             connection.updated_at = self.now()
+            await self._record(
+                db,
+                AuditEvent.PLATFORM_CHANGED,
+                connection,
+                is_renamed=name is not None,
+                is_active=connection.is_active,
+            )
             return connection, connection.id == user.default_platform_connection_id
 
     async def remove(self, user_id: int, connection_id: int) -> None:
         """Delete it and its credentials. Raises InUse where other tables still refer to it."""
         async with self.database.begin() as db:
             await _active_user(db, user_id, lock=True)
-            connection = await _theirs(db, user_id, connection_id)
+            connection = await self._theirs(db, user_id, connection_id)
             if not await stored.delete_connection(db, connection):
                 raise InUse
+            await self._record(db, AuditEvent.PLATFORM_REMOVED, connection)
+
+    async def _theirs(
+        self, db: AsyncSession, user_id: int, connection_id: int
+    ) -> PlatformConnection:
+        connection = await stored.connection_of(db, user_id, connection_id)
+        if connection is None:
+            self.audit.count(AuditEvent.REFUSED_RIGHTS, user_id=user_id)
+            raise NotFound("You have no such platform connection.")
+        return connection
+
+    async def _record(
+        self, db: AsyncSession, event: AuditEvent, connection: PlatformConnection, **detail: object
+    ) -> None:
+        # By its id: a name is anything that a person typed, be it a token in the wrong field.
+        await self.audit.record(
+            db,
+            event,
+            user_id=connection.user_id,
+            detail={"platform_connection_id": connection.id, **detail},
+        )
 
 
 async def _active_user(db: AsyncSession, user_id: int, *, lock: bool = False) -> User:
@@ -155,13 +194,6 @@ async def _active_user(db: AsyncSession, user_id: int, *, lock: bool = False) ->
     if user is None or not user.is_active:
         raise NotFound
     return user
-
-
-async def _theirs(db: AsyncSession, user_id: int, connection_id: int) -> PlatformConnection:
-    connection = await stored.connection_of(db, user_id, connection_id)
-    if connection is None:
-        raise NotFound("You have no such platform connection.")
-    return connection
 
 
 def _refuse_inactive(connection: PlatformConnection) -> None:

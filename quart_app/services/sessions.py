@@ -10,9 +10,19 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import NotFound, Unavailable
-from quart_app.model import ADDRESS_LENGTH, USER_AGENT_LENGTH, EndReason, Login, Revocation, User
+from quart_app.model import (
+    ADDRESS_LENGTH,
+    USER_AGENT_LENGTH,
+    AuditEvent,
+    EndReason,
+    Login,
+    Revocation,
+    User,
+)
+from quart_app.services.audit import Audit
 from quart_app.services.revocations import Revocations
 from quart_app.services.uninterrupted import uninterrupted
+from quart_app.storage import audit as stored_audit
 from quart_app.storage import logins as stored_logins
 from quart_app.storage import users as stored_users
 from quart_app.storage.database import Database
@@ -64,6 +74,7 @@ class Ending:
     """A transaction in which sessions end; what ends them is written as the last thing in it."""
 
     db: AsyncSession
+    audit: Audit
     now: datetime
     longest: timedelta
     revocations: list[Revocation] = field(default_factory=list)
@@ -71,12 +82,19 @@ class Ending:
     async def end(self, session: OldSession, reason: EndReason) -> None:
         """End one session."""
         await stored_logins.mark_ended(self.db, at=self.now, reason=reason, sid=session.sid)
+        whose = await stored_audit.user_of_session(self.db, session.sid)
+        # Who brings its cookie is its user, as far as anybody can tell.
+        by_itself = reason in {EndReason.LOGGED_OUT, EndReason.REPLACED}
+        await self._record(
+            reason, user_id=whose, actor_user_id=whose if by_itself else None, sid=session.sid
+        )
         self._add(reason, session.expires_at, sid=session.sid)
 
     async def end_all(self, user: User, reason: EndReason) -> None:
         """End every session that the user has; those that begin afterwards, here too, are alive."""
         user.session_epoch = self.next_epoch(user.session_epoch)
         await stored_logins.mark_ended(self.db, at=self.now, reason=reason, user_id=user.id)
+        await self._record(reason, user_id=user.id, ended="all")
         until = await self._latest_expiry(user.id)
         self._add(reason, until, user_id=user.id, epoch=user.session_epoch)
 
@@ -92,6 +110,7 @@ class Ending:
         # A process that starts after a restore begins sessions that others don't take for older.
         await stored_users.raise_epochs(self.db, self.next_epoch(0))
         await stored_logins.mark_ended(self.db, at=self.now, reason=reason, not_after=not_before)
+        await self._record(reason, user_id=None, ended="everybody's")
         self._add(reason, await self._latest_expiry(None), not_before=not_before)
 
     def next_epoch(self, epoch: int) -> int:
@@ -105,6 +124,26 @@ class Ending:
         """
         latest = await stored_logins.latest_expiry(self.db, user_id)
         return max(latest or self.now, self.now + self.longest)
+
+    async def _record(
+        self,
+        reason: EndReason,
+        *,
+        user_id: int | None,
+        actor_user_id: int | None = None,
+        sid: str | None = None,
+        ended: str = "one",
+    ) -> None:
+        is_logout = reason is EndReason.LOGGED_OUT
+        event = AuditEvent.LOGOUT if is_logout else AuditEvent.SESSIONS_ENDED
+        await self.audit.record(
+            self.db,
+            event,
+            user_id=user_id,
+            actor_user_id=actor_user_id,
+            sid=sid,
+            detail={"ended": ended, "reason": reason},
+        )
 
     def _add(self, reason: EndReason, expires_at: datetime, **what: object) -> None:
         self.revocations.append(
@@ -121,6 +160,7 @@ class Sessions:
 
     database: Database
     revocations: Revocations
+    audit: Audit
     absolute: timedelta
     remember_absolute: timedelta
     now: Callable[[], datetime]
@@ -179,7 +219,7 @@ class Sessions:
         """
         async with self.database.begin() as db:
             longest = max(self.absolute, self.remember_absolute)
-            ending = Ending(db, self.now(), longest)
+            ending = Ending(db, self.audit, self.now(), longest)
             yield ending
             if ending.revocations:
                 await add_revocations(db, ending.revocations)

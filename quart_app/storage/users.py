@@ -1,5 +1,6 @@
 """Queries about users."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, func, or_, select, text, update
@@ -45,6 +46,12 @@ async def user_by_username(db: AsyncSession, username: str, *, lock: bool = Fals
 async def users_in_order_of_id(db: AsyncSession) -> list[User]:
     """Return every user."""
     return list(await db.scalars(select(User).order_by(User.id)))
+
+
+async def usernames(db: AsyncSession, user_ids: Collection[int]) -> dict[int, str]:
+    """Return the names of those among them who exist."""
+    rows = await db.execute(select(User.id, User.username).where(User.id.in_(user_ids)))
+    return dict(rows.all())
 
 
 async def is_name_or_email_taken(db: AsyncSession, username: str, email: str) -> bool:

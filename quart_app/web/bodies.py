@@ -1,21 +1,34 @@
 """What a request's body may hold: one class for a use case, as JSON and as a form alike."""
 
+from datetime import date
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 from quart import request
 
 from quart_app.errors import InvalidInput, MalformedBody, UnsupportedBody
 from quart_app.model import (
+    ADDRESS_LENGTH,
     EMAIL_LENGTH,
+    EVENT_LENGTH,
     INSTANCE_URL_LENGTH,
     PLATFORM_NAME_LENGTH,
     PLATFORM_USERNAME_LENGTH,
+    USERNAME_LENGTH,
 )
 
 _LONGEST_PASSWORD = 1024
 LONGEST_PATH = 2048
 _LONGEST_TOKEN = 4096
+_LARGEST_BIG_ID = 2**63 - 1
 
 
 def _storable(text: str) -> str:
@@ -25,6 +38,14 @@ def _storable(text: str) -> str:
     return text
 
 
+def _day(text: object) -> date:
+    try:
+        return date.fromisoformat(str(text))
+    except ValueError:
+        raise ValueError("A day is written like 2026-01-31") from None
+
+
+DAY = BeforeValidator(_day)
 # After the length, so that a refusal of that speaks of characters.
 STORABLE = AfterValidator(_storable)
 LoginName = Annotated[str, StringConstraints(min_length=1, max_length=EMAIL_LENGTH), STORABLE]
@@ -119,6 +140,32 @@ class ConfirmBody(Body):
     current_password: Password | None = None
 
 
+class AuditQuery(Body):
+    """Which entries of the audit are wanted; `before` is the id that they are older than."""
+
+    event: (
+        Annotated[str, StringConstraints(strip_whitespace=True, max_length=EVENT_LENGTH), STORABLE]
+        | None
+    ) = None
+    user: (
+        Annotated[
+            str, StringConstraints(strip_whitespace=True, max_length=USERNAME_LENGTH), STORABLE
+        ]
+        | None
+    ) = None
+    address: (
+        Annotated[
+            str,
+            StringConstraints(strip_whitespace=True, to_lower=True, max_length=ADDRESS_LENGTH),
+            STORABLE,
+        ]
+        | None
+    ) = None
+    from_day: Annotated[date, DAY] | None = None
+    to_day: Annotated[date, DAY] | None = None
+    before: Annotated[int, Field(ge=1, le=_LARGEST_BIG_ID)] | None = None
+
+
 class NoBody(Body):
     """Nothing, or an empty object."""
 
@@ -154,6 +201,18 @@ async def read_form(body: type[BodyT]) -> BodyT:
             del fields[name]
     try:
         return body.model_validate(fields, strict=False)
+    except ValidationError as error:
+        raise _what_is_wrong(error) from None
+
+
+def read_query(body: type[BodyT]) -> BodyT:
+    """Return what the address asks for; what is empty or of no name counts as none.
+
+    Raises InvalidInput.
+    """
+    given = {name: request.args[name] for name in body.model_fields if request.args.get(name)}
+    try:
+        return body.model_validate(given, strict=False)
     except ValidationError as error:
         raise _what_is_wrong(error) from None
 

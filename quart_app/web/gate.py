@@ -19,7 +19,9 @@ from quart_app.errors import (
     PlatformChanged,
     Unavailable,
 )
+from quart_app.model import AuditEvent
 from quart_app.services import Services
+from quart_app.services.origin import Origin, new_request_id, origin
 from quart_app.services.sessions import Device, OldSession
 from quart_app.web.session import (
     Login,
@@ -92,6 +94,8 @@ def install(app: Quart, *, is_https: bool) -> None:
     """Let every request of `app` pass the gate."""
 
     async def enter() -> None:
+        g.request_id = new_request_id()
+        origin.set(Origin(request.remote_addr, g.request_id))
         await refuse_large_body()
         judge_session_again()  # the body may have been long in coming
         refuse_cross_site()
@@ -100,6 +104,7 @@ def install(app: Quart, *, is_https: bool) -> None:
         if request.endpoint is None or request.endpoint in PUBLIC:
             return
         g.login = log_in_required()
+        origin.set(Origin(request.remote_addr, g.request_id, g.login.user_id, g.login.sid))
         if request.endpoint not in NOT_ACTIVITY:
             renew_session()
         await refuse_other_platform(g.login)
@@ -107,6 +112,7 @@ def install(app: Quart, *, is_https: bool) -> None:
     async def leave(response: Response) -> Response:
         for name, value in headers_of_every_answer(is_https=is_https).items():
             response.headers.setdefault(name, value)
+        response.headers["X-Request-Id"] = g.request_id
         return response
 
     app.url_map.converters[ID] = IdConverter
@@ -208,13 +214,19 @@ def refuse_cross_site() -> None:
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         if site not in {"same-origin", "none"}:
-            raise CrossSite
+            raise _cross_site()
         return
     origin = request.headers.get("Origin")
     if origin is not None and _origin_parts(origin) != _origin_parts(
         f"{request.scheme}://{request.host}"
     ):
-        raise CrossSite
+        raise _cross_site()
+
+
+def _cross_site() -> CrossSite:
+    login = validate_session()
+    services().audit.count(AuditEvent.REFUSED_CROSS_SITE, user_id=login.user_id if login else None)
+    return CrossSite()
 
 
 def _origin_parts(origin: str) -> tuple[str, str | None, int | None] | None:

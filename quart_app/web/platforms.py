@@ -33,11 +33,12 @@ async def list_page() -> ResponseReturnValue:
 
 async def _list_page(error: AppError | None = None) -> Response:
     login = current_login()
-    _, platforms = await services().platforms.list_of(login.user_id)
+    user, platforms = await services().platforms.list_of(login.user_id)
     typed = await request.form if request.method == "POST" else {}
     return await page(
         "platforms.html",
         status=status_of(error) if error else HTTPStatus.OK,
+        user=user,
         platforms=platforms,
         active_id=login.platform_connection_id,
         typed={

@@ -16,6 +16,7 @@ _STATUS: Final[dict[type[errors.AppError], HTTPStatus]] = {
     errors.BadCredentials: HTTPStatus.UNAUTHORIZED,
     errors.NotLoggedIn: HTTPStatus.UNAUTHORIZED,
     errors.CrossSite: HTTPStatus.FORBIDDEN,
+    errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.PasswordChangeNeeded: HTTPStatus.FORBIDDEN,
     errors.PasswordNeeded: HTTPStatus.FORBIDDEN,
     errors.NotFound: HTTPStatus.NOT_FOUND,

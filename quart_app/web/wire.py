@@ -19,6 +19,7 @@ from hypercorn.typing import (
 from werkzeug.sansio.utils import get_host
 
 from quart_app import errors
+from quart_app.services.origin import new_request_id
 from quart_app.web.replies import BAD_REQUEST, problem_document
 
 
@@ -104,6 +105,7 @@ async def _refuse(
     all_headers = {
         "Content-Type": "application/problem+json",
         "Content-Length": str(len(body)),
+        "X-Request-Id": new_request_id(),
         **headers,
     }
     start: Any = {

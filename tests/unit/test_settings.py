@@ -51,6 +51,7 @@ def test_two_secrets_are_enough_and_the_rest_is_as_the_contract_says(tmp_path: P
     assert settings.session_renewal == timedelta(seconds=60)
     assert settings.refuse_after == timedelta(seconds=10)
     assert settings.login_queue == timedelta(seconds=30)
+    assert settings.audit_retention == timedelta(days=365)
     assert (settings.trusted_proxies, settings.allowed_private_networks) == (0, ())
 
 
@@ -209,6 +210,9 @@ def test_plain_database_urls_are_understood(tmp_path: Path, given: str, understo
         ("SESSION_RENEWAL_SECONDS", "٣"),
         ("REFUSE_AFTER_SECONDS", "0"),
         ("LOGIN_QUEUE_SECONDS", "9999999999"),
+        ("AUDIT_RETENTION_DAYS", "0"),
+        ("AUDIT_RETENTION_DAYS", "36501"),
+        ("AUDIT_RETENTION_DAYS", "1y"),
         ("TRUSTED_PROXIES", "-1"),
         ("TRUSTED_PROXIES", "1.5"),
         ("ALLOWED_PRIVATE_NETWORKS", "10.0.0.0/8"),

@@ -16,6 +16,7 @@ STATUS = {
     errors.BadCredentials: 401,
     errors.NotLoggedIn: 401,
     errors.CrossSite: 403,
+    errors.Forbidden: 403,
     errors.PasswordChangeNeeded: 403,
     errors.PasswordNeeded: 403,
     errors.NotFound: 404,

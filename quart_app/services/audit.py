@@ -1,0 +1,286 @@
+"""Write down who did what, when and from where, and read it.
+
+What happens is written in the transaction that makes it happen, so that neither is without the
+other, and told to the log stream once that is committed. What is refused is only counted, and
+written once a minute: a stranger can't fill the table, and a refusal costs no transaction.
+No secret and nothing that was typed gets in here; of a session, a hash that leads back to nothing.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Final
+
+from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from quart_app.errors import Forbidden, NotFound
+from quart_app.model import SESSION_HASH_LENGTH, AuditEntry, AuditEvent, Role, User
+from quart_app.services.origin import origin
+from quart_app.services.tally import Counted, Tally, counted_address, shown_address
+from quart_app.storage import audit as stored
+from quart_app.storage import users as stored_users
+from quart_app.storage.database import Database
+
+ENTRIES_OF_A_PAGE: Final = 50
+_FLUSH_EVERY_SECONDS = 60.0
+_PURGE_EVERY_SECONDS = 3600.0
+_PURGE_BATCH = 500
+_PURGE_PAUSE_SECONDS = 0.1  # others want to write, too
+_DAY = timedelta(days=1)
+# What only a user can cause who is logged in; of the others nobody knows who did it.
+_BY_THE_USER: Final = {AuditEvent.REFUSED_RIGHTS, AuditEvent.REAUTHENTICATION_FAILED}
+_OVERFLOW: Final = {"addresses": "more than are counted one by one"}
+
+log = logging.getLogger("quart_app.audit")
+_own_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditFilter:
+    """Which entries somebody wants to see; None is any. Days are UTC's, both included."""
+
+    event: str | None = None
+    username: str | None = None
+    address: str | None = None
+    from_day: date | None = None
+    to_day: date | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditPage:
+    """Entries, the newest first, and the names of the users in them, by id.
+
+    `older_than` is the id to go on before; None where nothing is older.
+    """
+
+    reader: User
+    entries: Sequence[AuditEntry] = ()
+    usernames: dict[int, str] = field(default_factory=dict)
+    older_than: int | None = None
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What is written down, and for how long it is kept."""
+
+    database: Database
+    retention: timedelta
+    _tally: Tally = field(default_factory=Tally)
+
+    async def record(
+        self,
+        db: AsyncSession,
+        event: AuditEvent,
+        *,
+        user_id: int | None,
+        actor_user_id: int | None = None,
+        sid: str | None = None,
+        detail: Mapping[str, object] | None = None,
+    ) -> None:
+        """Write down, in this transaction, what it does to a user; `detail` holds no secret.
+
+        Who does it is whoever asks, unless given: at a login nobody is known before.
+        """
+        asked = origin.get()
+        row = {
+            "event": event,
+            "user_id": user_id,
+            "actor_user_id": asked.actor_user_id if actor_user_id is None else actor_user_id,
+            "address": shown_address(asked.address),
+            "request_id": asked.request_id,
+            "session": hash_of_session(sid or asked.sid),
+            "detail": json.dumps(detail) if detail else None,
+            "count": 1,
+        }
+        _tell_once_committed(db, await stored.add_entries(db, [row], kept_for=self.retention))
+
+    def count(self, event: AuditEvent, *, user_id: int | None = None) -> None:
+        """Count a refusal, of a user where one is known; it is written down within a minute."""
+        asked = origin.get()
+        whom = asked.actor_user_id if user_id is None else user_id
+        counted = Counted(event, counted_address(asked.address), whom)
+        self._tally.add(counted, request_id=asked.request_id)
+
+    async def flush(self) -> None:
+        """Write down what was counted. Raises Unavailable, and then goes on counting."""
+        counts = self._tally.take()
+        if not counts:
+            return
+        rows = [
+            {
+                "event": counted.event,
+                "user_id": counted.user_id,
+                "actor_user_id": counted.user_id if counted.event in _BY_THE_USER else None,
+                "address": counted.address,
+                "request_id": count.request_id,
+                "detail": json.dumps(_OVERFLOW) if counted.is_overflow else None,
+                "count": count.number,
+            }
+            for counted, count in counts
+        ]
+        try:
+            async with self.database.begin() as db:
+                _tell_once_committed(
+                    db, await stored.add_entries(db, rows, kept_for=self.retention)
+                )
+        except BaseException:
+            self._tally.put_back(counts)
+            raise
+
+    async def reader(self, user_id: int) -> User:
+        """Return the user, who may read the audit. Raises Forbidden, NotFound."""
+        async with self.database.read() as db:
+            user = await stored_users.user_by_id(db, user_id)
+        return self._reading(user, user_id)
+
+    async def page(
+        self,
+        user_id: int,
+        wanted: AuditFilter,
+        *,
+        before: int | None = None,
+        most: int = ENTRIES_OF_A_PAGE,
+    ) -> AuditPage:
+        """Return what an administrator wants to see, older than `before`.
+
+        Raises Forbidden, NotFound where the account is gone or inactive.
+        """
+        async with self.database.read() as db:
+            reader = self._reading(await stored_users.user_by_id(db, user_id), user_id)
+            whose = None
+            if wanted.username is not None:
+                whose = await stored_users.user_by_username(db, wanted.username)
+                if whose is None:
+                    return AuditPage(reader=reader)
+            # One more than asked for tells whether there is an older one.
+            found = await stored.entries_before(
+                db,
+                stored.Wanted(
+                    event=wanted.event,
+                    user_id=whose.id if whose else None,
+                    address=wanted.address,
+                    since=_beginning_of(wanted.from_day),
+                    until=_end_of(wanted.to_day),
+                ),
+                before,
+                most=most + 1,
+            )
+            entries = found[:most]
+            named = {each for entry in entries for each in (entry.user_id, entry.actor_user_id)}
+            usernames = await stored_users.usernames(db, {each for each in named if each})
+        return AuditPage(
+            reader=reader,
+            entries=entries,
+            usernames=usernames,
+            older_than=entries[-1].id if len(found) > most else None,
+        )
+
+    def _reading(self, user: User | None, user_id: int) -> User:
+        if user is None or not user.is_active:
+            raise NotFound
+        if user.role is not Role.ADMIN:
+            self.count(AuditEvent.REFUSED_RIGHTS, user_id=user_id)
+            raise Forbidden
+        return user
+
+    async def purge(self) -> None:
+        """Delete, a few at a time, what was kept for long enough. Raises Unavailable."""
+        while True:
+            async with self.database.begin() as db:
+                deleted = await stored.delete_entries_past_their_time(db, most=_PURGE_BATCH)
+            if deleted < _PURGE_BATCH:
+                return
+            await asyncio.sleep(_PURGE_PAUSE_SECONDS)
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Write down what is counted, and purge, now and then while the block lasts."""
+        is_over = asyncio.Event()
+        tasks = [
+            asyncio.create_task(_now_and_then(self.flush, _FLUSH_EVERY_SECONDS, is_over)),
+            asyncio.create_task(_now_and_then(self.purge, _PURGE_EVERY_SECONDS, is_over)),
+        ]
+        try:
+            yield
+        finally:
+            is_over.set()  # not cancelled: what is under way is let finish
+            await asyncio.gather(*tasks)
+
+    async def close(self) -> None:
+        """Write down what was counted last; where that can't be, tell the log."""
+        try:
+            await self.flush()
+        except Exception:  # noqa: BLE001 whatever it is, it must not keep the process from ending
+            _own_log.error("The last counts of the audit can't be written down.")
+
+
+def hash_of_session(sid: str | None) -> str | None:
+    """Return what stands for a session: nobody finds 128 random bits by their hash."""
+    if sid is None:
+        return None
+    return hashlib.sha256(sid.encode()).hexdigest()[:SESSION_HASH_LENGTH]
+
+
+def _tell_once_committed(db: AsyncSession, entries: Sequence[AuditEntry]) -> None:
+    @sqlalchemy_event.listens_for(db.sync_session, "after_commit", once=True)
+    def tell(_session: object) -> None:
+        for entry in entries:
+            log.info("%s", line_of(entry))
+
+
+def line_of(entry: AuditEntry) -> str:
+    """Return an entry as one line of JSON, which holds printable ASCII only."""
+    said: dict[str, Any] = {
+        "event": entry.event,
+        "at": entry.at.isoformat(timespec="milliseconds"),
+        "id": entry.id,
+        "user_id": entry.user_id,
+        "actor_user_id": entry.actor_user_id,
+        "address": entry.address,
+        "request_id": entry.request_id,
+        "session": entry.session,
+        "count": entry.count,
+        "detail": details_of(entry) or None,
+    }
+    return json.dumps(said).replace("\x7f", "\\u007f")
+
+
+def details_of(entry: AuditEntry) -> dict[str, Any]:
+    """Return what else was written down, by name."""
+    details: dict[str, Any] = json.loads(entry.detail) if entry.detail else {}
+    return details
+
+
+def _beginning_of(day: date | None) -> datetime | None:
+    return None if day is None else datetime.combine(day, time(), UTC)
+
+
+def _end_of(day: date | None) -> datetime | None:
+    """Return the beginning of the next day; of the last that there is, none."""
+    return None if day is None or day == date.max else _beginning_of(day + _DAY)
+
+
+async def _now_and_then(
+    work: Callable[[], Any], every_seconds: float, is_over: asyncio.Event
+) -> None:
+    is_failing = False
+    while not is_over.is_set():
+        with suppress(TimeoutError):
+            async with asyncio.timeout(every_seconds):
+                await is_over.wait()
+                return
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 whatever it is, the next time tries again
+            if not is_failing:
+                cause = error.__cause__ or error
+                _own_log.error("The audit can't be written: %s", type(cause).__name__)
+            is_failing = True
+        else:
+            is_failing = False

@@ -1,0 +1,123 @@
+"""Queries about the audit. It grows, and is read from its end; nothing here changes a row."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, DateTime, delete, func, insert, select, type_coerce
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from quart_app.model import AuditEntry, Login, UtcDateTime
+
+# One process that purges at a time; the number is ours, chosen at random.
+_PURGE_LOCK = 7225838017654203
+_SQLITE_TIME = "%Y-%m-%d %H:%M:%f000"  # as SQLAlchemy writes it, so that text compares as time does
+# Rows whose times may stand out of the order of ids: of transactions that meet.
+_OUT_OF_ORDER = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which entries; None is any. Times are aware, `until` is no longer among them."""
+
+    event: str | None = None
+    user_id: int | None = None
+    address: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+async def add_entries(
+    db: AsyncSession, rows: Sequence[dict[str, Any]], *, kept_for: timedelta
+) -> list[AuditEntry]:
+    """Write rows down, at the database's time, and return them."""
+    times = {
+        "at": _database_time(db, timedelta()),
+        "keep_until": _database_time(db, kept_for),
+    }
+    return [
+        (await db.scalars(insert(AuditEntry).values(row | times).returning(AuditEntry))).one()
+        for row in rows
+    ]
+
+
+def _database_time(db: AsyncSession, later: timedelta) -> ColumnElement[datetime]:
+    seconds = int(later.total_seconds())
+    if db.get_bind().dialect.name == "postgresql":
+        now = func.timezone("utc", func.clock_timestamp(), type_=DateTime())
+        moment = now + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+    else:
+        moment = func.strftime(_SQLITE_TIME, "now", f"+{seconds} seconds")
+    return type_coerce(moment, UtcDateTime())
+
+
+async def user_of_session(db: AsyncSession, sid: str) -> int | None:
+    """Return who signed in by this session, as far as that is still known."""
+    return await db.scalar(select(Login.user_id).where(Login.sid == sid))
+
+
+async def entries_before(
+    db: AsyncSession, wanted: Wanted, before: int | None, *, most: int
+) -> list[AuditEntry]:
+    """Return at most so many, the newest first, with ids smaller than `before`."""
+    query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(most)
+    if before is not None:
+        query = query.where(AuditEntry.id < before)
+    if wanted.event is not None:
+        query = query.where(AuditEntry.event == wanted.event)
+    if wanted.user_id is not None:
+        query = query.where(AuditEntry.user_id == wanted.user_id)
+    if wanted.address is not None:
+        query = query.where(AuditEntry.address == wanted.address)
+    # Entries are found by id, which rises with the time: so a day is looked up once, and no query
+    # walks through all that is newer.
+    if wanted.since is not None:
+        near = (
+            select(AuditEntry.id)
+            .where(AuditEntry.at >= wanted.since)
+            .order_by(AuditEntry.at)
+            .limit(_OUT_OF_ORDER)
+            .subquery()
+        )
+        first = await db.scalar(select(func.min(near.c.id)))
+        if first is None:
+            return []
+        query = query.where(AuditEntry.id >= first, AuditEntry.at >= wanted.since)
+    if wanted.until is not None:
+        near = (
+            select(AuditEntry.id)
+            .where(AuditEntry.at < wanted.until)
+            .order_by(AuditEntry.at.desc())
+            .limit(_OUT_OF_ORDER)
+            .subquery()
+        )
+        last = await db.scalar(select(func.max(near.c.id)))
+        if last is None:
+            return []
+        query = query.where(AuditEntry.id <= last, AuditEntry.at < wanted.until)
+    return list(await db.scalars(query))
+
+
+async def delete_entries_past_their_time(db: AsyncSession, *, most: int) -> int:
+    """Delete at most so many whose time is over by the database's clock; return how many.
+
+    On PostgreSQL, none while another process does so.
+    """
+    if db.get_bind().dialect.name == "postgresql":
+        is_ours = await db.scalar(select(func.pg_try_advisory_xact_lock(_PURGE_LOCK)))
+        if not is_ours:
+            return 0
+    over = (
+        select(AuditEntry.id)
+        .where(AuditEntry.keep_until <= _database_time(db, timedelta()))
+        .order_by(AuditEntry.keep_until)
+        .limit(most)
+    )
+    result = await db.execute(
+        delete(AuditEntry)
+        .where(AuditEntry.id.in_(over))
+        .returning(AuditEntry.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(result.all())

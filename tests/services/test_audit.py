@@ -1,0 +1,674 @@
+"""What is written down: with its cause or not at all, unchangeable, bounded, and for its time."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import URL, event, insert, select, text
+from sqlalchemy.exc import DBAPIError
+
+from quart_app.app import Built, build_services
+from quart_app.errors import BadCredentials, Forbidden, InUse, NotFound, Unavailable
+from quart_app.model import AuditEntry, AuditEvent, EndReason, Role
+from quart_app.services import Services
+from quart_app.services.audit import AuditFilter, hash_of_session, line_of
+from quart_app.services.origin import Origin, origin
+from quart_app.services.sessions import NewSession, OldSession
+from quart_app.services.tally import MOST_COUNTED, counted_address, shown_address
+from quart_app.settings import Settings
+from quart_app.storage.audit import add_entries, delete_entries_past_their_time
+from quart_app.storage.schema import SchemaRefused, upgrade_schema
+from tests.conftest import PASSWORD, Member, make_member
+
+YEAR = timedelta(days=365)
+REQUEST = Origin(address="192.0.2.7", request_id="0123456789ab")
+
+
+def request_from(origin_of_all: Origin) -> None:
+    """Let what follows in this test, which is a task of its own, be asked for by a request."""
+    origin.set(origin_of_all)
+
+
+async def log_in(services: Services, member: Member, password: str = PASSWORD) -> NewSession:
+    return await services.accounts.log_in(login_name=member.username, password=password)
+
+
+async def entries(built: Built, *events: AuditEvent) -> list[AuditEntry]:
+    """Return what is written down, the oldest first; of given events, or all."""
+    async with built.database.read() as db:
+        query = select(AuditEntry).order_by(AuditEntry.id)
+        if events:
+            query = query.where(AuditEntry.event.in_(events))
+        return list(await db.scalars(query))
+
+
+async def write(built: Built, *rows: dict[str, Any], kept_for: timedelta = YEAR) -> None:
+    async with built.database.begin() as db:
+        given = [{"event": "login", "count": 1} | row for row in rows]
+        await add_entries(db, given, kept_for=kept_for)
+
+
+async def write_over(built: Built, number: int) -> None:
+    """Write entries whose time is over."""
+    past = datetime.now(UTC) - timedelta(days=2)
+    row = {"event": "login", "count": 1, "at": past, "keep_until": past + timedelta(days=1)}
+    async with built.database.begin() as db:
+        await db.execute(insert(AuditEntry), [row] * number)
+
+
+async def an_admin(services: Services) -> int:
+    user, _ = await services.accounts.create_user(
+        username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
+    )
+    return user.id
+
+
+# --- with its cause ------------------------------------------------------------------------------
+
+
+async def test_a_login_is_written_down_with_who_when_and_from_where(
+    built: Built,
+    services: Services,
+    member: Member,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "quart_app.audit")
+    request_from(REQUEST)
+    before = datetime.now(UTC)
+    session = await log_in(services, member)
+    (entry,) = await entries(built, AuditEvent.LOGIN)
+    assert (entry.user_id, entry.actor_user_id, entry.count) == (member.id, member.id, 1)
+    assert (entry.address, entry.request_id) == (REQUEST.address, REQUEST.request_id)
+    assert entry.session == hash_of_session(session.sid)
+    assert session.sid not in str(vars(entry))
+    second = timedelta(seconds=1)  # SQLite's clock has milliseconds
+    assert before - second <= entry.at <= datetime.now(UTC) + second
+    assert timedelta() <= abs(entry.keep_until - entry.at - YEAR) < second
+    (line,) = [each.getMessage() for each in caplog.records if each.name == "quart_app.audit"]
+    assert line == line_of(entry)
+    said = json.loads(line)
+    assert (said["event"], said["user_id"], said["address"]) == ("login", member.id, "192.0.2.7")
+    assert said["request_id"] == REQUEST.request_id
+    assert said["at"].endswith("+00:00")
+
+
+async def test_what_is_rolled_back_is_neither_written_nor_told(
+    built: Built, services: Services, member: Member, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "quart_app.audit")
+
+    async def fail_after_recording() -> None:
+        async with built.database.begin() as db:
+            await services.audit.record(db, AuditEvent.LOGIN, user_id=member.id)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail_after_recording()
+    assert await entries(built, AuditEvent.LOGIN) == []
+    assert caplog.records == []
+
+
+async def test_what_can_not_be_written_down_does_not_happen(
+    built: Built, services: Services, member: Member
+) -> None:
+    async with built.database.begin() as db:
+        await db.execute(text("DROP TABLE audit"))
+    with pytest.raises((Unavailable, DBAPIError)):
+        await log_in(services, member)
+    with pytest.raises((Unavailable, DBAPIError)):
+        await services.accounts.reset_password(member.username, "another password")
+    user = await services.accounts.user(member.id)
+    assert (user.last_login, user.session_epoch) == (None, 0)
+
+
+async def by_a_refused_change(services: Services, member: Member) -> None:
+    with pytest.raises(BadCredentials):
+        await services.accounts.change_password(
+            member.id,
+            current_password="wrong",
+            new_password="another password",
+            platform_connection_id=None,
+            remember=False,
+        )
+
+
+CAUSES: dict[str, tuple[Callable[[Services, Member, NewSession], Any], list[tuple[str, str]]]] = {
+    "logout": (
+        lambda services, _, session: services.sessions.end(
+            OldSession(sid=session.sid, expires_at=session.expires_at)
+        ),
+        [("logout", "logged_out")],
+    ),
+    "logout everywhere": (
+        lambda services, member, _: services.sessions.end_all(
+            member.id, EndReason.LOGGED_OUT_EVERYWHERE
+        ),
+        [("sessions_ended", "logged_out_everywhere")],
+    ),
+    "an administrator ends them": (
+        lambda services, member, _: services.accounts.end_sessions(member.username),
+        [("sessions_ended", "administrator")],
+    ),
+    "an administrator ends everybody's": (
+        lambda services, *_: services.sessions.end_everybodys(),
+        [("sessions_ended", "administrator")],
+    ),
+    "password changed": (
+        lambda services, member, _: services.accounts.change_password(
+            member.id,
+            current_password=PASSWORD,
+            new_password="another password",
+            platform_connection_id=None,
+            remember=False,
+        ),
+        [("password_changed", ""), ("sessions_ended", "password_changed")],
+    ),
+    "password reset": (
+        lambda services, member, _: services.accounts.reset_password(member.username, None),
+        [("password_reset", ""), ("sessions_ended", "password_reset")],
+    ),
+    "deactivated": (
+        lambda services, member, _: services.accounts.deactivate(member.username),
+        [("user_deactivated", ""), ("sessions_ended", "deactivated")],
+    ),
+    "activated": (
+        lambda services, member, _: services.accounts.activate(member.username),
+        [("user_activated", "")],
+    ),
+    "switched": (
+        lambda services, member, _: services.platforms.switch(member.id, member.platform_ids[1]),
+        [("platform_switched", "")],
+    ),
+    "default": (
+        lambda services, member, _: services.platforms.make_default(
+            member.id, member.platform_ids[1]
+        ),
+        [("platform_default_changed", "")],
+    ),
+    "changed": (
+        lambda services, member, _: services.platforms.change(
+            member.id, member.platform_ids[1], name="Else"
+        ),
+        [("platform_changed", "")],
+    ),
+    "removed": (
+        lambda services, member, _: services.platforms.remove(member.id, member.platform_ids[1]),
+        [("platform_removed", "")],
+    ),
+}
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+async def test_every_cause_is_written_down(
+    built: Built, services: Services, member: Member, cause: str
+) -> None:
+    session = await log_in(services, member)
+    known = len(await entries(built))
+    act, expected = CAUSES[cause]
+    await act(services, member, session)
+    written = (await entries(built))[known:]
+    found = [(entry.event, json.loads(entry.detail or "{}").get("reason", "")) for entry in written]
+    assert found == expected
+    for entry in written:
+        everybodys = "everybody's" in (entry.detail or "")
+        assert entry.user_id == (None if everybodys else member.id)
+        if entry.event.startswith("platform_"):
+            detail = json.loads(entry.detail or "{}")
+            assert detail["platform_connection_id"] == member.platform_ids[1]
+
+
+async def test_who_is_made_and_what_is_connected_is_written_down(
+    built: Built, member: Member
+) -> None:
+    made, *connected = await entries(built)
+    assert (made.event, made.user_id, made.actor_user_id) == ("user_created", member.id, None)
+    assert json.loads(made.detail or "") == {"role": "viewer"}
+    assert [entry.event for entry in connected] == ["platform_connected"] * 3
+
+
+async def test_the_first_user_made_themself(built: Built, services: Services) -> None:
+    session = await services.accounts.set_up(
+        username="ada", email="ada@example.com", password=PASSWORD
+    )
+    assert [
+        (entry.event, entry.user_id, entry.actor_user_id) for entry in await entries(built)
+    ] == [(each, session.user_id, session.user_id) for each in ("user_created", "login")]
+
+
+async def test_a_session_that_a_new_login_replaces_is_its_users(
+    built: Built, services: Services, member: Member
+) -> None:
+    old = await log_in(services, member)
+    other = await make_member(services, "bert")
+    await services.accounts.log_in(
+        login_name=other.username,
+        password=PASSWORD,
+        replaced=OldSession(sid=old.sid, expires_at=old.expires_at),
+    )
+    ended, login = (await entries(built, AuditEvent.SESSIONS_ENDED, AuditEvent.LOGIN))[-2:]
+    assert (ended.user_id, ended.actor_user_id) == (member.id, member.id)
+    assert ended.session == hash_of_session(old.sid)
+    assert (login.user_id, login.actor_user_id) == (other.id, other.id)
+
+
+async def test_a_password_for_one_use_that_is_replaced_at_login_is_a_change(
+    built: Built, services: Services, member: Member
+) -> None:
+    given = await services.accounts.reset_password(member.username, None)
+    assert given is not None
+    await services.accounts.log_in(
+        login_name=member.username, password=given, new_password="another password"
+    )
+    changed, login = (await entries(built))[-2:]
+    assert (changed.event, login.event) == ("password_changed", "login")
+    assert changed.actor_user_id == member.id
+
+
+async def test_what_is_refused_changes_nothing_and_is_not_written_as_done(
+    built: Built, services: Services, member: Member
+) -> None:
+    known = len(await entries(built))
+    with pytest.raises(NotFound):
+        await services.platforms.remove(member.id, 999)
+    async with built.database.begin() as db:
+        await db.execute(
+            text("CREATE TABLE albums (id INTEGER, c INTEGER REFERENCES platform_connections (id))")
+        )
+        await db.execute(text("INSERT INTO albums VALUES (1, :id)"), {"id": member.platform_ids[0]})
+    with pytest.raises(InUse):
+        await services.platforms.remove(member.id, member.platform_ids[0])
+    assert len(await entries(built)) == known
+
+
+# --- counted -------------------------------------------------------------------------------------
+
+
+async def test_failures_of_a_minute_are_one_row_an_address_and_a_user(
+    built: Built,
+    services: Services,
+    member: Member,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "quart_app.audit")
+    for address in ("192.0.2.7", "192.0.2.8", "2001:db8::1", "2001:db8::2", "::ffff:192.0.2.8"):
+        request_from(Origin(address=address, request_id=f"r{address}"[:32]))
+        for name in (member.username, "a name that nobody has", "another"):
+            with pytest.raises(BadCredentials):
+                await services.accounts.log_in(login_name=name, password="wrong")
+    assert await entries(built, AuditEvent.LOGIN_FAILED) == []
+    await services.audit.flush()
+    found = await entries(built, AuditEvent.LOGIN_FAILED)
+    assert {(entry.address, entry.user_id): entry.count for entry in found} == {
+        ("192.0.2.7", member.id): 1,
+        ("192.0.2.7", None): 2,
+        ("192.0.2.8", member.id): 2,
+        ("192.0.2.8", None): 4,
+        ("2001:db8::/64", member.id): 2,
+        ("2001:db8::/64", None): 4,
+    }
+    assert len(found) == 6
+    told = [json.loads(each.getMessage()) for each in caplog.records]
+    assert sorted(each["count"] for each in told) == [1, 2, 2, 2, 4, 4]
+    await services.audit.flush()
+    assert len(await entries(built, AuditEvent.LOGIN_FAILED)) == 6
+
+
+async def test_a_wrong_current_password_is_counted(
+    built: Built, services: Services, member: Member
+) -> None:
+    await by_a_refused_change(services, member)
+    await by_a_refused_change(services, member)
+    await services.audit.flush()
+    (entry,) = await entries(built, AuditEvent.REAUTHENTICATION_FAILED)
+    assert (entry.user_id, entry.count) == (member.id, 2)
+
+
+async def test_strangers_can_not_fill_the_table(built: Built, services: Services) -> None:
+    number = MOST_COUNTED + 200
+    for each in range(number):
+        request_from(Origin(address=f"10.0.{each // 250}.{each % 250}"))
+        services.audit.count(AuditEvent.LOGIN_FAILED)
+        services.audit.count(AuditEvent.REFUSED_CROSS_SITE)
+    await services.audit.flush()
+    found = await entries(built)
+    assert len(found) == MOST_COUNTED + 2
+    assert sum(entry.count for entry in found) == 2 * number
+    overflow = [entry for entry in found if entry.detail]
+    assert {(entry.event, entry.address) for entry in overflow} == {
+        ("login_failed", None),
+        ("refused_cross_site", None),
+    }
+
+
+async def test_counts_that_can_not_be_written_are_kept(
+    built: Built, services: Services, member: Member
+) -> None:
+    services.audit.count(AuditEvent.LOGIN_FAILED, user_id=member.id)
+    async with built.database.begin() as db:
+        await db.execute(text("ALTER TABLE audit RENAME TO away"))
+    with pytest.raises((Unavailable, DBAPIError)):
+        await services.audit.flush()
+    services.audit.count(AuditEvent.LOGIN_FAILED, user_id=member.id)
+    async with built.database.begin() as db:
+        await db.execute(text("ALTER TABLE away RENAME TO audit"))
+    await services.audit.flush()
+    (entry,) = await entries(built, AuditEvent.LOGIN_FAILED)
+    assert entry.count == 2
+
+
+async def test_what_was_counted_is_written_when_the_process_ends(
+    settings: Settings, built: Built, member: Member
+) -> None:
+    ending = build_services(settings)
+    async with ending.services.audit.kept():
+        ending.services.audit.count(AuditEvent.LOGIN_FAILED, user_id=member.id)
+    await ending.close()
+    (entry,) = await entries(built, AuditEvent.LOGIN_FAILED)
+    assert entry.user_id == member.id
+
+
+async def test_what_was_counted_is_written_now_and_then(
+    built: Built, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quart_app.services.audit._FLUSH_EVERY_SECONDS", 0.05)
+    async with services.audit.kept():
+        services.audit.count(AuditEvent.LOGIN_FAILED)
+        for _ in range(100):
+            await asyncio.sleep(0.05)
+            if await entries(built, AuditEvent.LOGIN_FAILED):
+                return
+    pytest.fail("nothing was written")
+
+
+@pytest.mark.parametrize(
+    ("address", "shown", "counted"),
+    [
+        (None, None, None),
+        ("192.0.2.7", "192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7", "192.0.2.7"),
+        ("2001:DB8:1:2:3::4", "2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::1", "fe80::/64"),
+        ("<local>", "<local>", "<local>"),
+        ("x" * 60, "x" * 45, "x" * 45),
+    ],
+)
+def test_an_address_is_shown_whole_and_counted_by_its_network(
+    address: str | None, shown: str | None, counted: str | None
+) -> None:
+    assert (shown_address(address), counted_address(address)) == (shown, counted)
+
+
+async def test_a_line_of_the_log_is_one_line(
+    built: Built, services: Services, member: Member
+) -> None:
+    request_from(Origin(address="a\r\nb\x1b[31m\x7f\u2028\u202e"))
+    await log_in(services, member)
+    (entry,) = await entries(built, AuditEvent.LOGIN)
+    line = line_of(entry)
+    assert line.isascii()
+    assert line.isprintable()
+    assert json.loads(line)["address"] == entry.address
+
+
+# --- append-only ---------------------------------------------------------------------------------
+
+
+async def refused(built: Built, *statements: str) -> str:
+    """Return what the database says against the last of the statements."""
+
+    async def carry_out() -> None:
+        async with built.database.begin() as db:
+            for statement in statements:
+                await db.execute(text(statement))
+
+    with pytest.raises(DBAPIError) as error:
+        await carry_out()
+    return str(error.value.orig)
+
+
+REWRITING = [
+    "UPDATE audit SET user_id = 2",
+    "UPDATE audit SET keep_until = '2000-01-01 00:00:00'",
+    "DELETE FROM audit",
+]
+REWRITING_BY_ENGINE = {
+    "sqlite": [
+        "UPDATE OR REPLACE audit SET id = id",
+        "INSERT OR REPLACE INTO audit SELECT * FROM audit",
+        "REPLACE INTO audit (id, at, event, count, keep_until) VALUES (1, '', '', 1, '')",
+    ],
+    "postgresql": [
+        "TRUNCATE audit",
+        (
+            "INSERT INTO audit SELECT * FROM audit"
+            " ON CONFLICT (id) DO UPDATE SET keep_until = '2000-01-01'"
+        ),
+    ],
+}
+
+
+async def test_the_database_lets_nobody_rewrite_it(built: Built, engine_name: str) -> None:
+    await write(built, {"user_id": 1})
+    before = [vars(entry) | {"_sa_instance_state": None} for entry in await entries(built)]
+    for statement in REWRITING + REWRITING_BY_ENGINE[engine_name]:
+        assert "the audit is " in await refused(built, statement), statement
+    after = [vars(entry) | {"_sa_instance_state": None} for entry in await entries(built)]
+    assert after == before
+
+
+async def test_not_even_one_whose_time_is_over_is_changed(built: Built) -> None:
+    await write_over(built, 1)
+    assert "not rewritten" in await refused(built, "UPDATE audit SET count = 2")
+
+
+async def test_purging_deletes_what_was_kept_for_long_enough_and_no_more(
+    built: Built, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quart_app.services.audit._PURGE_BATCH", 10)
+    monkeypatch.setattr("quart_app.services.audit._PURGE_PAUSE_SECONDS", 0)
+    await write_over(built, 25)
+    await write(built, {"user_id": 1}, {"user_id": 2})
+    await services.audit.purge()
+    assert [entry.user_id for entry in await entries(built)] == [1, 2]
+
+
+async def test_a_short_retention_is_over_when_it_is(built: Built, services: Services) -> None:
+    await write(built, {"user_id": 1}, kept_for=timedelta(seconds=1))
+    await services.audit.purge()
+    assert len(await entries(built)) == 1
+    await asyncio.sleep(1.1)
+    await services.audit.purge()
+    assert await entries(built) == []
+
+
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+async def test_one_process_purges_at_a_time(built: Built, services: Services) -> None:
+    await write_over(built, 3)
+    async with built.database.begin() as db:
+        assert await delete_entries_past_their_time(db, most=1) == 1
+        await services.audit.purge()  # returns at once, and waits for no lock
+        assert len(await entries(built)) == 3  # not committed yet
+    await services.audit.purge()
+    assert await entries(built) == []
+
+
+async def test_a_table_of_that_name_that_is_not_ours_is_refused(empty_database_url: URL) -> None:
+    await upgrade_schema(empty_database_url)
+    built = build_services(
+        Settings(
+            secret_key="0123456789abcdef" * 4,
+            platform_encryption_keys=("A" * 43 + "=",),
+            database_url=empty_database_url,
+        )
+    )
+    try:
+        async with built.database.begin() as db:
+            await db.execute(text("DROP TABLE audit"))
+            await db.execute(text("CREATE TABLE audit (id INTEGER, story TEXT)"))
+            await db.execute(text("UPDATE quart_app_version SET version_num = '0003'"))
+        with pytest.raises(SchemaRefused, match="A table audit stands there already"):
+            await upgrade_schema(empty_database_url)
+    finally:
+        await built.close()
+
+
+# --- read ----------------------------------------------------------------------------------------
+
+
+async def test_pages_go_back_to_the_first_entry_and_skip_none(
+    built: Built, services: Services
+) -> None:
+    reader = await an_admin(services)
+    await write(built, *({"user_id": each} for each in range(1000, 1123)))
+    seen, before, pages = [], None, 0
+    while True:
+        page = await services.audit.page(reader, AuditFilter(), before=before)
+        assert len(page.entries) <= 50
+        seen += [entry.id for entry in page.entries]
+        pages += 1
+        await write(built, {"user_id": 1})  # what comes meanwhile moves nothing
+        if page.older_than is None:
+            break
+        before = page.older_than
+    everything = [entry.id for entry in await entries(built)]
+    assert pages == 3
+    assert seen == sorted(everything, reverse=True)[pages:]
+
+
+async def test_a_full_last_page_has_nothing_older(built: Built, services: Services) -> None:
+    reader = await an_admin(services)
+    await write(built, *({"user_id": each} for each in range(49)))
+    page = await services.audit.page(reader, AuditFilter())
+    assert (len(page.entries), page.older_than) == (50, None)
+
+
+async def test_filters_narrow_and_join(built: Built, services: Services, member: Member) -> None:
+    reader = await an_admin(services)
+    await write(
+        built,
+        {"user_id": member.id, "address": "192.0.2.7", "event": "login"},
+        {"user_id": member.id, "address": "192.0.2.8", "event": "login"},
+        {"user_id": reader, "address": "192.0.2.7", "event": "login"},
+        {"user_id": reader, "address": "192.0.2.7", "event": "logout"},
+    )
+
+    async def found(**wanted: Any) -> list[tuple[str | None, str, str | None]]:
+        page = await services.audit.page(reader, AuditFilter(**wanted))
+        return [
+            (page.usernames.get(entry.user_id or 0), entry.event, entry.address)
+            for entry in page.entries
+            if entry.event.startswith("log")
+        ]
+
+    ada7, ada8 = ("ada", "login", "192.0.2.7"), ("ada", "login", "192.0.2.8")
+    root7, out7 = ("root", "login", "192.0.2.7"), ("root", "logout", "192.0.2.7")
+    assert await found() == [out7, root7, ada8, ada7]
+    assert await found(event="login") == [root7, ada8, ada7]
+    assert await found(username="ada") == [ada8, ada7]
+    assert await found(address="192.0.2.7") == [out7, root7, ada7]
+    assert await found(event="login", username="ada", address="192.0.2.7") == [ada7]
+    assert await found(username="nobody") == []
+    today = (await entries(built))[-1].at.date()
+    assert len(await found(from_day=today, to_day=today)) == 4
+    day = timedelta(days=1)
+    assert await found(from_day=today + day) == []
+    assert await found(to_day=today - day) == []
+    assert len(await found(from_day=today - day, to_day=today + day)) == 4
+    earliest, latest = date.min, date.max
+    assert len(await found(from_day=earliest, to_day=latest)) == 4
+
+
+async def test_days_are_utcs_from_their_beginning_to_their_end(
+    built: Built, services: Services
+) -> None:
+    reader = await an_admin(services)
+    noon = datetime(2026, 3, 15, 12, tzinfo=UTC)
+    day = datetime(2026, 3, 15, tzinfo=UTC)
+    tick = timedelta(microseconds=1)
+    times = [day - tick, day, noon, day + timedelta(days=1) - tick, day + timedelta(days=1)]
+    async with built.database.begin() as db:
+        await db.execute(
+            insert(AuditEntry),
+            [
+                {"event": "login", "count": number, "at": at, "keep_until": at + YEAR}
+                for number, at in enumerate(times)
+            ],
+        )
+    wanted = AuditFilter(from_day=day.date(), to_day=day.date())
+    page = await services.audit.page(reader, wanted)
+    assert [entry.count for entry in page.entries] == [3, 2, 1]
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.MODERATOR, Role.REVIEWER])
+async def test_only_administrators_read_and_others_are_counted(
+    built: Built, services: Services, role: Role
+) -> None:
+    user, _ = await services.accounts.create_user(
+        username="mo", email="mo@example.com", role=role, password=PASSWORD
+    )
+    for read in (
+        services.audit.page(user.id, AuditFilter()),
+        services.audit.reader(user.id),
+    ):
+        with pytest.raises(Forbidden):
+            await read
+    await services.audit.flush()
+    (entry,) = await entries(built, AuditEvent.REFUSED_RIGHTS)
+    assert (entry.user_id, entry.count) == (user.id, 2)
+
+
+async def test_who_is_deactivated_reads_no_more(services: Services) -> None:
+    reader = await an_admin(services)
+    await services.accounts.deactivate("root")
+    with pytest.raises(NotFound):
+        await services.audit.page(reader, AuditFilter())
+
+
+@pytest.fixture
+async def plans(built: Built) -> AsyncIterator[list[tuple[str, Any]]]:
+    """Every query that asks for entries, with its values."""
+    seen: list[tuple[str, Any]] = []
+
+    def see(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        if "FROM audit" in statement:
+            seen.append((statement, values))
+
+    engine = built.database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", see)
+    yield seen
+    event.remove(engine, "before_cursor_execute", see)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        (AuditFilter(), None),
+        (AuditFilter(event="login"), "ix_audit_event_id"),
+        (AuditFilter(username="root"), "ix_audit_user_id_id"),
+        (AuditFilter(address="192.0.2.7"), "ix_audit_address_id"),
+    ],
+)
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+async def test_a_page_is_a_seek_in_an_index(
+    built: Built,
+    services: Services,
+    plans: list[tuple[str, Any]],
+    wanted: AuditFilter,
+    index: str | None,
+) -> None:
+    reader = await an_admin(services)
+    await services.audit.page(reader, replace(wanted), before=1000)
+    ((statement, values),) = plans
+    async with built.database.read() as db:
+        rows = await (await db.connection()).exec_driver_sql(
+            f"EXPLAIN QUERY PLAN {statement}", values
+        )
+        plan = " ".join(map(str, rows))
+    assert "SEARCH audit USING" in plan
+    assert "TEMP B-TREE" not in plan  # nothing is sorted
+    assert (index or "INTEGER PRIMARY KEY") in plan

@@ -1,0 +1,486 @@
+"""What administrators read of the audit, what others get to see of it, and what is never in it."""
+
+import csv
+import io
+import json
+import logging
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from quart import Quart
+from quart.typing import TestClientProtocol as Client
+from sqlalchemy import URL, MetaData, event, select, text
+
+from quart_app.app import Built
+from quart_app.model import AuditEntry, AuditEvent, Role
+from quart_app.services import Services
+from quart_app.services.audit import hash_of_session
+from quart_app.storage.audit import add_entries
+from quart_app.storage.database import Database
+from tests.conftest import PASSWORD, Member, log_in, set_cookies
+
+PAGES = ("/admin/audit", "/admin/audit.csv")
+
+
+@pytest.fixture
+def served(app: Quart) -> Services:
+    """The application's own use cases: what it counts is in its own memory."""
+    services: Services = app.extensions["quart_app"]
+    return services
+
+
+@pytest.fixture
+async def admin(app: Quart, services: Services) -> Client:
+    """A browser in which an administrator is logged in."""
+    user, _ = await services.accounts.create_user(
+        username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
+    )
+    client = app.test_client()
+    await log_in(client, Member(user.id, user.username, PASSWORD, (0, 0, 0)))
+    return client
+
+
+async def text_of(client: Client, path: str) -> str:
+    response = await client.get(path)
+    assert response.status_code == 200, path
+    body: str = await response.get_data(as_text=True)
+    return body
+
+
+async def entries(built: Built, *events: AuditEvent) -> list[AuditEntry]:
+    async with built.database.read() as db:
+        query = select(AuditEntry).order_by(AuditEntry.id)
+        return list(await db.scalars(query.where(AuditEntry.event.in_(events))))
+
+
+async def write(built: Built, *rows: dict[str, Any]) -> None:
+    async with built.database.begin() as db:
+        given = [{"event": "login", "count": 1} | row for row in rows]
+        await add_entries(db, given, kept_for=timedelta(days=365))
+
+
+async def rows_of(client: Client, path: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(await text_of(client, path), newline="")))
+
+
+# --- who may read it -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_only_administrators_see_it(
+    served: Services, built: Built, browser: Client, member: Member, path: str
+) -> None:
+    response = await browser.get(path)
+    assert response.status_code == 403
+    assert "This is for administrators." in await response.get_data(as_text=True)
+    problem = await browser.get(path, headers={"Accept": "application/json"})
+    assert (await problem.get_json(force=True))["code"] == "forbidden"
+    assert (await browser.get(f"{path}?from_day=x")).status_code in {403, 422}
+    await served.audit.flush()
+    (entry,) = await entries(built, AuditEvent.REFUSED_RIGHTS)
+    assert (entry.user_id, entry.actor_user_id) == (member.id, member.id)
+    assert entry.count in {2, 3}
+    assert entry.request_id
+
+
+async def test_whose_role_is_taken_away_reads_no_more_from_the_next_request_on(
+    built: Built, admin: Client
+) -> None:
+    assert (await admin.get("/admin/audit")).status_code == 200
+    async with built.database.begin() as db:
+        await db.execute(text("UPDATE users SET role = 'VIEWER' WHERE username = 'root'"))
+    for path in PAGES:
+        assert (await admin.get(path)).status_code == 403
+
+
+async def test_the_way_there_is_shown_to_administrators_only(
+    admin: Client, browser: Client
+) -> None:
+    for path in ("/", "/platforms", "/account"):
+        assert 'href="/admin/audit"' in await text_of(admin, path)
+        assert "/admin/audit" not in await text_of(browser, path)
+    assert re.search(
+        r'href="/admin/audit" aria-current="page"', await text_of(admin, "/admin/audit")
+    )
+
+
+# --- what is written down of requests ------------------------------------------------------------
+
+
+async def test_every_answer_names_its_request_by_an_id_that_no_client_chose(
+    visitor: Client, browser: Client
+) -> None:
+    seen = set()
+    for client, path in (
+        (visitor, "/login"),
+        (visitor, "/nothing"),
+        (visitor, "/static/style.css"),
+        (visitor, "/api/platforms"),
+        (browser, "/"),
+        (browser, "/"),
+    ):
+        response = await client.get(path, headers={"X-Request-Id": "chosen"})
+        (request_id,) = response.headers.getlist("X-Request-Id")
+        assert re.fullmatch("[0-9a-f]{24}", request_id)
+        seen.add(request_id)
+    assert len(seen) == 6
+    unreadable = await visitor.get("/login", headers={"Host": "a..b"})
+    assert unreadable.status_code == 400
+    assert unreadable.headers["X-Request-Id"]
+    refused = await visitor.post("/login", headers={"Origin": "null"})
+    assert refused.headers["X-Request-Id"]
+
+
+async def test_a_login_and_a_logout_name_request_address_and_session(
+    app: Quart, built: Built, member: Member
+) -> None:
+    client = app.test_client()
+    json_body = {"username": member.username, "password": PASSWORD}
+    response = await client.post(
+        "/api/login", json=json_body, scope_base={"client": ("192.0.2.7", 5000)}
+    )
+    (login,) = await entries(built, AuditEvent.LOGIN)
+    assert (login.user_id, login.actor_user_id, login.address) == (
+        member.id,
+        member.id,
+        "192.0.2.7",
+    )
+    assert login.request_id == response.headers["X-Request-Id"]
+    response = await client.post("/api/logout")
+    (logout,) = await entries(built, AuditEvent.LOGOUT)
+    assert (logout.user_id, logout.actor_user_id) == (member.id, member.id)
+    assert (logout.session, logout.request_id) == (
+        login.session,
+        response.headers["X-Request-Id"],
+    )
+
+
+async def test_what_a_member_does_is_theirs_and_of_their_session(
+    built: Built, browser: Client, member: Member
+) -> None:
+    await browser.post(f"/platforms/{member.platform_ids[1]}/switch")
+    await browser.post(f"/api/platforms/{member.platform_ids[2]}/default")
+    login, *done = await entries(
+        built,
+        AuditEvent.LOGIN,
+        AuditEvent.PLATFORM_SWITCHED,
+        AuditEvent.PLATFORM_DEFAULT_CHANGED,
+    )
+    assert [each.event for each in done] == ["platform_switched", "platform_default_changed"]
+    for entry in done:
+        assert (entry.user_id, entry.actor_user_id) == (member.id, member.id)
+        assert entry.session == login.session
+
+
+async def test_refusals_of_other_sites_and_of_others_connections_are_counted(
+    served: Services, built: Built, visitor: Client, browser: Client, member: Member
+) -> None:
+    for client, headers in (
+        (visitor, {"Sec-Fetch-Site": "cross-site"}),
+        (visitor, {"Origin": "http://evil.example"}),
+        (browser, {"Sec-Fetch-Site": "same-site"}),
+    ):
+        assert (await client.post("/logout_all", headers=headers)).status_code == 403
+    assert (await browser.post("/api/platforms/999/switch")).status_code == 404
+    assert (await browser.get("/api/platforms/999")).status_code == 404
+    await served.audit.flush()
+    found = await entries(built, AuditEvent.REFUSED_CROSS_SITE, AuditEvent.REFUSED_RIGHTS)
+    counted = {(each.event, each.user_id, each.actor_user_id): each.count for each in found}
+    assert counted == {
+        ("refused_cross_site", None, None): 2,
+        ("refused_cross_site", member.id, None): 1,
+        ("refused_rights", member.id, member.id): 2,
+    }
+
+
+async def test_a_refusal_writes_nothing_at_once(visitor: Client, statements: list[str]) -> None:
+    await visitor.post("/login", headers={"Sec-Fetch-Site": "cross-site"})
+    assert not statements
+
+
+async def test_a_page_that_is_only_read_is_written_down_nowhere(
+    browser: Client, statements: list[str]
+) -> None:
+    await browser.get("/")
+    assert statements
+    assert not [each for each in statements if each.startswith("INSERT")]
+
+
+# --- the page ------------------------------------------------------------------------------------
+
+
+async def test_it_pages_by_what_is_older(built: Built, admin: Client) -> None:
+    await write(built, *({"user_id": 1, "address": f"10.0.0.{each}"} for each in range(120)))
+    seen: list[str] = []
+    path: str | None = "/admin/audit?event=login&address="
+    while path:
+        html = await text_of(admin, path)
+        seen += re.findall(r"<bdi>(10\.0\.0\.\d+)</bdi>", html)
+        link = re.search(r'rel="next" href="([^"]+)"', html)
+        path = link[1].replace("&amp;", "&") if link else None
+        assert path is None or "event=login" in path
+    assert seen == [f"10.0.0.{each}" for each in reversed(range(120))]
+
+
+async def test_filters_are_kept_in_the_form_and_in_the_links(
+    built: Built, admin: Client, member: Member
+) -> None:
+    await write(built, *({"user_id": member.id, "address": "192.0.2.7"} for _ in range(60)))
+    await write(built, {"user_id": member.id, "address": "192.0.2.8", "event": "logout"})
+    day = datetime.now(UTC).date()
+    query = f"user=ada&address=192.0.2.7&event=login&from_day={day}&to_day={day}"
+    html = await text_of(admin, f"/admin/audit?{query}")
+    assert "192.0.2.8" not in html
+    assert html.count("<bdi>192.0.2.7</bdi>") == 50
+    assert 'value="ada"' in html
+    assert f'value="{day}"' in html
+    assert '<option value="login" selected>' in html
+    for link in re.findall(r'href="(/admin/audit[.?][^"]+)"', html):
+        for part in query.split("&"):
+            assert part in link
+    assert "No entry is like that." in await text_of(admin, "/admin/audit?user=nobody")
+    assert "192.0.2.8" in await text_of(admin, "/admin/audit?user=%20ada%20&event=logout&notice=x")
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("from_day=yesterday", "From"),
+        ("to_day=2026-13-01", "To"),
+        ("user=a%00b", "Account"),
+        (f"address={'1' * 46}", "Address"),
+        ("before=0", "before"),
+        ("before=x", "before"),
+        (f"before={2**63}", "before"),
+        (f"event={'e' * 33}", "Event"),
+    ],
+)
+async def test_a_filter_that_is_wrong_is_named(admin: Client, query: str, field: str) -> None:
+    response = await admin.get(f"/admin/audit?{query}")
+    html = await response.get_data(as_text=True)
+    assert response.status_code == 422
+    assert f">{field}</" in html
+    assert ("A day is written like" in html) is (field in {"From", "To"})
+    assert "<tbody" not in html
+    assert (await admin.get(f"/admin/audit.csv?{query}")).status_code == 422
+
+
+async def test_what_stands_in_the_table_is_only_text(built: Built, admin: Client) -> None:
+    await write(built, {"address": "<script>alert(1)</script>", "event": "<b>new</b>"})
+    await write(built, {"detail": json.dumps({"<i>": "<u>"}), "user_id": 999})
+    html = await text_of(admin, "/admin/audit")
+    for tag in ("<script", "<b>", "<i>", "<u>"):
+        assert tag not in html
+    assert "user 999" in html
+    assert not re.search(r"<style|<script|\sstyle=|\son[a-z]+=|javascript:", html)
+
+
+async def test_the_table_is_one_for_who_can_not_see_it(admin: Client) -> None:
+    html = await text_of(admin, "/admin/audit")
+    assert re.search(r"<table[^>]*>\s*<caption", html)
+    assert html.count('scope="col"') == 6
+    assert 'scope="row"' in html
+    for name in ("event", "user", "address", "from_day", "to_day"):
+        assert f'<label for="{name}">' in html
+
+
+# --- the export ----------------------------------------------------------------------------------
+
+
+async def test_the_export_is_what_the_filter_leaves_in_several_transactions(
+    built: Built, admin: Client, member: Member, served: Services
+) -> None:
+    await write(built, *({"user_id": member.id, "event": "logout"} for _ in range(1101)))
+    open_at_once, most_open, opened = 0, 0, 0
+    engine = served.audit.database.engine.sync_engine
+
+    def began(_connection: Any) -> None:
+        nonlocal open_at_once, most_open, opened
+        open_at_once, opened = open_at_once + 1, opened + 1
+        most_open = max(most_open, open_at_once)
+
+    def ended(_connection: Any) -> None:
+        nonlocal open_at_once
+        open_at_once -= 1
+
+    for name, hear in (("begin", began), ("commit", ended), ("rollback", ended)):
+        event.listen(engine, name, hear)
+    try:
+        response = await admin.get("/admin/audit.csv?event=logout")
+    finally:
+        for name, hear in (("begin", began), ("commit", ended), ("rollback", ended)):
+            event.remove(engine, name, hear)
+    assert (most_open, open_at_once) == (1, 0)
+    assert opened >= 3
+    assert response.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert "audit.csv" in response.headers["Content-Disposition"]
+    text = await response.get_data(as_text=True)
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    ids = [int(row["id"]) for row in rows]
+    assert len(ids) == 1101
+    assert ids == sorted(ids, reverse=True)
+    assert {(row["event"], row["user"], row["count"]) for row in rows} == {("logout", "ada", "1")}
+
+
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r"])
+async def test_no_cell_is_a_formula(built: Built, admin: Client, begin: str) -> None:
+    await write(built, {"address": f'{begin}HYPERLINK("x")', "event": "x"})
+    (row,) = await rows_of(admin, "/admin/audit.csv?event=x")
+    assert row["address"] == f'\'{begin}HYPERLINK("x")'
+
+
+# --- no secrets ----------------------------------------------------------------------------------
+
+CANARIES = {
+    "password": "canary-password-of-a-user",
+    "generated": "canary-password-for-one-use",
+    "new password": "canary-password-that-is-new",
+    "third password": "canary-password-that-is-third",
+    "wrong password": "canary-password-that-is-wrong",
+    "typed name": "canary-name-that-was-typed",
+    "access token": "canary-access-token",
+    "other token": "canary-token-as-a-name",
+}
+
+
+async def everything_stored(url: URL) -> dict[str, list[dict[str, Any]]]:
+    database = Database(url)
+    try:
+        async with database.read() as db:
+            connection = await db.connection()
+            metadata = MetaData()
+            await connection.run_sync(metadata.reflect)
+            return {
+                name: [dict(row._mapping) for row in await connection.execute(table.select())]
+                for name, table in metadata.tables.items()
+            }
+    finally:
+        await database.close()
+
+
+class _Journey:
+    """Requests, and every cookie and session id that they brought about."""
+
+    def __init__(self, app: Quart) -> None:
+        self.client = app.test_client()
+        self.cookies: set[str] = set()
+        self.sids: set[str] = set()
+
+    async def ask(self, method: str, path: str, status: int, **options: Any) -> Any:
+        client: Any = self.client
+        response = await client.open(path, method=method, **options)
+        assert response.status_code == status, (path, await response.get_data(as_text=True))
+        for line in set_cookies(response).values():
+            value = line.split("=", 1)[1].split(";")[0]
+            if value:
+                self.cookies.add(value)
+        return response
+
+
+@pytest.fixture
+def journey(app: Quart) -> _Journey:
+    return _Journey(app)
+
+
+async def go_through_all(journey: _Journey, services: Services) -> None:
+    """Do all that there is to do over HTTP, with a canary wherever something secret is sent."""
+    name, address = "wren", "wren@example.com"
+    user, _ = await services.accounts.create_user(
+        username=name, email=address, role=Role.ADMIN, password=CANARIES["password"]
+    )
+    ask = journey.ask
+    good = {"username": name, "password": CANARIES["password"]}
+    for path, kind in (("/api/login", "json"), ("/login", "form")):
+        await ask("POST", path, 401, **{kind: good | {"password": CANARIES["wrong password"]}})
+        await ask("POST", path, 401, **{kind: good | {"username": CANARIES["typed name"]}})
+        await ask("POST", path, 422, **{kind: good | {"new_password": CANARIES["new password"]}})
+        headers = {"Sec-Fetch-Site": "cross-site"}
+        await ask("POST", path, 403, **{kind: good}, headers=headers)
+    await ask("POST", "/login", 303, form=good)
+    await ask("POST", "/api/login", 200, json=good)
+    connection = {"name": "One", "platform_type": "mastodon", "instance_url": "one.example"}
+    secret = {"access_token": CANARIES["access token"]}
+    await ask("POST", "/platforms", 303, form=connection | secret)
+    await ask("POST", "/platforms", 409, form=connection | secret)
+    made = await ask(
+        "POST",
+        "/api/platforms",
+        201,
+        json=connection | secret | {"name": CANARIES["other token"], "verify": False},
+    )
+    number = (await made.get_json())["id"]
+    for action in ("switch", "default"):
+        await ask("POST", f"/platforms/{number}/{action}", 303)
+        await ask("POST", f"/api/platforms/{number}/{action}", 200)
+    await ask("PATCH", f"/api/platforms/{number}", 200, json={"is_active": False})
+    await ask("POST", f"/platforms/{number}/activate", 303)
+    await ask("POST", f"/platforms/{number}/rename", 303, form={"name": "Two"})
+    await ask("POST", f"/platforms/{number}/remove", 303)
+    await ask("DELETE", f"/api/platforms/{number}", 404)
+    change = {"current_password": CANARIES["wrong password"]}
+    new = {"new_password": CANARIES["new password"]}
+    await ask("POST", "/account/password", 401, form=change | new)
+    await ask("POST", "/api/account/password", 401, json=change | new)
+    change = {"current_password": CANARIES["password"]}
+    await ask("POST", "/account/password", 303, form=change | new)
+    await ask("GET", "/admin/audit?user=wren", 200)
+    await ask("GET", "/admin/audit.csv", 200)
+    await ask("POST", "/api/logout_all", 204)
+    good["password"] = CANARIES["new password"]
+    await ask("POST", "/login", 303, form=good)
+    await ask("POST", "/logout", 303)
+    await services.accounts.reset_password(name, CANARIES["generated"])
+    async with services.accounts.database.begin() as db:
+        await db.execute(text("UPDATE users SET must_change_password = true"))
+    good["password"] = CANARIES["generated"]
+    await ask("POST", "/api/login", 403, json=good)
+    again = {"new_password": CANARIES["third password"]}
+    await ask("POST", "/login", 303, form=good | again)
+    await services.accounts.deactivate(name)
+    await services.accounts.activate(name)
+    assert user.id
+
+
+async def test_no_secret_is_written_down_or_told(
+    served: Services,
+    services: Services,
+    journey: _Journey,
+    database_url: URL,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for noisy in ("aiosqlite", "asyncio"):
+        caplog.set_level(logging.INFO, noisy)
+    await go_through_all(journey, services)
+    await served.audit.flush()
+    stored = await everything_stored(database_url)
+    sids = {row["sid"] for row in stored["logins"]}
+    assert len(sids) >= 5
+    written = {row["event"] for row in stored["audit"]}
+    assert written >= {
+        *("login", "login_failed", "reauthentication_failed", "logout", "sessions_ended"),
+        *("password_changed", "password_reset", "user_created", "user_deactivated"),
+        *("platform_switched", "platform_connected", "platform_changed", "platform_removed"),
+        *("user_activated", "platform_default_changed", "refused_rights", "refused_cross_site"),
+    }
+    assert {row["session"] for row in stored["audit"]} - {None} <= {
+        hash_of_session(sid) for sid in sids
+    }
+    # The beginning of a session's id would be enough to tell whose it is.
+    secrets = {*CANARIES.values(), *journey.cookies, *(sid[:10] for sid in sids)}
+    told = "\n".join(
+        f"{record.getMessage()} {record.exc_text or ''} {vars(record)}" for record in caplog.records
+    )
+    assert '"event": "login"' in told
+    for table, rows in stored.items():
+        for row in rows:
+            # Where the very thing must stand: who is ended is known by it.
+            kept = {name: value for name, value in row.items() if name != "sid"}
+            line = f"{kept}"
+            for secret in secrets:
+                assert secret not in line, (table, secret)
+    for secret in secrets:
+        assert secret not in told

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from quart_app.model import Base
+from quart_app.services import sessions
+from quart_app.web import session_cookie
 from tests.servers import ROOT
 
 PACKAGE = ROOT / "quart_app"
@@ -41,3 +43,7 @@ def test_only_settings_reads_the_environment_and_nothing_is_a_user_session(path:
 
 def test_no_table_of_ours_is_the_older_applications_sessions() -> None:
     assert "user_sessions" not in Base.metadata.tables
+
+
+def test_two_rooms_that_may_not_know_each_other_tolerate_the_same_clocks() -> None:
+    assert sessions.CLOCK_TOLERANCE == session_cookie.CLOCK_TOLERANCE

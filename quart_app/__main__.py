@@ -199,7 +199,7 @@ def user_create(name: str, email: str, role: str, *, password_stdin: bool) -> No
     """
     password = _read_password(from_stdin=password_stdin)
     created, generated = _run(
-        lambda services: services.accounts.create_user(
+        lambda services: services.users.create_user(
             username=name, email=email, role=Role(role), password=password
         )
     )
@@ -210,7 +210,7 @@ def user_create(name: str, email: str, role: str, *, password_stdin: bool) -> No
 @user.command("list")
 def user_list() -> None:
     """List every user."""
-    users = _run(lambda services: services.accounts.users())
+    users = _run(lambda services: services.users.everybody())
     if not users:
         click.echo("There is no user yet.")
     for each in users:
@@ -233,7 +233,7 @@ def user_passwd(name: str, *, password_stdin: bool) -> None:
     It is asked for, piped or generated as by `user create`.
     """
     password = _read_password(from_stdin=password_stdin)
-    generated = _run(lambda services: services.accounts.reset_password(name, password))
+    generated = _run(lambda services: services.users.reset_password(name, password))
     click.echo(f"The password of {name} is changed, and their sessions are over.")
     _show_generated(generated)
 
@@ -242,7 +242,7 @@ def user_passwd(name: str, *, password_stdin: bool) -> None:
 @_name
 def user_deactivate(name: str) -> None:
     """Let a user log in no more, and end their sessions."""
-    was_last_admin = _run(lambda services: services.accounts.deactivate(name))
+    was_last_admin = _run(lambda services: services.users.deactivate(name))
     click.echo(f"User {name} is deactivated, and their sessions are over.")
     if was_last_admin:
         click.echo("Warning: no active user is an administrator any more.", err=True)
@@ -252,7 +252,7 @@ def user_deactivate(name: str) -> None:
 @_name
 def user_activate(name: str) -> None:
     """Let a user log in again who was deactivated; the password is the one they had."""
-    _run(lambda services: services.accounts.activate(name))
+    _run(lambda services: services.users.activate(name))
     click.echo(f"User {name} is active.")
 
 
@@ -290,7 +290,7 @@ def sessions_end(name: str | None, *, everybodys: bool) -> None:
         _run(lambda services: services.sessions.end_everybodys())
         click.echo("Every session is over; everybody logs in again.")
     else:
-        _run(lambda services: services.accounts.end_sessions(name))
+        _run(lambda services: services.users.end_sessions(name))
         click.echo(f"Every session of {name} is over.")
 
 

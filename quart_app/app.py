@@ -25,6 +25,7 @@ from quart_app.services.readiness import Readiness
 from quart_app.services.revocations import Revocations
 from quart_app.services.sessions import Sessions
 from quart_app.services.uninterrupted import finish_what_is_running
+from quart_app.services.users import Users
 from quart_app.settings import Settings, SettingsError
 from quart_app.storage.database import Database
 from quart_app.storage.follow import Feed
@@ -153,6 +154,7 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
     accounts = Accounts(database, passwords, sessions, audit, now)
     services = Services(
         accounts=accounts,
+        users=Users(database, passwords, sessions, audit, now),
         sessions=sessions,
         devices=Devices(sessions, accounts, now),
         revocations=revocations,

@@ -14,7 +14,7 @@ _CONNECTIONS = [
 
 async def fill(services: Services) -> None:
     """Make them, by the use cases that people use."""
-    user, _ = await services.accounts.create_user(
+    user, _ = await services.users.create_user(
         username=USERNAME, email="demo@example.com", role=Role.ADMIN, password=PASSWORD
     )
     for name, platform_type, instance_url, username in _CONNECTIONS:

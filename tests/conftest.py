@@ -280,7 +280,7 @@ class Member:
 
 
 async def make_member(services: Services, username: str = "ada") -> Member:
-    user, _ = await services.accounts.create_user(
+    user, _ = await services.users.create_user(
         username=username, email=f"{username}@example.com", role=Role.VIEWER, password=PASSWORD
     )
     ids = []

@@ -68,7 +68,7 @@ def new_user(settings: Settings) -> str:
 
     async def create() -> None:
         built = build_services(settings)
-        await built.services.accounts.create_user(
+        await built.services.users.create_user(
             username=name, email=f"{name}@example.com", role=Role.VIEWER, password=PASSWORD
         )
         await built.close()

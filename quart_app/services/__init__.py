@@ -13,6 +13,7 @@ from quart_app.services.platforms import Platforms
 from quart_app.services.readiness import Readiness
 from quart_app.services.revocations import Revocations
 from quart_app.services.sessions import Sessions
+from quart_app.services.users import Users
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Services:
     """All use cases, built once where the application is put together."""
 
     accounts: Accounts
+    users: Users
     sessions: Sessions
     devices: Devices
     revocations: Revocations

@@ -106,6 +106,18 @@ async def record_login(
     )
 
 
+async def replace_password(
+    db: AsyncSession, seen: User, new_hash: str, *, must_change: bool
+) -> User | None:
+    """Write the hash and return the user, locked; None where another had changed it meanwhile."""
+    user = await user_by_id(db, seen.id, lock=True)
+    if user is None or user.password_hash != seen.password_hash:
+        return None
+    user.password_hash = new_hash
+    user.must_change_password = must_change
+    return user
+
+
 async def raise_epochs(db: AsyncSession, epoch: int) -> None:
     """Let every user's next session begin at `epoch` at the earliest."""
     await db.execute(

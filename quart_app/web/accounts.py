@@ -139,7 +139,7 @@ async def set_up() -> ResponseReturnValue:
     await _check_set_up(typed.get("token", ""))
     try:
         form = await read_form(SetUpForm)
-        new_session = await services().accounts.set_up(
+        new_session = await services().users.set_up(
             username=form.username,
             email=form.email,
             password=form.new_password,
@@ -163,7 +163,7 @@ async def set_up() -> ResponseReturnValue:
 async def _check_set_up(token: str) -> None:
     if not services().links.is_set_up_token(token):
         raise SetUpAlready
-    if not await services().accounts.is_set_up_needed():
+    if not await services().users.is_set_up_needed():
         raise SetUpAlready
 
 

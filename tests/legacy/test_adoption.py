@@ -412,7 +412,7 @@ async def connect(services: Services, user_id: int, name: str) -> int:
 
 
 async def new_user(services: Services) -> int:
-    user, _ = await services.accounts.create_user(
+    user, _ = await services.users.create_user(
         username="new", email="new@example.com", role=Role.VIEWER, password=PASSWORDS["ada"]
     )
     return user.id
@@ -584,7 +584,7 @@ async def test_what_others_still_name_is_not_removed(visitor: Client) -> None:
 
 
 async def test_old_values_read_as_what_they_mean(services: Services) -> None:
-    users = {user.username: user for user in await services.accounts.users()}
+    users = {user.username: user for user in await services.users.everybody()}
     assert {name: user.role for name, user in users.items() if user.role is not Role.VIEWER} == {
         "ada": Role.ADMIN,
         "bert": Role.REVIEWER,

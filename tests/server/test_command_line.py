@@ -148,7 +148,7 @@ async def test_a_piped_password_that_nobody_could_use_makes_no_user(
     command_line: CommandLine, services: Services, typed: bytes
 ) -> None:
     assert "password" in command_line.run(*ADA, "--password-stdin", typed=typed, exit_code=1)
-    assert await services.accounts.users() == []
+    assert await services.users.everybody() == []
 
 
 async def test_a_password_is_asked_for_twice_and_not_shown(

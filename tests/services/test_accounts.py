@@ -102,7 +102,7 @@ async def test_a_login_that_meets_a_password_change_gets_no_session(
         await set_columns(built, member.id, password_hash=generate_password_hash(PASSWORD))
     login = asyncio.create_task(log_in(slow_accounts, member))
     await pausing.compared.wait()
-    await built.services.accounts.reset_password(member.username, NEW_PASSWORD)
+    await built.services.users.reset_password(member.username, NEW_PASSWORD)
     pausing.let_go.set()
     with pytest.raises(BadCredentials):
         await login
@@ -137,7 +137,7 @@ async def test_a_login_that_meets_a_change_to_the_same_password_is_of_the_new_ep
 ) -> None:
     login = asyncio.create_task(log_in(slow_accounts, member))
     await pausing.compared.wait()
-    await services.accounts.reset_password(member.username, PASSWORD)
+    await services.users.reset_password(member.username, PASSWORD)
     pausing.let_go.set()
     assert (await login).epoch > 0
 
@@ -147,7 +147,7 @@ async def test_a_login_that_meets_a_deactivation_gets_no_session(
 ) -> None:
     login = asyncio.create_task(log_in(slow_accounts, member))
     await pausing.compared.wait()
-    await services.accounts.deactivate(member.username)
+    await services.users.deactivate(member.username)
     pausing.let_go.set()
     with pytest.raises(BadCredentials):
         await login
@@ -179,7 +179,7 @@ async def test_of_two_password_changes_at_once_the_second_must_know_the_first(
 async def test_of_many_first_users_one_is_made(services: Services) -> None:
     results = await asyncio.gather(
         *(
-            services.accounts.set_up(
+            services.users.set_up(
                 username=f"ada{number}", email=f"ada{number}@example.com", password=PASSWORD
             )
             for number in range(6)
@@ -188,15 +188,15 @@ async def test_of_many_first_users_one_is_made(services: Services) -> None:
     )
     (session,) = (result for result in results if isinstance(result, NewSession))
     assert [type(result) for result in results].count(SetUpAlready) == 5
-    (user,) = await services.accounts.users()
+    (user,) = await services.users.everybody()
     assert (user.id, user.role, user.is_active) == (session.user_id, Role.ADMIN, True)
-    assert not await services.accounts.is_set_up_needed()
+    assert not await services.users.is_set_up_needed()
 
 
 async def test_of_many_users_of_one_name_one_is_made(services: Services) -> None:
     results = await asyncio.gather(
         *(
-            services.accounts.create_user(
+            services.users.create_user(
                 username="ada",
                 email=f"ada{number}@example.com",
                 role=Role.VIEWER,
@@ -207,7 +207,7 @@ async def test_of_many_users_of_one_name_one_is_made(services: Services) -> None
         return_exceptions=True,
     )
     assert [type(result) for result in results].count(NameTaken) == 5
-    assert len(await services.accounts.users()) == 1
+    assert len(await services.users.everybody()) == 1
 
 
 @pytest.mark.usefixtures("member")
@@ -225,7 +225,7 @@ async def test_what_somebody_logs_in_by_is_taken(
     services: Services, username: str, email: str
 ) -> None:
     with pytest.raises(NameTaken):
-        await services.accounts.create_user(
+        await services.users.create_user(
             username=username, email=email, role=Role.VIEWER, password=PASSWORD
         )
 
@@ -260,18 +260,18 @@ async def test_a_user_who_could_not_log_in_or_is_easily_guessed_is_not_made(
     services: Services, username: str, email: str, password: str, field: str
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
-        await services.accounts.create_user(
+        await services.users.create_user(
             username=username, email=email, role=Role.VIEWER, password=password
         )
     assert refused.value.field == field
-    assert await services.accounts.users() == []
+    assert await services.users.everybody() == []
 
 
 @pytest.mark.parametrize(
     "username", ["a", "ж" * 64, "Ἀριάδνη", "می\u200cروم", "a'; DROP TABLE users; --"]
 )
 async def test_a_name_in_any_script_logs_in(services: Services, username: str) -> None:
-    user, generated = await services.accounts.create_user(
+    user, generated = await services.users.create_user(
         username=username, email="a@example.com", role=Role.VIEWER, password="8 signs!"
     )
     assert generated is None
@@ -280,7 +280,7 @@ async def test_a_name_in_any_script_logs_in(services: Services, username: str) -
 
 
 async def test_a_generated_password_is_for_one_use(services: Services) -> None:
-    user, generated = await services.accounts.create_user(
+    user, generated = await services.users.create_user(
         username="ada", email="ada@example.com", role=Role.VIEWER, password=None
     )
     assert generated is not None
@@ -311,7 +311,7 @@ async def test_a_generated_password_is_for_one_use(services: Services) -> None:
 async def test_a_reset_password_ends_every_session(
     services: Services, member: Member, password: str | None
 ) -> None:
-    generated = await services.accounts.reset_password(member.username, password)
+    generated = await services.users.reset_password(member.username, password)
     assert (generated is None) == (password is not None)
     user = await services.accounts.user(member.id)
     assert (user.session_epoch > 0, user.must_change_password) == (True, password is None)
@@ -324,15 +324,15 @@ async def test_a_password_that_is_refused_changes_nothing(
 ) -> None:
     for password in ("", "short", "ADA@example.com", "x" * 1025):
         with pytest.raises(InvalidInput):
-            await services.accounts.reset_password(member.username, password)
+            await services.users.reset_password(member.username, password)
     assert (await log_in(services.accounts, member)).epoch == 0
 
 
 async def test_deactivating_ends_every_session_and_every_login(
     services: Services, member: Member
 ) -> None:
-    await services.accounts.deactivate(member.username)
-    (user,) = await services.accounts.users()
+    await services.users.deactivate(member.username)
+    (user,) = await services.users.everybody()
     assert (user.is_active, user.session_epoch > 0) == (False, True)
     with pytest.raises(BadCredentials):
         await log_in(services.accounts, member)
@@ -344,15 +344,15 @@ async def test_addresses_differ_in_case_by_their_ascii_letters_only_on_both_engi
     services: Services,
 ) -> None:
     for username, email in (("a", "ä@example.com"), ("b", "Ä@example.com")):
-        await services.accounts.create_user(
+        await services.users.create_user(
             username=username, email=email, role=Role.VIEWER, password=PASSWORD
         )
     with pytest.raises(NameTaken):
-        await services.accounts.create_user(
+        await services.users.create_user(
             username="c", email="Ä@EXAMPLE.com", role=Role.VIEWER, password=PASSWORD
         )
     session = await services.accounts.log_in(login_name="Ä@EXAMPLE.COM", password=PASSWORD)
-    assert session.user_id == (await services.accounts.users())[1].id
+    assert session.user_id == (await services.users.everybody())[1].id
 
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])
@@ -364,7 +364,7 @@ async def test_a_flag_that_is_neither_reads_as_queries_take_it(
         await db.execute(text("UPDATE users SET is_active = :value"), {"value": value})
     with pytest.raises(BadCredentials):
         await log_in(services.accounts, member)
-    assert not (await services.accounts.users())[0].is_active
+    assert not (await services.users.everybody())[0].is_active
 
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])
@@ -374,9 +374,9 @@ async def test_a_time_that_is_none_reads_as_none(
 ) -> None:
     async with built.database.begin() as db:
         await db.execute(text("UPDATE users SET last_login = :value"), {"value": value})
-    assert (await services.accounts.users())[0].last_login is None
+    assert (await services.users.everybody())[0].last_login is None
     assert (await log_in(services.accounts, member)).user_id == member.id
-    assert (await services.accounts.users())[0].last_login is not None
+    assert (await services.users.everybody())[0].last_login is not None
 
 
 async def test_a_null_in_is_active_counts_as_inactive(
@@ -391,9 +391,9 @@ async def test_a_null_in_is_active_counts_as_inactive(
 @pytest.mark.parametrize("username", ["nobody", "", "ADA"])
 async def test_an_unknown_name_is_not_found(services: Services, username: str) -> None:
     with pytest.raises(NotFound):
-        await services.accounts.reset_password(username, NEW_PASSWORD)
+        await services.users.reset_password(username, NEW_PASSWORD)
     with pytest.raises(NotFound):
-        await services.accounts.deactivate(username)
+        await services.users.deactivate(username)
 
 
 async def test_a_session_ends_when_the_settings_say(

@@ -62,7 +62,7 @@ async def write_over(built: Built, number: int) -> None:
 
 
 async def an_admin(services: Services) -> int:
-    user, _ = await services.accounts.create_user(
+    user, _ = await services.users.create_user(
         username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
     )
     return user.id
@@ -121,7 +121,7 @@ async def test_what_can_not_be_written_down_does_not_happen(
     with pytest.raises((Unavailable, DBAPIError)):
         await log_in(services, member)
     with pytest.raises((Unavailable, DBAPIError)):
-        await services.accounts.reset_password(member.username, "another password")
+        await services.users.reset_password(member.username, "another password")
     user = await services.accounts.user(member.id)
     assert (user.last_login, user.session_epoch) == (None, 0)
 
@@ -151,7 +151,7 @@ CAUSES: dict[str, tuple[Callable[[Services, Member, NewSession], Any], list[tupl
         [("sessions_ended", "logged_out_everywhere")],
     ),
     "an administrator ends them": (
-        lambda services, member, _: services.accounts.end_sessions(member.username),
+        lambda services, member, _: services.users.end_sessions(member.username),
         [("sessions_ended", "administrator")],
     ),
     "an administrator ends everybody's": (
@@ -169,15 +169,15 @@ CAUSES: dict[str, tuple[Callable[[Services, Member, NewSession], Any], list[tupl
         [("password_changed", ""), ("sessions_ended", "password_changed")],
     ),
     "password reset": (
-        lambda services, member, _: services.accounts.reset_password(member.username, None),
+        lambda services, member, _: services.users.reset_password(member.username, None),
         [("password_reset", ""), ("sessions_ended", "password_reset")],
     ),
     "deactivated": (
-        lambda services, member, _: services.accounts.deactivate(member.username),
+        lambda services, member, _: services.users.deactivate(member.username),
         [("user_deactivated", ""), ("sessions_ended", "deactivated")],
     ),
     "activated": (
-        lambda services, member, _: services.accounts.activate(member.username),
+        lambda services, member, _: services.users.activate(member.username),
         [("user_activated", "")],
     ),
     "switched": (
@@ -232,7 +232,7 @@ async def test_who_is_made_and_what_is_connected_is_written_down(
 
 
 async def test_the_first_user_made_themself(built: Built, services: Services) -> None:
-    session = await services.accounts.set_up(
+    session = await services.users.set_up(
         username="ada", email="ada@example.com", password=PASSWORD
     )
     assert [
@@ -259,7 +259,7 @@ async def test_a_session_that_a_new_login_replaces_is_its_users(
 async def test_a_password_for_one_use_that_is_replaced_at_login_is_a_change(
     built: Built, services: Services, member: Member
 ) -> None:
-    given = await services.accounts.reset_password(member.username, None)
+    given = await services.users.reset_password(member.username, None)
     assert given is not None
     await services.accounts.log_in(
         login_name=member.username, password=given, new_password="another password"
@@ -608,7 +608,7 @@ async def test_days_are_utcs_from_their_beginning_to_their_end(
 async def test_only_administrators_read_and_others_are_counted(
     built: Built, services: Services, role: Role
 ) -> None:
-    user, _ = await services.accounts.create_user(
+    user, _ = await services.users.create_user(
         username="mo", email="mo@example.com", role=role, password=PASSWORD
     )
     for read in (
@@ -624,7 +624,7 @@ async def test_only_administrators_read_and_others_are_counted(
 
 async def test_who_is_deactivated_reads_no_more(services: Services) -> None:
     reader = await an_admin(services)
-    await services.accounts.deactivate("root")
+    await services.users.deactivate("root")
     with pytest.raises(NotFound):
         await services.audit.page(reader, AuditFilter())
 

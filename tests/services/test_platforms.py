@@ -146,7 +146,7 @@ async def test_another_users_connection_does_not_exist(
 async def test_a_deactivated_user_has_no_connections(
     services: Services, member: Member, use: Callable[[Platforms, int, int], Awaitable[Any]]
 ) -> None:
-    await services.accounts.deactivate(member.username)
+    await services.users.deactivate(member.username)
     with pytest.raises(NotFound):
         await use(services.platforms, member.id, member.platform_ids[0])
     with pytest.raises(NotFound):

@@ -311,11 +311,11 @@ async def test_after_a_restore_ending_all_ends_what_the_database_forgot(  # noqa
     if cause == "logout everywhere":
         await services.sessions.end_all(member.id, EndReason.LOGGED_OUT_EVERYWHERE)
     elif cause == "end":
-        await services.accounts.end_sessions(member.username)
+        await services.users.end_sessions(member.username)
     elif cause == "passwd":
-        await services.accounts.reset_password(member.username, None)
+        await services.users.reset_password(member.username, None)
     else:
-        await services.accounts.deactivate(member.username)
+        await services.users.deactivate(member.username)
     following = follow()
     await following.catch_up()
     assert verdict(following, stolen) is False

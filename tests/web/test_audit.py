@@ -34,7 +34,7 @@ def served(app: Quart) -> Services:
 @pytest.fixture
 async def admin(app: Quart, services: Services) -> Client:
     """A browser in which an administrator is logged in."""
-    user, _ = await services.accounts.create_user(
+    user, _ = await services.users.create_user(
         username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
     )
     client = app.test_client()
@@ -388,7 +388,7 @@ def journey(app: Quart) -> _Journey:
 async def go_through_all(journey: _Journey, services: Services) -> None:
     """Do all that there is to do over HTTP, with a canary wherever something secret is sent."""
     name, address = "wren", "wren@example.com"
-    user, _ = await services.accounts.create_user(
+    user, _ = await services.users.create_user(
         username=name, email=address, role=Role.ADMIN, password=CANARIES["password"]
     )
     ask = journey.ask
@@ -432,15 +432,15 @@ async def go_through_all(journey: _Journey, services: Services) -> None:
     good["password"] = CANARIES["new password"]
     await ask("POST", "/login", 303, form=good)
     await ask("POST", "/logout", 303)
-    await services.accounts.reset_password(name, CANARIES["generated"])
+    await services.users.reset_password(name, CANARIES["generated"])
     async with services.accounts.database.begin() as db:
         await db.execute(text("UPDATE users SET must_change_password = true"))
     good["password"] = CANARIES["generated"]
     await ask("POST", "/api/login", 403, json=good)
     again = {"new_password": CANARIES["third password"]}
     await ask("POST", "/login", 303, form=good | again)
-    await services.accounts.deactivate(name)
-    await services.accounts.activate(name)
+    await services.users.deactivate(name)
+    await services.users.activate(name)
     assert user.id
 
 

@@ -93,11 +93,11 @@ async def test_an_administrators_process_ends_sessions_here_within_a_second(
     assert await state_of(browser) == 200
     match cause:  # by services of their own, as the command line has them
         case "passwd":
-            await services.accounts.reset_password(member.username, None)
+            await services.users.reset_password(member.username, None)
         case "deactivate":
-            await services.accounts.deactivate(member.username)
+            await services.users.deactivate(member.username)
         case "end":
-            await services.accounts.end_sessions(member.username)
+            await services.users.end_sessions(member.username)
         case "end --all":
             await services.sessions.end_everybodys()
     for _ in range(50):
@@ -195,9 +195,9 @@ async def test_a_password_change_under_way_brings_no_ended_session_back(
     if meanwhile in {"logout", "logout_all"}:
         assert (await thief.post(f"/api/{meanwhile}")).status_code == 204
     elif meanwhile == "end":
-        await services.accounts.end_sessions(member.username)
+        await services.users.end_sessions(member.username)
     else:
-        await services.accounts.deactivate(member.username)
+        await services.users.deactivate(member.username)
     go_on.set()
     response = await change
     assert response.status_code in {401, 404}

@@ -111,7 +111,7 @@ async def test_refusals_do_not_tell_why(
     visitor: Client, services: Services, attempt: Attempt
 ) -> None:
     await make_member(services, "ben")
-    await services.accounts.deactivate("ben")
+    await services.users.deactivate("ben")
     answers = []
     for name, password in (("ada", PASSWORD + "."), ("eve", PASSWORD), ("ben", PASSWORD)):
         response = await attempt(visitor, username=name, password=password)
@@ -274,7 +274,7 @@ async def test_next_never_leaves_the_site(browser: Client, path: str) -> None:
 @pytest.fixture
 async def given_password(services: Services) -> str:
     """Ben's, who is to choose his own."""
-    _, password = await services.accounts.create_user(
+    _, password = await services.users.create_user(
         username="ben", email="ben@example.com", role=Role.VIEWER, password=None
     )
     assert password
@@ -393,7 +393,7 @@ async def test_the_set_up_link_makes_an_administrator_once(
     for again in (await visitor.get(f"/setup?token={token}"), await set_up(visitor, token, "mal")):
         assert again.status_code == 410
         assert "This set-up link is not valid, or no longer." in await again.get_data(as_text=True)
-    assert [(user.username, user.role) for user in await services.accounts.users()] == [
+    assert [(user.username, user.role) for user in await services.users.everybody()] == [
         ("eve", Role.ADMIN)
     ]
 
@@ -410,7 +410,7 @@ async def test_a_set_up_with_a_wrong_field_makes_nobody(
     response = await visitor.post("/setup", form=form)
     assert response.status_code == 422
     assert PASSWORD not in await response.get_data(as_text=True)
-    assert await services.accounts.users() == []
+    assert await services.users.everybody() == []
     assert (await set_up(visitor, form["token"])).status_code == 303
 
 
@@ -438,7 +438,7 @@ async def test_only_a_fresh_token_of_ours_sets_up(visitor: Client, services: Ser
         assert (await set_up(visitor, wrong)).status_code == 410, wrong
         page = await visitor.get("/setup?" + urlencode({"token": wrong}))
         assert page.status_code == 410, wrong
-    assert await services.accounts.users() == []
+    assert await services.users.everybody() == []
     assert (await set_up(visitor, link_token())).status_code == 303
 
 
@@ -455,7 +455,7 @@ async def test_of_set_ups_at_once_one_makes_the_user(
         assert not any(task.done() for task in under_way)
     answers = await asyncio.gather(*under_way)
     assert sorted(answer.status_code for answer in answers) == [303, 410, 410]
-    (user,) = await services.accounts.users()
+    (user,) = await services.users.everybody()
     winner = next(
         name for name, answer in zip(names, answers, strict=True) if answer.status_code == 303
     )

@@ -1,0 +1,200 @@
+"""Use cases of users as an administrator has them: create, reset the password, deactivate."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from quart_app.errors import InvalidInput, NameTaken, NotFound, SetUpAlready, Unavailable
+from quart_app.model import EMAIL_LENGTH, USERNAME_LENGTH, AuditEvent, EndReason, Role, User
+from quart_app.services import names
+from quart_app.services.accounts import MOST_ATTEMPTS
+from quart_app.services.audit import Audit
+from quart_app.services.new_passwords import check_new_password, generated_password
+from quart_app.services.passwords import Passwords
+from quart_app.services.sessions import UNKNOWN_DEVICE, Device, NewSession, Sessions
+from quart_app.storage import users as stored_users
+from quart_app.storage.database import Database
+
+
+@dataclass(frozen=True)
+class Users:
+    """Who there is, and by whom they were made."""
+
+    database: Database
+    passwords: Passwords
+    sessions: Sessions
+    audit: Audit
+    now: Callable[[], datetime]
+
+    async def set_up(
+        self, *, username: str, email: str, password: str, device: Device = UNKNOWN_DEVICE
+    ) -> NewSession:
+        """Create the first user, an administrator, and log them in.
+
+        Raises SetUpAlready where there is a user, InvalidInput.
+        """
+        if not await self.is_set_up_needed():
+            raise SetUpAlready
+        user = await self._new_user(
+            username=username, email=email, password=password, role=Role.ADMIN, must_change=False
+        )
+        async with self.sessions.ending() as ending:
+            await stored_users.lock_out_other_set_ups(ending.db)
+            if await stored_users.is_there_a_user(ending.db):
+                raise SetUpAlready
+            user.last_login = self.now()
+            ending.db.add(user)
+            await ending.db.flush()
+            session = await self.sessions.begin(
+                ending, user, platform_connection_id=None, remember=False, device=device
+            )
+            await self.audit.record(
+                ending.db,
+                AuditEvent.USER_CREATED,
+                user_id=user.id,
+                actor_user_id=user.id,
+                detail={"role": user.role.value},
+            )
+            await self.audit.record(
+                ending.db,
+                AuditEvent.LOGIN,
+                user_id=user.id,
+                actor_user_id=user.id,
+                sid=session.sid,
+            )
+            return session
+
+    async def is_set_up_needed(self) -> bool:
+        """Tell whether nobody exists yet."""
+        async with self.database.read() as db:
+            return not await stored_users.is_there_a_user(db)
+
+    async def create_user(
+        self, *, username: str, email: str, role: Role, password: str | None
+    ) -> tuple[User, str | None]:
+        """Create a user; without a password one is made, for one use, and returned beside them.
+
+        Raises NameTaken, InvalidInput.
+        """
+        given = generated_password() if password is None else password
+        user = await self._new_user(
+            username=username, email=email, password=given, role=role, must_change=password is None
+        )
+        try:
+            async with self.database.begin() as db:
+                await self._add_user(db, user)
+        except IntegrityError:  # another took it between our look and our insert
+            raise NameTaken from None
+        return user, given if password is None else None
+
+    async def _add_user(self, db: AsyncSession, user: User) -> None:
+        if await stored_users.is_name_or_email_taken(db, user.username, user.email):
+            raise NameTaken("That name or e-mail address is taken.", field="username")
+        db.add(user)
+        await db.flush()
+        await self.audit.record(
+            db, AuditEvent.USER_CREATED, user_id=user.id, detail={"role": user.role.value}
+        )
+
+    async def _new_user(
+        self, *, username: str, email: str, password: str, role: Role, must_change: bool
+    ) -> User:
+        _check_username(username)
+        _check_email(email)
+        check_new_password(password, username, email)
+        return User(
+            username=username,
+            email=email,
+            password_hash=await self.passwords.hash(password),
+            role=role,
+            is_active=True,
+            created_at=self.now(),
+            must_change_password=must_change,
+            session_epoch=0,
+        )
+
+    async def everybody(self) -> list[User]:
+        """Return every user, in order of id."""
+        async with self.database.read() as db:
+            return await stored_users.users_in_order_of_id(db)
+
+    async def reset_password(self, username: str, password: str | None) -> str | None:
+        """Give a user a password, ending every session; one we make is for one use, and returned.
+
+        Raises NotFound, InvalidInput.
+        """
+        given = generated_password() if password is None else password
+        for _ in range(MOST_ATTEMPTS):
+            async with self.database.read() as db:
+                seen = await _named(db, username, lock=False)
+            check_new_password(given, seen.username, seen.email)
+            new_hash = await self.passwords.hash(given)
+            async with self.sessions.ending() as ending:
+                user = await stored_users.replace_password(
+                    ending.db, seen, new_hash, must_change=password is None
+                )
+                if user is not None:
+                    await self.audit.record(ending.db, AuditEvent.PASSWORD_RESET, user_id=user.id)
+                    await ending.end_all(user, EndReason.PASSWORD_RESET)
+                    return given if password is None else None
+        raise Unavailable
+
+    async def end_sessions(self, username: str) -> None:
+        """End every session of a user. Raises NotFound."""
+        async with self.sessions.ending() as ending:
+            await ending.end_all(await _named(ending.db, username), EndReason.ADMINISTRATOR)
+
+    async def deactivate(self, username: str) -> bool:
+        """Let a user log in no more, ending every session; tell if no administrator is left by it.
+
+        Raises NotFound.
+        """
+        async with self.sessions.ending() as ending:
+            user = await _named(ending.db, username)
+            was_admin = user.role is Role.ADMIN and bool(user.is_active)
+            user.is_active = False
+            await self.audit.record(ending.db, AuditEvent.USER_DEACTIVATED, user_id=user.id)
+            await ending.end_all(user, EndReason.DEACTIVATED)
+            return was_admin and not await stored_users.is_there_an_active_admin(ending.db)
+
+    async def activate(self, username: str) -> None:
+        """Let a user log in again; sessions that have ended stay so. Raises NotFound."""
+        async with self.database.begin() as db:
+            user = await _named(db, username)
+            user.is_active = True
+            await self.audit.record(db, AuditEvent.USER_ACTIVATED, user_id=user.id)
+
+
+async def _named(db: AsyncSession, username: str, *, lock: bool = True) -> User:
+    user = await stored_users.user_by_username(db, username, lock=lock)
+    if user is None:
+        raise NotFound(f"There is no user named {username}.")
+    return user
+
+
+def _check_username(username: str) -> None:
+    longest = USERNAME_LENGTH
+    if not names.is_writable(username):
+        raise InvalidInput(names.SENTENCE, field="username")
+    if not names.is_visible(username) or len(username) > longest or username != username.strip():
+        raise InvalidInput(
+            f"A name has 1 to {longest} characters, and no space at either end.", field="username"
+        )
+
+
+def _check_email(email: str) -> None:
+    longest = EMAIL_LENGTH
+    local, at, host = email.rpartition("@")
+    if (
+        not (local and at and host)
+        or len(email) > longest
+        or not email.isprintable()
+        or " " in email
+    ):
+        raise InvalidInput(
+            f"An e-mail address has the form name@host, and at most {longest} characters.",
+            field="email",
+        )

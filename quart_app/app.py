@@ -14,10 +14,15 @@ from quart import Quart
 
 from quart_app.services import Services
 from quart_app.services.accounts import Accounts
+from quart_app.services.administration import Administration
+from quart_app.services.administrators import Administrators
+from quart_app.services.alerts import Alerts
 from quart_app.services.audit import Audit
 from quart_app.services.audit import log as audit_log
+from quart_app.services.audit_reader import AuditReader
 from quart_app.services.credentials import Credentials
 from quart_app.services.devices import Devices
+from quart_app.services.frames import Frames
 from quart_app.services.links import Links
 from quart_app.services.passwords import Passwords
 from quart_app.services.platforms import Platforms
@@ -33,7 +38,9 @@ from quart_app.web import (
     access_log,
     accounts,
     admin,
+    alerts,
     api,
+    audit,
     devices,
     gate,
     operations,
@@ -41,6 +48,7 @@ from quart_app.web import (
     replies,
     wire,
 )
+from quart_app.web.device_cookie import DeviceCookie
 from quart_app.web.session import Limits
 from quart_app.web.session_interface import SessionCookies
 
@@ -83,9 +91,14 @@ def create_app(
     )
     app.extensions["quart_app"] = built.services
     app.extensions["quart_app.clock"] = clock
+    app.extensions["quart_app.device_cookie"] = DeviceCookie(
+        settings.session_keys,
+        session_cookie_name=settings.cookie_name,
+        secure=settings.cookie_secure,
+    )
     gate.install(app, is_https=settings.is_https)
     replies.install(app)
-    for room in (accounts, platforms, devices, admin, api, operations):
+    for room in (accounts, alerts, platforms, devices, admin, audit, api, operations):
         app.register_blueprint(room.blueprint)
 
     @app.while_serving
@@ -151,16 +164,24 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         settings.session_remember_absolute,
         now,
     )
-    accounts = Accounts(database, passwords, sessions, audit, now)
+    alerts = Alerts(sessions, now)
+    accounts = Accounts(database, passwords, sessions, alerts, audit, now)
+    devices = Devices(sessions, accounts, now)
+    administrators = Administrators(database, audit)
     services = Services(
         accounts=accounts,
-        users=Users(database, passwords, sessions, audit, now),
+        users=Users(database, passwords, sessions, alerts, audit, now),
+        alerts=alerts,
         sessions=sessions,
-        devices=Devices(sessions, accounts, now),
+        frames=Frames(database, now),
+        devices=devices,
         revocations=revocations,
         platforms=Platforms(database, Credentials(settings.platform_encryption_keys), audit, now),
         links=Links(settings.session_keys),
         readiness=Readiness(database, revocations),
         audit=audit,
+        audit_reader=AuditReader(database, administrators),
+        administrators=administrators,
+        administration=Administration(sessions, devices, administrators, now),
     )
     return Built(services, database, passwords)

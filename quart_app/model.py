@@ -39,6 +39,8 @@ END_REASON_LENGTH = 32
 EVENT_LENGTH = 32
 REQUEST_ID_LENGTH = 32
 SESSION_HASH_LENGTH = 16
+DEVICE_ID_LENGTH = 22
+ALERT_KIND_LENGTH = 32
 
 
 # SQLite counts rows by themselves only in a column whose type is INTEGER to the letter.
@@ -200,6 +202,7 @@ class EndReason(enum.StrEnum):
     ADMINISTRATOR = "administrator"
     REMOVED = "removed"  # from the list of devices
     TOO_MANY = "too_many"  # the user's newer logins are as many as may live
+    DISOWNED = "disowned"  # the user was told of something, and said that it wasn't they
 
 
 class Revocation(Base):
@@ -239,6 +242,41 @@ class Login(Base):
     user_agent: Mapped[str | None] = mapped_column(String(USER_AGENT_LENGTH))
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     end_reason: Mapped[str | None] = mapped_column(String(END_REASON_LENGTH))
+    # Which browser it was, by the cookie that stays when it logs out.
+    device_id: Mapped[str | None] = mapped_column(String(DEVICE_ID_LENGTH))
+    # The last of the user's alerts that was answered there.
+    alerts_seen: Mapped[int] = mapped_column(BigInteger, server_default="0", default=0)
+
+
+class AlertKind(enum.StrEnum):
+    """What a user is told of. The column holds the value, and may hold one of a newer version."""
+
+    NEW_DEVICE = "new_device"  # somebody logged in who had never done so in that browser
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 a kind
+    PASSWORD_RESET = "password_reset"  # noqa: S105
+
+
+class Alert(Base):
+    """What a user is told of on their next page, on every device but the one that it comes from.
+
+    Those of one user get their ids in the order of commits, for whoever adds one holds the user's
+    lock; and no id is given twice, for `logins.alerts_seen` remembers it.
+    """
+
+    __tablename__ = "alerts"
+    __table_args__ = (
+        Index("ix_alerts_user_id_id", "user_id", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(_BigId, primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    kind: Mapped[str] = mapped_column(String(ALERT_KIND_LENGTH))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    address: Mapped[str | None] = mapped_column(String(ADDRESS_LENGTH))
+    user_agent: Mapped[str | None] = mapped_column(String(USER_AGENT_LENGTH))
+    device_id: Mapped[str | None] = mapped_column(String(DEVICE_ID_LENGTH))
 
 
 class AuditEvent(enum.StrEnum):

@@ -43,9 +43,9 @@ class Processes:
     def __iter__(self) -> Iterator[Server]:
         return iter((self.a, self.b))
 
-    def new_user(self) -> str:
+    def new_user(self, role: Role = Role.VIEWER) -> str:
         """Create a user whose password is PASSWORD; return the name."""
-        return new_user(self.settings)
+        return new_user(self.settings, role)
 
     def run(self, *arguments: str, typed: str = "") -> None:
         """Run `python -m quart_app …` to its end."""
@@ -62,14 +62,14 @@ class Processes:
         assert ended.returncode == 0, ended.stderr
 
 
-def new_user(settings: Settings) -> str:
+def new_user(settings: Settings, role: Role = Role.VIEWER) -> str:
     """Create a user whose password is PASSWORD; return the name."""
     name = f"user-{secrets.token_hex(4)}"
 
     async def create() -> None:
         built = build_services(settings)
         await built.services.users.create_user(
-            username=name, email=f"{name}@example.com", role=Role.VIEWER, password=PASSWORD
+            username=name, email=f"{name}@example.com", role=role, password=PASSWORD
         )
         await built.close()
 

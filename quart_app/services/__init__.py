@@ -6,8 +6,13 @@ Nothing here knows HTTP, and nobody else opens a transaction.
 from dataclasses import dataclass
 
 from quart_app.services.accounts import Accounts
+from quart_app.services.administration import Administration
+from quart_app.services.administrators import Administrators
+from quart_app.services.alerts import Alerts
 from quart_app.services.audit import Audit
+from quart_app.services.audit_reader import AuditReader
 from quart_app.services.devices import Devices
+from quart_app.services.frames import Frames
 from quart_app.services.links import Links
 from quart_app.services.platforms import Platforms
 from quart_app.services.readiness import Readiness
@@ -22,6 +27,8 @@ class Services:
 
     accounts: Accounts
     users: Users
+    alerts: Alerts
+    frames: Frames
     sessions: Sessions
     devices: Devices
     revocations: Revocations
@@ -29,3 +36,6 @@ class Services:
     links: Links
     readiness: Readiness
     audit: Audit
+    audit_reader: AuditReader
+    administrators: Administrators
+    administration: Administration

@@ -13,7 +13,8 @@ from quart_app.errors import (
     PasswordChangeNotNeeded,
     Unavailable,
 )
-from quart_app.model import AuditEvent, EndReason, User
+from quart_app.model import AlertKind, AuditEvent, EndReason, User
+from quart_app.services.alerts import Alerts
 from quart_app.services.audit import Audit
 from quart_app.services.new_passwords import check_new_password
 from quart_app.services.passwords import Passwords
@@ -33,6 +34,7 @@ class Accounts:
     database: Database
     passwords: Passwords
     sessions: Sessions
+    alerts: Alerts
     audit: Audit
     now: Callable[[], datetime]
 
@@ -106,6 +108,7 @@ class Accounts:
                 await self.audit.record(
                     db, AuditEvent.PASSWORD_CHANGED, user_id=user.id, actor_user_id=user.id
                 )
+                await self.alerts.add(db, user.id, AlertKind.PASSWORD_CHANGED, device)
             platform = await stored_platforms.first_usable_connection(
                 db, user.id, user.default_platform_connection_id
             )
@@ -121,6 +124,9 @@ class Accounts:
             await self.audit.record(
                 db, AuditEvent.LOGIN, user_id=user.id, actor_user_id=user.id, sid=session.sid
             )
+            # Of their very first login nobody need be told.
+            if user.id not in device.known_to and seen.last_login is not None:
+                await self.alerts.add(db, user.id, AlertKind.NEW_DEVICE, device)
             return session
 
     async def user(self, user_id: int) -> User:
@@ -191,10 +197,14 @@ class Accounts:
                 raise NotLoggedIn
             await self.audit.record(ending.db, AuditEvent.PASSWORD_CHANGED, user_id=user.id)
             await ending.end_all(user, EndReason.PASSWORD_CHANGED)
-            return await self.sessions.begin(
+            session = await self.sessions.begin(
                 ending,
                 user,
                 platform_connection_id=platform_connection_id,
                 remember=remember,
                 device=device,
             )
+            alert = await self.alerts.add(ending.db, user.id, AlertKind.PASSWORD_CHANGED, device)
+            # A new password answers all that the user was told of.
+            await self.alerts.answered(ending.db, session, alert)
+            return session

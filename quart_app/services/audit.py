@@ -1,4 +1,4 @@
-"""Write down who did what, when and from where, and read it.
+"""Write down who did what, when and from where.
 
 What happens is written in the transaction that makes it happen, so that neither is without the
 other, and told to the log stream once that is committed. What is refused is only counted, and
@@ -13,56 +13,28 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.errors import Forbidden, NotFound
-from quart_app.model import SESSION_HASH_LENGTH, AuditEntry, AuditEvent, Role, User
+from quart_app.model import SESSION_HASH_LENGTH, AuditEntry, AuditEvent
 from quart_app.services.origin import origin
 from quart_app.services.tally import Counted, Tally, counted_address, shown_address
 from quart_app.storage import audit as stored
-from quart_app.storage import users as stored_users
 from quart_app.storage.database import Database
 
-ENTRIES_OF_A_PAGE: Final = 50
 _FLUSH_EVERY_SECONDS = 60.0
 _PURGE_EVERY_SECONDS = 3600.0
 _PURGE_BATCH = 500
 _PURGE_PAUSE_SECONDS = 0.1  # others want to write, too
-_DAY = timedelta(days=1)
 # What only a user can cause who is logged in; of the others nobody knows who did it.
 _BY_THE_USER: Final = {AuditEvent.REFUSED_RIGHTS, AuditEvent.REAUTHENTICATION_FAILED}
 _OVERFLOW: Final = {"addresses": "more than are counted one by one"}
 
 log = logging.getLogger("quart_app.audit")
 _own_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuditFilter:
-    """Which entries somebody wants to see; None is any. Days are UTC's, both included."""
-
-    event: str | None = None
-    username: str | None = None
-    address: str | None = None
-    from_day: date | None = None
-    to_day: date | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuditPage:
-    """Entries, the newest first, and the names of the users in them, by id.
-
-    `older_than` is the id to go on before; None where nothing is older.
-    """
-
-    reader: User
-    entries: Sequence[AuditEntry] = ()
-    usernames: dict[int, str] = field(default_factory=dict)
-    older_than: int | None = None
 
 
 @dataclass(frozen=True)
@@ -133,62 +105,6 @@ class Audit:
             self._tally.put_back(counts)
             raise
 
-    async def reader(self, user_id: int) -> User:
-        """Return the user, who may read the audit. Raises Forbidden, NotFound."""
-        async with self.database.read() as db:
-            user = await stored_users.user_by_id(db, user_id)
-        return self._reading(user, user_id)
-
-    async def page(
-        self,
-        user_id: int,
-        wanted: AuditFilter,
-        *,
-        before: int | None = None,
-        most: int = ENTRIES_OF_A_PAGE,
-    ) -> AuditPage:
-        """Return what an administrator wants to see, older than `before`.
-
-        Raises Forbidden, NotFound where the account is gone or inactive.
-        """
-        async with self.database.read() as db:
-            reader = self._reading(await stored_users.user_by_id(db, user_id), user_id)
-            whose = None
-            if wanted.username is not None:
-                whose = await stored_users.user_by_username(db, wanted.username)
-                if whose is None:
-                    return AuditPage(reader=reader)
-            # One more than asked for tells whether there is an older one.
-            found = await stored.entries_before(
-                db,
-                stored.Wanted(
-                    event=wanted.event,
-                    user_id=whose.id if whose else None,
-                    address=wanted.address,
-                    since=_beginning_of(wanted.from_day),
-                    until=_end_of(wanted.to_day),
-                ),
-                before,
-                most=most + 1,
-            )
-            entries = found[:most]
-            named = {each for entry in entries for each in (entry.user_id, entry.actor_user_id)}
-            usernames = await stored_users.usernames(db, {each for each in named if each})
-        return AuditPage(
-            reader=reader,
-            entries=entries,
-            usernames=usernames,
-            older_than=entries[-1].id if len(found) > most else None,
-        )
-
-    def _reading(self, user: User | None, user_id: int) -> User:
-        if user is None or not user.is_active:
-            raise NotFound
-        if user.role is not Role.ADMIN:
-            self.count(AuditEvent.REFUSED_RIGHTS, user_id=user_id)
-            raise Forbidden
-        return user
-
     async def purge(self) -> None:
         """Delete, a few at a time, what was kept for long enough. Raises Unavailable."""
         while True:
@@ -255,15 +171,6 @@ def details_of(entry: AuditEntry) -> dict[str, Any]:
     """Return what else was written down, by name."""
     details: dict[str, Any] = json.loads(entry.detail) if entry.detail else {}
     return details
-
-
-def _beginning_of(day: date | None) -> datetime | None:
-    return None if day is None else datetime.combine(day, time(), UTC)
-
-
-def _end_of(day: date | None) -> datetime | None:
-    """Return the beginning of the next day; of the last that there is, none."""
-    return None if day is None or day == date.max else _beginning_of(day + _DAY)
 
 
 async def _now_and_then(

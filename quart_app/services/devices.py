@@ -59,7 +59,7 @@ class Devices:
 
         Raises NotFound, PasswordNeeded where the asking login is not fresh, BadCredentials.
         """
-        await self._confirm(asking)
+        await self.confirm(asking)
         return await self._end(asking, login_id)
 
     @uninterrupted
@@ -74,7 +74,7 @@ class Devices:
 
         Raises PasswordNeeded, BadCredentials.
         """
-        await self._confirm(asking)
+        await self.confirm(asking)
         return await self._end_others(asking)
 
     @uninterrupted
@@ -93,7 +93,11 @@ class Devices:
             raise NotLoggedIn  # while the password was compared
         return await stored_logins.live_logins(ending.db, asking.user_id, self.now())
 
-    async def _confirm(self, asking: Asking) -> None:
+    async def confirm(self, asking: Asking) -> None:
+        """Make sure that the login is fresh, or that who asks knows the password.
+
+        Raises PasswordNeeded, BadCredentials, NotFound.
+        """
         if asking.current_password is not None:
             await self.accounts.confirm(asking.user_id, asking.current_password)
         elif self.is_password_needed(asking.logged_in_at):

@@ -22,6 +22,7 @@ from quart_app.model import (
 from quart_app.services.audit import Audit
 from quart_app.services.revocations import Revocations
 from quart_app.services.uninterrupted import uninterrupted
+from quart_app.storage import alerts as stored_alerts
 from quart_app.storage import audit as stored_audit
 from quart_app.storage import logins as stored_logins
 from quart_app.storage import users as stored_users
@@ -46,16 +47,32 @@ class NewSession:
     sid: str
     epoch: int
     created_at: datetime
+    last_activity: datetime
     expires_at: datetime
     remember: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """From where somebody logs in, as far as the request tells."""
+    """From where somebody logs in, as far as the request tells.
+
+    `id` stays the browser's, whoever logs in there; `known_to` are the ids of users who did.
+    """
 
     address: str | None = None
     user_agent: str | None = None
+    id: str | None = None
+    known_to: frozenset[int] = frozenset()
+
+    @property
+    def shown_address(self) -> str | None:
+        """The address, as long as a column is."""
+        return self.address and self.address[:ADDRESS_LENGTH]
+
+    @property
+    def shown_user_agent(self) -> str | None:
+        """What the browser calls itself, as long as a column is."""
+        return self.user_agent and self.user_agent[:USER_AGENT_LENGTH]
 
 
 UNKNOWN_DEVICE = Device()
@@ -67,6 +84,15 @@ class OldSession:
 
     sid: str
     expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continued:
+    """What a session keeps of the one before it in the same browser: no password was given."""
+
+    created_at: datetime
+    expires_at: datetime
+    remember: bool
 
 
 @dataclass(frozen=True)
@@ -173,6 +199,7 @@ class Sessions:
         platform_connection_id: int | None,
         remember: bool,
         device: Device,
+        continued: Continued | None = None,
     ) -> NewSession:
         """Return a session under a new id that nobody could guess, and write the login down.
 
@@ -180,7 +207,8 @@ class Sessions:
         Of more than MOST_LIVE_LOGINS of the user, the oldest end.
         """
         user.session_epoch = max(user.session_epoch, self.revocations.oldest_epoch(user.id))
-        created_at = max(self.now(), self.revocations.not_before + _TICK)
+        since = continued.created_at if continued else self.now()
+        created_at = max(since, self.revocations.not_before + _TICK)
         if created_at > self.now() + CLOCK_TOLERANCE:  # it would be refused as one from the future
             raise Unavailable(
                 "Nobody can log in: this machine's clock is behind, or another ahead."
@@ -191,7 +219,12 @@ class Sessions:
             sid=base64.urlsafe_b64encode(secrets.token_bytes(SID_BYTES)).rstrip(b"=").decode(),
             epoch=user.session_epoch,
             created_at=created_at,
-            expires_at=created_at + (self.remember_absolute if remember else self.absolute),
+            last_activity=max(created_at, self.now()),
+            expires_at=(
+                continued.expires_at
+                if continued
+                else created_at + (self.remember_absolute if remember else self.absolute)
+            ),
             remember=remember,
         )
         ending.db.add(
@@ -200,8 +233,12 @@ class Sessions:
                 user_id=user.id,
                 created_at=session.created_at,
                 expires_at=session.expires_at,
-                address=device.address and device.address[:ADDRESS_LENGTH],
-                user_agent=device.user_agent and device.user_agent[:USER_AGENT_LENGTH],
+                address=device.shown_address,
+                user_agent=device.shown_user_agent,
+                device_id=device.id,
+                alerts_seen=await stored_alerts.alerts_seen_before(
+                    ending.db, user.id, device.id if user.id in device.known_to else None
+                ),
             )
         )
         live = await stored_logins.live_logins(ending.db, user.id, self.now())

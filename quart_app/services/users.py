@@ -8,9 +8,18 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import InvalidInput, NameTaken, NotFound, SetUpAlready, Unavailable
-from quart_app.model import EMAIL_LENGTH, USERNAME_LENGTH, AuditEvent, EndReason, Role, User
+from quart_app.model import (
+    EMAIL_LENGTH,
+    USERNAME_LENGTH,
+    AlertKind,
+    AuditEvent,
+    EndReason,
+    Role,
+    User,
+)
 from quart_app.services import names
 from quart_app.services.accounts import MOST_ATTEMPTS
+from quart_app.services.alerts import Alerts
 from quart_app.services.audit import Audit
 from quart_app.services.new_passwords import check_new_password, generated_password
 from quart_app.services.passwords import Passwords
@@ -26,6 +35,7 @@ class Users:
     database: Database
     passwords: Passwords
     sessions: Sessions
+    alerts: Alerts
     audit: Audit
     now: Callable[[], datetime]
 
@@ -139,6 +149,9 @@ class Users:
                 if user is not None:
                     await self.audit.record(ending.db, AuditEvent.PASSWORD_RESET, user_id=user.id)
                     await ending.end_all(user, EndReason.PASSWORD_RESET)
+                    await self.alerts.add(
+                        ending.db, user.id, AlertKind.PASSWORD_RESET, UNKNOWN_DEVICE
+                    )
                     return given if password is None else None
         raise Unavailable
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import URL, text
 
+from quart_app.storage.alerts import delete_expired_alerts
 from quart_app.storage.database import Database
 from quart_app.storage.logins import delete_expired_logins
 from quart_app.storage.revocations import (
@@ -76,13 +77,17 @@ class Feed:
     async def purge(self, *, kept_for: timedelta) -> datetime:
         """Delete, a few at a time, what expired longer than `kept_for` ago by the database's clock.
 
-        Logins go together with what ended them.
+        Logins go together with what ended them, and so do alerts.
 
         Returns the time before which that was. Raises Unavailable.
         """
         async with self._database.read() as db:
             before = await database_now(db) - kept_for
-        for delete_expired in (delete_expired_revocations, delete_expired_logins):
+        for delete_expired in (
+            delete_expired_revocations,
+            delete_expired_logins,
+            delete_expired_alerts,
+        ):
             deleted = _PURGE_BATCH
             while deleted == _PURGE_BATCH:
                 async with self._database.begin() as db:

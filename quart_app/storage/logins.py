@@ -1,5 +1,6 @@
 """Queries about sign-ins."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import delete, func, select, update
@@ -25,6 +26,35 @@ async def live_logins(db: AsyncSession, user_id: int, now: datetime) -> list[Log
             .order_by(Login.created_at.desc(), Login.id.desc())
         )
     )
+
+
+async def live_logins_of_all(
+    db: AsyncSession, now: datetime, before: int | None, *, most: int
+) -> list[Login]:
+    """Return everybody's live logins, newest first, with ids below `before`."""
+    query = select(Login).where(Login.ended_at.is_(None), Login.expires_at > now)
+    if before is not None:
+        query = query.where(Login.id < before)
+    return list(await db.scalars(query.order_by(Login.id.desc()).limit(most)))
+
+
+async def live_login(db: AsyncSession, login_id: int, now: datetime) -> Login | None:
+    """Return a login, if it is live."""
+    return await db.scalar(
+        select(Login).where(Login.id == login_id, Login.ended_at.is_(None), Login.expires_at > now)
+    )
+
+
+async def numbers_of_live_logins(
+    db: AsyncSession, user_ids: Collection[int], now: datetime
+) -> dict[int, int]:
+    """Return how many live logins each of these users has; who has none is not in it."""
+    rows = await db.execute(
+        select(Login.user_id, func.count())
+        .where(Login.user_id.in_(user_ids), Login.ended_at.is_(None), Login.expires_at > now)
+        .group_by(Login.user_id)
+    )
+    return dict(rows.all())
 
 
 async def has_login_ended(db: AsyncSession, sid: str) -> bool:

@@ -48,6 +48,23 @@ async def users_in_order_of_id(db: AsyncSession) -> list[User]:
     return list(await db.scalars(select(User).order_by(User.id)))
 
 
+async def users_after(
+    db: AsyncSession, username: str | None, *, sought: str | None, most: int
+) -> list[User]:
+    """Return users in order of name, after one; `sought` stands in the name or the address."""
+    query = select(User)
+    if username is not None:
+        query = query.where(User.username > username)
+    if sought is not None:
+        query = query.where(
+            or_(
+                User.username.icontains(sought, autoescape=True),
+                User.email.icontains(sought, autoescape=True),
+            )
+        )
+    return list(await db.scalars(query.order_by(User.username).limit(most)))
+
+
 async def usernames(db: AsyncSession, user_ids: Collection[int]) -> dict[int, str]:
     """Return the names of those among them who exist."""
     rows = await db.execute(select(User.id, User.username).where(User.id.in_(user_ids)))

@@ -17,7 +17,13 @@ from quart_app.errors import (
 from quart_app.model import EndReason
 from quart_app.services.sessions import NewSession
 from quart_app.web.bodies import LoginForm, PasswordBody, SetUpForm, read_form
-from quart_app.web.gate import current_login, device, presented, services
+from quart_app.web.gate import (
+    current_login,
+    device,
+    know_device_again,
+    presented,
+    services,
+)
 from quart_app.web.pages import go_on, local_path, page
 from quart_app.web.replies import status_of
 from quart_app.web.session import clear_session, create_session, validate_session
@@ -86,6 +92,7 @@ async def _login_form(
 def begin(new_session: NewSession) -> None:
     """Sign a session that a use case began into the browser's cookie."""
     create_session(**asdict(new_session))
+    know_device_again(new_session.user_id)
 
 
 @blueprint.post("/logout")

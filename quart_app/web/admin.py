@@ -1,124 +1,165 @@
-"""Pages for administrators: the audit, and its export."""
+"""Pages for administrators: users, where they are logged in, and the end of that."""
 
-import csv
-import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from functools import partial
 from http import HTTPStatus
-from typing import Final
 
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response, url_for
 from quart.typing import ResponseReturnValue
 
-from quart_app.errors import AppError, InvalidInput
-from quart_app.model import AuditEntry, AuditEvent
-from quart_app.services.audit import AuditFilter, AuditPage, details_of
-from quart_app.web.bodies import AuditQuery, read_query
-from quart_app.web.gate import current_login, services
-from quart_app.web.pages import page
+from quart_app.errors import AppError, Forbidden, NotFound, NotLoggedIn, Unavailable
+from quart_app.web.accounts import with_cleared_cache
+from quart_app.web.bodies import ConfirmBody, LoginsQuery, UsersQuery, read_form, read_query
+from quart_app.web.devices import asking
+from quart_app.web.gate import ID, current_login, services
+from quart_app.web.pages import go_on, page
 from quart_app.web.replies import status_of
-from quart_app.web.session import timestamp
+from quart_app.web.session import clear_session
+from quart_app.web.user_agents import described
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 
-_EXPORTED_AT_ONCE: Final = 500  # rows: some milliseconds of the event loop
-_COLUMNS: Final = (
-    *("id", "at", "event", "count", "user_id", "user", "actor_user_id", "actor"),
-    *("address", "request_id", "session", "detail"),
-)
-# A spreadsheet takes what begins so for a formula (OWASP, CSV injection).
-_BEGINS_A_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+# What is no mistake in a form, and so is no page with the form again.
+_NOT_OF_THE_FORM = (Forbidden, NotFound, NotLoggedIn, Unavailable)
 
 
-@blueprint.get("/audit")
-async def audit() -> ResponseReturnValue:
-    """Show what was written down, the newest first; the address holds the filter."""
-    user_id = current_login().user_id
-    try:
-        query = read_query(AuditQuery)
-    except InvalidInput as error:
-        reader = await services().audit.reader(user_id)
-        return await _audit_page(AuditPage(reader=reader), error=error)
-    found = await services().audit.page(user_id, _wanted(query), before=query.before)
-    return await _audit_page(found, before=query.before)
-
-
-async def _audit_page(
-    found: AuditPage, *, before: int | None = None, error: AppError | None = None
-) -> Response:
-    typed = {
-        name: request.args.get(name, "") for name in AuditQuery.model_fields if name != "before"
-    }
+@blueprint.get("/users")
+async def users_page() -> ResponseReturnValue:
+    """Show users in order of name, and find some."""
+    query = read_query(UsersQuery)
+    found = await services().administration.users(
+        current_login().user_id, after=query.after, sought=query.sought
+    )
     return await page(
-        "admin_audit.html",
-        status=status_of(error) if error else HTTPStatus.OK,
-        user=found.reader,
+        "admin_users.html", found=found, sought=query.sought or "", is_first=query.after is None
+    )
+
+
+@blueprint.get(f"/users/<{ID}:user_id>")
+async def user_page(user_id: int) -> ResponseReturnValue:
+    """Show a user, and where they are logged in."""
+    user, logins = await services().administration.user(current_login().user_id, user_id)
+    return await page(
+        "admin_user.html",
+        user=user,
+        logins=logins,
+        words=await described(login.user_agent for login in logins),
+        current_sid=current_login().sid,
+    )
+
+
+@blueprint.get("/sessions")
+async def logins_page() -> ResponseReturnValue:
+    """Show everybody's live logins, the newest first."""
+    query = read_query(LoginsQuery)
+    found = await services().administration.logins(current_login().user_id, before=query.before)
+    return await page(
+        "admin_logins.html",
         found=found,
-        is_first=before is None,
-        typed=typed,
-        filter={name: value for name, value in typed.items() if value},
-        events=[event.value for event in AuditEvent],
-        details_of=details_of,
+        words=await described(login.user_agent for login in found.logins),
+        current_sid=current_login().sid,
+        is_first=query.before is None,
+    )
+
+
+@blueprint.get(f"/sessions/<{ID}:login_id>/end")
+async def end_login_page(login_id: int) -> ResponseReturnValue:
+    """Ask whether to end a login."""
+    return await _end_login_page(login_id)
+
+
+async def _end_login_page(login_id: int, error: AppError | None = None) -> Response:
+    user, login = await services().administration.login(current_login().user_id, login_id)
+    return await _confirm_page(
+        "admin_end_login.html",
+        error,
+        user=user,
+        device=login,
+        words=await described([login.user_agent]),
+        is_current=login.sid == current_login().sid,
+    )
+
+
+@blueprint.post(f"/sessions/<{ID}:login_id>/end")
+async def end_login(login_id: int) -> ResponseReturnValue:
+    """End a login, wherever it is."""
+    try:
+        ended = await services().administration.end_login(
+            asking(await read_form(ConfirmBody)), login_id
+        )
+    except _NOT_OF_THE_FORM:
+        raise
+    except AppError as error:
+        return await _end_login_page(login_id, error)
+    if ended.sid == current_login().sid:
+        return _over("logged-out")
+    return go_on(url_for("admin.user_page", user_id=ended.user_id), notice="login-ended")
+
+
+@blueprint.get(f"/users/<{ID}:user_id>/end")
+async def end_user_page(user_id: int) -> ResponseReturnValue:
+    """Ask whether to end every session of a user."""
+    return await _end_user_page(user_id)
+
+
+async def _end_user_page(user_id: int, error: AppError | None = None) -> Response:
+    user, logins = await services().administration.user(current_login().user_id, user_id)
+    return await _confirm_page(
+        "admin_end_user.html",
+        error,
+        user=user,
+        number=len(logins),
+        is_current=user_id == current_login().user_id,
+    )
+
+
+@blueprint.post(f"/users/<{ID}:user_id>/end")
+async def end_user(user_id: int) -> ResponseReturnValue:
+    """End every session of a user."""
+    try:
+        await services().administration.end_logins_of(asking(await read_form(ConfirmBody)), user_id)
+    except _NOT_OF_THE_FORM:
+        raise
+    except AppError as error:
+        return await _end_user_page(user_id, error)
+    if user_id == current_login().user_id:
+        return _over("logged-out-everywhere")
+    return go_on(url_for("admin.user_page", user_id=user_id), notice="users-ended")
+
+
+@blueprint.get("/sessions/all/end")
+async def end_everybodys_page() -> ResponseReturnValue:
+    """Ask whether to end every session that there is."""
+    return await _end_everybodys_page()
+
+
+async def _end_everybodys_page(error: AppError | None = None) -> Response:
+    await services().administrators.check(current_login().user_id)
+    return await _confirm_page("admin_end_everybodys.html", error)
+
+
+@blueprint.post("/sessions/all/end")
+async def end_everybodys() -> ResponseReturnValue:
+    """End every session that there is."""
+    try:
+        await services().administration.end_everybodys(asking(await read_form(ConfirmBody)))
+    except _NOT_OF_THE_FORM:
+        raise
+    except AppError as error:
+        return await _end_everybodys_page(error)
+    return _over("everybodys-ended")
+
+
+async def _confirm_page(template: str, error: AppError | None, **values: object) -> Response:
+    """Return a page that asks before it does, with the password where the login is not fresh."""
+    return await page(
+        template,
+        status=status_of(error) if error else HTTPStatus.OK,
+        is_password_needed=services().devices.is_password_needed(current_login().created_at),
         error=error,
+        **values,
     )
 
 
-@blueprint.get("/audit.csv")
-async def audit_csv() -> ResponseReturnValue:
-    """Return all that the filter leaves, as CSV, a few rows at a time."""
-    query = read_query(AuditQuery)
-    read = partial(
-        services().audit.page, current_login().user_id, _wanted(query), most=_EXPORTED_AT_ONCE
-    )
-    # Before the answer begins, for a refusal is an answer of its own.
-    first = await read(before=query.before)
-    response = Response(
-        _lines(first, read),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="audit.csv"'},
-    )
-    response.timeout = None  # it lasts for as long as there are rows
-    return response
-
-
-async def _lines(found: AuditPage, read: Callable[..., Awaitable[AuditPage]]) -> AsyncIterator[str]:
-    """Yield the export; each part is a use case of its own, so nothing is open between them.
-
-    It runs when the request's context is gone, and so is handed what it reads by.
-    """
-    yield _csv([_COLUMNS])
-    while True:
-        yield _csv([_row(entry, found.usernames) for entry in found.entries])
-        if found.older_than is None:
-            return
-        found = await read(before=found.older_than)
-
-
-def _wanted(query: AuditQuery) -> AuditFilter:
-    return AuditFilter(
-        event=query.event,
-        username=query.user,
-        address=query.address,
-        from_day=query.from_day,
-        to_day=query.to_day,
-    )
-
-
-def _row(entry: AuditEntry, usernames: dict[int, str]) -> tuple[object, ...]:
-    return (
-        *(entry.id, timestamp(entry.at), entry.event, entry.count),
-        *(entry.user_id, usernames.get(entry.user_id or 0)),
-        *(entry.actor_user_id, usernames.get(entry.actor_user_id or 0)),
-        *(entry.address, entry.request_id, entry.session, entry.detail),
-    )
-
-
-def _csv(rows: Sequence[Sequence[object]]) -> str:
-    lines = io.StringIO()
-    csv.writer(lines).writerows([_cell(value) for value in row] for row in rows)  # RFC 4180
-    return lines.getvalue()
-
-
-def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_BEGINS_A_FORMULA) else text
+def _over(notice: str) -> ResponseReturnValue:
+    """Leave for the login page: the session that asked has ended, too."""
+    clear_session()
+    return with_cleared_cache(go_on(url_for("accounts.login_page"), notice=notice))

@@ -133,6 +133,12 @@ class ReturnForm(Body):
     next: Path = ""
 
 
+class AlertsForm(ReturnForm):
+    """The answer to what a page told; `up_to` is the newest of it."""
+
+    up_to: Annotated[int, Field(ge=1, le=_LARGEST_BIG_ID)]
+
+
 class ConfirmBody(Body):
     """The password once more, where the login is not fresh enough."""
 
@@ -163,6 +169,22 @@ class AuditQuery(Body):
     ) = None
     from_day: Annotated[date, DAY] | None = None
     to_day: Annotated[date, DAY] | None = None
+    before: Annotated[int, Field(ge=1, le=_LARGEST_BIG_ID)] | None = None
+
+
+class UsersQuery(Body):
+    """Which users are wanted: those whose name or address holds `sought`, after a name."""
+
+    sought: (
+        Annotated[str, StringConstraints(strip_whitespace=True, max_length=EMAIL_LENGTH), STORABLE]
+        | None
+    ) = None
+    after: Path | None = None  # SQLite may hold longer names than the column's
+
+
+class LoginsQuery(Body):
+    """Which logins are wanted; `before` is the id that they are older than."""
+
     before: Annotated[int, Field(ge=1, le=_LARGEST_BIG_ID)] | None = None
 
 

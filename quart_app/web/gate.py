@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Final, cast
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ from quart_app.model import AuditEvent
 from quart_app.services import Services
 from quart_app.services.origin import Origin, new_request_id, origin
 from quart_app.services.sessions import Device, OldSession
+from quart_app.web.device_cookie import DeviceCookie
 from quart_app.web.session import (
     Login,
     Session,
@@ -113,6 +115,8 @@ def install(app: Quart, *, is_https: bool) -> None:
         for name, value in headers_of_every_answer(is_https=is_https).items():
             response.headers.setdefault(name, value)
         response.headers["X-Request-Id"] = g.request_id
+        if "known_to" in g and response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+            device_cookie().write(response, g.browser, g.known_to)
         return response
 
     app.url_map.converters[ID] = IdConverter
@@ -161,7 +165,25 @@ def presented() -> OldSession | None:
 
 def device() -> Device:
     """Return from where this request comes."""
-    return Device(address=request.remote_addr, user_agent=request.headers.get("User-Agent"))
+    if "browser" not in g:
+        g.browser = device_cookie().read(request.cookies.get(device_cookie().name))
+    return Device(
+        address=request.remote_addr,
+        user_agent=request.headers.get("User-Agent"),
+        id=g.browser.id,
+        known_to=frozenset(g.browser.user_ids),
+    )
+
+
+def device_cookie() -> DeviceCookie:
+    """Return what makes and reads the cookie by which a browser is known again."""
+    return cast(DeviceCookie, current_app.extensions["quart_app.device_cookie"])
+
+
+def know_device_again(user_id: int) -> None:
+    """Let the answer tell the browser that this user logged in there."""
+    device()
+    g.known_to = user_id
 
 
 def refuse_undecided() -> None:

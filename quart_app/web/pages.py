@@ -8,7 +8,9 @@ from quart import Response, redirect, render_template, request
 from quart.typing import ResponseTypes
 
 from quart_app.web.bodies import LONGEST_PATH
+from quart_app.web.gate import services
 from quart_app.web.session import validate_session
+from quart_app.web.user_agents import described
 
 # What a page says at its top after something was done. The address holds only the key, so that
 # nobody can put words of their own on our page, and nothing need be kept in the session.
@@ -22,14 +24,32 @@ _NOTICES: Final = {
     "default": "New sessions begin with this platform connection.",
     "changed": "The platform connection is changed.",
     "removed": "The platform connection is removed.",
+    "login-ended": "That login is over.",
+    "users-ended": "Every session of this user is over.",
+    "everybodys-ended": "Every session is over; everybody logs in again.",
+    "answered": "Good. You are not told of it again on this device.",
+    "disowned": "Every other session of yours is over. Now choose a new password.",
     "password": "Your password is changed, and your other sessions are over.",
 }
 
 
 async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> Response:
-    """Return the page; a template gets `values`, the login and a notice, and nothing else."""
-    notice = _NOTICES.get(request.args.get("notice", ""))
-    html = await render_template(template, login=validate_session(), notice=notice, **values)
+    """Return the page; a template gets `values`, the login, its frame and a notice, nothing else.
+
+    The frame's alerts come with what their browsers are in words.
+    """
+    login = validate_session()
+    frame = await services().frames.frame_of(login.user_id, login.sid) if login else None
+    html = await render_template(
+        template,
+        login=login,
+        frame=frame,
+        words_of_alerts=await described(
+            each.user_agent for each in (frame.alerts if frame else ())
+        ),
+        notice=_NOTICES.get(request.args.get("notice", "")),
+        **values,
+    )
     return Response(html, status)
 
 

@@ -94,7 +94,7 @@ async def _answer(
         response = problem(status, code, sentence, field=field)
     else:
         page = await render_template(
-            "error.html", status=status, sentence=sentence, login=validate_session()
+            "error.html", status=status, sentence=sentence, login=validate_session(), frame=None
         )
         response = Response(page, status)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:

@@ -12,6 +12,8 @@ async def described(user_agents: Iterable[str | None]) -> dict[str | None, str]:
     In a thread: to try the library's many patterns takes milliseconds, the first time a hundred.
     """
     different = set(user_agents)
+    if not different:
+        return {}
     return await asyncio.to_thread(lambda: {each: _words(each) for each in different})
 
 

@@ -36,7 +36,9 @@ from sqlalchemy import URL, text
 from sqlalchemy.engine import make_url
 
 from quart_app.model import Role, User
-from quart_app.services.audit import Audit, AuditFilter
+from quart_app.services.administrators import Administrators
+from quart_app.services.audit import Audit
+from quart_app.services.audit_reader import AuditFilter, AuditReader
 from quart_app.settings import read_database_url
 from quart_app.storage.database import Database
 from quart_app.storage.schema import upgrade_schema
@@ -86,12 +88,12 @@ async def fill(database: Database, entries: int) -> None:
         await db.execute(text("ANALYZE"))
 
 
-async def milliseconds(audit: Audit, wanted: AuditFilter, before: int | None) -> float:
+async def milliseconds(reader: AuditReader, wanted: AuditFilter, before: int | None) -> float:
     """Return the median time of one page, and see that it is one."""
     times = []
     for _ in range(arguments.repeat):
         began = time.perf_counter()
-        page = await audit.page(1, wanted, before=before)
+        page = await reader.page(1, wanted, before=before)
         times.append(time.perf_counter() - began)
         if not page.entries:
             sys.exit("A page is empty: there are too few entries to measure.")
@@ -108,6 +110,7 @@ async def measure(engine: str, url: URL) -> None:
         seconds = time.perf_counter() - began
         print(f"\n{engine}, filled in {seconds:.0f} s; ms      first   middle     last")
         audit = Audit(database, timedelta(days=365))
+        reader = AuditReader(database, Administrators(database, audit))
         middle = (_FIRST_DAY + timedelta(minutes=arguments.entries / 2)).date()
         for name, wanted in {
             "all": AuditFilter(),
@@ -119,27 +122,27 @@ async def measure(engine: str, url: URL) -> None:
             "from the middle": AuditFilter(from_day=middle),
             "a day in the middle": AuditFilter(from_day=middle, to_day=middle),
         }.items():
-            ids = await _ids(audit, wanted)
+            ids = await _ids(reader, wanted)
             print(
                 f"  {name:30}"
-                + "".join([f"{await milliseconds(audit, wanted, each):9.2f}" for each in ids]),
+                + "".join([f"{await milliseconds(reader, wanted, each):9.2f}" for each in ids]),
                 flush=True,
             )
     finally:
         await database.close()
 
 
-async def _ids(audit: Audit, wanted: AuditFilter) -> tuple[int | None, int, int]:
+async def _ids(reader: AuditReader, wanted: AuditFilter) -> tuple[int | None, int, int]:
     """Return before which ids the first, the middle and the last page stand."""
     low, high = 1, arguments.entries + 1
-    newest = (await audit.page(1, wanted)).entries
+    newest = (await reader.page(1, wanted)).entries
     if not newest:
         sys.exit("A page is empty: there are too few entries to measure.")
     high = newest[0].id
     # The lowest id before which there is something, by halves.
     while low < high:
         half = (low + high) // 2
-        if (await audit.page(1, wanted, before=half, most=1)).entries:
+        if (await reader.page(1, wanted, before=half, most=1)).entries:
             high = half
         else:
             low = half + 1

@@ -8,6 +8,9 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.conftest import lacking
+from tests.server.conftest import name, processes
+
+__all__ = ["name", "processes"]  # fixtures that these tests share with those of the server
 
 CHROMIUM = Path("/usr/bin/chromium")
 # In a container Chromium runs as root, without its sandbox; the others keep it from calling home.

@@ -16,7 +16,8 @@ from quart_app.app import Built, build_services
 from quart_app.errors import BadCredentials, Forbidden, InUse, NotFound, Unavailable
 from quart_app.model import AuditEntry, AuditEvent, EndReason, Role
 from quart_app.services import Services
-from quart_app.services.audit import AuditFilter, hash_of_session, line_of
+from quart_app.services.audit import hash_of_session, line_of
+from quart_app.services.audit_reader import AuditFilter
 from quart_app.services.origin import Origin, origin
 from quart_app.services.sessions import NewSession, OldSession
 from quart_app.services.tally import MOST_COUNTED, counted_address, shown_address
@@ -527,7 +528,7 @@ async def test_pages_go_back_to_the_first_entry_and_skip_none(
     await write(built, *({"user_id": each} for each in range(1000, 1123)))
     seen, before, pages = [], None, 0
     while True:
-        page = await services.audit.page(reader, AuditFilter(), before=before)
+        page = await services.audit_reader.page(reader, AuditFilter(), before=before)
         assert len(page.entries) <= 50
         seen += [entry.id for entry in page.entries]
         pages += 1
@@ -543,7 +544,7 @@ async def test_pages_go_back_to_the_first_entry_and_skip_none(
 async def test_a_full_last_page_has_nothing_older(built: Built, services: Services) -> None:
     reader = await an_admin(services)
     await write(built, *({"user_id": each} for each in range(49)))
-    page = await services.audit.page(reader, AuditFilter())
+    page = await services.audit_reader.page(reader, AuditFilter())
     assert (len(page.entries), page.older_than) == (50, None)
 
 
@@ -558,7 +559,7 @@ async def test_filters_narrow_and_join(built: Built, services: Services, member:
     )
 
     async def found(**wanted: Any) -> list[tuple[str | None, str, str | None]]:
-        page = await services.audit.page(reader, AuditFilter(**wanted))
+        page = await services.audit_reader.page(reader, AuditFilter(**wanted))
         return [
             (page.usernames.get(entry.user_id or 0), entry.event, entry.address)
             for entry in page.entries
@@ -600,7 +601,7 @@ async def test_days_are_utcs_from_their_beginning_to_their_end(
             ],
         )
     wanted = AuditFilter(from_day=day.date(), to_day=day.date())
-    page = await services.audit.page(reader, wanted)
+    page = await services.audit_reader.page(reader, wanted)
     assert [entry.count for entry in page.entries] == [3, 2, 1]
 
 
@@ -612,8 +613,8 @@ async def test_only_administrators_read_and_others_are_counted(
         username="mo", email="mo@example.com", role=role, password=PASSWORD
     )
     for read in (
-        services.audit.page(user.id, AuditFilter()),
-        services.audit.reader(user.id),
+        services.audit_reader.page(user.id, AuditFilter()),
+        services.administrators.check(user.id),
     ):
         with pytest.raises(Forbidden):
             await read
@@ -626,7 +627,7 @@ async def test_who_is_deactivated_reads_no_more(services: Services) -> None:
     reader = await an_admin(services)
     await services.users.deactivate("root")
     with pytest.raises(NotFound):
-        await services.audit.page(reader, AuditFilter())
+        await services.audit_reader.page(reader, AuditFilter())
 
 
 @pytest.fixture
@@ -662,7 +663,7 @@ async def test_a_page_is_a_seek_in_an_index(
     index: str | None,
 ) -> None:
     reader = await an_admin(services)
-    await services.audit.page(reader, replace(wanted), before=1000)
+    await services.audit_reader.page(reader, replace(wanted), before=1000)
     ((statement, values),) = plans
     async with built.database.read() as db:
         rows = await (await db.connection()).exec_driver_sql(

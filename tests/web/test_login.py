@@ -159,11 +159,13 @@ def without_begin(statements: list[str]) -> list[str]:
     return [each.split()[0] for each in statements if not each.startswith("BEGIN")]
 
 
-async def test_a_login_makes_six_statements(
+async def test_a_login_makes_seven_statements(
     visitor: Client, member: Member, statements: list[str]
 ) -> None:
     await log_in(visitor, member)
-    assert without_begin(statements) == ["SELECT", "UPDATE", "SELECT", "INSERT", "SELECT", "INSERT"]
+    assert without_begin(statements) == (
+        ["SELECT", "UPDATE", "SELECT", "SELECT", "INSERT", "SELECT", "INSERT"]
+    )
 
 
 async def test_a_refused_login_makes_one_statement_whether_the_name_is_known_or_not(

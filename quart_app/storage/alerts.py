@@ -1,0 +1,82 @@
+"""Queries about what users are told of."""
+
+from datetime import datetime
+
+from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from quart_app.model import Alert, Login
+
+
+async def waiting_alerts(
+    db: AsyncSession, user_id: int, sid: str, now: datetime, *, most: int
+) -> list[Alert]:
+    """Return what the user was not told yet in that session's browser, newest first.
+
+    What happened in that very browser is not told there.
+    """
+    return list(
+        await db.scalars(
+            select(Alert)
+            .join(Login, Login.user_id == Alert.user_id)
+            .where(
+                Login.sid == sid,
+                Alert.user_id == user_id,
+                Alert.id > Login.alerts_seen,
+                Alert.expires_at > now,
+                or_(
+                    Alert.device_id.is_(None),
+                    Alert.device_id.is_distinct_from(Login.device_id),
+                ),
+            )
+            .order_by(Alert.id.desc())
+            .limit(most)
+        )
+    )
+
+
+async def alerts_seen_before(db: AsyncSession, user_id: int, device_id: str | None) -> int:
+    """Return up to which alert a new login need not be told: what its device answered already.
+
+    Of a device that the user never logged in on, what was there before their last login: who has
+    a new browser every day hears of yesterday's.
+    """
+    if device_id is not None:
+        seen = await db.scalar(
+            select(func.max(Login.alerts_seen)).where(
+                Login.user_id == user_id, Login.device_id == device_id
+            )
+        )
+        if seen is not None:
+            return seen
+    last_login = select(func.max(Login.created_at)).where(Login.user_id == user_id)
+    older = await db.scalar(
+        select(func.max(Alert.id)).where(
+            Alert.user_id == user_id, Alert.created_at < last_login.scalar_subquery()
+        )
+    )
+    return older or 0
+
+
+async def mark_alerts_seen(db: AsyncSession, user_id: int, sid: str, *, up_to: int) -> None:
+    """Write down which alert was the last that was answered in a session's browser.
+
+    None that the user does not have yet is answered by it.
+    """
+    last = select(func.max(Alert.id)).where(Alert.user_id == user_id, Alert.id <= up_to)
+    seen = await db.scalar(last) or 0
+    await db.execute(
+        update(Login)
+        .where(Login.user_id == user_id, Login.sid == sid, Login.alerts_seen < seen)
+        .values(alerts_seen=seen)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def delete_expired_alerts(db: AsyncSession, *, before: datetime, most: int) -> int:
+    """Delete at most so many that expired before a time; return how many they were."""
+    expired = (
+        select(Alert.id).where(Alert.expires_at < before).order_by(Alert.expires_at).limit(most)
+    )
+    result = await db.execute(delete(Alert).where(Alert.id.in_(expired)).returning(Alert.id))
+    return len(result.all())

@@ -1,0 +1,45 @@
+"""Add what users are told of: alerts, and in logins which device it was and what it was told."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from quart_app.storage.schema import SchemaRefused
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+# SQLite counts rows by themselves only in a column whose type is INTEGER to the letter.
+_BIG_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def upgrade() -> None:
+    """Make the table and both columns."""
+    if "alerts" in sa.inspect(op.get_bind()).get_table_names():
+        raise SchemaRefused(
+            "A table alerts stands there already and is not this application's."
+            " Nothing was changed."
+        )
+    op.create_table(
+        "alerts",
+        sa.Column("id", _BIG_ID, primary_key=True),
+        sa.Column(
+            "user_id",
+            sa.Integer,
+            sa.ForeignKey("users.id", ondelete="CASCADE"),
+            nullable=False,
+        ),
+        sa.Column("kind", sa.String(32), nullable=False),
+        sa.Column("created_at", sa.DateTime, nullable=False),
+        sa.Column("expires_at", sa.DateTime, nullable=False, index=True),
+        sa.Column("address", sa.String(45)),
+        sa.Column("user_agent", sa.String(255)),
+        sa.Column("device_id", sa.String(22)),
+        sa.Index("ix_alerts_user_id_id", "user_id", "id"),
+        sqlite_autoincrement=True,  # `logins.alerts_seen` counts on an id not being given twice
+    )
+    op.add_column("logins", sa.Column("device_id", sa.String(22)))
+    op.add_column(
+        "logins", sa.Column("alerts_seen", sa.BigInteger, nullable=False, server_default="0")
+    )

@@ -1,0 +1,127 @@
+"""Pages of the audit, for administrators, and its export."""
+
+import csv
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from http import HTTPStatus
+from typing import Final
+
+from quart import Blueprint, Response, request
+from quart.typing import ResponseReturnValue
+
+from quart_app.errors import AppError, InvalidInput
+from quart_app.model import AuditEntry, AuditEvent
+from quart_app.services.audit import details_of
+from quart_app.services.audit_reader import AuditFilter, AuditPage
+from quart_app.web.bodies import AuditQuery, read_query
+from quart_app.web.gate import current_login, services
+from quart_app.web.pages import page
+from quart_app.web.replies import status_of
+from quart_app.web.session import timestamp
+
+blueprint = Blueprint("audit", __name__, url_prefix="/admin")
+
+_EXPORTED_AT_ONCE: Final = 500  # rows: some milliseconds of the event loop
+_COLUMNS: Final = (
+    *("id", "at", "event", "count", "user_id", "user", "actor_user_id", "actor"),
+    *("address", "request_id", "session", "detail"),
+)
+# A spreadsheet takes what begins so for a formula (OWASP, CSV injection).
+_BEGINS_A_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+@blueprint.get("/audit")
+async def list_page() -> ResponseReturnValue:
+    """Show what was written down, the newest first; the address holds the filter."""
+    user_id = current_login().user_id
+    try:
+        query = read_query(AuditQuery)
+    except InvalidInput as error:
+        await services().administrators.check(user_id)
+        return await _audit_page(AuditPage(), error=error)
+    found = await services().audit_reader.page(user_id, _wanted(query), before=query.before)
+    return await _audit_page(found, before=query.before)
+
+
+async def _audit_page(
+    found: AuditPage, *, before: int | None = None, error: AppError | None = None
+) -> Response:
+    typed = {
+        name: request.args.get(name, "") for name in AuditQuery.model_fields if name != "before"
+    }
+    return await page(
+        "admin_audit.html",
+        status=status_of(error) if error else HTTPStatus.OK,
+        found=found,
+        is_first=before is None,
+        typed=typed,
+        filter={name: value for name, value in typed.items() if value},
+        events=[event.value for event in AuditEvent],
+        details_of=details_of,
+        error=error,
+    )
+
+
+@blueprint.get("/audit.csv")
+async def export() -> ResponseReturnValue:
+    """Return all that the filter leaves, as CSV, a few rows at a time."""
+    query = read_query(AuditQuery)
+    read = partial(
+        services().audit_reader.page,
+        current_login().user_id,
+        _wanted(query),
+        most=_EXPORTED_AT_ONCE,
+    )
+    # Before the answer begins, for a refusal is an answer of its own.
+    first = await read(before=query.before)
+    response = Response(
+        _lines(first, read),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="audit.csv"'},
+    )
+    response.timeout = None  # it lasts for as long as there are rows
+    return response
+
+
+async def _lines(found: AuditPage, read: Callable[..., Awaitable[AuditPage]]) -> AsyncIterator[str]:
+    """Yield the export; each part is a use case of its own, so nothing is open between them.
+
+    It runs when the request's context is gone, and so is handed what it reads by.
+    """
+    yield _csv([_COLUMNS])
+    while True:
+        yield _csv([_row(entry, found.usernames) for entry in found.entries])
+        if found.older_than is None:
+            return
+        found = await read(before=found.older_than)
+
+
+def _wanted(query: AuditQuery) -> AuditFilter:
+    return AuditFilter(
+        event=query.event,
+        username=query.user,
+        address=query.address,
+        from_day=query.from_day,
+        to_day=query.to_day,
+    )
+
+
+def _row(entry: AuditEntry, usernames: dict[int, str]) -> tuple[object, ...]:
+    return (
+        *(entry.id, timestamp(entry.at), entry.event, entry.count),
+        *(entry.user_id, usernames.get(entry.user_id or 0)),
+        *(entry.actor_user_id, usernames.get(entry.actor_user_id or 0)),
+        *(entry.address, entry.request_id, entry.session, entry.detail),
+    )
+
+
+def _csv(rows: Sequence[Sequence[object]]) -> str:
+    lines = io.StringIO()
+    csv.writer(lines).writerows([_cell(value) for value in row] for row in rows)  # RFC 4180
+    return lines.getvalue()
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(_BEGINS_A_FORMULA) else text

@@ -1,0 +1,47 @@
+"""Whatever ends a session elsewhere, the browser that has it is at the login page in time."""
+
+import asyncio
+import re
+import time
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.conftest import OpenPage
+from tests.causes import CAUSES, OTHER, OWN, Cause, Scene
+from tests.conftest import PASSWORD
+from tests.processes import ENDED_WITHIN_SECONDS, Processes, log_in
+
+
+async def log_in_by_page(page: Page, url: str, name: str) -> str:
+    """Log in, and return the session cookie's value."""
+    await page.goto(f"{url}/account")
+    await page.get_by_label("Name or e-mail address").fill(name)
+    await page.get_by_label("Password", exact=True).fill(PASSWORD)
+    await page.get_by_role("button", name="Log in").click()
+    await expect(page).to_have_url(f"{url}/account")
+    cookies = await page.context.cookies()
+    return next(each["value"] for each in cookies if each["name"] == "session")
+
+
+@pytest.mark.parametrize("cause", CAUSES.values(), ids=CAUSES.keys())
+async def test_each_cause_leads_the_browser_to_the_login_page(
+    processes: Processes, name: str, cause: Cause, open_page: OpenPage
+) -> None:
+    page, here = await open_page(), processes.b.url
+    # The browser is the device that is to end: the other one, or where only one's own ends, that.
+    if OTHER in cause.ends:
+        own = await asyncio.to_thread(log_in, processes.a, name)
+        scene = Scene(processes, name, own, other=await log_in_by_page(page, here, name))
+    else:
+        assert OWN in cause.ends
+        own = await log_in_by_page(page, here, name)
+        scene = Scene(processes, name, own, await asyncio.to_thread(log_in, processes.a, name))
+    since = await asyncio.to_thread(cause.bring_about, scene)
+    while True:
+        asked = time.monotonic() - since
+        await page.goto(f"{here}/account")
+        if re.search("/login", page.url):
+            break
+        assert asked <= ENDED_WITHIN_SECONDS, f"still answered when asked after {asked:.3f} s"
+    await expect(page.get_by_role("button", name="Log in")).to_be_visible()

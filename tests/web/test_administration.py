@@ -1,0 +1,238 @@
+"""Administrators see users and where they are logged in, and end that; nobody else does."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from quart import Quart
+from quart.typing import TestClientProtocol as Client
+from sqlalchemy import select, update
+
+from quart_app.app import Built
+from quart_app.model import AuditEntry, AuditEvent, Role, User
+from quart_app.services import Services
+from quart_app.services.administration import OF_A_PAGE
+from tests.conftest import PASSWORD, Clock, Member, log_in, make_member
+from tests.web.test_ending import state_of
+
+PAGES = [
+    "/admin/users",
+    "/admin/users/1",
+    "/admin/users/1/end",
+    "/admin/sessions",
+    "/admin/sessions/1/end",
+    "/admin/sessions/all/end",
+]
+ENDS = ["/admin/users/1/end", "/admin/sessions/1/end", "/admin/sessions/all/end"]
+
+
+@pytest.fixture
+async def root(app: Quart, browser: Client, services: Services) -> Client:  # noqa: ARG001 logs in first
+    """A browser in which an administrator is logged in, who is user 2; the member is user 1."""
+    await services.users.create_user(
+        username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
+    )
+    client = app.test_client()
+    await log_in(client, Member(2, "root", PASSWORD, (0, 0, 0)))
+    return client
+
+
+async def text_of(client: Client, path: str) -> str:
+    response = await client.get(path)
+    assert response.status_code == 200, path
+    return await response.get_data(as_text=True)
+
+
+async def entries(built: Built, event: AuditEvent) -> list[AuditEntry]:
+    async with built.database.read() as db:
+        query = select(AuditEntry).where(AuditEntry.event == event).order_by(AuditEntry.id)
+        return list(await db.scalars(query))
+
+
+# --- who may ---------------------------------------------------------------------------------
+
+
+async def test_nobody_else_sees_or_ends_anything(
+    app: Quart, browser: Client, root: Client, built: Built
+) -> None:
+    for path in PAGES:
+        assert (await browser.get(path)).status_code == 403
+        assert (await app.test_client().get(path)).status_code == 303
+    for path in ENDS:
+        for form in ({}, {"current_password": PASSWORD}):
+            assert (await browser.post(path, form=form)).status_code == 403
+        assert (await app.test_client().post(path)).status_code == 303
+    assert await state_of(browser) == await state_of(root) == 200
+    await app.extensions["quart_app"].audit.flush()
+    (refused,) = await entries(built, AuditEvent.REFUSED_RIGHTS)
+    assert (refused.count, refused.actor_user_id) == (len(PAGES) + 2 * len(ENDS), 1)
+
+
+async def test_a_change_of_role_holds_at_once(root: Client, browser: Client, built: Built) -> None:
+    assert "/admin/users" in await text_of(root, "/")
+    assert "/admin/users" not in await text_of(browser, "/")
+    async with built.database.begin() as db:
+        await db.execute(update(User).where(User.id == 2).values(role=Role.VIEWER))
+        await db.execute(update(User).where(User.id == 1).values(role=Role.ADMIN))
+    assert (await root.post("/admin/sessions/all/end")).status_code == 403
+    assert "/admin/users" not in await text_of(root, "/")
+    assert "root@example.com" in await text_of(browser, "/admin/users")
+
+
+# --- what they see ---------------------------------------------------------------------------
+
+
+async def test_users_are_listed_found_and_looked_at(
+    app: Quart, root: Client, services: Services, member: Member
+) -> None:
+    await make_member(services, "Борис<b>")
+    await services.users.deactivate("Борис<b>")
+    await log_in(app.test_client(), member)
+    text = await text_of(root, "/admin/users")
+    assert text.index("ada@example.com") < text.index("root@example.com")
+    assert "Борис&lt;b&gt;" in text
+    assert "on 2 devices" in text
+    assert "nowhere" in text
+    assert "deactivated" in text
+    for sought, found in (("AD", ["ada"]), ("example.com", ["ada", "root"]), ("%", []), ("_", [])):
+        text = await text_of(root, f"/admin/users?sought={sought}")
+        assert [name for name in ("ada", "root") if f"<bdi>{name}</bdi></a>" in text] == found
+    text = await text_of(root, "/admin/users/1")
+    assert text.count("Until, at the latest") == 2
+    assert "ada@example.com" in text
+    for path in ("/admin/users/99", "/admin/users/99/end", "/admin/sessions/99/end"):
+        assert (await root.get(path)).status_code == 404
+    for path in ("/admin/users/99/end", "/admin/sessions/99/end"):
+        assert (await root.post(path)).status_code == 404
+
+
+async def test_users_are_paged_by_name(root: Client, built: Built) -> None:
+    names = [f"user {number:03} & more" for number in range(OF_A_PAGE + 10)]
+    async with built.database.begin() as db:
+        db.add_all(
+            User(
+                username=each,
+                email=f"{each}@example.com",
+                password_hash="none",
+                role=Role.VIEWER,
+                is_active=True,
+            )
+            for each in names
+        )
+    seen: list[str] = []
+    path = "/admin/users?sought=user"
+    for _ in range(5):
+        text = await text_of(root, path)
+        seen += [each for each in names if each.replace("&", "&amp;") + "</bdi></a>" in text]
+        if 'rel="next"' not in text:
+            break
+        path = text.split('rel="next" href="')[1].split('"')[0].replace("&amp;", "&")
+    assert seen == names
+
+
+async def test_everybodys_logins_are_listed_newest_first(
+    root: Client, app: Quart, member: Member
+) -> None:
+    for _ in range(OF_A_PAGE - 2):
+        await log_in(app.test_client(), member)
+    assert 'rel="next"' not in await text_of(root, "/admin/sessions")
+    await log_in(app.test_client(), Member(2, "root", PASSWORD, (0, 0, 0)))
+    text = await text_of(root, "/admin/sessions")
+    assert text.index("<bdi>root</bdi>: ") < text.index("<bdi>ada</bdi>: ")
+    assert text.count("Until, at the latest") == OF_A_PAGE
+    path = text.split('rel="next" href="')[1].split('"')[0]
+    assert (await text_of(root, path)).count("Until, at the latest") == 1
+
+
+# --- what they end ---------------------------------------------------------------------------
+
+
+async def test_one_login_is_ended_and_no_other(
+    root: Client, app: Quart, browser: Client, member: Member, built: Built
+) -> None:
+    phone = app.test_client()
+    await log_in(phone, member)
+    text = await text_of(root, "/admin/sessions/1/end")
+    assert "<bdi>ada</bdi>" in text
+    response = await root.post("/admin/sessions/1/end")
+    assert response.headers["Location"] == "/admin/users/1?notice=login-ended"
+    assert await state_of(browser) == 401
+    assert await state_of(phone) == await state_of(root) == 200
+    assert (await root.post("/admin/sessions/1/end")).status_code == 404  # a second time
+    (ended,) = await entries(built, AuditEvent.SESSIONS_ENDED)
+    assert (ended.user_id, ended.actor_user_id) == (1, 2)
+    assert ended.detail == '{"ended": "one", "reason": "administrator"}'
+
+
+async def test_every_session_of_a_user_is_ended(
+    root: Client, app: Quart, browser: Client, member: Member, built: Built
+) -> None:
+    phone = app.test_client()
+    await log_in(phone, member)
+    assert "on 2 devices" in await text_of(root, "/admin/users/1/end")
+    response = await root.post("/admin/users/1/end")
+    assert response.headers["Location"] == "/admin/users/1?notice=users-ended"
+    assert await state_of(browser) == await state_of(phone) == 401
+    assert await state_of(root) == 200
+    assert "Nowhere" in await text_of(root, "/admin/users/1?notice=users-ended")
+    (ended,) = await entries(built, AuditEvent.SESSIONS_ENDED)
+    assert (ended.user_id, ended.actor_user_id) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("path", "notice"),
+    [
+        ("/admin/sessions/all/end", "everybodys-ended"),
+        ("/admin/users/2/end", "logged-out-everywhere"),
+        ("/admin/sessions/2/end", "logged-out"),
+    ],
+)
+async def test_who_ends_their_own_goes_to_the_login_page(
+    root: Client, browser: Client, path: str, notice: str
+) -> None:
+    response = await root.post(path)
+    assert response.headers["Location"] == f"/login?notice={notice}"
+    assert response.headers["Clear-Site-Data"] == '"cache"'
+    assert await state_of(root) == 401
+    assert await state_of(browser) == (401 if "all" in path else 200)
+    await log_in(root, Member(2, "root", PASSWORD, (0, 0, 0)))
+    assert await state_of(root) == 200
+
+
+# Not everybody's: that refuses where this clock and the database's differ.
+@pytest.mark.parametrize("path", ENDS[:2])
+async def test_the_password_is_asked_for_again_after_a_while(
+    root: Client, browser: Client, clock: Clock, path: str
+) -> None:
+    clock.advance(timedelta(minutes=16))
+    assert 'name="current_password"' in await text_of(root, path)
+
+    async def ended(**form: Any) -> bool:
+        response = await root.post(path, form=form)
+        assert response.status_code in {303, 401, 403}
+        if response.status_code != 303:
+            assert 'name="current_password"' in await response.get_data(as_text=True)
+        return await state_of(browser) == 401
+
+    assert not await ended()
+    assert not await ended(current_password="not the password")
+    assert await ended(current_password=PASSWORD)
+
+
+async def test_the_password_is_asked_for_again_before_everybodys_sessions_end(
+    root: Client, browser: Client, clock: Clock
+) -> None:
+    clock.advance(timedelta(minutes=16))
+    path = "/admin/sessions/all/end"
+    assert 'name="current_password"' in await text_of(root, path)
+    assert (await root.post(path)).status_code == 403
+    assert await state_of(browser) == 200
+
+
+async def test_an_administrator_who_was_logged_out_meanwhile_ends_nothing(
+    root: Client, browser: Client, services: Services
+) -> None:
+    await services.users.end_sessions("root")
+    response = await root.post("/admin/users/1/end")
+    assert response.status_code in {303, 200}
+    assert await state_of(browser) == 200

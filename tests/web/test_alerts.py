@@ -1,0 +1,372 @@
+"""Told when it matters: a login from a new device, a changed password; and what a user answers."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from itsdangerous import URLSafeTimedSerializer
+from quart import Quart
+from quart.typing import TestClientProtocol as Client
+from sqlalchemy import select
+
+from quart_app.app import Built
+from quart_app.model import Alert, AuditEntry, Login
+from quart_app.services import Services
+from quart_app.services.alerts import TOLD_FOR
+from quart_app.settings import Settings
+from quart_app.storage.alerts import delete_expired_alerts
+from tests.conftest import SECRET_KEY, Clock, MakeApp, Member, log_in, make_member, set_cookies
+from tests.web.test_ending import change_password, copy_of, state_of
+
+QUESTION = "Was this you?"
+MINUTE = timedelta(minutes=1)
+PAGES = ["/", "/platforms", "/devices", "/account"]
+
+
+async def text_of(client: Client, path: str = "/") -> str:
+    response = await client.get(path)
+    assert response.status_code == 200
+    return await response.get_data(as_text=True)
+
+
+async def is_told(client: Client) -> bool:
+    return QUESTION in await text_of(client)
+
+
+async def answer(client: Client) -> Any:
+    """Press the button of the page."""
+    found = re.search(r'name="up_to" value="(\d+)"', await text_of(client))
+    assert found
+    return await client.post("/account/it_was_me", form={"up_to": found[1], "next": "/devices"})
+
+
+@pytest.fixture
+async def phone(
+    app: Quart,
+    browser: Client,  # noqa: ARG001 logs in first
+    member: Member,
+    clock: Clock,
+) -> Client:
+    """A second device, on which the member logs in after the first."""
+    clock.advance(MINUTE)
+    client = app.test_client()
+    await log_in(client, member)
+    return client
+
+
+def device_cookie_of(client: Client) -> str:
+    (found,) = [each.value for each in client.cookie_jar or () if each.name == "session_device"]
+    return str(found)
+
+
+# --- what is told, and where -----------------------------------------------------------------
+
+
+async def test_of_the_very_first_login_nobody_is_told(browser: Client) -> None:
+    assert not await is_told(browser)
+
+
+async def test_a_login_from_a_new_device_is_told_on_every_page_of_the_others(
+    browser: Client, phone: Client
+) -> None:
+    for path in PAGES:
+        text = await text_of(browser, path)
+        assert QUESTION in text
+        assert "a device that had not been used for it before" in text
+        assert "from <bdi>&lt;local&gt;</bdi>" in text
+        assert "not_me" in text
+    assert not await is_told(phone)  # where it was done
+
+
+async def test_a_device_that_logged_in_before_is_known_again(
+    browser: Client, phone: Client, member: Member
+) -> None:
+    await answer(browser)
+    for _ in range(2):
+        assert (await phone.post("/logout")).status_code == 303
+        await log_in(phone, member)
+    assert not await is_told(browser)
+    assert not await is_told(phone)
+
+
+async def test_a_device_is_known_to_each_user_apart(
+    browser: Client, phone: Client, member: Member, services: Services, app: Quart
+) -> None:
+    eve, hers = await make_member(services, "eve"), app.test_client()
+    await log_in(hers, eve)
+    await log_in(phone, eve)  # a browser that knows somebody else
+    assert await is_told(hers)
+    await log_in(phone, member)  # and still knows them
+    await answer(browser)
+    assert not await is_told(browser)
+
+
+async def test_a_changed_password_is_told_on_the_other_devices(
+    browser: Client, phone: Client, member: Member, clock: Clock
+) -> None:
+    await answer(browser)
+    assert (await change_password(phone, member)).status_code == 204
+    assert not await is_told(phone)
+    clock.advance(MINUTE)
+    await log_in(browser, Member(member.id, member.username, "another, and long enough", (0, 0, 0)))
+    assert "Your password was changed" in await text_of(browser)
+
+
+@pytest.mark.usefixtures("phone")
+async def test_a_new_password_answers_all_that_was_told_there(
+    browser: Client, member: Member
+) -> None:
+    assert await is_told(browser)
+    assert (await change_password(browser, member)).status_code == 204
+    assert not await is_told(browser)
+
+
+async def test_a_reset_is_told_at_the_next_login(
+    browser: Client, services: Services, member: Member
+) -> None:
+    await services.users.reset_password(member.username, "another, and long enough")
+    await log_in(browser, Member(member.id, member.username, "another, and long enough", (0, 0, 0)))
+    assert "An administrator gave your account another password" in await text_of(browser)
+
+
+@pytest.mark.usefixtures("phone")
+async def test_a_fresh_browser_hears_of_the_login_before(
+    app: Quart, member: Member, clock: Clock
+) -> None:
+    clock.advance(MINUTE)
+    fresh = app.test_client()
+    await log_in(fresh, member)
+    text = await text_of(fresh)
+    assert QUESTION in text
+    assert text.count("a device that had not been used") == 1  # the phone, but not itself
+
+
+async def test_whoever_got_in_can_not_answer_for_the_user(
+    app: Quart, browser: Client, member: Member, clock: Clock
+) -> None:
+    intruders = [app.test_client() for _ in range(2)]
+    for intruder in intruders:
+        clock.advance(MINUTE)
+        await log_in(intruder, member)
+    assert await is_told(intruders[0])  # of the second
+    assert (await answer(intruders[0])).status_code == 303
+    await intruders[1].post("/account/it_was_me", form={"up_to": "9" * 18})
+    assert (await text_of(browser)).count("a device that had not been used") == 2
+
+
+async def test_many_are_told_in_a_few_words(
+    app: Quart, browser: Client, member: Member, clock: Clock
+) -> None:
+    for _ in range(7):
+        clock.advance(MINUTE)
+        await log_in(app.test_client(), member)
+    text = await text_of(browser)
+    assert text.count("a device that had not been used") == 5
+    assert "There was more before" in text
+    assert (await answer(browser)).headers["Location"] == "/devices?notice=answered"
+    assert not await is_told(browser)
+
+
+async def test_what_a_browser_calls_itself_is_shown_as_text(
+    app: Quart, browser: Client, member: Member
+) -> None:
+    await app.test_client().post(
+        "/api/login",
+        json={"username": member.username, "password": member.password},
+        headers={"User-Agent": "<b>Firefox/1.0"},
+    )
+    assert "<b>Firefox" not in await text_of(browser)
+
+
+@pytest.mark.usefixtures("browser", "phone")
+async def test_nobody_is_told_for_longer_than_a_month(
+    member: Member, clock: Clock, built: Built
+) -> None:
+    async with built.database.read() as db:
+        sids = [each.sid for each in await db.scalars(select(Login).order_by(Login.id))]
+
+    async def number() -> int:
+        frame = await built.services.frames.frame_of(member.id, sids[0])
+        assert frame
+        return len(frame.alerts)
+
+    clock.advance(TOLD_FOR - MINUTE)
+    assert await number() == 1
+    clock.advance(MINUTE)
+    assert await number() == 0
+    async with built.database.begin() as db:
+        assert await delete_expired_alerts(db, before=clock(), most=10) == 0
+        assert await delete_expired_alerts(db, before=clock() + MINUTE, most=10) == 1
+
+
+async def test_an_id_is_not_given_twice(built: Built, app: Quart, member: Member) -> None:
+    ids = []
+    await log_in(app.test_client(), member)
+    for _ in range(2):
+        await log_in(app.test_client(), member)
+        async with built.database.begin() as db:
+            alert = (await db.scalars(select(Alert))).one()
+            ids.append(alert.id)
+            await db.delete(alert)
+    assert ids[0] < ids[1]
+
+
+# --- the answers -----------------------------------------------------------------------------
+
+
+async def test_it_was_me_is_answered_on_this_device_only_and_for_good(
+    app: Quart, browser: Client, phone: Client, member: Member, clock: Clock
+) -> None:
+    clock.advance(MINUTE)
+    tablet = app.test_client()
+    await log_in(tablet, member)
+    assert (await answer(browser)).status_code == 303
+    assert not await is_told(browser)
+    assert await is_told(phone)
+    await browser.post("/logout")
+    await log_in(browser, member)
+    assert not await is_told(browser)
+
+
+@pytest.mark.usefixtures("phone")
+@pytest.mark.parametrize("up_to", ["", "0", "-1", "x", "9" * 19, "1 "])
+async def test_an_answer_to_nothing_is_refused_or_changes_nothing(
+    browser: Client, up_to: str
+) -> None:
+    response = await browser.post("/account/it_was_me", form={"up_to": up_to})
+    assert response.status_code in {303, 422}
+    assert await is_told(browser) is (up_to != "1 ")
+
+
+async def test_this_was_not_me_ends_everything_at_once_and_asks_for_a_new_password(
+    app: Quart, browser: Client, phone: Client, built: Built
+) -> None:
+    stolen = [copy_of(app, browser), copy_of(app, phone)]
+    response = await browser.post("/account/not_me")
+    assert response.status_code == 303
+    assert response.headers["Location"] == "/account?notice=disowned#change"
+    assert response.headers["Clear-Site-Data"] == '"cache"'
+    for ended in (phone, *stolen):
+        assert await state_of(ended) == 401
+    text = await text_of(browser, "/account?notice=disowned")
+    assert "Now choose a new password" in text
+    assert 'id="change"' in text
+    assert QUESTION in text  # until the password is changed
+    async with built.database.read() as db:
+        ended_by = [each.detail for each in await db.scalars(select(AuditEntry))]
+    assert '{"ended": "all", "reason": "disowned"}' in ended_by
+
+
+@pytest.mark.usefixtures("phone")
+async def test_this_was_not_me_is_no_fresh_login_and_lasts_no_longer(
+    browser: Client, clock: Clock, app: Quart, member: Member
+) -> None:
+    clock.advance(timedelta(hours=7))
+    await browser.post("/account/it_was_me", form={"up_to": "1"})  # activity
+    clock.advance(timedelta(hours=7))
+    before = await (await browser.get("/api/session_state")).get_json()
+    await browser.post("/account/not_me")
+    state = await (await browser.get("/api/session_state")).get_json()
+    for kept in ("user_id", "platform_connection_id", "created_at", "expires_at"):
+        assert state[kept] == before[kept]
+    assert state["last_activity"] > before["last_activity"]
+    other = app.test_client()
+    await log_in(other, member)
+    refused = await browser.delete("/api/sessions")
+    assert (await refused.get_json())["code"] == "password_needed"
+
+
+async def test_whoever_was_logged_out_disowns_nothing(
+    app: Quart, browser: Client, phone: Client
+) -> None:
+    thief = copy_of(app, browser)
+    await browser.post("/logout")
+    response = await thief.post("/account/not_me")
+    assert response.headers["Location"].startswith("/login")
+    assert await state_of(phone) == 200
+
+
+# --- the cookie by which a device is known ---------------------------------------------------
+
+
+async def test_the_device_cookie_is_set_by_a_login_and_stays_after_the_logout(
+    visitor: Client, member: Member
+) -> None:
+    body = {"username": member.username, "password": "not the password"}
+    assert set_cookies(await visitor.post("/api/login", json=body)) == {}
+    response = await visitor.post("/api/login", json=body | {"password": member.password})
+    line = set_cookies(response)["session_device"]
+    for attribute in ("HttpOnly", "SameSite=Lax", "Path=/", f"Max-Age={400 * 24 * 3600}"):
+        assert attribute in line
+    first = device_cookie_of(visitor)
+    assert "session_device" not in set_cookies(await visitor.post("/logout"))
+    assert device_cookie_of(visitor) == first
+
+
+async def test_over_https_it_belongs_to_this_host_alone(
+    settings: Settings, make_app: MakeApp, member: Member
+) -> None:
+    app = await make_app(
+        Settings(
+            secret_key=settings.secret_key,
+            platform_encryption_keys=settings.platform_encryption_keys,
+            database_url=settings.database_url,
+            public_url="https://app.example",
+        )
+    )
+    response = await app.test_client().post(
+        "/api/login", json={"username": member.username, "password": member.password}
+    )
+    assert "Secure" in set_cookies(response)["__Host-session_device"]
+
+
+def signed(payload: object, *, key: str = SECRET_KEY, salt: str = "quart_app-device") -> str:
+    return str(URLSafeTimedSerializer([key], salt=salt).dumps(payload))
+
+
+ID = "a" * 22
+
+
+@pytest.mark.parametrize(
+    ("cookie", "is_known"),
+    [
+        (signed([ID, 1]), True),
+        (signed([ID, 7, 1, 8]), True),
+        (signed([ID, 2]), False),
+        (signed([ID]), False),
+        (signed([ID, 1], key="another key, long enough to be one"), False),
+        (signed([ID, 1], salt="cookie-session"), False),
+        (signed(["a" * 23, 1]), False),
+        (signed([ID, "1", None, [], {}, True, 1.5]), False),
+        (signed({"id": ID}), False),
+        (signed(ID), False),
+        ("", False),
+        ("a.b.c", False),
+        ("\u00ff\u00fe", False),
+    ],
+)
+async def test_only_a_device_that_we_signed_for_this_user_is_known(
+    app: Quart, browser: Client, member: Member, cookie: str, *, is_known: bool
+) -> None:
+    assert member.id == 1
+    response = await app.test_client().post(
+        "/api/login",
+        json={"username": member.username, "password": member.password},
+        headers={"Cookie": f"session_device={cookie}"},
+    )
+    assert response.status_code == 200
+    assert await is_told(browser) is not is_known
+
+
+async def test_a_device_of_many_people_forgets_the_first(
+    app: Quart, services: Services, member: Member
+) -> None:
+    client = app.test_client()
+    await log_in(client, member)
+    for number in range(8):
+        await log_in(client, await make_member(services, f"user{number}"))
+    payload = URLSafeTimedSerializer([SECRET_KEY], salt="quart_app-device").loads(
+        device_cookie_of(client)
+    )
+    assert payload[1:] == list(range(2, 10))

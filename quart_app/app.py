@@ -29,6 +29,8 @@ from quart_app.services.platforms import Platforms
 from quart_app.services.readiness import Readiness
 from quart_app.services.revocations import Revocations
 from quart_app.services.sessions import Sessions
+from quart_app.services.throttle import Throttling
+from quart_app.services.turns import Turns
 from quart_app.services.uninterrupted import finish_what_is_running
 from quart_app.services.users import Users
 from quart_app.settings import Settings, SettingsError
@@ -165,7 +167,18 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         now,
     )
     alerts = Alerts(sessions, now)
-    accounts = Accounts(database, passwords, sessions, alerts, audit, now)
+    accounts = Accounts(
+        database,
+        passwords,
+        sessions,
+        alerts,
+        audit,
+        # Twice as many as threads: while one transaction is waited for, another hash is made.
+        Turns(2 * passwords.threads, settings.login_queue),
+        Throttling(database, settings.secret_key, now),
+        settings.failed_login,
+        now,
+    )
     devices = Devices(sessions, accounts, now)
     administrators = Administrators(database, audit)
     services = Services(

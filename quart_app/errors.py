@@ -7,15 +7,22 @@ class AppError(Exception):
     """A use case could not be carried out; nothing was changed.
 
     `code` is stable and for programs, `sentence` is for people. `field` names the input that is
-    at fault, where there is one.
+    at fault, where there is one, and `retry_after_seconds` when to try again.
     """
 
     code: ClassVar[str] = "error"
     default_sentence: ClassVar[str] = "Something went wrong."
 
-    def __init__(self, sentence: str | None = None, *, field: str | None = None) -> None:
+    def __init__(
+        self,
+        sentence: str | None = None,
+        *,
+        field: str | None = None,
+        retry_after_seconds: int | None = None,
+    ) -> None:
         self.sentence = sentence or self.default_sentence
         self.field = field
+        self.retry_after_seconds = retry_after_seconds
         super().__init__(self.sentence)
 
 
@@ -24,6 +31,20 @@ class BadCredentials(AppError):  # noqa: N818 errors here are named for the fact
 
     code = "bad_credentials"
     default_sentence = "That name and password do not match."
+
+
+class TooManyAttempts(AppError):  # noqa: N818
+    """Passwords were wrong too often just now; this one was not compared."""
+
+    code = "too_many_attempts"
+    default_sentence = "There were too many wrong passwords: please wait a little and try again."
+
+
+class Busy(AppError):  # noqa: N818
+    """So many passwords wait for being compared that this one would wait for too long."""
+
+    code = "busy"
+    default_sentence = "Too many people log in just now: please try again in a moment."
 
 
 class PasswordNeeded(AppError):  # noqa: N818

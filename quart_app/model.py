@@ -41,6 +41,7 @@ REQUEST_ID_LENGTH = 32
 SESSION_HASH_LENGTH = 16
 DEVICE_ID_LENGTH = 22
 ALERT_KIND_LENGTH = 32
+THROTTLE_KEY_LENGTH = 32
 
 
 # SQLite counts rows by themselves only in a column whose type is INTEGER to the letter.
@@ -279,6 +280,19 @@ class Alert(Base):
     device_id: Mapped[str | None] = mapped_column(String(DEVICE_ID_LENGTH))
 
 
+class Throttle(Base):
+    """How often in a row a password was wrong, for a name, an address or a device.
+
+    The key is a hash by the application's key: what was typed as a name may be a password.
+    """
+
+    __tablename__ = "throttles"
+
+    key: Mapped[str] = mapped_column(String(THROTTLE_KEY_LENGTH), primary_key=True)
+    failures: Mapped[int] = mapped_column(Integer)
+    last_failure_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
 class AuditEvent(enum.StrEnum):
     """What the audit writes down. The column holds the value, and may hold one of a newer version.
 
@@ -287,6 +301,7 @@ class AuditEvent(enum.StrEnum):
 
     LOGIN = "login"
     LOGIN_FAILED = "login_failed"  # counted
+    LOGIN_THROTTLED = "login_throttled"  # counted; nothing was compared
     REAUTHENTICATION_FAILED = "reauthentication_failed"  # counted; the current password was wrong
     LOGOUT = "logout"
     SESSIONS_ENDED = "sessions_ended"

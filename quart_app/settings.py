@@ -80,6 +80,7 @@ class Settings:
     session_renewal: timedelta = timedelta(seconds=60)
     refuse_after: timedelta = timedelta(seconds=10)
     login_queue: timedelta = timedelta(seconds=30)
+    failed_login: timedelta = timedelta(seconds=1)
     audit_retention: timedelta = timedelta(days=365)
     trusted_proxies: int = 0
     allowed_private_networks: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -427,6 +428,7 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "SESSION_RENEWAL_SECONDS": ("session_renewal", _seconds),
     "REFUSE_AFTER_SECONDS": ("refuse_after", _some_seconds),
     "LOGIN_QUEUE_SECONDS": ("login_queue", _some_seconds),
+    "FAILED_LOGIN_SECONDS": ("failed_login", _seconds),
     "AUDIT_RETENTION_DAYS": ("audit_retention", _days_of_retention),
     "TRUSTED_PROXIES": ("trusted_proxies", _whole_number),
     "ALLOWED_PRIVATE_NETWORKS": ("allowed_private_networks", _networks),

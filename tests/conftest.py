@@ -29,6 +29,7 @@ from sqlalchemy.engine import make_url
 from quart_app.app import Built, build_services, create_app
 from quart_app.model import PlatformType, Role
 from quart_app.services import Services
+from quart_app.services.sessions import OldSession
 from quart_app.settings import Settings, read_database_url
 from quart_app.storage.database import Database
 from quart_app.storage.schema import upgrade_schema
@@ -37,6 +38,8 @@ from quart_app.storage.schema import upgrade_schema
 SECRET_KEY = hashlib.sha256(b"the tests' secret key").hexdigest()
 ENCRYPTION_KEY = base64.urlsafe_b64encode(hashlib.sha256(b"the tests' other key").digest()).decode()
 PASSWORD = "correct horse battery staple"
+# Of a use case that asks which session asks, where a test has none.
+A_SESSION = OldSession(sid="s" * 22, expires_at=datetime.max.replace(tzinfo=UTC))
 
 _lacking: set[str] = set()
 _measured: list[str] = []
@@ -223,6 +226,7 @@ def settings(database_url: URL) -> Settings:
         secret_key=SECRET_KEY,
         platform_encryption_keys=(ENCRYPTION_KEY,),
         database_url=database_url,
+        failed_login=timedelta(),
     )
 
 

@@ -1,8 +1,11 @@
 """Use cases of an account: log in, confirm and change the password."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import (
     BadCredentials,
@@ -11,6 +14,7 @@ from quart_app.errors import (
     NotLoggedIn,
     PasswordChangeNeeded,
     PasswordChangeNotNeeded,
+    TooManyAttempts,
     Unavailable,
 )
 from quart_app.model import AlertKind, AuditEvent, EndReason, User
@@ -19,12 +23,23 @@ from quart_app.services.audit import Audit
 from quart_app.services.new_passwords import check_new_password
 from quart_app.services.passwords import Passwords
 from quart_app.services.sessions import UNKNOWN_DEVICE, Device, NewSession, OldSession, Sessions
+from quart_app.services.tally import counted_address
+from quart_app.services.throttle import Attempt, Throttling
+from quart_app.services.turns import Turns
 from quart_app.services.uninterrupted import uninterrupted
 from quart_app.storage import platforms as stored_platforms
 from quart_app.storage import users as stored_users
 from quart_app.storage.database import Database
 
 MOST_ATTEMPTS = 5
+
+
+class _Wrong(Exception):  # noqa: N818 named for the fact
+    """The name or the password is wrong, which nobody is told before a time of the event loop."""
+
+    def __init__(self, until: float) -> None:
+        super().__init__()
+        self.until = until
 
 
 @dataclass(frozen=True)
@@ -36,6 +51,11 @@ class Accounts:
     sessions: Sessions
     alerts: Alerts
     audit: Audit
+    turns: Turns
+    throttling: Throttling
+    # From when a wrong password was compared until that is told. Comparing with the older
+    # application's hashes takes longer, and would tell whose they are.
+    failed_login: timedelta
     now: Callable[[], datetime]
 
     async def log_in(
@@ -52,18 +72,47 @@ class Accounts:
 
         `new_password` replaces a password that was given for one use; the session that the
         browser had, `replaced`, ends. Raises BadCredentials, PasswordChangeNeeded,
-        PasswordChangeNotNeeded, InvalidInput.
+        PasswordChangeNotNeeded, InvalidInput, TooManyAttempts, Busy.
         """
+        try:
+            async with self.turns.turn(counted_address(device.address)):
+                return await self._log_in(
+                    login_name=login_name,
+                    password=password,
+                    remember=remember,
+                    new_password=new_password,
+                    device=device,
+                    replaced=replaced,
+                )
+        except _Wrong as wrong:
+            # Out of turn, so that others go on. See `failed_login`.
+            await asyncio.sleep(wrong.until - asyncio.get_running_loop().time())
+            raise BadCredentials from None
+
+    async def _log_in(
+        self,
+        *,
+        login_name: str,
+        password: str,
+        remember: bool,
+        new_password: str | None,
+        device: Device,
+        replaced: OldSession | None,
+    ) -> NewSession:
         # Whoever changes the password or deactivates the account while we compare makes us start
         # over, so that a login never outlives what it was checked against.
         for _ in range(MOST_ATTEMPTS):
             async with self.database.read() as db:
                 user = await stored_users.user_by_login_name(db, login_name)
+                attempt = self.throttling.login(login_name, device, user.id if user else None)
+                await self._check(db, attempt, user)
+            began = asyncio.get_running_loop().time()
             matches = await self.passwords.matches(user.password_hash if user else None, password)
             if user is None or not matches or not user.is_active:
+                await self.throttling.fail(attempt)
                 # Not by the name: where a field was missed, what stands there is the password.
                 self.audit.count(AuditEvent.LOGIN_FAILED, user_id=user.id if user else None)
-                raise BadCredentials
+                raise _Wrong(began + self.failed_login.total_seconds())
             new_hash = user.password_hash
             if user.must_change_password:
                 if new_password is None:
@@ -79,11 +128,23 @@ class Accounts:
             elif self.passwords.needs_rehash(user.password_hash):
                 new_hash = await self.passwords.hash(password)
             session = await self._begin_session(
-                user, new_hash=new_hash, remember=remember, device=device, replaced=replaced
+                user,
+                new_hash=new_hash,
+                remember=remember,
+                device=device,
+                replaced=replaced,
+                attempt=attempt,
             )
             if session is not None:
                 return session
         raise Unavailable
+
+    async def _check(self, db: AsyncSession, attempt: Attempt, user: User | None) -> None:
+        try:
+            await self.throttling.check(db, attempt)
+        except TooManyAttempts:
+            self.audit.count(AuditEvent.LOGIN_THROTTLED, user_id=user.id if user else None)
+            raise
 
     @uninterrupted
     async def _begin_session(
@@ -94,10 +155,12 @@ class Accounts:
         remember: bool,
         device: Device,
         replaced: OldSession | None,
+        attempt: Attempt,
     ) -> NewSession | None:
         """Return a session, or None where the account is no longer as it was seen."""
         async with self.sessions.ending() as ending:
             db = ending.db
+            await self.throttling.succeed(db, attempt)
             user = await stored_users.record_login(
                 db, seen, seen_hash=seen.password_hash, new_hash=new_hash, at=self.now()
             )
@@ -137,13 +200,23 @@ class Accounts:
             raise NotFound
         return user
 
-    async def confirm(self, user_id: int, current_password: str) -> User:
-        """Make sure that whoever asks knows the password. Raises BadCredentials, NotFound."""
-        user = await self.user(user_id)
-        if not await self.passwords.matches(user.password_hash, current_password):
-            self.audit.count(AuditEvent.REAUTHENTICATION_FAILED, user_id=user_id)
-            raise BadCredentials("The current password is not right.", field="current_password")
-        return user
+    async def confirm(
+        self, user_id: int, current_password: str, *, sid: str, device: Device
+    ) -> User:
+        """Make sure that whoever asks, by the session `sid`, knows the password.
+
+        Raises BadCredentials, NotFound, TooManyAttempts, Busy.
+        """
+        async with self.turns.turn(counted_address(device.address)):
+            user = await self.user(user_id)
+            attempt = self.throttling.confirmation(sid)
+            async with self.database.read() as db:
+                await self._check(db, attempt, user)
+            if not await self.passwords.matches(user.password_hash, current_password):
+                await self.throttling.fail(attempt)
+                self.audit.count(AuditEvent.REAUTHENTICATION_FAILED, user_id=user_id)
+                raise BadCredentials("The current password is not right.", field="current_password")
+            return user
 
     async def change_password(
         self,
@@ -154,7 +227,7 @@ class Accounts:
         platform_connection_id: int | None,
         remember: bool,
         device: Device = UNKNOWN_DEVICE,
-        asked_by: OldSession | None = None,
+        asked_by: OldSession,
     ) -> NewSession:
         """Replace the password and begin a session at the new epoch; every older one is over.
 
@@ -162,7 +235,7 @@ class Accounts:
         that asks ended meanwhile, InvalidInput, NotFound.
         """
         for _ in range(MOST_ATTEMPTS):
-            seen = await self.confirm(user_id, current_password)
+            seen = await self.confirm(user_id, current_password, sid=asked_by.sid, device=device)
             check_new_password(new_password, seen.username, seen.email)
             new_hash = await self.passwords.hash(new_password)
             session = await self._change_password(
@@ -186,14 +259,14 @@ class Accounts:
         platform_connection_id: int | None,
         remember: bool,
         device: Device,
-        asked_by: OldSession | None,
+        asked_by: OldSession,
     ) -> NewSession | None:
         async with self.sessions.ending() as ending:
             user = await stored_users.replace_password(ending.db, seen, new_hash, must_change=False)
             if user is None or not user.is_active:
                 return None
             # Read under the user's lock: while we hashed, somebody may have logged this one out.
-            if asked_by is not None and await self.sessions.has_ended(ending.db, asked_by):
+            if await self.sessions.has_ended(ending.db, asked_by):
                 raise NotLoggedIn
             await self.audit.record(ending.db, AuditEvent.PASSWORD_CHANGED, user_id=user.id)
             await ending.end_all(user, EndReason.PASSWORD_CHANGED)

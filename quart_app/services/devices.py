@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from quart_app.errors import NotFound, NotLoggedIn, PasswordNeeded
 from quart_app.model import EndReason, Login, User
 from quart_app.services.accounts import Accounts
-from quart_app.services.sessions import Ending, OldSession, Sessions
+from quart_app.services.sessions import Device, Ending, OldSession, Sessions
 from quart_app.services.uninterrupted import uninterrupted
 from quart_app.storage import logins as stored_logins
 from quart_app.storage import users as stored_users
@@ -22,6 +22,7 @@ class Asking:
     user_id: int
     sid: str
     logged_in_at: datetime
+    device: Device
     current_password: str | None = None
 
 
@@ -99,7 +100,9 @@ class Devices:
         Raises PasswordNeeded, BadCredentials, NotFound.
         """
         if asking.current_password is not None:
-            await self.accounts.confirm(asking.user_id, asking.current_password)
+            await self.accounts.confirm(
+                asking.user_id, asking.current_password, sid=asking.sid, device=asking.device
+            )
         elif self.is_password_needed(asking.logged_in_at):
             raise PasswordNeeded(field="current_password")
 

@@ -26,7 +26,8 @@ class Passwords:
     """
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="passwords")
+        self.threads = os.cpu_count() or 1
+        self._threads = ThreadPoolExecutor(self.threads, thread_name_prefix="passwords")
         # What an unknown name is compared with, made by the same hasher, so that it costs the same.
         self._decoy = _HASHER.hash(os.urandom(16).hex())
 

@@ -25,7 +25,7 @@ from quart_app.web.gate import (
     services,
 )
 from quart_app.web.pages import go_on, local_path, page
-from quart_app.web.replies import status_of
+from quart_app.web.replies import status_of, with_retry_after
 from quart_app.web.session import clear_session, create_session, validate_session
 
 blueprint = Blueprint("accounts", __name__)
@@ -78,7 +78,7 @@ async def _login_form(
     choose_new: bool = False,
     error: AppError | None = None,
 ) -> Response:
-    return await page(
+    response = await page(
         "login.html",
         status=status_of(error) if error else HTTPStatus.OK,
         next_path=local_path(next_path) or "",
@@ -87,6 +87,7 @@ async def _login_form(
         choose_new=choose_new,
         error=error,
     )
+    return with_retry_after(response, error)
 
 
 def begin(new_session: NewSession) -> None:
@@ -200,7 +201,9 @@ async def change_password() -> ResponseReturnValue:
 
 async def change_password_by(body: PasswordBody) -> None:
     """Change the password of whoever asks, and begin their new session."""
-    login = current_login()
+    login, asked_by = current_login(), presented()
+    if asked_by is None:
+        raise NotLoggedIn
     begin(
         await services().accounts.change_password(
             login.user_id,
@@ -209,7 +212,7 @@ async def change_password_by(body: PasswordBody) -> None:
             platform_connection_id=login.platform_connection_id,
             remember=login.remember,
             device=device(),
-            asked_by=presented(),
+            asked_by=asked_by,
         )
     )
 

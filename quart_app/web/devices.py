@@ -9,7 +9,7 @@ from quart_app.errors import AppError, NotFound, NotLoggedIn, Unavailable
 from quart_app.services.devices import Asking
 from quart_app.web.accounts import with_cleared_cache
 from quart_app.web.bodies import ConfirmBody, read_form
-from quart_app.web.gate import ID, current_login, services
+from quart_app.web.gate import ID, current_login, device, services
 from quart_app.web.pages import go_on, page
 from quart_app.web.replies import status_of
 from quart_app.web.session import clear_session
@@ -25,6 +25,7 @@ def asking(body: ConfirmBody) -> Asking:
         user_id=login.user_id,
         sid=login.sid,
         logged_in_at=login.created_at,
+        device=device(),
         current_password=body.current_password,
     )
 

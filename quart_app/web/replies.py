@@ -30,6 +30,8 @@ _STATUS: Final[dict[type[errors.AppError], HTTPStatus]] = {
     errors.UnsupportedBody: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.PasswordChangeNotNeeded: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.Busy: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 # The code and the sentence for a request that makes no sense.
@@ -71,7 +73,8 @@ async def _app_error(error: errors.AppError) -> ResponseReturnValue:
         # Come back afterwards to what was asked for, but not to what a form was sent to.
         here = request.full_path.rstrip("?") if request.method == "GET" else None
         return redirect(url_for("accounts.login_page", next=here), HTTPStatus.SEE_OTHER)
-    return await _answer(status_of(error), error.code, error.sentence, field=error.field)
+    response = await _answer(status_of(error), error.code, error.sentence, field=error.field)
+    return with_retry_after(response, error)
 
 
 async def _http_exception(error: HTTPException) -> ResponseReturnValue:
@@ -99,6 +102,13 @@ async def _answer(
         response = Response(page, status)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
+    return response
+
+
+def with_retry_after(response: Response, error: errors.AppError | None) -> Response:
+    """Return the answer, which says when to try again where the error does."""
+    if error is not None and error.retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(error.retry_after_seconds)
     return response
 
 

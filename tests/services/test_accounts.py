@@ -23,7 +23,7 @@ from quart_app.services import Services
 from quart_app.services.accounts import Accounts
 from quart_app.services.passwords import Passwords
 from quart_app.services.sessions import NewSession
-from tests.conftest import PASSWORD, Clock, Member
+from tests.conftest import A_SESSION, PASSWORD, Clock, Member
 
 NEW_PASSWORD = "incorrect donkey charger paperclip"
 
@@ -164,6 +164,7 @@ async def test_of_two_password_changes_at_once_the_second_must_know_the_first(
                 new_password=new_password,
                 platform_connection_id=None,
                 remember=False,
+                asked_by=A_SESSION,
             )
         )
 

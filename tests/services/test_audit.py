@@ -24,7 +24,7 @@ from quart_app.services.tally import MOST_COUNTED, counted_address, shown_addres
 from quart_app.settings import Settings
 from quart_app.storage.audit import add_entries, delete_entries_past_their_time
 from quart_app.storage.schema import SchemaRefused, upgrade_schema
-from tests.conftest import PASSWORD, Member, make_member
+from tests.conftest import A_SESSION, PASSWORD, Member, make_member
 
 YEAR = timedelta(days=365)
 REQUEST = Origin(address="192.0.2.7", request_id="0123456789ab")
@@ -135,6 +135,7 @@ async def by_a_refused_change(services: Services, member: Member) -> None:
             new_password="another password",
             platform_connection_id=None,
             remember=False,
+            asked_by=A_SESSION,
         )
 
 
@@ -166,6 +167,7 @@ CAUSES: dict[str, tuple[Callable[[Services, Member, NewSession], Any], list[tupl
             new_password="another password",
             platform_connection_id=None,
             remember=False,
+            asked_by=A_SESSION,
         ),
         [("password_changed", ""), ("sessions_ended", "password_changed")],
     ),

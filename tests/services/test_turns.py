@@ -1,0 +1,120 @@
+"""Turns: so many at once, fair between addresses, and nobody waits for longer than the limit."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+
+import pytest
+
+from quart_app.errors import Busy
+from quart_app.services.turns import Turns
+
+A_MOMENT = 0.02
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def order() -> list[str]:
+    """Who had a turn, in order."""
+    return []
+
+
+Visit = Callable[[Turns, str], Coroutine[None, None, None]]
+
+
+@pytest.fixture
+def visit(order: list[str]) -> Visit:
+    async def visit(turns: Turns, whose: str) -> None:
+        async with turns.turn(whose):
+            order.append(whose)
+            await asyncio.sleep(A_MOMENT)
+
+    return visit
+
+
+async def test_no_more_than_the_slots_are_at_it_at_once() -> None:
+    turns, now, most = Turns(3, MINUTE), 0, 0
+
+    async def visit() -> None:
+        nonlocal now, most
+        async with turns.turn("a"):
+            now += 1
+            most = max(most, now)
+            await asyncio.sleep(0)
+            now -= 1
+
+    await asyncio.gather(*(visit() for _ in range(50)))
+    assert (now, most) == (0, 3)
+
+
+async def test_who_comes_from_an_address_of_many_does_not_make_others_wait(
+    order: list[str], visit: Visit
+) -> None:
+    turns = Turns(1, MINUTE)
+    crowd = [asyncio.create_task(visit(turns, "crowd")) for _ in range(40)]
+    await asyncio.sleep(A_MOMENT / 2)
+    before = len(order)
+    others = [asyncio.create_task(visit(turns, whose)) for whose in ("a", "b", "a")]
+    await asyncio.gather(*others)
+    assert order.index("a") <= before + 2
+    assert order.index("b") <= before + 3
+    assert len(order) <= before + 8  # of the crowd most still wait
+    for each in crowd:
+        each.cancel()
+    await asyncio.gather(*crowd, return_exceptions=True)
+
+
+async def test_whoever_would_wait_for_too_long_is_refused_at_once(visit: Visit) -> None:
+    turns = Turns(1, timedelta(seconds=A_MOMENT * 5))
+    for _ in range(30):  # so that it knows how long a turn takes
+        await visit(turns, "a")
+    tasks = [asyncio.create_task(visit(turns, "a")) for _ in range(30)]
+    refused = [
+        each
+        for each in await asyncio.gather(*tasks, return_exceptions=True)
+        if isinstance(each, Busy)
+    ]
+    assert 20 < len(refused) < 30
+    assert {each.retry_after_seconds for each in refused} == {1}
+
+
+async def test_a_full_line_gives_way_to_others(visit: Visit) -> None:
+    turns = Turns(1, timedelta(seconds=A_MOMENT * 5))
+    for _ in range(30):
+        await visit(turns, "a")
+    crowd = [asyncio.create_task(visit(turns, "crowd")) for _ in range(30)]
+    await asyncio.sleep(0)
+    await visit(turns, "a")
+    ends = await asyncio.gather(*crowd, return_exceptions=True)
+    assert sum(isinstance(each, Busy) for each in ends) > 20
+
+
+async def test_who_has_waited_for_the_longest_time_is_refused(visit: Visit) -> None:
+    turns = Turns(1, timedelta(seconds=A_MOMENT * 3))
+    async with turns.turn("slow"):  # longer than any turn before it
+        with pytest.raises(Busy):
+            await visit(turns, "a")
+    await visit(turns, "a")
+
+
+async def test_who_goes_away_leaves_no_turn_behind(visit: Visit) -> None:
+    turns = Turns(2, MINUTE)
+    for _ in range(20):
+        tasks = [asyncio.create_task(visit(turns, str(number % 5))) for number in range(20)]
+        await asyncio.sleep(A_MOMENT)
+        for each in tasks[::2]:
+            each.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    async with turns.turn("a"), turns.turn("b"):
+        pass
+    assert (turns._free, turns._waiting, turns._lines) == (2, 0, {})
+
+
+async def test_an_error_in_a_turn_ends_it() -> None:
+    turns = Turns(1, MINUTE)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            async with turns.turn("a"):
+                raise ZeroDivisionError
+    async with turns.turn("a"):
+        pass

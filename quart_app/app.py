@@ -164,7 +164,7 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         settings.session_remember_absolute,
         now,
     )
-    alerts = Alerts(sessions, now)
+    alerts = Alerts(sessions, audit, now)
     accounts = Accounts(database, passwords, sessions, alerts, audit, now)
     devices = Devices(sessions, accounts, now)
     administrators = Administrators(database, audit)

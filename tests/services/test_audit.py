@@ -167,7 +167,7 @@ CAUSES: dict[str, tuple[Callable[[Services, Member, NewSession], Any], list[tupl
             platform_connection_id=None,
             remember=False,
         ),
-        [("password_changed", ""), ("sessions_ended", "password_changed")],
+        [("sessions_ended", "password_changed"), ("password_changed", "")],
     ),
     "password reset": (
         lambda services, member, _: services.users.reset_password(member.username, None),

@@ -21,7 +21,7 @@ from quart_app.model import (
 )
 from quart_app.services.audit import Audit
 from quart_app.services.revocations import Revocations
-from quart_app.services.uninterrupted import uninterrupted
+from quart_app.services.uninterrupted import go_on_afterwards, uninterrupted
 from quart_app.storage import alerts as stored_alerts
 from quart_app.storage import audit as stored_audit
 from quart_app.storage import logins as stored_logins
@@ -296,13 +296,16 @@ class Sessions:
             if check is not None:
                 await check(ending.db)
             not_before = await ending.end_everybodys(EndReason.ADMINISTRATOR)
-        # They have ended. To write that down for millions may take longer than a transaction.
+        go_on_afterwards(self._mark_ended(ending.now, not_before))
+
+    async def _mark_ended(self, at: datetime, not_before: datetime) -> None:
+        """Write down of each login that it has ended; for millions that takes a while."""
         marked = _MARKED_AT_ONCE
         while marked == _MARKED_AT_ONCE:
             async with self.database.begin() as db:
                 marked = await stored_logins.mark_some_ended(
                     db,
-                    at=ending.now,
+                    at=at,
                     reason=EndReason.ADMINISTRATOR,
                     not_after=not_before,
                     most=_MARKED_AT_ONCE,

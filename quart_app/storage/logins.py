@@ -101,6 +101,7 @@ async def mark_some_ended(
         .where(Login.ended_at.is_(None), Login.created_at <= not_after)
         .order_by(Login.id)
         .limit(most)
+        .with_for_update(skip_locked=True)  # somebody is just ending it, and must not be in the way
     )
     result = await db.execute(
         update(Login)

@@ -166,7 +166,7 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         settings.session_remember_absolute,
         now,
     )
-    alerts = Alerts(sessions, now)
+    alerts = Alerts(sessions, audit, now)
     accounts = Accounts(
         database,
         passwords,

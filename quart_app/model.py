@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -155,6 +156,8 @@ class User(Base):
     )
     # A session that began at an older epoch than this is over.
     session_epoch: Mapped[int] = mapped_column(Integer, server_default="0", default=0)
+    # A device that was known at an older epoch than this is a new one.
+    device_epoch: Mapped[int] = mapped_column(Integer, server_default="0", default=0)
     must_change_password: Mapped[bool] = mapped_column(_Flag, server_default=false(), default=False)
 
 
@@ -226,13 +229,28 @@ class Revocation(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class Login(Base):
-    """One sign-in: written when it begins and when it ends, read by the page of devices only.
+_IS_LIVE = text("ended_at IS NULL")
 
-    No request is validated by it, and to delete it logs nobody out.
+
+class Login(Base):
+    """One sign-in: written when it begins and when it ends.
+
+    Pages read it, to tell of devices and of alerts. No request is validated by it, and to delete it
+    logs nobody out.
     """
 
     __tablename__ = "logins"
+    __table_args__ = (
+        Index("ix_logins_live", "id", sqlite_where=_IS_LIVE, postgresql_where=_IS_LIVE),
+        Index(
+            "ix_logins_live_user_id",
+            "user_id",
+            "created_at",
+            sqlite_where=_IS_LIVE,
+            postgresql_where=_IS_LIVE,
+        ),
+        Index("ix_logins_user_id_device_id", "user_id", "device_id"),
+    )
 
     id: Mapped[int] = mapped_column(_BigId, primary_key=True)
     sid: Mapped[str] = mapped_column(String(SID_LENGTH), unique=True)
@@ -243,7 +261,7 @@ class Login(Base):
     user_agent: Mapped[str | None] = mapped_column(String(USER_AGENT_LENGTH))
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     end_reason: Mapped[str | None] = mapped_column(String(END_REASON_LENGTH))
-    # Which browser it was, by the cookie that stays when it logs out.
+    # Which browser of the user's it was, by the cookie that stays when it logs out.
     device_id: Mapped[str | None] = mapped_column(String(DEVICE_ID_LENGTH))
     # The last of the user's alerts that was answered there.
     alerts_seen: Mapped[int] = mapped_column(BigInteger, server_default="0", default=0)
@@ -255,6 +273,7 @@ class AlertKind(enum.StrEnum):
     NEW_DEVICE = "new_device"  # somebody logged in who had never done so in that browser
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 a kind
     PASSWORD_RESET = "password_reset"  # noqa: S105
+    DISOWNED = "disowned"  # somebody answered another alert by "this wasn't me"
 
 
 class Alert(Base):
@@ -305,6 +324,7 @@ class AuditEvent(enum.StrEnum):
     REAUTHENTICATION_FAILED = "reauthentication_failed"  # counted; the current password was wrong
     LOGOUT = "logout"
     SESSIONS_ENDED = "sessions_ended"
+    ALERT_ANSWERED = "alert_answered"  # "it was me", on one device
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 an event
     PASSWORD_RESET = "password_reset"  # noqa: S105
     USER_CREATED = "user_created"

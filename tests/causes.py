@@ -71,14 +71,6 @@ def _change_password(scene: Scene) -> float:
     return since
 
 
-def _disown(scene: Scene) -> float:
-    since = time.monotonic()
-    response = scene.here.ask("POST", "/account/not_me", scene.own)
-    assert response.status_code == 303
-    _is_alive_everywhere(scene, cookie_of(response))
-    return since
-
-
 def _is_alive_everywhere(scene: Scene, cookie: str | None) -> None:
     assert cookie
     assert [server.status(cookie) for server in scene.processes] == [200, 200]
@@ -135,7 +127,7 @@ CAUSES = {
     "log in again": Cause(_log_in_again, _OWN),
     "log out everywhere": Cause(_log_out_everywhere, _BOTH),
     "change the password": Cause(_change_password, _BOTH, NEW_PASSWORD),
-    "this wasn't me": Cause(_disown, _BOTH),
+    "this wasn't me": Cause(_by("POST", "/account/not_me", status=303), _BOTH),
     "remove a device": Cause(_remove_the_other, _OTHER),
     "remove all others": Cause(_by("DELETE", "/api/sessions", status=204), _OTHER),
     "the fifty-first login": Cause(_log_in_until_the_oldest_ends, _OWN),

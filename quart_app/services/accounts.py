@@ -19,7 +19,7 @@ from quart_app.errors import (
 )
 from quart_app.model import AlertKind, AuditEvent, EndReason, User
 from quart_app.services.alerts import Alerts
-from quart_app.services.audit import Audit
+from quart_app.services.audit import Audit, hash_of_session
 from quart_app.services.new_passwords import check_new_password
 from quart_app.services.passwords import Passwords
 from quart_app.services.sessions import UNKNOWN_DEVICE, Device, NewSession, OldSession, Sessions
@@ -167,11 +167,10 @@ class Accounts:
             if user is None:
                 return None
             if user.must_change_password:
-                user.must_change_password = False
                 await self.audit.record(
                     db, AuditEvent.PASSWORD_CHANGED, user_id=user.id, actor_user_id=user.id
                 )
-                await self.alerts.add(db, user.id, AlertKind.PASSWORD_CHANGED, device)
+                user.device_epoch += 1  # as with every change
             platform = await stored_platforms.first_usable_connection(
                 db, user.id, user.default_platform_connection_id
             )
@@ -187,9 +186,13 @@ class Accounts:
             await self.audit.record(
                 db, AuditEvent.LOGIN, user_id=user.id, actor_user_id=user.id, sid=session.sid
             )
-            # Of their very first login nobody need be told.
-            if user.id not in device.known_to and seen.last_login is not None:
-                await self.alerts.add(db, user.id, AlertKind.NEW_DEVICE, device)
+            if user.must_change_password:
+                user.must_change_password = False
+                await self.alerts.password_changed(db, session, device)
+            elif device.id_for(user) is None:
+                await self.alerts.add(
+                    db, user.id, AlertKind.NEW_DEVICE, device, device_id=session.device_id
+                )
             return session
 
     async def user(self, user_id: int) -> User:
@@ -268,7 +271,6 @@ class Accounts:
             # Read under the user's lock: while we hashed, somebody may have logged this one out.
             if await self.sessions.has_ended(ending.db, asked_by):
                 raise NotLoggedIn
-            await self.audit.record(ending.db, AuditEvent.PASSWORD_CHANGED, user_id=user.id)
             await ending.end_all(user, EndReason.PASSWORD_CHANGED)
             session = await self.sessions.begin(
                 ending,
@@ -277,7 +279,12 @@ class Accounts:
                 remember=remember,
                 device=device,
             )
-            alert = await self.alerts.add(ending.db, user.id, AlertKind.PASSWORD_CHANGED, device)
-            # A new password answers all that the user was told of.
-            await self.alerts.answered(ending.db, session, alert)
+            await self.audit.record(
+                ending.db,
+                AuditEvent.PASSWORD_CHANGED,
+                user_id=user.id,
+                # By which what happens next is done.
+                detail={"new_session": hash_of_session(session.sid)},
+            )
+            await self.alerts.password_changed(ending.db, session, device)
             return session

@@ -3,13 +3,16 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import NotFound, NotLoggedIn
 from quart_app.model import EndReason, Login, User
 from quart_app.services.administrators import Administrators
 from quart_app.services.devices import Asking, Devices
-from quart_app.services.sessions import Ending, OldSession, Sessions
+from quart_app.services.sessions import OldSession, Sessions
 from quart_app.services.uninterrupted import uninterrupted
 from quart_app.storage import logins as stored_logins
 from quart_app.storage import users as stored_users
@@ -21,12 +24,12 @@ OF_A_PAGE: Final = 50
 class UsersPage:
     """Users in order of name, and how many live logins each has, by id.
 
-    `after` is the name to go on after; None where nobody comes later.
+    `after` is the id of the user to go on after; None where nobody comes later.
     """
 
     users: Sequence[User]
     logins: dict[int, int]
-    after: str | None
+    after: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +56,7 @@ class Administration:
     administrators: Administrators
     now: Callable[[], datetime]
 
-    async def users(self, user_id: int, *, after: str | None, sought: str | None) -> UsersPage:
+    async def users(self, user_id: int, *, after: int | None, sought: str | None) -> UsersPage:
         """Return a page of users, or of those whose name or address holds what is sought."""
         async with self.sessions.database.read() as db:
             await self.administrators.admit(db, user_id)
@@ -63,7 +66,7 @@ class Administration:
                 db, [each.id for each in shown], self.now()
             )
         is_last = len(found) <= OF_A_PAGE
-        return UsersPage(users=shown, logins=logins, after=None if is_last else shown[-1].username)
+        return UsersPage(users=shown, logins=logins, after=None if is_last else shown[-1].id)
 
     async def user(self, user_id: int, whose_id: int) -> tuple[User, list[Login]]:
         """Return a user and their live logins, newest first. Raises NotFound."""
@@ -108,7 +111,7 @@ class Administration:
     @uninterrupted
     async def _end_login(self, asking: Asking, login_id: int) -> Login:
         async with self.sessions.ending() as ending:
-            await self._admit(ending, asking)
+            await self._admit(asking, ending.db)
             login = await stored_logins.live_login(ending.db, login_id, self.now())
             if login is None:
                 raise _no_such_login()
@@ -124,7 +127,7 @@ class Administration:
     @uninterrupted
     async def _end_logins_of(self, asking: Asking, whose_id: int) -> None:
         async with self.sessions.ending() as ending:
-            await self._admit(ending, asking)
+            await self._admit(asking, ending.db)
             user = await stored_users.user_by_id(ending.db, whose_id, lock=True)
             if user is None:
                 raise NotFound
@@ -133,18 +136,12 @@ class Administration:
     async def end_everybodys(self, asking: Asking) -> None:
         """End every session that there is, the asking one, too."""
         await self.devices.confirm(asking)
-        await self._end_everybodys(asking)
+        await self.sessions.end_everybodys(partial(self._admit, asking))
 
-    @uninterrupted
-    async def _end_everybodys(self, asking: Asking) -> None:
-        async with self.sessions.ending() as ending:
-            await self._admit(ending, asking)
-            await ending.end_everybodys(EndReason.ADMINISTRATOR)
-
-    async def _admit(self, ending: Ending, asking: Asking) -> None:
+    async def _admit(self, asking: Asking, db: AsyncSession) -> None:
         """Ask for the right in the transaction that uses it. Raises NotLoggedIn, too."""
-        await self.administrators.admit(ending.db, asking.user_id)
-        if await stored_logins.has_login_ended(ending.db, asking.sid):
+        await self.administrators.admit(db, asking.user_id)
+        if await stored_logins.has_login_ended(db, asking.sid):
             raise NotLoggedIn  # while the password was compared
 
 

@@ -10,12 +10,12 @@ from quart_app.storage import alerts as stored_alerts
 from quart_app.storage import users as stored_users
 from quart_app.storage.database import Database
 
-MOST_ALERTS: Final = 5  # on one page; they are told newest first
+MOST_ALERTS: Final = 5  # on one page, the oldest first: none is answered that was not shown
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """The user, and alerts that they have not answered on this device; `has_more` of them."""
+    """The user, and alerts not answered on this device, oldest first; later ones if `has_more`."""
 
     user: User
     alerts: Sequence[Alert]

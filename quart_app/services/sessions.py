@@ -2,7 +2,7 @@
 
 import base64
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ from quart_app.model import (
 )
 from quart_app.services.audit import Audit
 from quart_app.services.revocations import Revocations
-from quart_app.services.uninterrupted import uninterrupted
+from quart_app.services.uninterrupted import go_on_afterwards, uninterrupted
 from quart_app.storage import alerts as stored_alerts
 from quart_app.storage import audit as stored_audit
 from quart_app.storage import logins as stored_logins
@@ -35,6 +35,7 @@ _TICK = timedelta(microseconds=1)
 # A new epoch is at least the seconds since then, so that none is given again after a restore; they
 # fit into 32 bits until 2093.
 _EPOCHS_BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
+_MARKED_AT_ONCE = 1000  # logins: some milliseconds of the write lock
 CLOCK_TOLERANCE = timedelta(seconds=60)  # the same as in web.session_cookie
 
 
@@ -47,22 +48,28 @@ class NewSession:
     sid: str
     epoch: int
     created_at: datetime
-    last_activity: datetime
     expires_at: datetime
     remember: bool
+    # By which the browser is known when this user logs in there again.
+    device_id: str
+    device_epoch: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
     """From where somebody logs in, as far as the request tells.
 
-    `id` stays the browser's, whoever logs in there; `known_to` are the ids of users who did.
+    `known_as` has, by the ids of users who logged in there, its id for each and as of which epoch.
     """
 
     address: str | None = None
     user_agent: str | None = None
-    id: str | None = None
-    known_to: frozenset[int] = frozenset()
+    known_as: Mapping[int, tuple[str, int]] = field(default_factory=dict)
+
+    def id_for(self, user: User) -> str | None:
+        """Return the id by which the user's device is known; None where it is a new one."""
+        device_id, epoch = self.known_as.get(user.id, (None, None))
+        return device_id if epoch == user.device_epoch else None
 
     @property
     def shown_address(self) -> str | None:
@@ -84,15 +91,6 @@ class OldSession:
 
     sid: str
     expires_at: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class Continued:
-    """What a session keeps of the one before it in the same browser: no password was given."""
-
-    created_at: datetime
-    expires_at: datetime
-    remember: bool
 
 
 @dataclass(frozen=True)
@@ -124,8 +122,8 @@ class Ending:
         until = await self._latest_expiry(user.id)
         self._add(reason, until, user_id=user.id, epoch=user.session_epoch)
 
-    async def end_everybodys(self, reason: EndReason) -> None:
-        """End every session that there is."""
+    async def end_everybodys(self, reason: EndReason) -> datetime:
+        """End every session that there is; return before which time they began."""
         database_time = await database_now(self.db)
         if abs(self.now - database_time) > CLOCK_TOLERANCE:
             raise Unavailable(
@@ -133,15 +131,13 @@ class Ending:
                 " set them right first. Nothing has ended."
             )
         not_before = max(self.now, database_time)
-        # A process that starts after a restore begins sessions that others don't take for older.
-        await stored_users.raise_epochs(self.db, self.next_epoch(0))
-        await stored_logins.mark_ended(self.db, at=self.now, reason=reason, not_after=not_before)
         await self._record(reason, user_id=None, ended="everybody's")
         self._add(reason, await self._latest_expiry(None), not_before=not_before)
+        return not_before
 
     def next_epoch(self, epoch: int) -> int:
         """Return an epoch after this one, and after all that a restored database forgot."""
-        return max(epoch + 1, int((self.now - _EPOCHS_BEGIN).total_seconds()))
+        return max(epoch + 1, epoch_at(self.now))
 
     async def _latest_expiry(self, user_id: int | None) -> datetime:
         """Return when the last of the sessions would have ended by itself.
@@ -199,16 +195,20 @@ class Sessions:
         platform_connection_id: int | None,
         remember: bool,
         device: Device,
-        continued: Continued | None = None,
     ) -> NewSession:
         """Return a session under a new id that nobody could guess, and write the login down.
 
         It is alive even where the clock or, after a restore, the database is behind what has ended.
         Of more than MOST_LIVE_LOGINS of the user, the oldest end.
         """
-        user.session_epoch = max(user.session_epoch, self.revocations.oldest_epoch(user.id))
-        since = continued.created_at if continued else self.now()
-        created_at = max(since, self.revocations.not_before + _TICK)
+        user.session_epoch = max(
+            user.session_epoch,
+            self.revocations.oldest_epoch(user.id),
+            # After a restore others remember epochs that the database does not; no later ones than
+            # the "end all" that follows it.
+            epoch_at(self.revocations.not_before),
+        )
+        created_at = max(self.now(), self.revocations.not_before + _TICK)
         if created_at > self.now() + CLOCK_TOLERANCE:  # it would be refused as one from the future
             raise Unavailable(
                 "Nobody can log in: this machine's clock is behind, or another ahead."
@@ -216,16 +216,13 @@ class Sessions:
         session = NewSession(
             user_id=user.id,
             platform_connection_id=platform_connection_id,
-            sid=base64.urlsafe_b64encode(secrets.token_bytes(SID_BYTES)).rstrip(b"=").decode(),
+            sid=_new_id(),
             epoch=user.session_epoch,
             created_at=created_at,
-            last_activity=max(created_at, self.now()),
-            expires_at=(
-                continued.expires_at
-                if continued
-                else created_at + (self.remember_absolute if remember else self.absolute)
-            ),
+            expires_at=created_at + (self.remember_absolute if remember else self.absolute),
             remember=remember,
+            device_id=device.id_for(user) or _new_id(),
+            device_epoch=user.device_epoch,
         )
         ending.db.add(
             Login(
@@ -235,9 +232,9 @@ class Sessions:
                 expires_at=session.expires_at,
                 address=device.shown_address,
                 user_agent=device.shown_user_agent,
-                device_id=device.id,
-                alerts_seen=await stored_alerts.alerts_seen_before(
-                    ending.db, user.id, device.id if user.id in device.known_to else None
+                device_id=session.device_id,
+                alerts_seen=await stored_alerts.alerts_seen_on(
+                    ending.db, user.id, session.device_id
                 ),
             )
         )
@@ -288,7 +285,37 @@ class Sessions:
             await ending.end_all(user, reason)
 
     @uninterrupted
-    async def end_everybodys(self) -> None:
-        """End every session that there is: after a restore, or when a key has leaked."""
+    async def end_everybodys(
+        self, check: Callable[[AsyncSession], Awaitable[None]] | None = None
+    ) -> None:
+        """End every session that there is: after a restore, or when a key has leaked.
+
+        `check` refuses, in the same transaction, by raising.
+        """
         async with self.ending() as ending:
-            await ending.end_everybodys(EndReason.ADMINISTRATOR)
+            if check is not None:
+                await check(ending.db)
+            not_before = await ending.end_everybodys(EndReason.ADMINISTRATOR)
+        go_on_afterwards(self._mark_ended(ending.now, not_before))
+
+    async def _mark_ended(self, at: datetime, not_before: datetime) -> None:
+        """Write down of each login that it has ended; for millions that takes a while."""
+        marked = _MARKED_AT_ONCE
+        while marked == _MARKED_AT_ONCE:
+            async with self.database.begin() as db:
+                marked = await stored_logins.mark_some_ended(
+                    db,
+                    at=at,
+                    reason=EndReason.ADMINISTRATOR,
+                    not_after=not_before,
+                    most=_MARKED_AT_ONCE,
+                )
+
+
+def epoch_at(moment: datetime) -> int:
+    """Return the epoch that is the oldest that is given at a time; 0 before there were any."""
+    return max(0, int((moment - _EPOCHS_BEGIN).total_seconds()))
+
+
+def _new_id() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(SID_BYTES)).rstrip(b"=").decode()

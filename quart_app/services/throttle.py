@@ -66,10 +66,11 @@ class Throttling:
     def login(self, login_name: str, device: Device, user_id: int | None) -> Attempt:
         """Return the attempt of a login; `user_id` is whose name it is, if anybody's.
 
-        A device where that user logged in before is counted by itself: no stranger can lock it out.
+        A device where that user ever logged in is counted by itself: no stranger can lock it out.
         """
-        if user_id is not None and user_id in device.known_to:
-            return self._attempt((OF_A_DEVICE, f"{device.id} {user_id}"))
+        if user_id is not None and user_id in device.known_as:
+            device_id, _ = device.known_as[user_id]
+            return self._attempt((OF_A_DEVICE, device_id))
         address = counted_address(device.address)
         # By what was typed, not by whose it is: else two names that share a wait are one person's.
         return self._attempt((OF_A_NAME, login_name.casefold()), (OF_AN_ADDRESS, str(address)))

@@ -22,12 +22,21 @@ def uninterrupted(
 
     @wraps(use_case)
     async def carried_through(*args: P.args, **kwargs: P.kwargs) -> T:
-        task = asyncio.create_task(use_case(*args, **kwargs))
-        _running.add(task)
-        task.add_done_callback(_forget)
-        return await asyncio.shield(task)
+        return await asyncio.shield(_begun(use_case(*args, **kwargs)))
 
     return carried_through
+
+
+def go_on_afterwards(work: Coroutine[Any, Any, None]) -> None:
+    """Do what nobody need wait for; a process that ends does."""
+    _begun(work)
+
+
+def _begun(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    task = asyncio.create_task(work)
+    _running.add(task)
+    task.add_done_callback(_forget)
+    return task
 
 
 def _forget(task: asyncio.Task[Any]) -> None:

@@ -149,9 +149,7 @@ class Users:
                 if user is not None:
                     await self.audit.record(ending.db, AuditEvent.PASSWORD_RESET, user_id=user.id)
                     await ending.end_all(user, EndReason.PASSWORD_RESET)
-                    await self.alerts.add(
-                        ending.db, user.id, AlertKind.PASSWORD_RESET, UNKNOWN_DEVICE
-                    )
+                    await self.alerts.add(ending.db, user.id, AlertKind.PASSWORD_RESET)
                     return given if password is None else None
         raise Unavailable
 

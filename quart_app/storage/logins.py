@@ -58,9 +58,12 @@ async def numbers_of_live_logins(
 
 
 async def has_login_ended(db: AsyncSession, sid: str) -> bool:
-    """Tell whether a session was ended, by whatever; False where no login of it is recorded."""
-    ended = await db.scalar(select(Login.id).where(Login.sid == sid, Login.ended_at.is_not(None)))
-    return ended is not None
+    """Tell whether a session was ended, by whatever; False where no login of it is recorded.
+
+    Who is just about to end it is waited for, and waits until we commit.
+    """
+    ended_at = await db.scalars(select(Login.ended_at).where(Login.sid == sid).with_for_update())
+    return ended_at.one_or_none() is not None
 
 
 async def delete_expired_logins(db: AsyncSession, *, before: datetime, most: int) -> int:
@@ -79,14 +82,32 @@ async def mark_ended(
     reason: EndReason,
     sid: str | None = None,
     user_id: int | None = None,
-    not_after: datetime | None = None,
 ) -> None:
-    """Write down how logins ended: of a session, of a user, or all that began by some time."""
+    """Write down how logins ended: of a session, or of a user."""
     ended = update(Login).where(Login.ended_at.is_(None)).values(ended_at=at, end_reason=reason)
     if sid is not None:
         ended = ended.where(Login.sid == sid)
     if user_id is not None:
         ended = ended.where(Login.user_id == user_id)
-    if not_after is not None:
-        ended = ended.where(Login.created_at <= not_after)
     await db.execute(ended.execution_options(synchronize_session=False))
+
+
+async def mark_some_ended(
+    db: AsyncSession, *, at: datetime, reason: EndReason, not_after: datetime, most: int
+) -> int:
+    """Write down how at most so many ended of those that began by a time; return their number."""
+    some = (
+        select(Login.id)
+        .where(Login.ended_at.is_(None), Login.created_at <= not_after)
+        .order_by(Login.id)
+        .limit(most)
+        .with_for_update(skip_locked=True)  # somebody is just ending it, and must not be in the way
+    )
+    result = await db.execute(
+        update(Login)
+        .where(Login.id.in_(some))
+        .values(ended_at=at, end_reason=reason)
+        .returning(Login.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(result.all())

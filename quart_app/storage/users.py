@@ -49,12 +49,13 @@ async def users_in_order_of_id(db: AsyncSession) -> list[User]:
 
 
 async def users_after(
-    db: AsyncSession, username: str | None, *, sought: str | None, most: int
+    db: AsyncSession, user_id: int | None, *, sought: str | None, most: int
 ) -> list[User]:
     """Return users in order of name, after one; `sought` stands in the name or the address."""
     query = select(User)
-    if username is not None:
-        query = query.where(User.username > username)
+    if user_id is not None:
+        last = select(User.username).where(User.id == user_id)
+        query = query.where(User.username > last.scalar_subquery())
     if sought is not None:
         query = query.where(
             or_(
@@ -132,17 +133,8 @@ async def replace_password(
         return None
     user.password_hash = new_hash
     user.must_change_password = must_change
+    user.device_epoch += 1  # who knew the old one may have made a device known
     return user
-
-
-async def raise_epochs(db: AsyncSession, epoch: int) -> None:
-    """Let every user's next session begin at `epoch` at the earliest."""
-    await db.execute(
-        update(User)
-        .where(User.session_epoch < epoch)
-        .values(session_epoch=epoch)
-        .execution_options(synchronize_session=False)
-    )
 
 
 async def lock_out_other_set_ups(db: AsyncSession) -> None:

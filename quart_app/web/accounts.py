@@ -1,6 +1,5 @@
 """Pages of an account: log in, log out, first-time set-up, account."""
 
-from dataclasses import asdict
 from http import HTTPStatus
 
 from quart import Blueprint, Response, request, url_for
@@ -92,8 +91,16 @@ async def _login_form(
 
 def begin(new_session: NewSession) -> None:
     """Sign a session that a use case began into the browser's cookie."""
-    create_session(**asdict(new_session))
-    know_device_again(new_session.user_id)
+    create_session(
+        user_id=new_session.user_id,
+        platform_connection_id=new_session.platform_connection_id,
+        sid=new_session.sid,
+        epoch=new_session.epoch,
+        created_at=new_session.created_at,
+        expires_at=new_session.expires_at,
+        remember=new_session.remember,
+    )
+    know_device_again(new_session)
 
 
 @blueprint.post("/logout")

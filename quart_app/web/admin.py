@@ -5,9 +5,16 @@ from http import HTTPStatus
 from quart import Blueprint, Response, url_for
 from quart.typing import ResponseReturnValue
 
-from quart_app.errors import AppError, Forbidden, NotFound, NotLoggedIn, Unavailable
+from quart_app.errors import (
+    AppError,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    NotLoggedIn,
+    Unavailable,
+)
 from quart_app.web.accounts import with_cleared_cache
-from quart_app.web.bodies import ConfirmBody, LoginsQuery, UsersQuery, read_form, read_query
+from quart_app.web.bodies import BodyT, ConfirmBody, LoginsQuery, UsersQuery, read_form, read_query
 from quart_app.web.devices import asking
 from quart_app.web.gate import ID, current_login, services
 from quart_app.web.pages import go_on, page
@@ -24,7 +31,7 @@ _NOT_OF_THE_FORM = (Forbidden, NotFound, NotLoggedIn, Unavailable)
 @blueprint.get("/users")
 async def users_page() -> ResponseReturnValue:
     """Show users in order of name, and find some."""
-    query = read_query(UsersQuery)
+    query = await _query(UsersQuery)
     found = await services().administration.users(
         current_login().user_id, after=query.after, sought=query.sought
     )
@@ -49,7 +56,7 @@ async def user_page(user_id: int) -> ResponseReturnValue:
 @blueprint.get("/sessions")
 async def logins_page() -> ResponseReturnValue:
     """Show everybody's live logins, the newest first."""
-    query = read_query(LoginsQuery)
+    query = await _query(LoginsQuery)
     found = await services().administration.logins(current_login().user_id, before=query.before)
     return await page(
         "admin_logins.html",
@@ -146,6 +153,15 @@ async def end_everybodys() -> ResponseReturnValue:
     except AppError as error:
         return await _end_everybodys_page(error)
     return _over("everybodys-ended")
+
+
+async def _query(query: type[BodyT]) -> BodyT:
+    """Return what the address asks for; that it is wrong, only an administrator is told."""
+    try:
+        return read_query(query)
+    except InvalidInput:
+        await services().administrators.check(current_login().user_id)
+        raise
 
 
 async def _confirm_page(template: str, error: AppError | None, **values: object) -> Response:

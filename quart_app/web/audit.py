@@ -66,7 +66,11 @@ async def _audit_page(
 @blueprint.get("/audit.csv")
 async def export() -> ResponseReturnValue:
     """Return all that the filter leaves, as CSV, a few rows at a time."""
-    query = read_query(AuditQuery)
+    try:
+        query = read_query(AuditQuery)
+    except InvalidInput:
+        await services().administrators.check(current_login().user_id)
+        raise
     read = partial(
         services().audit_reader.page,
         current_login().user_id,

@@ -22,7 +22,6 @@ from quart_app.model import (
     INSTANCE_URL_LENGTH,
     PLATFORM_NAME_LENGTH,
     PLATFORM_USERNAME_LENGTH,
-    USERNAME_LENGTH,
 )
 
 _LONGEST_PASSWORD = 1024
@@ -155,7 +154,8 @@ class AuditQuery(Body):
     ) = None
     user: (
         Annotated[
-            str, StringConstraints(strip_whitespace=True, max_length=USERNAME_LENGTH), STORABLE
+            # SQLite may hold longer names than the column's.
+            str, StringConstraints(strip_whitespace=True, max_length=LONGEST_PATH), STORABLE
         ]
         | None
     ) = None
@@ -173,13 +173,13 @@ class AuditQuery(Body):
 
 
 class UsersQuery(Body):
-    """Which users are wanted: those whose name or address holds `sought`, after a name."""
+    """Which users are wanted: those whose name or address holds `sought`; `after` is an id."""
 
     sought: (
         Annotated[str, StringConstraints(strip_whitespace=True, max_length=EMAIL_LENGTH), STORABLE]
         | None
     ) = None
-    after: Path | None = None  # SQLite may hold longer names than the column's
+    after: Annotated[int, Field(ge=1, le=_LARGEST_BIG_ID)] | None = None
 
 
 class LoginsQuery(Body):

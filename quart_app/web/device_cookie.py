@@ -1,31 +1,24 @@
 """The cookie by which a browser is known again when it logs in: signed, and nothing else in it.
 
-It stays when a session ends. It logs nobody in, and no request but a login reads it.
+It stays when a session ends. It logs nobody in, and only what takes a password reads it.
 """
 
-import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from itsdangerous import BadData, URLSafeTimedSerializer
 from quart.wrappers import Response
 
-from quart_app.model import DEVICE_ID_LENGTH
-
 _SALT: Final = "quart_app-device"
-_ID_BYTES: Final = 16
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 _LIFETIME: Final = timedelta(days=400)  # the longest that browsers keep a cookie (RFC 6265bis)
 _MOST_USERS: Final = 8  # who logged in there last; a browser of more people forgets the first
 
-
-@dataclass(frozen=True)
-class KnownBrowser:
-    """A browser's id, and the ids of users who logged in there, the last one last."""
-
-    id: str
-    user_ids: tuple[int, ...] = ()
+# The id of the browser for a user, and the user's device epoch then, by the user's id. An id for
+# each, so that nobody who used the browser before knows another's.
+KnownAs = Mapping[int, tuple[str, int]]
 
 
 class DeviceCookie:
@@ -36,29 +29,31 @@ class DeviceCookie:
         self._secure = secure
         self._tokens = URLSafeTimedSerializer(list(reversed(keys)), salt=_SALT)
 
-    def read(self, value: str | None) -> KnownBrowser:
-        """Return the browser of a cookie that we signed, else one that nobody knows yet."""
+    def read(self, value: str | None) -> KnownAs:
+        """Return what a cookie says that we signed, the last user last; else nothing."""
         try:
             payload = self._tokens.loads(value or "", max_age=int(_LIFETIME.total_seconds()))
         except (BadData, ValueError, RecursionError):
-            payload = None
-        match payload:
-            case [str(browser_id), *user_ids] if len(browser_id) == DEVICE_ID_LENGTH:
-                return KnownBrowser(
-                    browser_id, tuple(each for each in user_ids if type(each) is int)
-                )
-        return KnownBrowser(secrets.token_urlsafe(_ID_BYTES))
+            return {}
+        entries = payload if isinstance(payload, list) else ()
+        return dict(known for entry in entries if (known := _known(entry)))
 
-    def write(self, response: Response, browser: KnownBrowser, user_id: int) -> None:
-        """Let the browser be known to a user who has just logged in."""
-        others = [each for each in browser.user_ids if each != user_id]
-        payload = [browser.id, *others[1 - _MOST_USERS :], user_id]
+    def write(self, response: Response, known_as: KnownAs) -> None:
+        """Let the browser be known to these users."""
+        payload = [[user_id, *known] for user_id, known in known_as.items()]
         response.set_cookie(
             self.name,
-            str(self._tokens.dumps(payload)),
+            str(self._tokens.dumps(payload[-_MOST_USERS:])),
             max_age=_LIFETIME,
             path="/",
             secure=self._secure,
             httponly=True,
             samesite="Lax",
         )
+
+
+def _known(entry: Any) -> tuple[int, tuple[str, int]] | None:
+    match entry:
+        case [int(user_id), str(device_id), int(epoch)] if _ID.fullmatch(device_id):
+            return user_id, (device_id, epoch)
+    return None

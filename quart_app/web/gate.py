@@ -23,7 +23,7 @@ from quart_app.errors import (
 from quart_app.model import AuditEvent
 from quart_app.services import Services
 from quart_app.services.origin import Origin, new_request_id, origin
-from quart_app.services.sessions import Device, OldSession
+from quart_app.services.sessions import Device, NewSession, OldSession
 from quart_app.web.device_cookie import DeviceCookie
 from quart_app.web.session import (
     Login,
@@ -115,8 +115,8 @@ def install(app: Quart, *, is_https: bool) -> None:
         for name, value in headers_of_every_answer(is_https=is_https).items():
             response.headers.setdefault(name, value)
         response.headers["X-Request-Id"] = g.request_id
-        if "known_to" in g and response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-            device_cookie().write(response, g.browser, g.known_to)
+        if "known_as" in g and response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+            device_cookie().write(response, g.known_as)
         return response
 
     app.url_map.converters[ID] = IdConverter
@@ -165,13 +165,10 @@ def presented() -> OldSession | None:
 
 def device() -> Device:
     """Return from where this request comes."""
-    if "browser" not in g:
-        g.browser = device_cookie().read(request.cookies.get(device_cookie().name))
     return Device(
         address=request.remote_addr,
         user_agent=request.headers.get("User-Agent"),
-        id=g.browser.id,
-        known_to=frozenset(g.browser.user_ids),
+        known_as=device_cookie().read(request.cookies.get(device_cookie().name)),
     )
 
 
@@ -180,10 +177,11 @@ def device_cookie() -> DeviceCookie:
     return cast(DeviceCookie, current_app.extensions["quart_app.device_cookie"])
 
 
-def know_device_again(user_id: int) -> None:
-    """Let the answer tell the browser that this user logged in there."""
-    device()
-    g.known_to = user_id
+def know_device_again(session: NewSession) -> None:
+    """Let the answer make the browser known to a user who has just given their password there."""
+    known_as = dict(device().known_as)
+    known_as.pop(session.user_id, None)  # the last one comes last
+    g.known_as = known_as | {session.user_id: (session.device_id, session.device_epoch)}
 
 
 def refuse_undecided() -> None:

@@ -28,7 +28,7 @@ _NOTICES: Final = {
     "users-ended": "Every session of this user is over.",
     "everybodys-ended": "Every session is over; everybody logs in again.",
     "answered": "Good. You are not told of it again on this device.",
-    "disowned": "Every other session of yours is over. Now choose a new password.",
+    "disowned": "Every session of yours is over. Log in again and choose a new password.",
     "password": "Your password is changed, and your other sessions are over.",
 }
 

@@ -174,7 +174,6 @@ def create_session(
     sid: str,
     epoch: int,
     created_at: datetime,
-    last_activity: datetime,
     expires_at: datetime,
     remember: bool,
 ) -> None:
@@ -183,7 +182,7 @@ def create_session(
         "user_id": user_id,
         "authenticated": True,
         "created_at": timestamp(created_at),
-        "last_activity": timestamp(last_activity),
+        "last_activity": timestamp(created_at),
         "expires_at": timestamp(expires_at),
         "remember": remember,
         "sid": sid,

@@ -169,7 +169,7 @@ CAUSES: dict[str, tuple[Callable[[Services, Member, NewSession], Any], list[tupl
             remember=False,
             asked_by=A_SESSION,
         ),
-        [("password_changed", ""), ("sessions_ended", "password_changed")],
+        [("sessions_ended", "password_changed"), ("password_changed", "")],
     ),
     "password reset": (
         lambda services, member, _: services.users.reset_password(member.username, None),

@@ -30,6 +30,8 @@ STATUS = {
     errors.UnsupportedBody: 415,
     errors.InvalidInput: 422,
     errors.PasswordChangeNotNeeded: 422,
+    errors.TooManyAttempts: 429,
+    errors.Busy: 503,
     errors.Unavailable: 503,
 }
 

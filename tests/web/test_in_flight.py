@@ -72,7 +72,6 @@ def ours(gates: Gates) -> Quart:
             sid=f"{begun[0]:022}",
             epoch=epochs[0],
             created_at=clock(),
-            last_activity=clock(),
             expires_at=clock() + 24 * HOUR,
             remember=False,
         )

@@ -159,22 +159,27 @@ def without_begin(statements: list[str]) -> list[str]:
     return [each.split()[0] for each in statements if not each.startswith("BEGIN")]
 
 
-async def test_a_login_makes_seven_statements(
+async def test_a_login_makes_nine_statements_and_on_a_new_device_one_more(
     visitor: Client, member: Member, statements: list[str]
 ) -> None:
+    # Who it is and whether they must wait; then, in one transaction, all that begins.
+    looked_up = ["SELECT", "SELECT"]
+    begun = ["SELECT", "UPDATE", "SELECT", "SELECT", "INSERT", "SELECT", "INSERT"]
     await log_in(visitor, member)
-    assert without_begin(statements) == (
-        ["SELECT", "UPDATE", "SELECT", "SELECT", "INSERT", "SELECT", "INSERT"]
-    )
+    assert without_begin(statements) == [*looked_up, *begun, "INSERT"]
+    await visitor.post("/api/logout")
+    statements.clear()
+    await log_in(visitor, member)
+    assert without_begin(statements) == [*looked_up, *begun]
 
 
-async def test_a_refused_login_makes_one_statement_whether_the_name_is_known_or_not(
+async def test_a_refused_login_makes_the_same_statements_whether_the_name_is_known_or_not(
     visitor: Client, member: Member, statements: list[str]
 ) -> None:
     for name in (member.username, "eve"):
         statements.clear()
         await by_json(visitor, username=name, password="wrong")
-        assert without_begin(statements) == ["SELECT"]
+        assert without_begin(statements) == ["SELECT", "SELECT", "INSERT", "DELETE"]
 
 
 async def test_the_session_state_makes_no_statement(browser: Client, statements: list[str]) -> None:

@@ -97,7 +97,6 @@ def plain_app(clock: Clock, **changes: Any) -> Quart:
             sid=SID,
             epoch=0,
             created_at=clock(),
-            last_activity=clock(),
             expires_at=clock() + timedelta(days=1),
             remember=remember,
         )
@@ -543,7 +542,6 @@ async def test_a_crash_logs_nobody_in(clock: Clock) -> None:
             sid=SID,
             epoch=0,
             created_at=clock(),
-            last_activity=clock(),
             expires_at=clock() + SECOND,
             remember=False,
         )

@@ -1,4 +1,7 @@
-"""Add what users are told of: alerts, and in logins which device it was and what it was told."""
+"""Add what users are told of: alerts, and in logins which device it was and what it was told.
+
+`users.device_epoch` says which devices are known: those of an older one are no longer.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -43,3 +46,14 @@ def upgrade() -> None:
     op.add_column(
         "logins", sa.Column("alerts_seen", sa.BigInteger, nullable=False, server_default="0")
     )
+    op.add_column(
+        "users", sa.Column("device_epoch", sa.Integer, nullable=False, server_default="0")
+    )
+    # Logins stay for a while when they have ended, and who looks for live ones need not read them.
+    is_live = sa.text("ended_at IS NULL")
+    for name, columns in (
+        ("ix_logins_live", ["id"]),
+        ("ix_logins_live_user_id", ["user_id", "created_at"]),
+    ):
+        op.create_index(name, "logins", columns, sqlite_where=is_live, postgresql_where=is_live)
+    op.create_index("ix_logins_user_id_device_id", "logins", ["user_id", "device_id"])

@@ -21,6 +21,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from jinja2 import BytecodeCache, FileSystemBytecodeCache
 from quart import Quart
 from quart.typing import TestClientProtocol as Client
 from sqlalchemy import URL, event
@@ -262,13 +263,20 @@ def services(built: Built) -> Services:
 MakeApp = Callable[[Settings], Awaitable[Quart]]
 
 
+@pytest.fixture(scope="session")
+def compiled_templates(tmp_path_factory: pytest.TempPathFactory) -> BytecodeCache:
+    """Templates as Jinja compiles them, once: otherwise each test's application does it anew."""
+    return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+
+
 @pytest.fixture
-async def make_app(clock: Clock) -> AsyncIterator[MakeApp]:
+async def make_app(clock: Clock, compiled_templates: BytecodeCache) -> AsyncIterator[MakeApp]:
     """Start an application for given settings, as a server would; it is stopped afterwards."""
     started: list[Quart] = []
 
     async def make(settings: Settings) -> Quart:
         app = create_app(settings, clock=clock.seconds)
+        app.jinja_env.bytecode_cache = compiled_templates
         await app.startup()
         started.append(app)
         return app

@@ -238,13 +238,18 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def settings(database_url: URL) -> Settings:
+def settings_for(database_url: URL) -> Settings:
+    """Return the tests' settings, all else as it is by default."""
     return Settings(
         secret_key=SECRET_KEY,
         platform_encryption_keys=(ENCRYPTION_KEY,),
         database_url=database_url,
     )
+
+
+@pytest.fixture
+def settings(database_url: URL) -> Settings:
+    return settings_for(database_url)
 
 
 @pytest.fixture

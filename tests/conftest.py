@@ -33,6 +33,7 @@ from quart_app.services import Services
 from quart_app.settings import Settings, read_database_url
 from quart_app.storage.database import Database
 from quart_app.storage.schema import upgrade_schema
+from tests import workers
 
 # Of nobody, and always the same: names of tests hold them.
 SECRET_KEY = hashlib.sha256(b"the tests' secret key").hexdigest()
@@ -40,9 +41,6 @@ ENCRYPTION_KEY = base64.urlsafe_b64encode(hashlib.sha256(b"the tests' other key"
 PASSWORD = "correct horse battery staple"
 
 _SERVER_BYTES = 2**30  # of one server's files: 0.2 GiB, and as much again as tests may write
-
-_lacking: set[str] = set()
-_measured: list[str] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -55,20 +53,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if _lacking:
-        terminalreporter.section("not tested on this machine")
-        for part in sorted(_lacking):
-            terminalreporter.line(part)
-    if _measured:
-        terminalreporter.section("measured")
-        for line in _measured:
-            terminalreporter.line(line)
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(workers)
 
 
 def lacking(config: pytest.Config, part: str) -> None:
     """Skip the test, naming the part; fail it where every part is required."""
-    _lacking.add(part)
+    workers.said_at_the_end.lacking.add(part)
     if config.getoption("require_all"):
         pytest.fail(f"this machine lacks {part}")
     pytest.skip(f"this machine lacks {part}")
@@ -82,7 +73,7 @@ def thorough(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture(scope="session")
 def measured() -> Callable[[str], None]:
     """Takes a line that is to stand at the end of the run."""
-    return _measured.append
+    return workers.said_at_the_end.measured.append
 
 
 # --- databases ---------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from tests.conftest import migrated_database, settings_for
 from tests.servers import Server, hypercorn
 from tests.web.test_headers import ALWAYS
 
+pytestmark = pytest.mark.xdist_group("wire")  # one worker, so one server
+
 WEBSOCKET = {
     "Connection": "Upgrade",
     "Upgrade": "websocket",

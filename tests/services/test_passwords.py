@@ -39,6 +39,7 @@ async def test_the_decoy_costs_what_a_hash_costs(passwords: Passwords) -> None:
     assert extract_parameters(made).type == Type.ID
 
 
+@pytest.mark.alone
 async def test_an_unknown_name_takes_as_long_as_a_wrong_password(
     services: Services, member: Member
 ) -> None:
@@ -120,6 +121,7 @@ async def test_any_text_is_a_password_to_the_last_character(
     assert not await passwords.matches(None, password)
 
 
+@pytest.mark.alone
 async def test_the_event_loop_stays_free_while_passwords_are_hashed(passwords: Passwords) -> None:
     ticks = 0
 

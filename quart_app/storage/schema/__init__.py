@@ -47,7 +47,7 @@ async def upgrade_schema(url: URL, *, own_folder: Path | None = None) -> tuple[s
 
 
 def upgrade_within(connection: Connection) -> tuple[str | None, str]:
-    """Make or adopt the database in the caller's transaction; return its revisions before and after.
+    """Make or adopt the database in the caller's transaction, and return as upgrade_schema does.
 
     Raises SchemaRefused; then the caller rolls back.
     """

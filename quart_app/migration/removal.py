@@ -76,12 +76,14 @@ def remove_session_table(
             raise Refused(removed.standing.refusal)
         if not removed.standing.is_pending:
             return removed
+        # Before the table is gone, whose lock could not be named any more.
+        locks = [] if commit else engine.locks(connection)
         try:
             _change(engine, connection, reporter, removed, backup=backup, carry_over=carry_over)
             if commit:
                 _commit(engine, connection, removed)
             else:
-                removed.locks = engine.locks(connection)
+                removed.locks = sorted({*locks, *engine.locks(connection)})
         except BaseException as error:
             engine.interruption.let_go()
             if removed.backup is not None and not isinstance(error, OutcomeUnknown):

@@ -1,6 +1,7 @@
 """Connections that leave a SQLite file as it is, and the one that changes it."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from quart_app.storage.database import BUSY_TIMEOUT_SECONDS
 # https://www.sqlite.org/fileformat2.html#file_format_version_numbers: 2 is WAL
 _FORMAT_VERSIONS = slice(18, 20)
 _WAL = b"\x02\x02"
+_TURN_MILLISECONDS = 100
 
 
 def file_of(url: URL) -> Path:
@@ -89,6 +91,22 @@ def canceling(connection: Connection, interruption: Interruption) -> Iterator[No
             raise
 
 
+def _begin(connection: sqlite3.Connection, begin: str, interruption: Interruption) -> None:
+    """Begin, and wait for the lock in short turns: SQLite's own waiting hears no interruption."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    connection.execute(f"PRAGMA busy_timeout = {_TURN_MILLISECONDS}")
+    while True:
+        try:
+            connection.execute(begin)
+        except sqlite3.OperationalError as error:
+            interruption.check()
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+        else:
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
+            return
+
+
 @contextmanager
 def connected(
     address: str, begin: str, interruption: Interruption, *, attach: str | None = None
@@ -104,7 +122,7 @@ def connected(
         return connection
 
     engine = create_engine("sqlite://", creator=create, poolclass=NullPool, hide_parameters=True)
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    event.listen(engine, "begin", lambda connection: _begin(raw(connection), begin, interruption))
     try:
         with engine.connect() as connection, canceling(connection, interruption):
             connection.begin()

@@ -50,7 +50,7 @@ def session_table(connection: sqlite3.Connection) -> SessionTable | None:
     return SessionTable(
         name=name,
         kind="virtual table" if is_virtual else kind,
-        columns=tuple(columns(connection, name)),
+        columns=tuple(column.lower() for column in columns(connection, name)),
         goes_with_it=tuple(what for (what,) in own),
         dependents=tuple(dependents(connection, name)) if kind == "table" else (),
     )

@@ -177,6 +177,6 @@ def _ending(error: BaseException, terminal: Terminal) -> tuple[Outcome, str]:
         said = " ".join(str(error).split())
         return Outcome.FAILED, f"{type(error).__name__}: {said} (--verbose tells where)"
     asked = terminal.facts.get("interruption_asked_for", True)
-    if isinstance(stopped, Interrupted) and not asked:
+    if isinstance(stopped, Interrupted) and stopped is not error and not asked:
         return Outcome.FAILED, stopped.sentence
     return stopped.outcome, stopped.sentence

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,8 +28,13 @@ from tests.servers import ROOT
 ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])  # it reads no further than us
 
 
-def in_terminal(url: URL, *arguments: object, answer: bytes, **environ: str) -> tuple[int, str]:
-    """Answer its question by keyboard; return the exit code and all that the screen showed."""
+def in_terminal(
+    url: URL, *arguments: object, answer: bytes | None, **environ: str
+) -> tuple[int, str]:
+    """Answer its question by keyboard; return the exit code and all that the screen showed.
+
+    None for an answer interrupts it.
+    """
     keyboard, terminal = os.openpty()
     process = subprocess.Popen(
         command(url, *arguments),
@@ -45,7 +51,10 @@ def in_terminal(url: URL, *arguments: object, answer: bytes, **environ: str) -> 
             screen += os.read(keyboard, 4096)
             if not asked and b"[y/N]" in screen:
                 asked = True
-                os.write(keyboard, answer)
+                if answer is None:
+                    process.send_signal(signal.SIGINT)
+                else:
+                    os.write(keyboard, answer)
     except OSError:  # EIO: the terminal was closed with the process
         pass
     finally:
@@ -74,7 +83,7 @@ def test_it_says_first_and_then_does(legacy_url: URL, tmp_path: Path) -> None:
 @ONE_ENGINE
 def test_no_color_is_heard_and_an_interruption_of_the_question(legacy_url: URL) -> None:
     before = bytes_of(legacy_url)
-    code, screen = in_terminal(legacy_url, answer=b"\x03", NO_COLOR="1")
+    code, screen = in_terminal(legacy_url, answer=None, NO_COLOR="1")
     assert code == 130, screen
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", screen)
     assert bytes_of(legacy_url) == before

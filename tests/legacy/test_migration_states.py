@@ -75,8 +75,9 @@ class Migrations(RuleBasedStateMachine):
             name, server = self.url.database, self.url.set(database="postgres")
             administer(
                 server,
-                "DO $$ BEGIN WHILE EXISTS (SELECT FROM pg_stat_activity WHERE datname ="
-                f" '{name}') LOOP PERFORM pg_sleep(0.02), pg_stat_clear_snapshot(); END LOOP; END $$",
+                "DO $$ BEGIN WHILE EXISTS (SELECT FROM pg_stat_activity"
+                f" WHERE datname = '{name}') LOOP"
+                " PERFORM pg_sleep(0.02), pg_stat_clear_snapshot(); END LOOP; END $$",
             )
 
     @rule()

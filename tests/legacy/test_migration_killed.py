@@ -113,6 +113,7 @@ def test_killed_at_any_step_nothing_happened(
         assert state_of(legacy_url) == without_sessions(before)
 
 
+@pytest.mark.timeout(3600)  # what --thorough takes
 def test_killed_at_many_moments_it_is_whole(
     legacy_url: URL,
     before: State,

@@ -145,13 +145,14 @@ def fresh(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> I
         yield lambda: _postgres_database(server, str(url.database))
 
 
+@pytest.mark.timeout(3600)  # what --thorough takes
 def test_in_any_order_nothing_of_theirs_differs(
     fresh: Fresh,
     tmp_path: Path,
     thorough: bool,  # noqa: FBT001 a fixture
 ) -> None:
     machine: Any = lambda: Migrations(fresh, tmp_path)  # noqa: E731
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=100 if thorough else 3,

@@ -31,6 +31,7 @@ from quart_app.migration.sealed_file import SealedFile
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _HURRY_SECONDS = 0.1
+_LOOKS = 3  # while another run is at work
 
 T = TypeVar("T")
 
@@ -140,6 +141,16 @@ class _Conductor:
         return self._removed(removed)
 
     def _look(self) -> Standing:
+        for _ in range(_LOOKS - 1):
+            try:
+                return self._look_once()
+            except Exception as error:
+                if not self.engine.was_overtaken(error):
+                    raise
+                self.interruption.go_on()
+        return self._look_once()
+
+    def _look_once(self) -> Standing:
         with self.engine.reading() as connection:
             return look_closely(self.engine, connection, self.reporter)
 

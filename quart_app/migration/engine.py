@@ -58,6 +58,10 @@ class Engine(ABC):
     def locks(self, connection: Connection) -> list[str]:
         """Name the locks that the transaction holds."""
 
+    def was_overtaken(self, error: Exception) -> bool:
+        """Tell whether somebody else changed the database's tables while we looked at them."""
+        return False
+
     # --- looking ---
 
     @abstractmethod

@@ -41,6 +41,12 @@ class Interruption:
         with self._turn:
             self._heard = True
 
+    def go_on(self) -> None:
+        """Let what runs be ended again: something failed, and is tried once more."""
+        with self._turn:
+            self._heard = False
+        self.check()
+
     def commit_begins(self) -> None:
         """Let nothing stop what comes now."""
         with self._turn:

@@ -13,6 +13,10 @@ from quart_app.migration.interruption import Interruption
 from quart_app.storage.database import BUSY_TIMEOUT_SECONDS
 
 APPLICATION_NAME = "quart_app migration"
+# How two runs at once find each other before anything was changed, so that to begin again helps.
+# https://www.postgresql.org/docs/18/errcodes-appendix.html: undefined_table, undefined_column,
+# internal_error ("could not open relation", a moment earlier), deadlock_detected
+STATES_OF_ANOTHER_RUN = {"42P01", "42703", "XX000", "40P01"}
 _TURNS = 3
 _OPTIONS = " ".join(
     [
@@ -83,10 +87,10 @@ def lock(connection: Connection) -> None:
                     sql.SQL(", ").join(sql.Identifier(schema, name) for schema, name in names)
                 )
             )
-        except psycopg.errors.UndefinedTable:  # another run was first
-            raw(connection).rollback()
-            if turn == _TURNS - 1:
+        except psycopg.Error as error:  # another run was first, as a rule
+            if error.sqlstate not in STATES_OF_ANOTHER_RUN or turn == _TURNS - 1:
                 raise
+            raw(connection).rollback()
         else:
             return
 

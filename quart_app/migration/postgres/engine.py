@@ -40,6 +40,11 @@ class PostgresEngine(Engine):
             connect.lock(connection)
             yield connection
 
+    def was_overtaken(self, error: Exception) -> bool:
+        """Tell whether another run was in the way, or first."""
+        cause = getattr(error, "orig", None) or error
+        return getattr(cause, "sqlstate", None) in connect.STATES_OF_ANOTHER_RUN
+
     @contextmanager
     def rehearsing(self, reporter: Reporter) -> Iterator[Engine]:
         """Give itself: the transaction is rolled back, and the backup is written elsewhere."""
@@ -106,7 +111,7 @@ class PostgresEngine(Engine):
 
     def backup_needs_bytes(self, connection: Connection, table: str) -> int:
         """Return the table's size, which its rows as text hardly exceed."""
-        return look.size_bytes(raw(connection), table)
+        return look.size_bytes(raw(connection), table) or 0
 
     def back_up(
         self,

@@ -127,14 +127,14 @@ def columns(connection: psycopg.Connection, table: str) -> list[str]:
     return [name for (name,) in rows]
 
 
-def size_bytes(connection: psycopg.Connection, table: str) -> int:
-    """Return what a table takes, with its indexes."""
+def size_bytes(connection: psycopg.Connection, table: str) -> int | None:
+    """Return what a table takes, with its indexes; None where it was dropped meanwhile."""
     row = connection.execute(
         "SELECT pg_total_relation_size(oid) FROM pg_class WHERE relname = %s"
         " AND relnamespace = current_schema()::regnamespace",
         (table,),
     ).fetchone()
-    return int(row[0]) if row else 0
+    return None if row is None else row[0]
 
 
 def session_table(connection: psycopg.Connection) -> SessionTable | None:

@@ -282,7 +282,8 @@ def sessions_list(name: str) -> None:
 def sessions_end(name: str | None, *, everybodys: bool) -> None:
     """End every session of the user NAME, or with --all of everybody.
 
-    --all is for a restored database and for a key that has leaked.
+    --all is for a restored database. A key that has leaked must be replaced: whoever has it signs
+    sessions that began later.
     """
     if everybodys == (name is not None):
         raise click.UsageError("Give either a NAME or --all.")

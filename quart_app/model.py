@@ -320,6 +320,7 @@ class AuditEvent(enum.StrEnum):
 
     LOGIN = "login"
     LOGIN_FAILED = "login_failed"  # counted
+    LOGIN_INCOMPLETE = "login_incomplete"  # counted; a right password that began no session
     LOGIN_THROTTLED = "login_throttled"  # counted; nothing was compared
     REAUTHENTICATION_FAILED = "reauthentication_failed"  # counted; the current password was wrong
     LOGOUT = "logout"

@@ -179,6 +179,21 @@ def missing_secrets(
     return [f"{PREFIX}{name}" for name in _NEEDED if not {name, f"{name}_FILE"} & given.keys()]
 
 
+def database_url_from_environ(
+    environ: Mapping[str, str] | None = None, *, directory: Path = Path()
+) -> URL:
+    """Read that one setting as Settings.from_environ does, for what needs no keys.
+
+    Raises SettingsError.
+    """
+    given = _given(environ, directory)
+    _read_secret_files(given, directory)
+    try:
+        return read_database_url(given.get("DATABASE_URL", _DEFAULT_DATABASE_URL))
+    except ValueError as error:
+        raise SettingsError(f"{PREFIX}DATABASE_URL {error}") from None
+
+
 def with_setting(settings: Settings, **changes: Any) -> Settings:
     """Return the same settings with `changes`, checked again."""
     return dataclasses.replace(settings, **changes)

@@ -20,15 +20,18 @@ PYTHON = VENV / "bin" / "python"
 OLDEST_PYTHON = (3, 11)
 
 
-def run_in_environment(lock_name: str) -> None:
+def run_in_environment(lock_name: str, *, stay: bool = False) -> None:
     """Return only in an interpreter that has what `lock_name` names; else start over in .venv.
 
-    Exits with one sentence where Python is too old or .venv can't be made or started.
+    The working directory becomes the clone's root, unless it is to `stay`, for a script that takes
+    names of files. Exits with one sentence where Python is too old or .venv can't be made or
+    started.
     """
     if sys.version_info < OLDEST_PYTHON:
         sys.exit("quart_app needs Python 3.11 or newer; this is " + sys.version.split()[0] + ".")
     script = str(Path(sys.argv[0]).resolve())  # as it is called from here
-    os.chdir(ROOT)
+    if not stay:
+        os.chdir(ROOT)
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
     lock = ROOT / lock_name

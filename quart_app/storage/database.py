@@ -118,8 +118,9 @@ def _engine(url: URL, *, create: bool, name: str) -> AsyncEngine:
             # A pooler between us and the server may hand each transaction to another connection.
             "prepare_threshold": None,
             # And a process that stops in the middle of a transaction holds nobody up for long.
+            # What the URL asks for comes last and wins, such as a search_path.
             "options": f"-c lock_timeout={BUSY_TIMEOUT_SECONDS}s -c statement_timeout=15s"
-            " -c idle_in_transaction_session_timeout=15s",
+            f" -c idle_in_transaction_session_timeout=15s {url.query.get('options', '')}",
         },
     )
 

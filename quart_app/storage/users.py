@@ -8,6 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.model import Role, User
 
+# The name, the address and addresses in other cases, of which two are too many.
+_MOST_LIKE_ONE_NAME = 10
+
 
 async def user_by_id(db: AsyncSession, user_id: int, *, lock: bool = False) -> User | None:
     """Return the user; with `lock`, other writers of this user's things wait until we commit.
@@ -23,18 +26,15 @@ async def user_by_login_name(db: AsyncSession, login_name: str) -> User | None:
     An address matches to the letter first, for addresses that differ only in case exist; then in
     any case, where that leaves exactly one.
     """
-    exact = await db.scalars(
-        select(User).where(or_(User.username == login_name, User.email == login_name))
-    )
-    found = sorted(exact, key=lambda user: user.username != login_name)
-    if not found and "@" in login_name:
-        similar = await db.scalars(
-            select(User).where(_email_in_lower_case(db) == _ascii_lower(login_name)).limit(2)
-        )
-        found = list(similar)
-        if len(found) > 1:
-            return None
-    return found[0] if found else None
+    wanted = or_(User.username == login_name, User.email == login_name)
+    if "@" in login_name:
+        # In the same query, for one more would tell that there is no such address.
+        wanted = or_(wanted, _email_in_lower_case(db) == _ascii_lower(login_name))
+    found = list(await db.scalars(select(User).where(wanted).limit(_MOST_LIKE_ONE_NAME)))
+    exact = [user for user in found if login_name in {user.username, user.email}]
+    if exact:
+        return next((user for user in exact if user.username == login_name), exact[0])
+    return found[0] if len(found) == 1 else None
 
 
 async def user_by_username(db: AsyncSession, username: str, *, lock: bool = False) -> User | None:

@@ -198,9 +198,11 @@ async def list_sessions() -> ResponseReturnValue:
 async def end_session(login_id: int) -> ResponseReturnValue:
     """End one of the user's logins."""
     ended = await services().devices.end(asking(await read_json(ConfirmBody)), login_id)
-    if ended.sid == current_login().sid:
-        clear_session()
-    return Response(b"", HTTPStatus.NO_CONTENT)
+    response = Response(b"", HTTPStatus.NO_CONTENT)
+    if ended.sid != current_login().sid:
+        return response
+    clear_session()
+    return with_cleared_cache(response)
 
 
 @blueprint.delete("/sessions")

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.conftest import lacking
@@ -32,7 +33,11 @@ def chromium_path(request: pytest.FixtureRequest) -> Path:
     return CHROMIUM
 
 
-@pytest.fixture
+# To start it takes seconds, so it is started once; for that the tests share an event loop, too.
+IN_ONE_LOOP = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium(chromium_path: Path) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium_path, args=_ARGUMENTS)
@@ -43,9 +48,9 @@ async def chromium(chromium_path: Path) -> AsyncIterator[Browser]:
 OpenPage = Callable[..., Awaitable[Page]]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def open_page(chromium: Browser) -> AsyncIterator[OpenPage]:
-    """Open a page in a browser of its own; an error on its console is a failure."""
+    """Open a page in a browser with nothing in it; an error on its console is a failure."""
     complaints: list[str] = []
     contexts: list[BrowserContext] = []
 

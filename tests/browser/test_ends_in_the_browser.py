@@ -7,10 +7,12 @@ import time
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import IN_ONE_LOOP, OpenPage
 from tests.causes import CAUSES, OTHER, OWN, Cause, Scene
 from tests.conftest import PASSWORD
 from tests.processes import ENDED_WITHIN_SECONDS, Processes, log_in
+
+pytestmark = IN_ONE_LOOP
 
 
 async def log_in_by_page(page: Page, url: str, name: str) -> str:

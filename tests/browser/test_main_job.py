@@ -9,10 +9,12 @@ from sqlalchemy import URL
 
 from quart_app.settings import Settings
 from quart_app.storage.schema import upgrade_schema
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import IN_ONE_LOOP, OpenPage
 from tests.conftest import ENCRYPTION_KEY, SECRET_KEY
 from tests.legacy.legacy_database import PASSWORDS, build_legacy_database
 from tests.servers import hypercorn
+
+pytestmark = IN_ONE_LOOP
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from quart_app.settings import Settings
-from tests.conftest import ENCRYPTION_KEY, SECRET_KEY, migrated_database
+from tests.conftest import migrated_database, settings_for
 from tests.processes import Processes, two_processes
 
 
@@ -15,14 +14,11 @@ def processes(
 ) -> Iterator[Processes]:
     """Two processes over one database, on either engine."""
     folder = tmp_path_factory.mktemp("processes")
-    with migrated_database(request.param, request, folder) as database_url:
-        settings = Settings(
-            secret_key=SECRET_KEY,
-            platform_encryption_keys=(ENCRYPTION_KEY,),
-            database_url=database_url,
-        )
-        with two_processes(settings, folder) as both:
-            yield both
+    with (
+        migrated_database(request.param, request, folder) as database_url,
+        two_processes(settings_for(database_url), folder) as both,
+    ):
+        yield both
 
 
 @pytest.fixture

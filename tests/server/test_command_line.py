@@ -1,5 +1,6 @@
 """Administration by `python -m quart_app …`: real processes, as people start them."""
 
+import asyncio
 import os
 import re
 import subprocess
@@ -54,6 +55,10 @@ class CommandLine:
         *_usage, line = refused.splitlines()
         assert exit_code == 2 or not _usage
         return line.removeprefix("Error: ")
+
+    async def run_beside(self, *arguments: str, typed: bytes = b"") -> str:
+        """Run it while an application in this process goes on, and hears of what has ended."""
+        return await asyncio.to_thread(self.run, *arguments, typed=typed)
 
     def run_in_terminal(self, *arguments: str, typed: list[str]) -> str:
         """Answer its questions by keyboard and return all that the screen showed."""
@@ -117,7 +122,9 @@ def test_the_schema_is_made_once(empty_database_url: URL, tmp_path: Path) -> Non
 async def test_a_user_with_a_piped_password_logs_in(
     command_line: CommandLine, visitor: Client
 ) -> None:
-    said = command_line.run(*ADA, "--role", "admin", "--password-stdin", typed=PASSWORD.encode())
+    said = await command_line.run_beside(
+        *ADA, "--role", "admin", "--password-stdin", typed=PASSWORD.encode()
+    )
     assert said == "User ada is created, as admin.\n"
     assert await login_status(visitor, PASSWORD) == (200, None)
 
@@ -136,7 +143,7 @@ async def test_a_user_with_a_piped_password_logs_in(
 async def test_one_final_newline_is_no_part_of_a_piped_password(
     command_line: CommandLine, visitor: Client, typed: bytes, password: str
 ) -> None:
-    command_line.run(*ADA, "--password-stdin", typed=typed)
+    await command_line.run_beside(*ADA, "--password-stdin", typed=typed)
     assert await login_status(visitor, password) == (200, None)
 
 
@@ -154,7 +161,9 @@ async def test_a_piped_password_that_nobody_could_use_makes_no_user(
 async def test_a_password_is_asked_for_twice_and_not_shown(
     command_line: CommandLine, visitor: Client
 ) -> None:
-    screen = command_line.run_in_terminal(*ADA, typed=["a slip", PASSWORD, PASSWORD, PASSWORD])
+    screen = await asyncio.to_thread(
+        command_line.run_in_terminal, *ADA, typed=["a slip", PASSWORD, PASSWORD, PASSWORD]
+    )
     assert "do not match" in screen
     assert "User ada is created, as viewer." in screen
     assert PASSWORD not in screen
@@ -168,13 +177,13 @@ async def test_a_generated_password_is_shown_once_and_is_for_one_use(
     in_terminal: bool,  # noqa: FBT001 a parameter of pytest's
 ) -> None:
     said = (
-        command_line.run_in_terminal(*ADA, typed=["", ""])
+        await asyncio.to_thread(command_line.run_in_terminal, *ADA, typed=["", ""])
         if in_terminal
-        else command_line.run(*ADA)
+        else await command_line.run_beside(*ADA)
     )
     (password,) = re.findall(r"changed at the first login: (\S{20})\s", said)
     assert said.count(password) == 1
-    assert password not in command_line.run("user", "list")
+    assert password not in await command_line.run_beside("user", "list")
     assert await login_status(visitor, password) == (403, "password_change_needed")
     assert await login_status(visitor, password, new_password=NEW_PASSWORD) == (200, None)
     assert await login_status(visitor, password) == (401, "bad_credentials")
@@ -185,18 +194,20 @@ async def test_a_user_is_listed_given_another_password_and_deactivated(
     command_line: CommandLine, visitor: Client, member: Member
 ) -> None:
     listed = f"{member.id}\tada\tada@example.com\tviewer\tactive\tno login yet\n"
-    assert command_line.run("user", "list") == listed
-    given = command_line.run("user", "passwd", "ada", "--password-stdin", typed=b"another one\n")
+    assert await command_line.run_beside("user", "list") == listed
+    given = await command_line.run_beside(
+        "user", "passwd", "ada", "--password-stdin", typed=b"another one\n"
+    )
     assert given == "The password of ada is changed, and their sessions are over.\n"
     assert await login_status(visitor, PASSWORD) == (401, "bad_credentials")
     assert await login_status(visitor, "another one") == (200, None)
-    generated = command_line.run("user", "passwd", "ada").split()[-1]
+    generated = (await command_line.run_beside("user", "passwd", "ada")).split()[-1]
     assert await login_status(visitor, generated) == (403, "password_change_needed")
-    assert "last login: 20" in command_line.run("user", "list")
-    command_line.run("user", "deactivate", "ada")
+    assert "last login: 20" in await command_line.run_beside("user", "list")
+    await command_line.run_beside("user", "deactivate", "ada")
     assert await login_status(visitor, generated) == (401, "bad_credentials")
-    assert "\tinactive\t" in command_line.run("user", "list")
-    command_line.run("user", "activate", "ada")
+    assert "\tinactive\t" in await command_line.run_beside("user", "list")
+    await command_line.run_beside("user", "activate", "ada")
     assert await login_status(visitor, generated) == (403, "password_change_needed")
 
 

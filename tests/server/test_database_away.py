@@ -34,7 +34,9 @@ from tests.processes import (
 )
 from tests.servers import Server, hypercorn
 
-BOUND_SECONDS = 2
+pytestmark = pytest.mark.alone
+
+BOUND_SECONDS = 2  # so small that a process that is kept from its poll is over it soon
 
 
 def settings_for(url: URL) -> Settings:

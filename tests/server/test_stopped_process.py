@@ -26,7 +26,9 @@ from tests.processes import (
 )
 from tests.servers import Server
 
-BOUND_SECONDS = 2
+pytestmark = pytest.mark.alone
+
+BOUND_SECONDS = 2  # so small that a process that is kept from its poll is over it soon
 
 
 @pytest.fixture

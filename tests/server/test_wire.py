@@ -3,7 +3,6 @@
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import h2.config
 import h2.connection
@@ -11,9 +10,11 @@ import h2.events
 import httpx2
 import pytest
 
-from quart_app.settings import Settings
+from tests.conftest import migrated_database, settings_for
 from tests.servers import Server, hypercorn
 from tests.web.test_headers import ALWAYS
+
+pytestmark = pytest.mark.xdist_group("wire")  # one worker, so one server
 
 WEBSOCKET = {
     "Connection": "Upgrade",
@@ -23,19 +24,29 @@ WEBSOCKET = {
 }
 
 
-@pytest.fixture
-def engine_name() -> str:
-    """One engine will do: nothing here reaches the database."""
-    return "sqlite"
+@pytest.fixture(scope="module")
+def trusting_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server that believes one proxy, for all tests here: none may harm it for the next.
 
-
-@pytest.fixture
-def server(settings: Settings, tmp_path: Path) -> Iterator[Server]:
-    """A server that believes one proxy, and logs no traceback."""
+    One engine will do: nothing here reaches the database.
+    """
+    folder = tmp_path_factory.mktemp("wire")
     trusting = {"QUART_APP_TRUSTED_PROXIES": "1"}
-    with hypercorn(settings, tmp_path, environ=trusting) as server:
-        yield server
-    assert "Traceback" not in server.log.read_text()
+    with migrated_database("sqlite", request, folder) as url:
+        with hypercorn(settings_for(url), folder, environ=trusting) as server:
+            yield server
+        assert "Traceback" not in server.log.read_text()
+
+
+@pytest.fixture
+def server(trusting_server: Server) -> Iterator[Server]:
+    """The server, which is still alive afterwards and has logged no traceback."""
+    before = trusting_server.log.stat().st_size
+    yield trusting_server
+    assert trusting_server.client.get("/healthz").status_code == 200
+    assert b"Traceback" not in trusting_server.log.read_bytes()[before:]
 
 
 def ask(server: Server, *lines: bytes, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:

@@ -99,6 +99,7 @@ async def test_any_text_is_a_password_to_the_last_character(
     assert not await passwords.matches(None, password)
 
 
+@pytest.mark.alone
 async def test_the_event_loop_stays_free_while_passwords_are_hashed(passwords: Passwords) -> None:
     ticks = 0
 

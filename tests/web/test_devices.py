@@ -160,6 +160,7 @@ async def test_to_end_ones_own_login_is_to_log_out(app: Quart, member: Member, h
     )
     assert response.status_code in {204, 303}
     assert "Max-Age=0" in set_cookies(response)["session"]
+    assert response.headers["Clear-Site-Data"] == '"cache"'
     assert await state_of(client) == 401
 
 

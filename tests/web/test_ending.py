@@ -86,6 +86,7 @@ async def test_a_copied_cookie_is_dead_once_its_session_ended(
     assert await state_of(browser) == (200 if goes_on else 401)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("cause", ["passwd", "deactivate", "end", "end --all"])
 async def test_an_administrators_process_ends_sessions_here_within_a_second(
     browser: Client, member: Member, services: Services, cause: str

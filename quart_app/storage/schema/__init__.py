@@ -41,18 +41,25 @@ async def upgrade_schema(url: URL, *, own_folder: Path | None = None) -> tuple[s
     database = Database(url, create=True)
     try:
         async with database.begin() as db:
-            connection = await db.connection()
-            try:
-                return await connection.run_sync(_upgrade)
-            except DBAPIError as error:
-                if not _is_refusal(error):
-                    raise
-                said = next(iter(str(error.orig).splitlines()), "")
-                raise SchemaRefused(
-                    f"The database does not let itself be upgraded: {said}. Nothing was changed."
-                ) from error
+            return await (await db.connection()).run_sync(upgrade_within)
     finally:
         await database.close()
+
+
+def upgrade_within(connection: Connection) -> tuple[str | None, str]:
+    """Make or adopt the database in the caller's transaction, and return as upgrade_schema does.
+
+    Raises SchemaRefused; then the caller rolls back.
+    """
+    try:
+        return _upgrade(connection)
+    except DBAPIError as error:
+        if not _is_refusal(error):
+            raise
+        said = next(iter(str(error.orig).splitlines()), "")
+        raise SchemaRefused(
+            f"The database does not let itself be upgraded: {said}. Nothing was changed."
+        ) from error
 
 
 def makes_a_new_file(url: URL) -> bool:
@@ -67,7 +74,7 @@ async def schema_revision(database: Database) -> str | None:
     """
     async with database.begin() as db:
         connection = await db.connection()
-        revision = await connection.run_sync(_revision)
+        revision = await connection.run_sync(revision_of)
         if revision is not None:
             await db.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '' WHERE false"))
         return revision
@@ -93,7 +100,8 @@ def _config(connection: Connection | None = None) -> Config:
     return config
 
 
-def _revision(connection: Connection) -> str | None:
+def revision_of(connection: Connection) -> str | None:
+    """Return the revision that the database is at; None where we never touched it."""
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
     heads = context.get_current_heads()
     if len(heads) > 1:
@@ -116,13 +124,19 @@ def _upgrade(connection: Connection) -> tuple[str | None, str]:
     if connection.dialect.name == "postgresql":
         # One at a time; released with the transaction. The number is ours, chosen at random.
         connection.execute(text("SELECT pg_advisory_xact_lock(7225838017654201)"))
-    before, newest = _revision(connection), newest_revision()
-    if before is not None and before not in _known_revisions():
-        raise SchemaRefused(
-            f"The database is at revision {before}, which is newer than this code: update the code."
-        )
+    before, newest = revision_of(connection), newest_revision()
+    refuse_unknown_revision(before)
     command.upgrade(_config(connection), "head")
     return before, newest
+
+
+def refuse_unknown_revision(revision: str | None) -> None:
+    """Raise SchemaRefused for a database that newer code has upgraded."""
+    if revision is not None and revision not in _known_revisions():
+        raise SchemaRefused(
+            f"The database is at revision {revision}, which is newer than this code:"
+            " update the code."
+        )
 
 
 def _known_revisions() -> set[str]:

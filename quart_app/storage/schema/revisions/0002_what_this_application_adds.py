@@ -28,9 +28,9 @@ def upgrade() -> None:
         sa.Column("must_change_password", sa.Boolean, nullable=False, server_default=sa.false()),
     )
     op.execute(
-        "UPDATE users SET default_platform_connection_id ="
-        " (SELECT min(marked.id) FROM platform_connections AS marked"
-        "  WHERE marked.user_id = users.id AND marked.is_default IS TRUE)"
+        "UPDATE users SET default_platform_connection_id = marked.id FROM"
+        " (SELECT user_id, min(id) AS id FROM platform_connections"
+        "  WHERE is_default IS TRUE GROUP BY user_id) AS marked WHERE marked.user_id = users.id"
     )
     highest = max(_highest_ids(_columns_that_name_connections()))
     if op.get_bind().dialect.name == "sqlite":

@@ -1,0 +1,182 @@
+"""The command: its options, its one question, its exit codes."""
+
+import asyncio
+import os
+import signal
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy import URL
+from sqlalchemy.exc import SAWarning
+
+from quart_app.migration.conduct import Options, conduct
+from quart_app.migration.console import report
+from quart_app.migration.failures import as_stopped
+from quart_app.migration.outcome import Interrupted, Outcome
+from quart_app.settings import SettingsError, database_url_from_environ, read_database_url
+
+NAME = "scripts/migrate_to_cookie_sessions.py"
+_FILE = click.Path(path_type=Path)
+
+
+class Terminal:
+    """The operator at a terminal, or whoever reads what we write."""
+
+    def __init__(self, *, json: bool) -> None:
+        self.facts: dict[str, Any] = {}
+        self._json = json
+
+    def say(self, text: str) -> None:
+        """Show text; with --json only to whoever is asked, and not on standard output."""
+        if not self._json:
+            write(sys.stdout, text)
+        elif self.can_be_asked():
+            write(sys.stderr, text)
+
+    def can_be_asked(self) -> bool:
+        """Tell whether there is a terminal to ask in."""
+        return sys.stdin is not None and sys.stdin.isatty()
+
+    def agrees(self, question: str) -> bool:
+        """Ask on standard error."""
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return click.confirm(question, err=True)
+        except (click.Abort, KeyboardInterrupt):
+            raise Interrupted from None
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def write(file: Any, text: str) -> None:
+    """Write; what can't be written is no reason to stop, nor to tell another outcome."""
+    try:
+        file.write(f"{text}\n")
+        file.flush()
+    except OSError as error:
+        # What is still in the buffer would fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
+        if file is sys.stdout:
+            write(sys.stderr, f"The output can't be written: {error.strerror}.")
+
+
+def _url(text: str | None) -> URL:
+    try:
+        return database_url_from_environ() if text is None else read_database_url(text)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+    except ValueError as error:
+        raise click.UsageError(f"--database-url {error}.") from None
+
+
+def _refuse_contradictions(given: dict[str, Any]) -> None:
+    names = {name: f"--{name.replace('_', '-')}" for name, value in given.items() if value}
+    for first, others in {
+        "backup": ["no_backup"],
+        "check": ["dry_run", "backup", "no_backup", "restore", "carry_over_active_platform"],
+        "restore": ["backup", "no_backup", "carry_over_active_platform"],
+    }.items():
+        for other in others:
+            if first in names and other in names:
+                raise click.UsageError(f"{names[first]} and {names[other]} contradict each other.")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--database-url", metavar="URL", help="The database (default: from the settings).")
+@click.option("--dry-run", is_flag=True, help="Carry out every step, and keep nothing of it.")
+@click.option("--check", is_flag=True, help="Only tell whether there is work: exit code 4 or 0.")
+@click.option(
+    "--backup",
+    type=_FILE,
+    metavar="FILE",
+    help="Where the backup goes (default: a dated file beside the database; for PostgreSQL, in the"
+    " working directory).",
+)
+@click.option("--no-backup", is_flag=True, help="Make none: then there is no way back.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--restore", type=_FILE, metavar="FILE", help="Bring the table back from a backup.")
+@click.option(
+    "--carry-over-active-platform",
+    is_flag=True,
+    help="Make each user's last active platform the default.",
+)
+@click.option("--json", is_flag=True, help="Report by one JSON object on standard output.")
+@click.option("--verbose", is_flag=True, help="Say more, also about what failed.")
+def cli(**given: Any) -> tuple[Options, bool]:
+    """Adopt the older application's database and remove its table user_sessions.
+
+    Says first what it will do, then asks, then does all of it or nothing, and proves that
+    everything else is as it was. Everybody logs in again afterwards.
+
+    \b
+    Exit codes: 0 done, or nothing to do · 1 failed and rolled back · 2 wrong usage, or no
+    confirmation could be had · 3 refused by a check · 4 work is pending (--check) ·
+    5 the database is busy · 130 interrupted and rolled back
+    """  # noqa: D301 \b is click's: keep these lines as they are
+    _refuse_contradictions(given)
+    return Options(
+        database_url=_url(given["database_url"]),
+        dry_run=given["dry_run"],
+        check=given["check"],
+        backup=given["backup"],
+        no_backup=given["no_backup"],
+        yes=given["yes"],
+        restore=given["restore"],
+        carry_over=given["carry_over_active_platform"],
+        verbose=given["verbose"],
+    ), given["json"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    json, verbose = "--json" in arguments, "--verbose" in arguments
+    terminal = Terminal(json=json)
+    try:
+        outcome, message = _run(arguments, terminal)
+    except _Helped:
+        return Outcome.DONE.exit_code
+    except click.UsageError as error:
+        outcome, message = Outcome.WRONG_USAGE, error.format_message()
+    except BaseException as error:  # noqa: BLE001 whatever it is, the operator gets a sentence
+        outcome, message = _ending(error, terminal)
+        if verbose:
+            write(sys.stderr, "".join(traceback.format_exception(error)).rstrip())
+    if json:
+        write(sys.stdout, report(outcome, message, terminal.facts))
+    elif outcome.exit_code in {0, Outcome.PENDING.exit_code}:
+        if outcome is not Outcome.DONE:  # its message is the last line of what was said
+            write(sys.stdout, message)
+    else:
+        write(sys.stderr, f"Error: {message}")
+    return outcome.exit_code
+
+
+class _Helped(Exception):  # noqa: N818 no error
+    """The help was shown, and that was all."""
+
+
+def _run(arguments: list[str], terminal: Terminal) -> tuple[Outcome, str]:
+    # Of types that SQLAlchemy doesn't know, which are in tables that we don't touch.
+    warnings.simplefilter("ignore", SAWarning)
+    parsed = cli.main(arguments, prog_name=NAME, standalone_mode=False)
+    if not isinstance(parsed, tuple):
+        raise _Helped
+    return asyncio.run(conduct(parsed[0], terminal))
+
+
+def _ending(error: BaseException, terminal: Terminal) -> tuple[Outcome, str]:
+    stopped = as_stopped(error)
+    if isinstance(error, KeyboardInterrupt | asyncio.CancelledError | click.Abort):
+        stopped = Interrupted()
+    if stopped is None:
+        said = " ".join(str(error).split())
+        return Outcome.FAILED, f"{type(error).__name__}: {said} (--verbose tells where)"
+    asked = terminal.facts.get("interruption_asked_for", True)
+    if isinstance(stopped, Interrupted) and stopped is not error and not asked:
+        return Outcome.FAILED, stopped.sentence
+    return stopped.outcome, stopped.sentence

@@ -1,0 +1,270 @@
+"""What happens in which order. The event loop hears signals while a thread works."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import URL
+
+from quart_app.migration import console
+from quart_app.migration.engine import Engine
+from quart_app.migration.facts import Standing
+from quart_app.migration.files import refuse_as_backup, refuse_full_disk, unused
+from quart_app.migration.inspection import look, look_closely
+from quart_app.migration.interruption import Interruption
+from quart_app.migration.outcome import NotConfirmed, Outcome, Refused
+from quart_app.migration.progress import Reporter, reporter_for
+from quart_app.migration.removal import Removed, remove_session_table
+from quart_app.migration.restoration import (
+    Restored,
+    open_backup,
+    refuse_restoration,
+    restore_session_table,
+)
+from quart_app.migration.sealed_file import SealedFile
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_HURRY_SECONDS = 0.1
+_LOOKS = 3  # while another run is at work
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the operator asked for."""
+
+    database_url: URL
+    dry_run: bool = False
+    check: bool = False
+    backup: Path | None = None
+    no_backup: bool = False
+    yes: bool = False
+    restore: Path | None = None
+    carry_over: bool = False
+    verbose: bool = False
+
+    @property
+    def must_ask(self) -> bool:
+        """Whether nothing may be done before the operator said yes."""
+        return not (self.yes or self.check or self.dry_run)
+
+
+class Operator(Protocol):
+    """Whom we speak to. `facts` are for the JSON report, and filled as they become known."""
+
+    facts: dict[str, Any]
+
+    def say(self, text: str) -> None:
+        """Show text."""
+
+    def agrees(self, question: str) -> bool:
+        """Ask, and return whether the answer was yes. Raises NotConfirmed without a terminal."""
+
+    def can_be_asked(self) -> bool:
+        """Tell whether there is a terminal."""
+
+
+def engine_of(url: URL, interruption: Interruption) -> Engine:
+    """Return the database's engine; psycopg is imported for PostgreSQL only."""
+    if url.get_backend_name() == "sqlite":
+        from quart_app.migration.sqlite.engine import SqliteEngine  # noqa: PLC0415
+
+        return SqliteEngine(url, interruption)
+    from quart_app.migration.postgres.engine import PostgresEngine  # noqa: PLC0415
+
+    return PostgresEngine(url, interruption)
+
+
+async def conduct(options: Options, operator: Operator) -> tuple[Outcome, str]:
+    """Do what was asked for; return the outcome and a sentence. Raises what ends it early."""
+    if options.must_ask and not operator.can_be_asked():
+        raise NotConfirmed("There is no terminal to ask in: give --yes to go on without.")
+    interruption = Interruption()
+    conductor = _Conductor(
+        options,
+        operator,
+        engine_of(options.database_url, interruption),
+        reporter_for(interruption),
+        interruption,
+    )
+    operator.facts["database"] = conductor.engine.shown
+    try:
+        return await (conductor.restore() if options.restore else conductor.remove())
+    finally:
+        operator.facts["interruption_asked_for"] = interruption.was_asked
+
+
+@dataclass(frozen=True)
+class _Conductor:
+    options: Options
+    operator: Operator
+    engine: Engine
+    reporter: Reporter
+    interruption: Interruption
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Let a thread work, and stop it when a signal comes; it rolls back by itself."""
+        with _hearing_signals(self.interruption):
+            task = asyncio.ensure_future(asyncio.to_thread(work))
+            while not (await asyncio.wait({task}, timeout=_HURRY_SECONDS))[0]:
+                if self.interruption.was_asked:
+                    await asyncio.to_thread(self.interruption.hurry)
+            return task.result()
+
+    # --- removing ---
+
+    async def remove(self) -> tuple[Outcome, str]:
+        """Plan, ask, and remove the session table."""
+        standing = await self.in_thread(self._look)
+        self.operator.facts["plan"] = standing
+        if standing.refusal is not None:
+            raise Refused(standing.refusal)
+        if not standing.is_pending:
+            return Outcome.NOTHING_TO_DO, standing.nothing_to_do
+        backup = self._backup_path(standing)
+        self.operator.say(
+            console.plan_in_words(standing, backup=backup, verbose=self.options.verbose)
+        )
+        if self.options.check:
+            return Outcome.PENDING, "Work is pending; nothing was changed."
+        if backup is not None:
+            await self.in_thread(lambda: self._refuse_backup(standing, backup))
+        self._ask("Go on?")
+        removed = await self.in_thread(lambda: self._remove(backup))
+        return self._removed(removed)
+
+    def _look(self) -> Standing:
+        for _ in range(_LOOKS - 1):
+            try:
+                return self._look_once()
+            except Exception as error:
+                if not self.engine.was_overtaken(error):
+                    raise
+                self.interruption.go_on()
+        return self._look_once()
+
+    def _look_once(self) -> Standing:
+        with self.engine.reading() as connection:
+            return look_closely(self.engine, connection, self.reporter)
+
+    def _backup_path(self, standing: Standing) -> Path | None:
+        if self.options.no_backup or standing.sessions is None:
+            return None
+        if self.options.backup is not None:
+            return self.options.backup.absolute()
+        return unused(self.engine.default_backup(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"))
+
+    def _refuse_backup(self, standing: Standing, backup: Path) -> None:
+        refuse_as_backup(backup)
+        if standing.sessions is not None:
+            with self.engine.reading() as connection:
+                needed = self.engine.backup_needs_bytes(connection, standing.sessions.name)
+            refuse_full_disk(backup.parent, needed, "the backup")
+
+    def _remove(self, backup: Path | None) -> Removed:
+        with ExitStack() as stack:
+            engine = self.engine
+            if self.options.dry_run:
+                engine = stack.enter_context(engine.rehearsing(self.reporter))
+                backup = backup and engine.rehearsed_backup(backup)
+            return remove_session_table(
+                engine,
+                self.reporter,
+                backup=backup,
+                carry_over=self.options.carry_over,
+                commit=not self.options.dry_run,
+            )
+
+    def _removed(self, removed: Removed) -> tuple[Outcome, str]:
+        if not removed.standing.is_pending:
+            return Outcome.NOTHING_TO_DO, removed.standing.nothing_to_do
+        dry_run = self.options.dry_run
+        self.operator.facts |= {
+            "dry_run": dry_run,
+            "removal": removed.id,
+            "revision": removed.revision,
+            "rows": removed.rows,
+            "backup": None if dry_run else removed.backup,
+            "checksums": {
+                table: {
+                    "rows": before.rows,
+                    "before": before.sha256,
+                    "after": removed.after[table].sha256,
+                }
+                for table, before in removed.before.items()
+            },
+            "defaults_changed": removed.defaults_changed,
+            "locks": removed.locks,
+        }
+        self.operator.say(
+            console.removed_in_words(removed, dry_run=dry_run, verbose=self.options.verbose)
+        )
+        return Outcome.DONE, console.removal_message(removed, dry_run=dry_run)
+
+    # --- restoring ---
+
+    async def restore(self) -> tuple[Outcome, str]:
+        """Check the backup, ask, and bring the session table back."""
+        path = self.options.restore
+        assert path is not None  # noqa: S101 the caller's condition
+        standing, backup = await self.in_thread(lambda: self._look_at_backup(path.absolute()))
+        self.operator.facts["backup"] = backup.manifest | {"path": path, "sha256": backup.sha256}
+        manifest = backup.manifest
+        self.operator.say(
+            f"Database  {console.shown(standing.database)}\n"
+            f"Backup    {backup.path}, made at {manifest['made_at']}\n"
+            f"Restored  {console.shown(manifest['table'])}: {manifest['rows']:,} rows"
+        )
+        self._ask("Go on?")
+        restored = await self.in_thread(lambda: self._restore(backup))
+        if restored.rows is None:
+            return Outcome.NOTHING_TO_DO, console.restoration_message(restored, dry_run=False)
+        dry_run = self.options.dry_run
+        self.operator.facts |= {
+            "dry_run": dry_run,
+            "rows": restored.rows,
+            "notes": restored.notes,
+        }
+        self.operator.say(console.restored_in_words(restored, dry_run=dry_run))
+        return Outcome.DONE, console.restoration_message(restored, dry_run=dry_run)
+
+    def _look_at_backup(self, path: Path) -> tuple[Standing, SealedFile]:
+        backup = open_backup(self.engine, self.reporter, path)
+        with self.engine.reading() as connection:
+            standing = look(self.engine, connection)
+        refuse_restoration(standing, backup)
+        return standing, backup
+
+    def _restore(self, backup: SealedFile) -> Restored:
+        with ExitStack() as stack:
+            engine = self.engine
+            if self.options.dry_run:
+                engine = stack.enter_context(engine.rehearsing(self.reporter))
+            return restore_session_table(
+                engine, self.reporter, backup, commit=not self.options.dry_run
+            )
+
+    def _ask(self, question: str) -> None:
+        if self.options.must_ask and not self.operator.agrees(question):
+            raise NotConfirmed("You did not say yes, so nothing was done.")
+
+
+@contextmanager
+def _hearing_signals(interruption: Interruption) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, interruption.ask)
+    try:
+        yield
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+        if interruption.was_asked:
+            sys.stderr.flush()

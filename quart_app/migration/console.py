@@ -1,0 +1,130 @@
+"""What the operator reads: the plan, the result, or one JSON object with all of it."""
+
+import dataclasses
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from quart_app.migration.facts import SessionTable, Standing
+from quart_app.migration.outcome import Outcome
+from quart_app.migration.removal import Removed
+from quart_app.migration.restoration import Restored
+
+_SHORT_DIGITS = 16
+
+
+def shown(text: str) -> str:
+    """Return a name from the database without what a terminal would obey."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
+
+
+def _size(size_bytes: int | None) -> str:
+    return "" if size_bytes is None else f"{size_bytes:>16,} bytes"
+
+
+def plan_in_words(standing: Standing, *, backup: Path | None, verbose: bool) -> str:
+    """Return what stands there and what would be done."""
+    lines = [f"Database  {shown(standing.database)}"]
+    if standing.revision == standing.newest_revision:
+        lines.append(f"Schema    at revision {standing.revision} already")
+    else:
+        now = f"at revision {standing.revision}" if standing.revision else "the older application's"
+        lines.append(f"Schema    {now}; will be at revision {standing.newest_revision}")
+    width = max((len(shown(table.name)) for table in standing.tables), default=0)
+    lines.append("Tables")
+    lines += [
+        f"  {shown(table.name):<{width}} {table.rows:>12,} rows{_size(table.size_bytes)}"
+        for table in standing.tables
+    ]
+    if standing.sessions is not None:
+        lines += _sessions_in_words(standing.sessions, backup=backup, verbose=verbose)
+    return "\n".join(lines)
+
+
+def _sessions_in_words(table: SessionTable, *, backup: Path | None, verbose: bool) -> list[str]:
+    some = ", ".join(shown(name) for name in table.some_users)
+    more = ", …" if table.users > len(table.some_users) else ""
+    lines = [
+        f"Removed   {shown(table.name)}: {table.rows:,} rows",
+        f"  along   {'; '.join(map(shown, table.goes_with_it)) or 'nothing'}",
+        f"Refer     {'; '.join(map(shown, table.dependents)) or 'no key, view or trigger'}",
+        f"Log in    {table.users:,} people must log in again{f': {some}{more}' if some else ''}",
+    ]
+    if table.rows_without_user or table.rows_without_platform:
+        lines.append(
+            f"Orphans   {table.rows_without_user:,} rows of users who do not exist,"
+            f" {table.rows_without_platform:,} with a platform connection that does not"
+        )
+    if verbose:
+        lines.append(f"Columns   {', '.join(map(shown, table.columns))}")
+    lines.append(f"Backup    {backup or 'none (--no-backup)'}")
+    return lines
+
+
+def removed_in_words(removed: Removed, *, dry_run: bool, verbose: bool) -> str:
+    """Return what was done, with each table's checksum before and after."""
+    lines = []
+    if removed.locks:
+        lines += ["Locks that it took:", *(f"  {lock}" for lock in removed.locks)]
+    width = max((len(shown(table)) for table in removed.before), default=0)
+    digits = None if verbose else _SHORT_DIGITS
+    lines.append("SHA-256 of each table that stays, before and after:")
+    for table, before in removed.before.items():
+        after = removed.after[table]
+        lines.append(
+            f"  {shown(table):<{width}} {before.rows:>12,} rows  {before.sha256[:digits]}"
+            f"  {after.sha256[:digits]}"
+        )
+    if removed.defaults_changed is not None:
+        lines.append(f"Default platforms that changed: {removed.defaults_changed:,}")
+    if removed.backup is not None and not dry_run:
+        backup = removed.backup
+        lines.append(
+            f"Backup: {backup.path} ({backup.rows:,} rows, {backup.size_bytes:,} bytes,"
+            f" SHA-256 {backup.sha256[:digits]})"
+        )
+    return "\n".join([*lines, removal_message(removed, dry_run=dry_run)])
+
+
+def removal_message(removed: Removed, *, dry_run: bool) -> str:
+    """Return the outcome in a sentence."""
+    sessions = removed.standing.sessions
+    what = f"the schema {{}} at revision {removed.revision}"
+    if sessions is not None:
+        what += f" and {sessions.name} ({removed.rows:,} rows) {{}}"
+    if dry_run:
+        return "Dry run: " + what.format("would be", "would be removed") + "; nothing was changed."
+    return "Done: " + what.format("is", "is removed") + "; everything else is as it was."
+
+
+def restored_in_words(restored: Restored, *, dry_run: bool) -> str:
+    """Return what was brought back."""
+    return "\n".join([*restored.notes, restoration_message(restored, dry_run=dry_run)])
+
+
+def restoration_message(restored: Restored, *, dry_run: bool) -> str:
+    """Return the outcome in a sentence."""
+    table = restored.backup.manifest["table"]
+    if restored.rows is None:
+        return f"Nothing to do: {table} stands there, just as the backup holds it."
+    what = f"{table} ({restored.rows:,} rows)"
+    if dry_run:
+        return f"Dry run: {what} would be there again; nothing was changed."
+    return f"Done: {what} is there again, with its indexes and keys."
+
+
+def report(outcome: Outcome, message: str, facts: dict[str, Any]) -> str:
+    """Return one JSON object in one line."""
+    whole = {"outcome": outcome.value, "exit_code": outcome.exit_code, "message": message, **facts}
+    return json.dumps(whole, default=_as_json)
+
+
+def _as_json(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return str(value)

@@ -1,0 +1,145 @@
+"""What stands in a database, as values: what the plan shows and the checks judge."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+SESSIONS = "user_sessions"
+# What the older application called the column, in its later and its earlier form.
+ACTIVE_PLATFORM_COLUMNS = ("active_platform_id", "platform_connection_id")
+_ESSENTIAL = ("session_id", "user_id")
+_NEEDED = ("users", "platform_connections")
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """A table's size; the bytes are None where the engine can't tell."""
+
+    name: str
+    rows: int
+    size_bytes: int | None
+
+
+@dataclass(frozen=True)
+class SessionTable:
+    """The table that is to be removed.
+
+    `users` is how many people have a row in it; `some_users` are a few of their names.
+    """
+
+    name: str
+    kind: str
+    columns: tuple[str, ...]
+    goes_with_it: tuple[str, ...]  # its own indexes, keys and triggers
+    dependents: tuple[str, ...]  # what others have that would break
+    obstacles: tuple[str, ...] = ()  # what a backup could not bring back
+    rows: int = 0
+    users: int = 0
+    some_users: tuple[str, ...] = ()
+    rows_without_user: int = 0
+    rows_without_platform: int = 0
+
+    @property
+    def active_platform_column(self) -> str | None:
+        """The column that says for which platform connection a session acted last."""
+        return next((name for name in ACTIVE_PLATFORM_COLUMNS if name in self.columns), None)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why it must not be removed."""
+        if self.kind != "table":
+            return f"{self.name} is a {self.kind}, not a table."
+        lacking = [name for name in _ESSENTIAL if name not in self.columns]
+        if lacking:
+            return (
+                f"The table {self.name} is not the older application's:"
+                f" it lacks {', '.join(lacking)}."
+            )
+        if self.dependents:
+            return (
+                f"Others depend on {self.name}, and nothing is removed along with it:"
+                f" {'; '.join(self.dependents)}."
+            )
+        if self.obstacles:
+            return f"A backup could not bring back {'; '.join(self.obstacles)}."
+        return None
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What is written down about a removal."""
+
+    id: str
+    removed_at: datetime
+    rows: int
+    backup: str | None
+    restored_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What stands in the database, and so what there is to do."""
+
+    database: str
+    revision: str | None
+    newest_revision: str
+    tables: tuple[TableFacts, ...]
+    sessions: SessionTable | None
+    removals: tuple[Removal, ...]
+    elsewhere: str | None = None  # where else a user_sessions stands (PostgreSQL's schemas)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing can be done here; None where it can."""
+        names = {table.name for table in self.tables}
+        if not names and self.sessions is None:
+            return "The database is empty: there is nothing to migrate."
+        lacking = [name for name in _NEEDED if name not in names]
+        if lacking:
+            return (
+                "This is not the older application's database:"
+                f" it has no table {' and no table '.join(lacking)}."
+            )
+        if self.sessions is None and self.elsewhere is not None:
+            return (
+                f"The table {SESSIONS} stands in the schema {self.elsewhere}, which is not the"
+                " first of the search path: name it in the URL, as"
+                f" ?options=-csearch_path%3D{self.elsewhere}"
+            )
+        return self.sessions.refusal if self.sessions is not None else None
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether there is anything to do."""
+        return self.sessions is not None or self.revision != self.newest_revision
+
+    @property
+    def nothing_to_do(self) -> str:
+        """Why there is nothing to do, in a sentence."""
+        at = f"the schema is at revision {self.revision}"
+        if not self.removals:
+            return f"Nothing to do: this database never had the table {SESSIONS}, and {at}."
+        last = self.removals[-1]
+        backup = f"; its backup is {last.backup}" if last.backup else ""
+        return (
+            f"Nothing to do: {SESSIONS} ({last.rows:,} rows) was removed at"
+            f" {last.removed_at:%Y-%m-%d %H:%M:%S} UTC{backup}, and {at}."
+        )
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A table's rows and their SHA-256, in the columns that were there before."""
+
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A backup that was written, synced, read again and counted."""
+
+    path: Path
+    rows: int
+    size_bytes: int
+    sha256: str

@@ -1,0 +1,91 @@
+"""What databases and disks complain of, as outcomes with one sentence each."""
+
+import errno
+import sqlite3
+
+from sqlalchemy.exc import DBAPIError
+
+from quart_app.errors import AppError
+from quart_app.migration.outcome import Busy, Failed, Interrupted, Refused, Stopped
+from quart_app.storage.database import BUSY_TIMEOUT_SECONDS
+from quart_app.storage.schema import SchemaRefused
+
+AS_IT_WAS = "The database is as it was."
+_BUSY = (
+    "The database is busy: what the migration needs was not free within"
+    f" {BUSY_TIMEOUT_SECONDS} seconds. Is the older application, or another run, still at work?"
+)
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_PRIMARY = 0xFF
+# https://www.sqlite.org/rescode.html
+_OF_SQLITE: dict[int, tuple[type[Stopped], str]] = {
+    5: (Busy, _BUSY),  # SQLITE_BUSY
+    6: (Busy, _BUSY),  # SQLITE_LOCKED
+    8: (Refused, "The database, or its folder, can only be read."),  # SQLITE_READONLY
+    776: (  # SQLITE_READONLY_ROLLBACK
+        Refused,
+        (
+            "A crash left the database in the middle of a transaction, and its -journal file must"
+            " be rolled back first, which any program does that may write and opens it: for example"
+            " `sqlite3 FILE .tables`."
+        ),
+    ),
+    9: (Interrupted, "Interrupted."),  # SQLITE_INTERRUPT
+    10: (Failed, "The disk can't be written or read: {}."),  # SQLITE_IOERR
+    11: (Refused, "The database is damaged: {}."),  # SQLITE_CORRUPT
+    13: (Failed, "The disk is full."),  # SQLITE_FULL
+    14: (Refused, "The database file can't be opened: {}."),  # SQLITE_CANTOPEN
+    26: (Refused, "The file is no SQLite database."),  # SQLITE_NOTADB
+}
+# https://www.postgresql.org/docs/18/errcodes-appendix.html
+_OF_POSTGRESQL: dict[str, tuple[type[Stopped], str]] = {
+    "40001": (Busy, _BUSY),  # serialization_failure
+    "40P01": (Busy, _BUSY),  # deadlock_detected
+    "55P03": (Busy, _BUSY),  # lock_not_available
+    "57014": (Interrupted, "Interrupted: {}."),  # query_canceled
+    "42501": (Refused, "PostgreSQL refuses: {}."),  # insufficient_privilege
+    "25006": (Refused, "The database can only be read: {}."),  # read_only_sql_transaction
+    "2BP01": (Refused, "Others depend on it: {}."),  # dependent_objects_still_exist
+}
+
+
+def as_stopped(error: BaseException) -> Stopped | None:
+    """Return the outcome that an error means; None for one that is a bug of ours."""
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        error = error.orig
+    match error:
+        case Stopped():
+            return error
+        case SchemaRefused():
+            return Refused(error.sentence)
+        case AppError():
+            return Failed(error.sentence)
+        case sqlite3.Error():
+            return _of_sqlite(error)
+        case OSError():
+            return _of_system(error)
+    # psycopg's have it, which need not be installed
+    return _of_postgresql(error) if hasattr(error, "sqlstate") else None
+
+
+def _of_system(error: OSError) -> Stopped:
+    where = f" ({error.filename})" if error.filename else ""
+    what = "The disk is full" if error.errno in _DISK_FULL else error.strerror or str(error)
+    return Failed(f"{what}{where}. {AS_IT_WAS}")
+
+
+def _of_sqlite(error: sqlite3.Error) -> Stopped:
+    code = getattr(error, "sqlite_errorcode", 0)
+    kind, sentence = _OF_SQLITE.get(
+        code, _OF_SQLITE.get(code & _PRIMARY, (Failed, "SQLite says: {}."))
+    )
+    return kind(f"{sentence.format(error)} {AS_IT_WAS}")
+
+
+def _of_postgresql(error: BaseException) -> Stopped:
+    state = getattr(error, "sqlstate", None) or ""
+    said = " ".join(str(error).split())
+    if not state:
+        return Failed(f"The database does not answer: {said}. Nothing was committed.")
+    kind, sentence = _OF_POSTGRESQL.get(state, (Failed, "PostgreSQL says: {}."))
+    return kind(f"{sentence.format(said)} {AS_IT_WAS}")

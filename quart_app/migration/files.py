@@ -1,0 +1,75 @@
+"""Backup files: made for their owner only, complete before they have their name, never replaced."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from quart_app.migration.outcome import Refused
+
+_OWNER_ONLY = 0o600
+_MARGIN_BYTES = 16 << 20  # what others write meanwhile, and the database's own journal
+
+
+def refuse_as_backup(path: Path) -> None:
+    """Raise Refused where no new file can be made."""
+    if os.path.lexists(path):
+        raise Refused(f"{path} exists already, and a backup replaces nothing.")
+    if not path.parent.is_dir():
+        raise Refused(f"There is no folder {path.parent} for the backup.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise Refused(f"The folder {path.parent} can't be written to, so no backup can be made.")
+
+
+def refuse_full_disk(folder: Path, needed_bytes: int, what: str) -> None:
+    """Raise Refused where less is free than is needed."""
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes + _MARGIN_BYTES:
+        raise Refused(
+            f"There is not room enough for {what} in {folder}: it takes about"
+            f" {needed_bytes + _MARGIN_BYTES:,} bytes, and {free:,} are free."
+        )
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Give a file of another name, which gets the name at the end of the block, when all is well.
+
+    It is synced by whoever writes it. A process that is killed leaves `.NAME.….partial` behind.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, _OWNER_ONLY))
+    try:
+        yield partial
+        _name(partial, path)
+    finally:
+        for leftover in (partial, partial.with_name(f"{partial.name}-journal")):
+            with suppress(FileNotFoundError):
+                leftover.unlink()
+
+
+def _name(partial: Path, path: Path) -> None:
+    """Give the file its name; FileExistsError where somebody else was first."""
+    try:
+        path.hardlink_to(partial)
+    except FileExistsError:
+        raise Refused(f"{path} exists already, and a backup replaces nothing.") from None
+    except OSError:  # a file system without hard links
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _OWNER_ONLY))
+        partial.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def unused(path: Path) -> Path:
+    """Return the path, or one with a number where something has that name."""
+    number, free = 1, path
+    while os.path.lexists(free):
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free

@@ -1,0 +1,96 @@
+"""Look at a database without changing it."""
+
+import dataclasses
+
+from sqlalchemy import Connection, text
+
+from quart_app.migration.engine import Engine
+from quart_app.migration.facts import SessionTable, Standing, TableFacts
+from quart_app.migration.progress import Reporter
+from quart_app.migration.record import removals
+from quart_app.storage.schema import newest_revision, refuse_unknown_revision, revision_of
+
+_NAMES_SHOWN = 5
+_ROWS_ASKED = 1000  # for those names
+
+
+def look(engine: Engine, connection: Connection) -> Standing:
+    """Return what stands there, by names alone: of no table are the rows counted.
+
+    Raises SchemaRefused for a newer schema.
+    """
+    revision = revision_of(connection)
+    refuse_unknown_revision(revision)
+    sessions = engine.session_table(connection)
+    names = engine.tables(connection)
+    return Standing(
+        database=engine.shown,
+        revision=revision,
+        newest_revision=newest_revision(),
+        tables=tuple(TableFacts(name, 0, None) for name in names),
+        sessions=sessions,
+        removals=removals(connection),
+        elsewhere=engine.session_table_elsewhere(connection) if sessions is None else None,
+    )
+
+
+def look_closely(engine: Engine, connection: Connection, reporter: Reporter) -> Standing:
+    """Return what stands there with rows and sizes, for the plan."""
+    standing = look(engine, connection)
+    with reporter.step("looking", total=len(standing.tables), unit="tables") as step:
+        tables = []
+        for table in standing.tables:
+            tables.append(_facts(engine, connection, table.name))
+            step.advance(1)
+        sessions = standing.sessions
+        if sessions is not None and standing.refusal is None:
+            sessions = _with_rows(engine, connection, sessions)
+    return dataclasses.replace(standing, tables=tuple(tables), sessions=sessions)
+
+
+def _facts(engine: Engine, connection: Connection, name: str) -> TableFacts:
+    quoted = connection.dialect.identifier_preparer.quote_identifier(name)
+    rows = connection.scalar(text(f"SELECT count(*) FROM {quoted}".replace(":", r"\:")))
+    return TableFacts(name, rows or 0, engine.size_bytes(connection, name))
+
+
+def _with_rows(engine: Engine, connection: Connection, table: SessionTable) -> SessionTable:
+    """Count the rows, whose they are, and those that lead nowhere."""
+    rows, users, orphans = _grouped(engine, connection, table, "user_id", "users")
+    lost_platforms = 0
+    if table.active_platform_column is not None:
+        column = table.active_platform_column
+        lost_platforms = _grouped(engine, connection, table, column, "platform_connections")[2]
+    quoted = connection.dialect.identifier_preparer.quote_identifier(table.name)
+    some = connection.scalars(
+        text(
+            f"SELECT DISTINCT u.username FROM (SELECT user_id FROM {quoted} LIMIT {_ROWS_ASKED})"
+            f" AS s JOIN users AS u ON {engine.key('u.id')} = {engine.key('s.user_id')}"
+            f" ORDER BY u.username LIMIT {_NAMES_SHOWN}"
+        )
+    )
+    return dataclasses.replace(
+        table,
+        rows=rows,
+        users=users,
+        some_users=tuple(str(name) for name in some),
+        rows_without_user=orphans,
+        rows_without_platform=lost_platforms,
+    )
+
+
+def _grouped(
+    engine: Engine, connection: Connection, table: SessionTable, column: str, other: str
+) -> tuple[int, int, int]:
+    """Count all rows, the ids of `other` that are named, and the rows that name one that is not."""
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    row = connection.execute(
+        text(
+            "SELECT coalesce(sum(s.number), 0), count(o.id), coalesce(sum("
+            " CASE WHEN o.id IS NULL AND s.id IS NOT NULL THEN s.number ELSE 0 END), 0)"
+            f" FROM (SELECT {quote(column)} AS id, count(*) AS number FROM {quote(table.name)}"
+            f" GROUP BY 1) AS s LEFT JOIN {other} AS o"
+            f" ON {engine.key('o.id')} = {engine.key('s.id')}"
+        )
+    ).one()
+    return int(row[0]), int(row[1]), int(row[2])

@@ -1,0 +1,71 @@
+"""How a run ends: an outcome, its exit code, and the errors that lead to one."""
+
+import enum
+from typing import ClassVar
+
+from quart_app.errors import AppError
+
+
+class Outcome(enum.StrEnum):
+    """What the run came to; the value stands in the JSON report."""
+
+    DONE = "done"
+    NOTHING_TO_DO = "nothing_to_do"
+    FAILED = "failed"
+    WRONG_USAGE = "wrong_usage"
+    REFUSED = "refused"
+    PENDING = "pending"
+    BUSY = "busy"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def exit_code(self) -> int:
+        """What the process ends with."""
+        return _EXIT_CODES[self]
+
+
+_EXIT_CODES = {
+    Outcome.DONE: 0,
+    Outcome.NOTHING_TO_DO: 0,
+    Outcome.FAILED: 1,
+    Outcome.WRONG_USAGE: 2,
+    Outcome.REFUSED: 3,
+    Outcome.PENDING: 4,
+    Outcome.BUSY: 5,
+    Outcome.INTERRUPTED: 130,
+}
+
+
+class Stopped(AppError):  # noqa: N818 errors here are named for the fact
+    """The run ends early, and the database is as it was."""
+
+    outcome: ClassVar[Outcome] = Outcome.FAILED
+
+
+class Failed(Stopped):
+    """Something went wrong in the middle, and was rolled back."""
+
+
+class NotConfirmed(Stopped):
+    """The operator said no, or could not be asked."""
+
+    outcome = Outcome.WRONG_USAGE
+
+
+class Refused(Stopped):
+    """A check says that this database must not be touched."""
+
+    outcome = Outcome.REFUSED
+
+
+class Busy(Stopped):
+    """Others hold what we need, longer than we wait."""
+
+    outcome = Outcome.BUSY
+
+
+class Interrupted(Stopped):
+    """The operator stopped it, and it was rolled back."""
+
+    outcome = Outcome.INTERRUPTED
+    default_sentence = "Interrupted; the database is as it was."

@@ -1,0 +1,199 @@
+"""The statements that make a table again, from what the catalog says about it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from quart_app.migration.postgres.catalog import Facts
+
+_ENABLED = {"D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
+_STORAGE = {"p": "PLAIN", "e": "EXTERNAL", "x": "EXTENDED", "m": "MAIN"}
+_COMPRESSION = {"p": "pglz", "l": "lz4"}
+
+
+@dataclass(frozen=True)
+class Definition:
+    """Statements in the order in which they are run; the rows come after `keys`.
+
+    Keys that refer to other tables come first for whoever may load rows without them being
+    checked, and after `finish` for everybody else.
+    """
+
+    create: list[str]
+    keys: list[str]
+    finish: list[str]
+    last: list[str]
+
+
+def identifier(*names: str) -> str:
+    """Return a name, with its schema or without, as SQL writes it."""
+    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
+
+
+def literal(text: str) -> str:
+    """Return a string as SQL writes it."""
+    return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def definition_of(facts: Facts) -> Definition:
+    """Return the statements, every name with its schema."""
+    (table,) = facts["table"]
+    name = identifier(table["schema"], table["name"])
+    constraints = [each for each in facts["constraints"] if each["type"] != "n"]
+    keys = [each for each in constraints if each["type"] == "f" and not each["is_own"]]
+    own = [each for each in constraints if each not in keys]
+    return Definition(
+        create=[*_sequences(facts), _create(name, facts), *_owned(name, facts)],
+        keys=[_add(name, key) for key in keys],
+        finish=[
+            *_positions(facts),
+            *(_add(name, each) for each in own),
+            *_indexes(name, facts),
+            *_triggers(name, facts),
+        ],
+        last=[*_comments(name, facts), *_rights(name, facts)],
+    )
+
+
+def _add(table: str, constraint: dict[str, Any]) -> str:
+    return (
+        f"ALTER TABLE {table} ADD CONSTRAINT {identifier(constraint['name'])}"
+        f" {constraint['definition']}"
+    )
+
+
+def _options_of(sequence: dict[str, Any]) -> str:
+    cycle = "CYCLE" if sequence["cycle"] else "NO CYCLE"
+    return (
+        f"INCREMENT BY {sequence['increment']} MINVALUE {sequence['minimum']}"
+        f" MAXVALUE {sequence['maximum']} START WITH {sequence['start']}"
+        f" CACHE {sequence['cache']} {cycle}"
+    )
+
+
+def _sequences(facts: Facts) -> list[str]:
+    unlogged = {"u": "UNLOGGED "}
+    return [
+        f"CREATE {unlogged.get(each['persistence'], '')}SEQUENCE"
+        f" {identifier(each['schema'], each['name'])} AS {each['type']} {_options_of(each)}"
+        for each in facts["sequences"]
+        if each["how"] == "a"
+    ]
+
+
+def _owned(table: str, facts: Facts) -> list[str]:
+    return [
+        f"ALTER SEQUENCE {identifier(each['schema'], each['name'])}"
+        f" OWNED BY {table}.{identifier(each['column'])}"
+        for each in facts["sequences"]
+        if each["how"] == "a"
+    ]
+
+
+def _positions(facts: Facts) -> list[str]:
+    return [
+        f"SELECT setval({literal(identifier(each['schema'], each['name']))}::regclass,"
+        f" {each['last_value']}, {str(each['is_called']).lower()})"
+        for each in facts["sequences"]
+    ]
+
+
+def _create(name: str, facts: Facts) -> str:
+    (table,) = facts["table"]
+    columns = ", ".join(_column(each, facts) for each in facts["columns"])
+    unlogged = "UNLOGGED " if table["persistence"] == "u" else ""
+    options = [*(table["options"] or [])]
+    options += [f"toast.{each}" for each in table["toast_options"] or []]
+    return (
+        f"CREATE {unlogged}TABLE {name} ({columns})"
+        + (f" USING {identifier(table['access_method'])}" if table["access_method"] else "")
+        + (f" WITH ({', '.join(options)})" if options else "")
+        + (f" TABLESPACE {identifier(table['tablespace'])}" if table["tablespace"] else "")
+    )
+
+
+def _column(column: dict[str, Any], facts: Facts) -> str:
+    parts = [identifier(column["name"]), column["type"]]
+    if column["collation"]:
+        parts.append(f"COLLATE {column['collation']}")
+    if column["generated"]:
+        kind = {"s": "STORED", "v": "VIRTUAL"}[column["generated"]]
+        parts.append(f"GENERATED ALWAYS AS ({column['default']}) {kind}")
+    elif column["identity"]:
+        (sequence,) = [
+            each
+            for each in facts["sequences"]
+            if each["how"] == "i" and each["column"] == column["name"]
+        ]
+        kind = {"a": "ALWAYS", "d": "BY DEFAULT"}[column["identity"]]
+        name = identifier(sequence["schema"], sequence["name"])
+        parts.append(f"GENERATED {kind} AS IDENTITY (SEQUENCE NAME {name} {_options_of(sequence)})")
+    elif column["default"] is not None:
+        parts.append(f"DEFAULT {column['default']}")
+    if column["not_null"]:
+        parts += [
+            f"CONSTRAINT {identifier(each['name'])}"
+            for each in facts["constraints"]
+            if each["type"] == "n" and each["column"] == column["name"]
+        ]
+        parts.append("NOT NULL")
+    return " ".join(parts)
+
+
+def _indexes(table: str, facts: Facts) -> list[str]:
+    statements = [each["definition"] for each in facts["indexes"] if not each["of_constraint"]]
+    return statements + [
+        f"ALTER TABLE {table} CLUSTER ON {identifier(each['name'])}"
+        for each in facts["indexes"]
+        if each["is_clustered"]
+    ]
+
+
+def _triggers(table: str, facts: Facts) -> list[str]:
+    statements = [each["definition"] for each in facts["triggers"]]
+    return statements + [
+        f"ALTER TABLE {table} {_ENABLED[each['enabled']]} TRIGGER {identifier(each['name'])}"
+        for each in facts["triggers"]
+        if each["enabled"] in _ENABLED
+    ]
+
+
+def _comments(table: str, facts: Facts) -> list[str]:
+    schema = facts["table"][0]["schema"]
+    named = [(f"TABLE {table}", facts["table"][0])]
+    named += [(f"COLUMN {table}.{identifier(each['name'])}", each) for each in facts["columns"]]
+    named += [
+        (f"CONSTRAINT {identifier(each['name'])} ON {table}", each) for each in facts["constraints"]
+    ]
+    named += [(f"INDEX {identifier(schema, each['name'])}", each) for each in facts["indexes"]]
+    named += [
+        (f"TRIGGER {identifier(each['name'])} ON {table}", each) for each in facts["triggers"]
+    ]
+    named += [
+        (f"SEQUENCE {identifier(each['schema'], each['name'])}", each)
+        for each in facts["sequences"]
+    ]
+    return [
+        f"COMMENT ON {what} IS {literal(each['comment'])}"
+        for what, each in named
+        if each["comment"] is not None
+    ]
+
+
+def _rights(table: str, facts: Facts) -> list[str]:
+    statements = []
+    for column in facts["columns"]:
+        change = f"ALTER TABLE {table} ALTER COLUMN {identifier(column['name'])} SET"
+        if column["storage"]:
+            statements.append(f"{change} STORAGE {_STORAGE[column['storage']]}")
+        if column["compression"]:
+            statements.append(f"{change} COMPRESSION {_COMPRESSION[column['compression']]}")
+        if column["statistics"]:
+            statements.append(f"{change} STATISTICS {column['statistics']}")
+    owner = facts["table"][0]["owner"]
+    statements.append(f"ALTER TABLE {table} OWNER TO {identifier(owner)}")
+    if facts["grants"]:
+        statements.append(f"REVOKE ALL ON {table} FROM {identifier(owner)}, PUBLIC")
+    for each in facts["grants"]:
+        option = " WITH GRANT OPTION" if each["is_grantable"] else ""
+        statements.append(f"GRANT {each['privilege']} ON {table} TO {each['grantee']}{option}")
+    return statements

@@ -1,0 +1,154 @@
+"""PostgreSQL, as the migration sees it."""
+
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection
+
+from quart_app.migration.engine import Engine
+from quart_app.migration.facts import Backup, Contents, SessionTable
+from quart_app.migration.outcome import Refused
+from quart_app.migration.postgres import backup, connect, look, restore
+from quart_app.migration.postgres.connect import raw
+from quart_app.migration.postgres.definition import identifier
+from quart_app.migration.progress import Reporter
+from quart_app.migration.sealed_file import Advance, SealedFile
+
+
+class PostgresEngine(Engine):
+    """The current schema of a PostgreSQL database."""
+
+    _rehearsal: Path | None = None
+    _is_backed_up = False
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open a transaction that can't write."""
+        with connect.connected(self.url, self.interruption, read_only=True) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Lock what is changed, then see what stands there."""
+        with connect.connected(self.url, self.interruption, read_only=False) as connection:
+            connect.lock(connection)
+            yield connection
+
+    def was_overtaken(self, error: Exception) -> bool:
+        """Tell whether another run was in the way, or first."""
+        cause = getattr(error, "orig", None) or error
+        return getattr(cause, "sqlstate", None) in connect.STATES_OF_ANOTHER_RUN
+
+    @contextmanager
+    def rehearsing(self, reporter: Reporter) -> Iterator[Engine]:
+        """Give itself: the transaction is rolled back, and the backup is written elsewhere."""
+        with tempfile.TemporaryDirectory(prefix="quart_app-dry-run-") as folder:
+            self._rehearsal = Path(folder)
+            yield self
+
+    def rehearsed_backup(self, path: Path) -> Path:
+        """Return a path that is gone afterwards."""
+        return (self._rehearsal or path.parent) / path.name
+
+    def locks(self, connection: Connection) -> list[str]:
+        """Name the locks on tables, the strongest each."""
+        rows = raw(connection).execute(
+            "SELECT mode || ' on ' || relation::regclass::text FROM pg_locks AS l"
+            " JOIN pg_class AS c ON c.oid = l.relation AND c.relkind IN ('r', 'p')"
+            " WHERE pid = pg_backend_pid() AND locktype = 'relation' AND relation >= 16384"
+            " AND mode <> 'AccessShareLock' ORDER BY 1"
+        )
+        return [lock for (lock,) in rows]
+
+    def tables(self, connection: Connection) -> list[str]:
+        """Name the tables of the current schema."""
+        return look.tables(raw(connection))
+
+    def size_bytes(self, connection: Connection, table: str) -> int | None:
+        """Return what a table and its indexes take."""
+        return look.size_bytes(raw(connection), table)
+
+    def session_table(self, connection: Connection) -> SessionTable | None:
+        """Describe what is called user_sessions."""
+        return look.session_table(raw(connection))
+
+    def session_table_elsewhere(self, connection: Connection) -> str | None:
+        """Name another schema in which it stands."""
+        return look.elsewhere(raw(connection))
+
+    def key(self, column: str) -> str:
+        """Compare as text: a column may have any type."""
+        return f"CAST({column} AS text)"
+
+    def columns(self, connection: Connection, table: str) -> list[str]:
+        """Name a table's columns."""
+        return look.columns(raw(connection), table)
+
+    def contents(
+        self, connection: Connection, table: str, columns: Sequence[str], advance: Advance
+    ) -> Contents:
+        """Read all rows of a table."""
+        return look.contents(raw(connection), table, columns, advance)
+
+    def definitions(self, connection: Connection) -> dict[tuple[str, str], str]:
+        """Return what defines everything in the database."""
+        return look.definitions(raw(connection))
+
+    def broken_foreign_keys(self, connection: Connection) -> Counter[str]:
+        """Count by table the rows whose foreign key leads nowhere."""
+        return look.broken_foreign_keys(raw(connection))
+
+    def default_backup(self, stamp: str) -> Path:
+        """Return a path in the working directory, for the server's folders are not ours."""
+        name = re.sub(r"[^\w.-]", "_", self.url.database or "postgresql")
+        return Path.cwd() / f"{name}.user_sessions-{stamp}.backup"
+
+    def backup_needs_bytes(self, connection: Connection, table: str) -> int:
+        """Return the table's size, which its rows as text hardly exceed."""
+        return look.size_bytes(raw(connection), table) or 0
+
+    def back_up(
+        self,
+        connection: Connection,
+        table: SessionTable,
+        path: Path,
+        manifest: dict[str, Any],
+        reporter: Reporter,
+    ) -> Backup:
+        """Copy the rows out in the transaction itself."""
+        self._is_backed_up = True
+        return backup.back_up(raw(connection), table, path, manifest, reporter)
+
+    def remove(self, connection: Connection, table: SessionTable) -> None:
+        """Drop the table; see to it that the backup could make it again."""
+        driver = raw(connection)
+        facts = backup.facts_of_sessions(driver, table.name)
+        try:
+            driver.execute(f"DROP TABLE {identifier(table.name)}".encode())
+        except psycopg.errors.DependentObjectsStillExist as error:
+            said = "; ".join((error.diag.message_detail or "").splitlines())
+            raise Refused(
+                f"Others depend on {table.name}, and nothing is removed along with it: {said}."
+                " The database is as it was."
+            ) from error
+        if self._is_backed_up:
+            backup.refuse_what_could_not_be_made_again(driver, table.name, facts)
+
+    def bring_back(
+        self, connection: Connection, sealed: SealedFile, reporter: Reporter
+    ) -> list[str]:
+        """Make the table again."""
+        return restore.bring_back(raw(connection), sealed, reporter)
+
+    def is_unchanged(
+        self, connection: Connection, sealed: SealedFile, table: SessionTable, reporter: Reporter
+    ) -> bool:
+        """Tell whether the table that stands there is what the backup holds."""
+        with reporter.step("comparing", total=sealed.manifest["rows"]) as step:
+            return not restore.compare(raw(connection), sealed, step.advance)

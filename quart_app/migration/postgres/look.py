@@ -1,0 +1,228 @@
+"""What stands in the current schema, and who depends on the session table."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+
+import psycopg
+from psycopg import sql
+
+from quart_app.migration.facts import SESSIONS, Contents, SessionTable
+from quart_app.migration.postgres.catalog import facts_of
+from quart_app.migration.sealed_file import Advance
+
+_ROWS_AT_ONCE = 2000
+_KINDS = {
+    "r": "table",
+    "v": "view",
+    "m": "materialized view",
+    "p": "partitioned table",
+    "f": "foreign table",
+}
+_BY_ID = {"users", "platform_connections"}  # an upgrade moves their rows about
+# Keys of other tables, views, tables that inherit, functions that PostgreSQL knows to depend, and
+# columns of the table's own row type; then functions that name it in their source, which it can't
+# know, where a trigger calls them.
+_DEPENDENTS = """
+    SELECT 'the table ' || conrelid::regclass::text || ' by its foreign key ' || conname
+        FROM pg_constraint WHERE confrelid = %(oid)s AND conrelid <> %(oid)s AND contype = 'f'
+            AND conparentid = 0
+    UNION SELECT 'the ' || CASE c.relkind WHEN 'm' THEN 'materialized view ' ELSE 'view ' END
+            || c.oid::regclass::text
+        FROM pg_depend AS d JOIN pg_rewrite AS r ON r.oid = d.objid
+            JOIN pg_class AS c ON c.oid = r.ev_class
+        WHERE d.classid = 'pg_rewrite'::regclass AND d.refobjid = %(oid)s AND c.oid <> %(oid)s
+    UNION SELECT 'the table ' || inhrelid::regclass::text || ', which inherits from it'
+        FROM pg_inherits WHERE inhparent = %(oid)s
+    UNION SELECT 'the function ' || d.objid::regprocedure::text FROM pg_depend AS d
+        WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'n'
+            AND d.refobjid IN (%(oid)s, (SELECT reltype FROM pg_class WHERE oid = %(oid)s))
+    UNION SELECT 'the column ' || a.attname || ' of ' || a.attrelid::regclass::text
+        FROM pg_attribute AS a JOIN pg_class AS c ON c.reltype = a.atttypid AND c.oid = %(oid)s
+            WHERE NOT a.attisdropped
+    UNION SELECT 'the trigger ' || t.tgname || ' on ' || t.tgrelid::regclass::text
+        FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+        WHERE NOT t.tgisinternal AND t.tgrelid <> %(oid)s AND p.prosrc ~* %(word)s
+    ORDER BY 1
+"""
+# Of what is nobody's part but a table's: (the table's name, the object's name, what defines it).
+_DEFINITIONS = """
+    WITH ours AS (
+        SELECT n.oid, n.nspname FROM pg_namespace AS n
+        WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+            AND n.nspname NOT LIKE 'pg\\_temp\\_%' AND n.nspname NOT LIKE 'pg\\_toast\\_temp\\_%')
+    SELECT c.relname, 'column ' || c.oid::regclass || '.' || a.attname,
+            concat_ws(' ', format_type(a.atttypid, a.atttypmod), a.attnotnull,
+                pg_get_expr(d.adbin, d.adrelid), a.attidentity, a.attgenerated, a.attacl)
+        FROM pg_class AS c JOIN ours ON ours.oid = c.relnamespace
+            JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+            LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        WHERE c.relkind IN ('r', 'p', 'f')
+    UNION ALL SELECT c.relname, 'table ' || c.oid::regclass,
+            concat_ws(' ', c.relkind, pg_get_userbyid(c.relowner), c.relacl, c.reloptions)
+        FROM pg_class AS c JOIN ours ON ours.oid = c.relnamespace WHERE c.relkind IN ('r', 'p')
+    UNION ALL SELECT t.relname, 'index ' || i.indexrelid::regclass, pg_get_indexdef(i.indexrelid)
+        FROM pg_index AS i JOIN pg_class AS t ON t.oid = i.indrelid
+            JOIN ours ON ours.oid = t.relnamespace
+    UNION ALL SELECT t.relname, 'constraint ' || k.conname || ' of ' || t.oid::regclass,
+            pg_get_constraintdef(k.oid)
+        FROM pg_constraint AS k JOIN pg_class AS t ON t.oid = k.conrelid
+            JOIN ours ON ours.oid = t.relnamespace
+    UNION ALL SELECT t.relname, 'trigger ' || g.tgname || ' of ' || t.oid::regclass,
+            concat_ws(' ', pg_get_triggerdef(g.oid), g.tgenabled)
+        FROM pg_trigger AS g JOIN pg_class AS t ON t.oid = g.tgrelid
+            JOIN ours ON ours.oid = t.relnamespace WHERE NOT g.tgisinternal
+    UNION ALL SELECT c.relname, 'view ' || c.oid::regclass, pg_get_viewdef(c.oid)
+        FROM pg_class AS c JOIN ours ON ours.oid = c.relnamespace WHERE c.relkind IN ('v', 'm')
+    UNION ALL SELECT coalesce(t.relname, c.relname), 'sequence ' || c.oid::regclass,
+            to_jsonb(s)::text
+        FROM pg_sequence AS s JOIN pg_class AS c ON c.oid = s.seqrelid
+            JOIN ours ON ours.oid = c.relnamespace
+            LEFT JOIN pg_depend AS d ON d.objid = c.oid AND d.classid = 'pg_class'::regclass
+                AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+            LEFT JOIN pg_class AS t ON t.oid = d.refobjid
+    UNION ALL SELECT '', 'function ' || p.oid::regprocedure, pg_get_functiondef(p.oid)
+        FROM pg_proc AS p JOIN ours ON ours.oid = p.pronamespace WHERE p.prokind IN ('f', 'p')
+"""
+# Of each foreign key: its table's name, both tables as SQL writes them, and their columns.
+_COLUMNS_OF_KEY = """
+    ARRAY(SELECT quote_ident(a.attname) FROM unnest(k.{key}) WITH ORDINALITY AS u (number, place)
+        JOIN pg_attribute AS a ON a.attrelid = k.{table} AND a.attnum = u.number ORDER BY u.place)
+"""
+_KEYS = f"""
+    SELECT c.relname, k.conrelid::regclass::text, k.confrelid::regclass::text,
+        {_COLUMNS_OF_KEY.format(key="conkey", table="conrelid")},
+        {_COLUMNS_OF_KEY.format(key="confkey", table="confrelid")}
+    FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid
+    WHERE k.contype = 'f' AND c.relnamespace = current_schema()::regnamespace AND c.relname <> %s
+"""
+
+
+def relation(connection: psycopg.Connection, name: str = SESSIONS) -> tuple[int, str] | None:
+    """Return oid and kind of what has the name in the current schema."""
+    return connection.execute(
+        "SELECT oid::bigint, relkind::text FROM pg_class WHERE relname = %s"
+        " AND relnamespace = current_schema()::regnamespace AND relkind = ANY(%s)",
+        (name, list(_KINDS)),
+    ).fetchone()
+
+
+def tables(connection: psycopg.Connection) -> list[str]:
+    """Name the tables of the current schema."""
+    rows = connection.execute(
+        "SELECT relname FROM pg_class WHERE relkind = 'r'"
+        " AND relnamespace = current_schema()::regnamespace ORDER BY relname"
+    )
+    return [name for (name,) in rows]
+
+
+def columns(connection: psycopg.Connection, table: str) -> list[str]:
+    """Name the columns, generated ones included."""
+    rows = connection.execute(
+        "SELECT attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid"
+        " WHERE c.relname = %s AND c.relnamespace = current_schema()::regnamespace"
+        " AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+        (table,),
+    )
+    return [name for (name,) in rows]
+
+
+def size_bytes(connection: psycopg.Connection, table: str) -> int | None:
+    """Return what a table takes, with its indexes; None where it was dropped meanwhile."""
+    row = connection.execute(
+        "SELECT pg_total_relation_size(oid) FROM pg_class WHERE relname = %s"
+        " AND relnamespace = current_schema()::regnamespace",
+        (table,),
+    ).fetchone()
+    return None if row is None else row[0]
+
+
+def session_table(connection: psycopg.Connection) -> SessionTable | None:
+    """Describe what is called user_sessions in the current schema."""
+    found = relation(connection)
+    if found is None:
+        return None
+    oid, kind = found
+    facts = facts_of(connection, oid)
+    return SessionTable(
+        name=SESSIONS,
+        kind=_KINDS[kind],
+        columns=tuple(columns(connection, SESSIONS)),
+        goes_with_it=tuple(
+            f"{kind} {each['name']}"
+            for kind, plural in (
+                ("constraint", "constraints"),
+                ("index", "indexes"),
+                ("trigger", "triggers"),
+                ("sequence", "sequences"),
+            )
+            for each in facts[plural]
+            if not each.get("of_constraint") and each.get("type") != "n"
+        ),
+        dependents=_dependents(connection, oid),
+        obstacles=tuple(each["name"] for each in facts["others"]),
+    )
+
+
+def _dependents(connection: psycopg.Connection, oid: int) -> tuple[str, ...]:
+    rows = connection.execute(_DEPENDENTS.encode(), {"oid": oid, "word": rf"\m{SESSIONS}\M"})
+    return tuple(name for (name,) in rows)
+
+
+def elsewhere(connection: psycopg.Connection) -> str | None:
+    """Name another schema of the search path with a table of the name."""
+    row = connection.execute(
+        "SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+        " WHERE c.relname = %s AND c.relkind = 'r' AND n.nspname = ANY(current_schemas(false))"
+        " AND n.nspname <> current_schema()",
+        (SESSIONS,),
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def definitions(connection: psycopg.Connection) -> dict[tuple[str, str], str]:
+    """Return what defines everything in every schema of people's."""
+    rows = connection.execute(_DEFINITIONS.encode())
+    return {(table, what): definition for table, what, definition in rows}
+
+
+def contents(
+    connection: psycopg.Connection, table: str, names: Sequence[str], advance: Advance
+) -> Contents:
+    """Return the SHA-256 of the rows in COPY's text format, as psql would write them."""
+    order = sql.SQL(" ORDER BY id") if table in _BY_ID else sql.SQL("")
+    query = sql.SQL("COPY (SELECT {} FROM ONLY {}{}) TO STDOUT").format(
+        sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(table), order
+    )
+    digest, rows, some = hashlib.sha256(), 0, []
+    with connection.cursor().copy(query) as copy:
+        for row in copy:
+            some.append(row)
+            if len(some) == _ROWS_AT_ONCE:
+                digest.update(b"".join(some))
+                rows += len(some)
+                advance(len(some))
+                some.clear()
+    digest.update(b"".join(some))
+    advance(len(some))
+    return Contents(rows + len(some), digest.hexdigest())
+
+
+def broken_foreign_keys(connection: psycopg.Connection) -> Counter[str]:
+    """Count by table the rows whose key leads nowhere; those of the session table are left out.
+
+    PostgreSQL sees to keys by itself, unless somebody loaded rows with its triggers off. Deferred
+    ones are asked now.
+    """
+    connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    keys = connection.execute(_KEYS.encode(), (SESSIONS,)).fetchall()
+    broken: Counter[str] = Counter()
+    for name, table, other, own, theirs in keys:
+        given = " AND ".join(f"t.{column} IS NOT NULL" for column in own)
+        same = " AND ".join(f"o.{b} = t.{a}" for a, b in zip(own, theirs, strict=True))
+        row = connection.execute(
+            f"SELECT count(*) FROM {table} AS t WHERE {given}"
+            f" AND NOT EXISTS (SELECT 1 FROM {other} AS o WHERE {same})".encode()
+        ).fetchone()
+        broken[name] += row[0] if row else 0
+    return broken

@@ -1,0 +1,246 @@
+"""Adopt the schema, remove the session table, and prove that all else is as it was: or nothing."""
+
+import secrets
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from quart_app.migration.carry_over import carry_over_active_platforms
+from quart_app.migration.engine import Engine
+from quart_app.migration.facts import Backup, Contents, Removal, SessionTable, Standing
+from quart_app.migration.failures import AS_IT_WAS
+from quart_app.migration.inspection import look
+from quart_app.migration.outcome import Failed, Refused
+from quart_app.migration.progress import Reporter
+from quart_app.migration.record import ID_LENGTH, RECORD_TABLE, write_down
+from quart_app.model import Base
+from quart_app.storage.schema import VERSION_TABLE, upgrade_within
+
+_SHARED = {"users", "platform_connections"}  # theirs, and adopted as ours
+_OURS = (set(Base.metadata.tables) - _SHARED) | {
+    VERSION_TABLE,
+    RECORD_TABLE,
+    "platform_connection_ids",  # SQLite's only: see the schema's second revision
+}
+_OUR_COLUMNS = {"default_platform_connection_id", "session_epoch", "must_change_password"}
+
+
+@dataclass
+class Removed:
+    """What was done, or would have been."""
+
+    standing: Standing
+    id: str = field(default_factory=lambda: secrets.token_hex(ID_LENGTH // 2))
+    revision: str | None = None
+    backup: Backup | None = None
+    rows: int = 0
+    defaults_changed: int | None = None
+    before: dict[str, Contents] = field(default_factory=dict)
+    after: dict[str, Contents] = field(default_factory=dict)
+    locks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What must be the same afterwards."""
+
+    columns: dict[str, list[str]]
+    contents: dict[str, Contents]
+    definitions: dict[tuple[str, str], str]
+    broken_keys: Counter[str]
+
+
+def remove_session_table(
+    engine: Engine,
+    reporter: Reporter,
+    *,
+    backup: Path | None,
+    carry_over: bool,
+    commit: bool = True,
+) -> Removed:
+    """Do all of it in one transaction; a backup that was written for nothing is deleted again.
+
+    `Removed.standing.is_pending` is False where another run was first and there was nothing to do.
+    Raises Refused, Busy, Failed or Interrupted, with nothing changed.
+    """
+    with ExitStack() as stack:
+        with reporter.step("waiting for the database"):
+            connection = stack.enter_context(engine.writing())
+        removed = Removed(look(engine, connection))
+        if removed.standing.refusal is not None:
+            raise Refused(removed.standing.refusal)
+        if not removed.standing.is_pending:
+            return removed
+        # Before the table is gone, whose lock could not be named any more.
+        locks = [] if commit else engine.locks(connection)
+        try:
+            _change(engine, connection, reporter, removed, backup=backup, carry_over=carry_over)
+            if commit:
+                _commit(engine, connection, removed)
+            else:
+                removed.locks = sorted({*locks, *engine.locks(connection)})
+        except BaseException as error:
+            engine.interruption.let_go()
+            if removed.backup is not None and not isinstance(error, OutcomeUnknown):
+                removed.backup.path.unlink(missing_ok=True)
+            raise
+        return removed
+
+
+class OutcomeUnknown(Failed):
+    """The connection was lost while the server committed."""
+
+
+def _commit(engine: Engine, connection: Connection, removed: Removed) -> None:
+    engine.interruption.commit_begins()
+    try:
+        connection.commit()
+    except DBAPIError as error:
+        if not error.connection_invalidated and engine.name == "sqlite":
+            raise
+        kept = f"; the backup {removed.backup.path} is kept" if removed.backup else ""
+        raise OutcomeUnknown(
+            f"The server's answer to the commit was lost: --check tells whether it happened{kept}."
+        ) from error
+
+
+def _change(
+    engine: Engine,
+    connection: Connection,
+    reporter: Reporter,
+    removed: Removed,
+    *,
+    backup: Path | None,
+    carry_over: bool,
+) -> None:
+    sessions = removed.standing.sessions
+    if sessions is not None:
+        removed.rows = _count(connection, sessions)
+        if backup is not None:
+            removed.backup = _back_up(
+                engine, connection, reporter, removed, sessions=sessions, path=backup
+            )
+    before = _look_before(engine, connection, reporter, sessions)
+    with reporter.step("adopting the schema"):
+        removed.revision = upgrade_within(connection)[1]
+    if sessions is not None:
+        if carry_over:
+            with reporter.step("carrying over the active platforms", unit="users") as step:
+                removed.defaults_changed = carry_over_active_platforms(engine, connection, sessions)
+                step.advance(removed.defaults_changed)
+        with reporter.step(f"removing {sessions.name}") as step:
+            engine.remove(connection, sessions)
+            step.advance(removed.rows)
+        path = None if removed.backup is None else str(removed.backup.path)
+        write_down(connection, Removal(removed.id, datetime.now(UTC), removed.rows, path, None))
+    removed.before = before.contents
+    removed.after = _prove(engine, connection, reporter, sessions, before)
+
+
+def _count(connection: Connection, table: SessionTable) -> int:
+    quoted = connection.dialect.identifier_preparer.quote_identifier(table.name)
+    rows: int = connection.exec_driver_sql(f"SELECT count(*) FROM {quoted}").scalar_one()
+    return rows
+
+
+def _back_up(
+    engine: Engine,
+    connection: Connection,
+    reporter: Reporter,
+    removed: Removed,
+    *,
+    sessions: SessionTable,
+    path: Path,
+) -> Backup:
+    """Write the backup, and raise Failed where it does not hold every row."""
+    manifest = {
+        "removal": removed.id,
+        "engine": engine.name,
+        "database": engine.shown,
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "table": sessions.name,
+        "rows": removed.rows,
+    }
+    backup = engine.back_up(connection, sessions, path, manifest, reporter)
+    if backup.rows != removed.rows:
+        backup.path.unlink()
+        raise Failed(
+            f"The backup holds {backup.rows:,} rows where the table has {removed.rows:,}."
+            f" {AS_IT_WAS}"
+        )
+    return backup
+
+
+def _look_before(
+    engine: Engine, connection: Connection, reporter: Reporter, sessions: SessionTable | None
+) -> _Before:
+    gone = set() if sessions is None else {sessions.name}
+    columns = {
+        table: [
+            column
+            for column in engine.columns(connection, table)
+            if table not in _SHARED or column not in _OUR_COLUMNS
+        ]
+        for table in engine.tables(connection)
+        if table not in _OURS | gone
+    }
+    definitions = {
+        (table, what): definition
+        for (table, what), definition in engine.definitions(connection).items()
+        if table not in _SHARED | _OURS | gone
+    }
+    return _Before(
+        columns,
+        _contents(engine, connection, reporter, columns, "checksums before"),
+        definitions,
+        engine.broken_foreign_keys(connection),
+    )
+
+
+def _contents(
+    engine: Engine,
+    connection: Connection,
+    reporter: Reporter,
+    columns: dict[str, list[str]],
+    title: str,
+) -> dict[str, Contents]:
+    with reporter.step(title) as step:
+        return {
+            table: engine.contents(connection, table, names, step.advance)
+            for table, names in columns.items()
+        }
+
+
+def _prove(
+    engine: Engine,
+    connection: Connection,
+    reporter: Reporter,
+    sessions: SessionTable | None,
+    before: _Before,
+) -> dict[str, Contents]:
+    """Return the contents of afterwards; raise Failed for whatever is not as it was."""
+    with reporter.step("checking foreign keys"):
+        broken = engine.broken_foreign_keys(connection) - before.broken_keys
+    if broken:
+        tables = ", ".join(sorted(broken))
+        raise Failed(f"Foreign keys of {tables} would lead nowhere. {AS_IT_WAS}")
+    contents = _contents(engine, connection, reporter, before.columns, "checksums after")
+    changed = [table for table in contents if contents[table] != before.contents[table]]
+    if changed:
+        raise Failed(f"Rows of {', '.join(changed)} would have been changed. {AS_IT_WAS}")
+    after = engine.definitions(connection)
+    changed = [
+        what
+        for (table, what), definition in before.definitions.items()
+        if after.get((table, what)) != definition
+    ]
+    if changed:
+        raise Failed(f"The definition of {', '.join(changed)} would have changed. {AS_IT_WAS}")
+    if sessions is not None and engine.session_table(connection) is not None:
+        raise Failed(f"{sessions.name} stands there still. {AS_IT_WAS}")
+    return contents

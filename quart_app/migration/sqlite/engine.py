@@ -1,0 +1,158 @@
+"""SQLite, as the migration sees it."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection
+
+from quart_app.migration.engine import Engine
+from quart_app.migration.facts import Backup, Contents, SessionTable
+from quart_app.migration.files import refuse_full_disk
+from quart_app.migration.interruption import Interruption
+from quart_app.migration.outcome import Refused
+from quart_app.migration.progress import Reporter
+from quart_app.migration.sealed_file import Advance, SealedFile
+from quart_app.migration.sqlite import backup, connect, contents, restore
+from quart_app.migration.sqlite.dependents import quoted
+
+_READ_ONLY = {"mode": "ro", "immutable": "1"}
+
+
+class SqliteEngine(Engine):
+    """A SQLite file."""
+
+    _reader: Any = None  # in the writing transaction: who reads the same state
+
+    def __init__(self, url: URL, interruption: Interruption, *, shown: str | None = None) -> None:
+        super().__init__(url, interruption)
+        self._shown = shown
+        self._attach: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """The database in words."""
+        return self._shown or super().shown
+
+    @property
+    def file(self) -> Path:
+        """The file; raises Refused where there is none."""
+        return connect.file_of(self.url)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open a transaction that leaves the file, and its folder, as they are."""
+        address = connect.uri_for_reading(self.file)
+        with connect.connected(address, "BEGIN", self.interruption) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Take the write lock: from here on nobody else writes until it ends."""
+        if any(self.url.query.get(name) == value for name, value in _READ_ONLY.items()):
+            raise Refused("The database's URL says that it can only be read.")
+        with connect.guarded(self.file, self.interruption, attach=self._attach) as (
+            connection,
+            self._reader,
+        ):
+            yield connection
+
+    @contextmanager
+    def rehearsing(self, reporter: Reporter) -> Iterator[Engine]:
+        """Give a private copy, which is gone afterwards."""
+        with tempfile.TemporaryDirectory(prefix="quart_app-dry-run-") as folder:
+            path = Path(folder, "copy.db")
+            with (
+                closing(connect.open_sqlite(connect.uri_for_reading(self.file))) as source,
+                self.interruption.canceling(source.interrupt),
+            ):
+                # The copy, the backup of it, and what restoring would add to it.
+                refuse_full_disk(Path(folder), 3 * contents.database_bytes(source), "a copy")
+                path.touch(mode=0o600)
+                backup.copy_database(source, path, "private copy", reporter)
+            url = self.url.set(database=str(path), query={})
+            yield SqliteEngine(url, self.interruption, shown=self.shown)
+
+    def rehearsed_backup(self, backup: Path) -> Path:
+        """Return a path beside the private copy."""
+        return self.file.with_name("copy.backup")
+
+    def locks(self, connection: Connection) -> list[str]:
+        """Name the one lock that there is."""
+        return ["RESERVED on the whole database: others read, and nobody else writes"]
+
+    def tables(self, connection: Connection) -> list[str]:
+        """Name the tables."""
+        return contents.tables(connect.raw(connection))
+
+    def size_bytes(self, connection: Connection, table: str) -> int | None:
+        """Return what a table and its indexes take."""
+        return contents.size_bytes(connect.raw(connection), table)
+
+    def session_table(self, connection: Connection) -> SessionTable | None:
+        """Describe what is called user_sessions."""
+        return contents.session_table(connect.raw(connection))
+
+    def columns(self, connection: Connection, table: str) -> list[str]:
+        """Name a table's columns."""
+        return contents.columns(connect.raw(connection), table)
+
+    def contents(
+        self, connection: Connection, table: str, columns: Sequence[str], advance: Advance
+    ) -> Contents:
+        """Read all rows of a table."""
+        return contents.contents(connect.raw(connection), table, columns, advance)
+
+    def definitions(self, connection: Connection) -> dict[tuple[str, str], str]:
+        """Return what defines everything in the database."""
+        return contents.definitions(connect.raw(connection))
+
+    def broken_foreign_keys(self, connection: Connection) -> Counter[str]:
+        """Count by table the rows whose foreign key leads nowhere."""
+        return contents.broken_foreign_keys(connect.raw(connection))
+
+    def default_backup(self, stamp: str) -> Path:
+        """Return a path beside the database."""
+        return self.file.with_name(f"{self.file.name}.before-migration-{stamp}.backup")
+
+    def backup_needs_bytes(self, connection: Connection, table: str) -> int:
+        """Return the size of the whole database."""
+        return contents.database_bytes(connect.raw(connection))
+
+    def back_up(
+        self,
+        connection: Connection,
+        table: SessionTable,
+        path: Path,
+        manifest: dict[str, Any],
+        reporter: Reporter,
+    ) -> Backup:
+        """Back up by the connection that reads beside: nobody has written since the lock."""
+        return backup.back_up(self._reader, table, path, manifest, reporter)
+
+    def remove(self, connection: Connection, table: SessionTable) -> None:
+        """Drop the table."""
+        connect.raw(connection).execute(f"DROP TABLE main.{quoted(table.name)}")
+
+    @contextmanager
+    def attached(self, sealed: SealedFile) -> Iterator[None]:
+        """Let the next transaction see the backup beside the database."""
+        self._attach = restore.attachable(sealed)
+        yield
+        self._attach = None
+
+    def bring_back(
+        self, connection: Connection, sealed: SealedFile, reporter: Reporter
+    ) -> list[str]:
+        """Make the table again."""
+        return restore.bring_back(connect.raw(connection), sealed, reporter)
+
+    def is_unchanged(
+        self, connection: Connection, sealed: SealedFile, table: SessionTable, reporter: Reporter
+    ) -> bool:
+        """Tell whether the table that stands there is what the backup holds."""
+        name = str(sealed.manifest["table"])
+        return table.name == name and restore.is_same(connect.raw(connection), name, reporter)

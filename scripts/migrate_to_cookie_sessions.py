@@ -1,0 +1,15 @@
+#!/usr/bin/env python3
+"""Adopt the older application's database and remove its session table, once, on what matters.
+
+See docs/migration.md. Relative paths start where you stand.
+"""
+
+import sys
+
+from environment import run_in_environment
+
+run_in_environment("requirements.lock", stay=True)
+
+from quart_app.migration.command import main
+
+sys.exit(main())

@@ -1,0 +1,135 @@
+"""Run the migration, in this process or in one of its own, and look at what it left behind."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL
+
+from quart_app.migration.record import RECORD_TABLE
+from tests.legacy.legacy_database import Snapshot, connected, schema_of, snapshot
+from tests.servers import ROOT
+
+SCRIPT = ROOT / "scripts/migrate_to_cookie_sessions.py"
+TIMEOUT_SECONDS = 60
+SHARED = {"users", "platform_connections"}
+OURS = {
+    *("quart_app_version", "revocations", "logins", "audit", "platform_connection_ids"),
+    RECORD_TABLE,
+}
+_OUR_COLUMNS = {"default_platform_connection_id", "session_epoch", "must_change_password"}
+# Of tables that are ours; what the sequences of the shared tables do, test_adoption tells.
+_OUR_OBJECTS = {
+    *("users_id_seq", "platform_connections_id_seq", "revocations_seq_seq", "logins_id_seq"),
+    *("audit_id_seq", "audit_refuse"),
+}
+
+State = tuple[dict[str, Any], dict[str, list[str]]]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended, and what it said."""
+
+    code: int
+    said: str
+    complained: str
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The one JSON object that stands on standard output."""
+        (line,) = self.said.splitlines()
+        report: dict[str, Any] = json.loads(line)
+        assert report["exit_code"] == self.code
+        return report
+
+
+Migrate = Callable[..., Ended]
+
+
+def as_text(url: URL) -> str:
+    return url.render_as_string(hide_password=False)
+
+
+def command(url: URL, *arguments: object) -> list[str]:
+    """Return the command as an operator gives it."""
+    return [
+        *(sys.executable, str(SCRIPT), "--database-url", as_text(url)),
+        *map(str, arguments),
+    ]
+
+
+def start(url: URL, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """Start the script in a process of its own, without a terminal."""
+    return subprocess.Popen(
+        command(url, *arguments),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def end_of(process: subprocess.Popen[str]) -> Ended:
+    said, complained = process.communicate(timeout=TIMEOUT_SECONDS)
+    return Ended(process.returncode, said, complained)
+
+
+def state_of(url: URL) -> State:
+    """Return all that stands in the database and is not of this application's making."""
+    rows: Snapshot = snapshot(url)
+    kept = {
+        table: _of_theirs(columns, found) if table in SHARED else (columns, found)
+        for table, (columns, found) in rows.items()
+        if table not in OURS
+    }
+    schema = {
+        table: definitions
+        for table, definitions in schema_of(url).items()
+        if table not in OURS | SHARED | _OUR_OBJECTS and not table.startswith("sqlite_")
+    }
+    return kept, schema
+
+
+def _of_theirs(
+    columns: Collection[str], rows: list[tuple[Any, ...]]
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    places = [place for place, name in enumerate(columns) if name not in _OUR_COLUMNS]
+    return (
+        tuple(name for name in columns if name not in _OUR_COLUMNS),
+        [tuple(row[place] for place in places) for row in rows],
+    )
+
+
+def without_sessions(state: State) -> State:
+    """Return the same without the session table and what goes with it."""
+    rows, schema = state
+    gone = {"user_sessions", "user_sessions_id_seq"}
+    return (
+        {table: found for table, found in rows.items() if table not in gone},
+        {table: found for table, found in schema.items() if table not in gone},
+    )
+
+
+def change(url: URL, *statements: str) -> None:
+    with connected(url) as execute:
+        for statement in statements:
+            execute(statement)
+
+
+def bytes_of(url: URL) -> dict[str, str]:
+    """Return the SHA-256 of a SQLite file, its log and its journal; of PostgreSQL nothing."""
+    if url.get_backend_name() != "sqlite":
+        return {}
+    path = Path(url.database or "")
+    return {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in path.parent.glob(f"{path.name}*")
+        if not file.name.endswith("-shm")
+    }

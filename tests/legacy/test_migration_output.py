@@ -1,0 +1,219 @@
+"""What an operator sees: the plan, the question, progress, one JSON object, one sentence."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL
+
+from quart_app.migration.command import main
+from tests.legacy.migrating import (
+    SCRIPT,
+    TIMEOUT_SECONDS,
+    Migrate,
+    bytes_of,
+    command,
+    end_of,
+    start,
+    state_of,
+    without_sessions,
+)
+from tests.servers import ROOT
+
+ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])  # it reads no further than us
+
+
+def in_terminal(
+    url: URL, *arguments: object, answer: bytes | None, **environ: str
+) -> tuple[int, str]:
+    """Answer its question by keyboard; return the exit code and all that the screen showed.
+
+    None for an answer interrupts it.
+    """
+    keyboard, terminal = os.openpty()
+    process = subprocess.Popen(
+        command(url, *arguments),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "120"} | environ,
+    )
+    os.close(terminal)
+    screen, asked = b"", False
+    try:
+        while True:
+            screen += os.read(keyboard, 4096)
+            if not asked and b"[y/N]" in screen:
+                asked = True
+                if answer is None:
+                    process.send_signal(signal.SIGINT)
+                else:
+                    os.write(keyboard, answer)
+    except OSError:  # EIO: the terminal was closed with the process
+        pass
+    finally:
+        os.close(keyboard)
+    return process.wait(timeout=TIMEOUT_SECONDS), screen.decode()
+
+
+def test_it_says_first_and_then_does(legacy_url: URL, tmp_path: Path) -> None:
+    before = state_of(legacy_url), bytes_of(legacy_url)
+    backup = tmp_path / "sessions.backup"
+    code, screen = in_terminal(legacy_url, "--backup", backup, answer=b"n\n")
+    assert (code, "so nothing was done" in screen) == (2, True)
+    plan = screen[: screen.index("[y/N]")]
+    for fact in (
+        *("user_sessions: 4 rows", "ix_user_sessions_session_id", "3 people must log in again"),
+        *("ada, bert", "1 rows of users who do not exist", str(backup), "posts"),
+    ):
+        assert fact in plan
+    assert (state_of(legacy_url), bytes_of(legacy_url)) == before
+    code, screen = in_terminal(legacy_url, "--backup", backup, answer=b"y\n")
+    assert (code, "Done: " in screen) == (0, True)
+    assert state_of(legacy_url) == without_sessions(before[0])
+    assert "\x1b[" in screen  # bars
+
+
+@ONE_ENGINE
+def test_no_color_is_heard_and_an_interruption_of_the_question(legacy_url: URL) -> None:
+    before = bytes_of(legacy_url)
+    code, screen = in_terminal(legacy_url, answer=None, NO_COLOR="1")
+    assert code == 130, screen
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", screen)
+    assert bytes_of(legacy_url) == before
+
+
+@ONE_ENGINE
+def test_without_a_terminal_it_is_2_at_once(legacy_url: URL) -> None:
+    before = bytes_of(legacy_url)
+    ended = end_of(start(legacy_url))
+    assert (ended.code, ended.said) == (2, "")
+    assert ended.complained == (
+        "Error: There is no terminal to ask in: give --yes to go on without.\n"
+    )
+    assert bytes_of(legacy_url) == before
+
+
+@ONE_ENGINE
+def test_without_a_terminal_progress_is_lines(legacy_url: URL) -> None:
+    ended = end_of(start(legacy_url, "--yes"))
+    assert ended.code == 0
+    assert re.search(r"(?m)^backup: \d+ pages, [\d,]+ pages/s, \d+\.\d s$", ended.complained)
+    assert "\x1b" not in ended.said + ended.complained
+
+
+@ONE_ENGINE
+@pytest.mark.parametrize(
+    ("arguments", "outcome"),
+    [
+        (["--check"], "pending"),
+        (["--yes"], "done"),
+        (["--dry-run"], "done"),
+        (["--yes", "--backup", "/nowhere/at/all"], "refused"),
+        (["--yes", "--restore", "/nowhere/at/all"], "refused"),
+        ([], "wrong_usage"),
+        (["--backup", "x", "--no-backup"], "wrong_usage"),
+        (["--nonsense"], "wrong_usage"),
+        (["--database-url", "mysql://x"], "wrong_usage"),
+    ],
+)
+def test_json_is_one_object_whatever_happens(
+    legacy_url: URL,
+    migrate: Migrate,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    outcome: str,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    report = migrate(legacy_url, "--json", *arguments).report
+    assert report["outcome"] == outcome
+    assert report["message"]
+
+
+@ONE_ENGINE
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--check", "--dry-run"],
+        ["--restore", "x", "--no-backup"],
+        ["--backup", "x", "--no-backup"],
+        ["extra"],
+    ],
+)
+def test_wrong_usage_is_2(legacy_url: URL, migrate: Migrate, arguments: list[str]) -> None:
+    before = bytes_of(legacy_url)
+    ended = migrate(legacy_url, "--yes", *arguments)
+    assert (ended.code, ended.said) == (2, "")
+    assert ended.complained.startswith("Error: ")
+    assert bytes_of(legacy_url) == before
+
+
+def test_a_password_is_never_shown(migrate: Migrate, empty_database_url: URL) -> None:
+    url = empty_database_url
+    if url.get_backend_name() == "postgresql":
+        url = url.set(password="hunter2", username="nobody")
+        ended = migrate(url, "--check", "--verbose")
+        assert ended.code == 1
+        away = url.set(host="127.0.0.1", port=1, query={"password": "hunter2"})
+        ended = migrate(away, "--check", "--json")
+        assert (ended.code, "hunter2" in ended.said + ended.complained) == (1, False)
+    ended = migrate(url, "--check", "--database-url", "postgresql://a:hunter2@[::1/x")
+    assert (ended.code, "hunter2" in ended.said + ended.complained) == (2, False)
+
+
+@ONE_ENGINE
+def test_the_default_database_is_the_settings(
+    legacy_url: URL, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUART_APP_DATABASE_URL", f"sqlite:///{legacy_url.database}")
+    assert main(["--check", "--json"]) == 4
+    assert json.loads(capsys.readouterr().out)["database"] == f"sqlite:///{legacy_url.database}"
+    monkeypatch.setenv("QUART_APP_DATABASE_URL", "mysql://x")
+    assert main(["--check"]) == 2
+    assert "QUART_APP_DATABASE_URL must start with" in capsys.readouterr().err
+
+
+@ONE_ENGINE
+def test_a_report_that_can_not_be_written_changes_no_outcome(legacy_url: URL) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            command(legacy_url, "--yes", "--json"),
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+    assert ended.returncode == 0
+    assert ended.stderr.endswith("The output can't be written: No space left on device.\n")
+    assert "user_sessions" not in state_of(legacy_url)[0]
+
+
+@ONE_ENGINE
+def test_relative_paths_start_where_one_stands(legacy_url: URL, tmp_path: Path) -> None:
+    folder = tmp_path / "standing"
+    folder.mkdir()
+    relative = legacy_url.set(database="../test.db")
+    ended = end_of(start(relative, "--yes", "--backup", "here.backup", cwd=folder))
+    assert ended.code == 0, ended.complained
+    assert (folder / "here.backup").exists()
+    assert list(ROOT.glob("here.backup")) == []
+
+
+def test_the_help_names_every_option_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    said = capsys.readouterr().out
+    for option in (
+        *("--database-url", "--dry-run", "--check", "--backup", "--no-backup", "--yes"),
+        *("--restore", "--carry-over-active-platform", "--json", "--verbose"),
+        *("1 failed", "2 wrong usage", "3 refused", "4 work", "5 the database", "130"),
+    ):
+        assert option in said
+    assert SCRIPT.name in said

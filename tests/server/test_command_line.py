@@ -149,7 +149,11 @@ async def test_one_final_newline_is_no_part_of_a_piped_password(
 
 @ONE_ENGINE
 @pytest.mark.parametrize(
-    "typed", [b"", b"\n", b"short\n", b"8 signs!\xff\n", b"8 signs!\x00", b"x" * 1025, b"ADA"]
+    "typed",
+    [
+        *(b"", b"\n", b"short\n", b"8 signs!\xff\n", b"8 signs!\x00", b"x" * 1025, b"ADA"),
+        *(b"Passw0rd\n", b"ada-2026"),
+    ],
 )
 async def test_a_piped_password_that_nobody_could_use_makes_no_user(
     command_line: CommandLine, services: Services, typed: bytes

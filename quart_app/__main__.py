@@ -238,6 +238,18 @@ def user_passwd(name: str, *, password_stdin: bool) -> None:
     _show_generated(generated)
 
 
+@user.command("reset-link")
+@_name
+def user_reset_link(name: str) -> None:
+    """Print a link by which a user sets a password: for one use, and an hour.
+
+    It is shown this once, and makes void any that was made before.
+    """
+    link = _run(lambda services: services.reset_links.make_for_user_named(name))
+    click.echo(f"{name} sets a password by this link, until {link.expires_at:%Y-%m-%d %H:%M} UTC:")
+    click.echo(link.url)
+
+
 @user.command("deactivate")
 @_name
 def user_deactivate(name: str) -> None:

@@ -27,6 +27,7 @@ from quart_app.services.links import Links
 from quart_app.services.passwords import Passwords
 from quart_app.services.platforms import Platforms
 from quart_app.services.readiness import Readiness
+from quart_app.services.reset_links import ResetLinks
 from quart_app.services.revocations import Revocations
 from quart_app.services.sessions import Sessions
 from quart_app.services.throttle import Throttling
@@ -48,6 +49,7 @@ from quart_app.web import (
     operations,
     platforms,
     replies,
+    reset_links,
     wire,
 )
 from quart_app.web.device_cookie import DeviceCookie
@@ -100,7 +102,10 @@ def create_app(
     )
     gate.install(app, is_https=settings.is_https)
     replies.install(app)
-    for room in (accounts, alerts, platforms, devices, admin, audit, api, operations):
+    for room in (
+        *(accounts, reset_links, alerts, platforms, devices),
+        *(admin, audit, api, operations),
+    ):
         app.register_blueprint(room.blueprint)
 
     @app.while_serving
@@ -196,5 +201,15 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         audit_reader=AuditReader(database, administrators),
         administrators=administrators,
         administration=Administration(sessions, devices, administrators, now),
+        reset_links=ResetLinks(
+            f"{settings.public_url}/reset",
+            passwords,
+            sessions,
+            alerts,
+            audit,
+            devices,
+            administrators,
+            now,
+        ),
     )
     return Built(services, database, passwords)

@@ -169,6 +169,22 @@ class SetUpAlready(AppError):  # noqa: N818
     default_sentence = "This set-up link is not valid, or no longer."
 
 
+class ResetLinkInvalid(AppError):  # noqa: N818
+    """The link was used, is too old or void, or was never one: which, nobody is told."""
+
+    code = "reset_link_invalid"
+    default_sentence = (
+        "This link is not valid, or no longer. Please ask an administrator for another one."
+    )
+
+
+class UserInactive(AppError):  # noqa: N818
+    """The user is deactivated, and so could do nothing with what was asked for."""
+
+    code = "user_inactive"
+    default_sentence = "This user is deactivated and can't log in: activate them first."
+
+
 class Unavailable(AppError):  # noqa: N818
     """The database does not answer; nothing was changed, and trying again later may succeed."""
 

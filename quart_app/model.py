@@ -43,6 +43,7 @@ SESSION_HASH_LENGTH = 16
 DEVICE_ID_LENGTH = 22
 ALERT_KIND_LENGTH = 32
 THROTTLE_KEY_LENGTH = 32
+RESET_TOKEN_HASH_LENGTH = 64  # SHA-256 in hex
 
 
 # SQLite counts rows by themselves only in a column whose type is INTEGER to the letter.
@@ -159,6 +160,11 @@ class User(Base):
     # A device that was known at an older epoch than this is a new one.
     device_epoch: Mapped[int] = mapped_column(Integer, server_default="0", default=0)
     must_change_password: Mapped[bool] = mapped_column(_Flag, server_default=false(), default=False)
+    # Of the one link by which they may set a password: the SHA-256 of its token, never the token.
+    reset_token_hash: Mapped[str | None] = mapped_column(
+        String(RESET_TOKEN_HASH_LENGTH), unique=True, index=True
+    )
+    reset_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class PlatformConnection(Base):
@@ -328,6 +334,7 @@ class AuditEvent(enum.StrEnum):
     ALERT_ANSWERED = "alert_answered"  # "it was me", on one device
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 an event
     PASSWORD_RESET = "password_reset"  # noqa: S105
+    PASSWORD_RESET_LINK_MADE = "password_reset_link_made"  # noqa: S105
     USER_CREATED = "user_created"
     USER_DEACTIVATED = "user_deactivated"
     USER_ACTIVATED = "user_activated"

@@ -118,6 +118,20 @@ def _by_command(*arguments: str, typed: str = "") -> Callable[[Scene], float]:
     return administer
 
 
+def _use_reset_link(scene: Scene) -> float:
+    link = scene.processes.run("user", "reset-link", scene.name).split()[-1]
+    assert link.startswith(f"{scene.processes.settings.public_url}/reset?token=")
+    token = link.partition("token=")[2]
+    assert scene.here.ask("GET", f"/reset?token={token}").status_code == 200
+    since = time.monotonic()
+    form = {"token": token, "new_password": NEW_PASSWORD}
+    assert scene.here.ask("POST", "/reset", data=form).status_code == 303
+    log = scene.here.log.read_text()
+    assert "GET /reset " in log
+    assert token not in log
+    return since
+
+
 _OWN, _OTHER, _BOTH = frozenset({OWN}), frozenset({OTHER}), frozenset({OWN, OTHER})
 _ALL = _BOTH | {SOMEBODYS}
 
@@ -141,5 +155,6 @@ CAUSES = {
         _BOTH,
         NEW_PASSWORD,
     ),
+    "a reset link": Cause(_use_reset_link, _BOTH, NEW_PASSWORD),
     "user deactivate": Cause(_by_command("user", "deactivate", "{name}"), _BOTH, None),
 }

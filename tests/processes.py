@@ -47,8 +47,8 @@ class Processes:
         """Create a user whose password is PASSWORD; return the name."""
         return new_user(self.settings, role)
 
-    def run(self, *arguments: str, typed: str = "") -> None:
-        """Run `python -m quart_app …` to its end."""
+    def run(self, *arguments: str, typed: str = "") -> str:
+        """Run `python -m quart_app …` to its end, and return what it says."""
         ended = subprocess.run(
             [sys.executable, "-m", "quart_app", *arguments],
             cwd=self.folder,
@@ -60,6 +60,7 @@ class Processes:
             check=False,
         )
         assert ended.returncode == 0, ended.stderr
+        return ended.stdout
 
 
 def new_user(settings: Settings, role: Role = Role.VIEWER) -> str:

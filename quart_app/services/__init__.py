@@ -16,6 +16,7 @@ from quart_app.services.frames import Frames
 from quart_app.services.links import Links
 from quart_app.services.platforms import Platforms
 from quart_app.services.readiness import Readiness
+from quart_app.services.reset_links import ResetLinks
 from quart_app.services.revocations import Revocations
 from quart_app.services.sessions import Sessions
 from quart_app.services.users import Users
@@ -39,3 +40,4 @@ class Services:
     audit_reader: AuditReader
     administrators: Administrators
     administration: Administration
+    reset_links: ResetLinks

@@ -182,6 +182,7 @@ class Accounts:
             if user is None:
                 return None
             if user.must_change_password:
+                stored_users.forget_reset_link(user)
                 await self.audit.record(
                     db, AuditEvent.PASSWORD_CHANGED, user_id=user.id, actor_user_id=user.id
                 )

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.errors import NotFound, NotLoggedIn
+from quart_app.errors import NotFound
 from quart_app.model import EndReason, Login, User
 from quart_app.services.administrators import Administrators
 from quart_app.services.devices import Asking, Devices
@@ -139,10 +139,8 @@ class Administration:
         await self.sessions.end_everybodys(partial(self._admit, asking))
 
     async def _admit(self, asking: Asking, db: AsyncSession) -> None:
-        """Ask for the right in the transaction that uses it. Raises NotLoggedIn, too."""
-        await self.administrators.admit(db, asking.user_id)
-        if await stored_logins.has_login_ended(db, asking.sid):
-            raise NotLoggedIn  # while the password was compared
+        """Ask for the right in the transaction that uses it: meanwhile a password was compared."""
+        await self.administrators.admit(db, asking.user_id, sid=asking.sid)
 
 
 def _no_such_login() -> NotFound:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.errors import Forbidden, NotFound
+from quart_app.errors import Forbidden, NotFound, NotLoggedIn
 from quart_app.model import AuditEvent, Role, User
 from quart_app.services.audit import Audit
+from quart_app.storage import logins as stored_logins
 from quart_app.storage import users as stored_users
 from quart_app.storage.database import Database
 
@@ -18,14 +19,19 @@ class Administrators:
     database: Database
     audit: Audit
 
-    async def admit(self, db: AsyncSession, user_id: int) -> User:
-        """Return the user, who administers. Raises Forbidden, or NotFound without an account."""
+    async def admit(self, db: AsyncSession, user_id: int, *, sid: str | None = None) -> User:
+        """Return the user, who administers. Raises Forbidden, or NotFound without an account.
+
+        With the session that asks, raises NotLoggedIn where that has ended meanwhile.
+        """
         user = await stored_users.user_by_id(db, user_id)
         if user is None or not user.is_active:
             raise NotFound
         if user.role is not Role.ADMIN:
             self.audit.count(AuditEvent.REFUSED_RIGHTS, user_id=user_id)
             raise Forbidden
+        if sid is not None and await stored_logins.has_login_ended(db, sid):
+            raise NotLoggedIn
         return user
 
     async def check(self, user_id: int) -> None:

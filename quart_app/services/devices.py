@@ -9,6 +9,7 @@ from quart_app.model import EndReason, Login, User
 from quart_app.services.accounts import Accounts
 from quart_app.services.sessions import Device, Ending, OldSession, Sessions
 from quart_app.services.uninterrupted import uninterrupted
+from quart_app.services.users import user_named
 from quart_app.storage import logins as stored_logins
 from quart_app.storage import users as stored_users
 
@@ -46,9 +47,7 @@ class Devices:
     async def logins_of_user_named(self, username: str) -> tuple[User, list[Login]]:
         """Return the user and their live logins. Raises NotFound."""
         async with self.sessions.database.read() as db:
-            user = await stored_users.user_by_username(db, username)
-            if user is None:
-                raise NotFound(f"There is no user named {username}.")
+            user = await user_named(db, username, lock=False)
             return user, await stored_logins.live_logins(db, user.id, self.now())
 
     async def login_of(self, user_id: int, login_id: int) -> Login:

@@ -139,7 +139,7 @@ class Users:
         given = generated_password() if password is None else password
         for _ in range(MOST_ATTEMPTS):
             async with self.database.read() as db:
-                seen = await _named(db, username, lock=False)
+                seen = await user_named(db, username, lock=False)
             check_new_password(given, seen.username, seen.email)
             new_hash = await self.passwords.hash(given)
             async with self.sessions.ending() as ending:
@@ -156,7 +156,7 @@ class Users:
     async def end_sessions(self, username: str) -> None:
         """End every session of a user. Raises NotFound."""
         async with self.sessions.ending() as ending:
-            await ending.end_all(await _named(ending.db, username), EndReason.ADMINISTRATOR)
+            await ending.end_all(await user_named(ending.db, username), EndReason.ADMINISTRATOR)
 
     async def deactivate(self, username: str) -> bool:
         """Let a user log in no more, ending every session; tell if no administrator is left by it.
@@ -164,9 +164,10 @@ class Users:
         Raises NotFound.
         """
         async with self.sessions.ending() as ending:
-            user = await _named(ending.db, username)
+            user = await user_named(ending.db, username)
             was_admin = user.role is Role.ADMIN and bool(user.is_active)
             user.is_active = False
+            stored_users.forget_reset_link(user)
             await self.audit.record(ending.db, AuditEvent.USER_DEACTIVATED, user_id=user.id)
             await ending.end_all(user, EndReason.DEACTIVATED)
             return was_admin and not await stored_users.is_there_an_active_admin(ending.db)
@@ -174,12 +175,13 @@ class Users:
     async def activate(self, username: str) -> None:
         """Let a user log in again; sessions that have ended stay so. Raises NotFound."""
         async with self.database.begin() as db:
-            user = await _named(db, username)
+            user = await user_named(db, username)
             user.is_active = True
             await self.audit.record(db, AuditEvent.USER_ACTIVATED, user_id=user.id)
 
 
-async def _named(db: AsyncSession, username: str, *, lock: bool = True) -> User:
+async def user_named(db: AsyncSession, username: str, *, lock: bool = True) -> User:
+    """Return the user of exactly that name, locked where asked for. Raises NotFound."""
     user = await stored_users.user_by_username(db, username, lock=lock)
     if user is None:
         raise NotFound(f"There is no user named {username}.")

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.model import Role, User
@@ -134,7 +134,46 @@ async def replace_password(
     user.password_hash = new_hash
     user.must_change_password = must_change
     user.device_epoch += 1  # who knew the old one may have made a device known
+    forget_reset_link(user)
     return user
+
+
+async def user_by_reset_token(db: AsyncSession, token_hash: str, at: datetime) -> User | None:
+    """Return whose link it is; None where it is good for nothing at that time."""
+    return await db.scalar(select(User).where(_is_good(token_hash, at)))
+
+
+async def replace_password_by_link(
+    db: AsyncSession, token_hash: str, new_hash: str, at: datetime
+) -> User | None:
+    """Write the hash, use up the link and return the user, locked; None where it is not good.
+
+    One statement compares and clears: of two at once, the second finds nothing.
+    """
+    return await db.scalar(
+        update(User)
+        .where(_is_good(token_hash, at))
+        .values(
+            password_hash=new_hash,
+            must_change_password=False,
+            device_epoch=User.device_epoch + 1,  # as with every change
+            reset_token_hash=None,
+            reset_expires_at=None,
+        )
+        .returning(User)
+        .execution_options(populate_existing=True)
+    )
+
+
+def _is_good(token_hash: str, at: datetime) -> ColumnElement[bool]:
+    return and_(
+        User.reset_token_hash == token_hash, User.reset_expires_at > at, User.is_active.is_(True)
+    )
+
+
+def forget_reset_link(user: User) -> None:
+    """Make the link void that the user may have been given."""
+    user.reset_token_hash = user.reset_expires_at = None
 
 
 async def lock_out_other_set_ups(db: AsyncSession) -> None:

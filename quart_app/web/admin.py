@@ -1,4 +1,4 @@
-"""Pages for administrators: users, where they are logged in, and the end of that."""
+"""Pages for administrators: users, where they are logged in, the end of that, a reset link."""
 
 from http import HTTPStatus
 
@@ -12,6 +12,7 @@ from quart_app.errors import (
     NotFound,
     NotLoggedIn,
     Unavailable,
+    UserInactive,
 )
 from quart_app.web.accounts import with_cleared_cache
 from quart_app.web.bodies import BodyT, ConfirmBody, LoginsQuery, UsersQuery, read_form, read_query
@@ -25,7 +26,7 @@ from quart_app.web.user_agents import described
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 
 # What is no mistake in a form, and so is no page with the form again.
-_NOT_OF_THE_FORM = (Forbidden, NotFound, NotLoggedIn, Unavailable)
+_NOT_OF_THE_FORM = (Forbidden, NotFound, NotLoggedIn, Unavailable, UserInactive)
 
 
 @blueprint.get("/users")
@@ -130,6 +131,31 @@ async def end_user(user_id: int) -> ResponseReturnValue:
     if user_id == current_login().user_id:
         return _over("logged-out-everywhere")
     return go_on(url_for("admin.user_page", user_id=user_id), notice="users-ended")
+
+
+@blueprint.get(f"/users/<{ID}:user_id>/reset_link")
+async def reset_link_page(user_id: int) -> ResponseReturnValue:
+    """Ask whether to make a link by which a user sets a password."""
+    return await _reset_link_page(user_id)
+
+
+async def _reset_link_page(user_id: int, error: AppError | None = None) -> Response:
+    user, _ = await services().administration.user(current_login().user_id, user_id)
+    if not user.is_active:
+        raise UserInactive
+    return await _confirm_page("admin_make_reset_link.html", error, user=user)
+
+
+@blueprint.post(f"/users/<{ID}:user_id>/reset_link")
+async def make_reset_link(user_id: int) -> ResponseReturnValue:
+    """Make the link and show it, this once: nobody can read it out of the database."""
+    try:
+        link = await services().reset_links.make(asking(await read_form(ConfirmBody)), user_id)
+    except _NOT_OF_THE_FORM:
+        raise
+    except AppError as error:
+        return await _reset_link_page(user_id, error)
+    return await page("admin_reset_link.html", link=link, user_id=user_id)
 
 
 @blueprint.get("/sessions/all/end")

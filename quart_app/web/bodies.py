@@ -86,6 +86,13 @@ class SetUpForm(Body):
     new_password: Password
 
 
+class ResetForm(Body):
+    """A new password, and the token of the link that allows it."""
+
+    token: Path
+    new_password: Password
+
+
 class PasswordBody(Body):
     """The password that is, and the one that is to be."""
 

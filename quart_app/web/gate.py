@@ -44,6 +44,8 @@ PUBLIC: Final = frozenset(
         "accounts.log_out",
         "accounts.set_up_page",
         "accounts.set_up",
+        "reset_links.form_page",
+        "reset_links.use",
         "api.log_in",
         "api.log_out",  # ends what the cookie names, even past its idle limit
         "operations.healthz",

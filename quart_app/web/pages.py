@@ -29,6 +29,8 @@ _NOTICES: Final = {
     "everybodys-ended": "Every session is over; everybody logs in again.",
     "answered": "Good. You are not told of it again on this device.",
     "disowned": "Every session of yours is over. Log in again and choose a new password.",
+    "reset": "Your new password is set: log in with it.",
+    "reset-for-another": "The new password is set. You are still logged in, as another user.",
     "password": "Your password is changed, and your other sessions are over.",
 }
 

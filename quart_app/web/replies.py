@@ -25,6 +25,8 @@ _STATUS: Final[dict[type[errors.AppError], HTTPStatus]] = {
     errors.NameTaken: HTTPStatus.CONFLICT,
     errors.PlatformChanged: HTTPStatus.CONFLICT,
     errors.PlatformInactive: HTTPStatus.CONFLICT,
+    errors.UserInactive: HTTPStatus.CONFLICT,
+    errors.ResetLinkInvalid: HTTPStatus.GONE,
     errors.SetUpAlready: HTTPStatus.GONE,
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.UnsupportedBody: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

@@ -149,7 +149,11 @@ async def test_one_final_newline_is_no_part_of_a_piped_password(
 
 @ONE_ENGINE
 @pytest.mark.parametrize(
-    "typed", [b"", b"\n", b"short\n", b"8 signs!\xff\n", b"8 signs!\x00", b"x" * 1025, b"ADA"]
+    "typed",
+    [
+        *(b"", b"\n", b"short\n", b"8 signs!\xff\n", b"8 signs!\x00", b"x" * 1025, b"ADA"),
+        *(b"Passw0rd\n", b"ada-2026"),
+    ],
 )
 async def test_a_piped_password_that_nobody_could_use_makes_no_user(
     command_line: CommandLine, services: Services, typed: bytes
@@ -211,6 +215,23 @@ async def test_a_user_is_listed_given_another_password_and_deactivated(
     assert await login_status(visitor, generated) == (403, "password_change_needed")
 
 
+async def test_a_reset_link_is_printed_and_opens_the_page(
+    command_line: CommandLine, visitor: Client, member: Member
+) -> None:
+    said = command_line.run("user", "reset-link", member.username)
+    first_line, url = said.splitlines()
+    assert re.fullmatch(r"ada sets a password by this link, until 20\S+ \d\d:\d\d UTC:", first_line)
+    path = url.removeprefix("http://127.0.0.1:8000")
+    assert re.fullmatch(r"/reset\?token=[\w-]{43}", path)
+    assert (await visitor.get(path)).status_code == 200
+    form = {"token": path.partition("=")[2], "new_password": NEW_PASSWORD}
+    assert (await visitor.post("/reset", form=form)).status_code == 303
+    assert await login_status(visitor, NEW_PASSWORD) == (200, None)
+    command_line.run("user", "deactivate", member.username)
+    refused = command_line.run("user", "reset-link", member.username, exit_code=1)
+    assert refused == "This user is deactivated and can't log in: activate them first."
+
+
 @pytest.mark.usefixtures("member")
 def test_whoever_deactivates_the_last_administrator_is_told(command_line: CommandLine) -> None:
     for name in ("grace", "hedy"):
@@ -267,6 +288,7 @@ def test_the_help_tells_where_a_password_comes_from(tmp_path: Path) -> None:
         (("user", "passwd", "nobody"), "There is no user named nobody."),
         (("user", "deactivate", "nobody"), "There is no user named nobody."),
         (("user", "activate", "nobody"), "There is no user named nobody."),
+        (("user", "reset-link", "nobody"), "There is no user named nobody."),
     ],
 )
 @pytest.mark.usefixtures("member")

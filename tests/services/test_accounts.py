@@ -255,6 +255,8 @@ async def test_what_somebody_logs_in_by_is_taken(
         ("ada", "a@example.com", f"{PASSWORD}\udcff", "new_password"),
         ("ada", "A@example.com", "a@EXAMPLE.com", "new_password"),
         ("ada lovelace", "a@example.com", "Ada Lovelace", "new_password"),
+        ("ada", "a@example.com", "Passw0rd", "new_password"),
+        ("ada", "a@example.com", "ada.1815", "new_password"),
     ],
 )
 async def test_a_user_who_could_not_log_in_or_is_easily_guessed_is_not_made(
@@ -323,7 +325,7 @@ async def test_a_reset_password_ends_every_session(
 async def test_a_password_that_is_refused_changes_nothing(
     services: Services, member: Member
 ) -> None:
-    for password in ("", "short", "ADA@example.com", "x" * 1025):
+    for password in ("", "short", "ADA@example.com", "Passw0rd", "x" * 1025):
         with pytest.raises(InvalidInput):
             await services.users.reset_password(member.username, password)
     assert (await log_in(services.accounts, member)).epoch == 0

@@ -175,6 +175,10 @@ CAUSES: dict[str, tuple[Callable[[Services, Member, NewSession], Any], list[tupl
         lambda services, member, _: services.users.reset_password(member.username, None),
         [("password_reset", ""), ("sessions_ended", "password_reset")],
     ),
+    "reset link": (
+        lambda services, member, _: services.reset_links.make_for_user_named(member.username),
+        [("password_reset_link_made", "")],
+    ),
     "deactivated": (
         lambda services, member, _: services.users.deactivate(member.username),
         [("user_deactivated", ""), ("sessions_ended", "deactivated")],

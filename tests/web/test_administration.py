@@ -19,22 +19,13 @@ PAGES = [
     "/admin/users",
     "/admin/users/1",
     "/admin/users/1/end",
+    "/admin/users/1/reset_link",
     "/admin/sessions",
     "/admin/sessions/1/end",
     "/admin/sessions/all/end",
 ]
 ENDS = ["/admin/users/1/end", "/admin/sessions/1/end", "/admin/sessions/all/end"]
-
-
-@pytest.fixture
-async def root(app: Quart, browser: Client, services: Services) -> Client:  # noqa: ARG001 logs in first
-    """A browser in which an administrator is logged in, who is user 2; the member is user 1."""
-    await services.users.create_user(
-        username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
-    )
-    client = app.test_client()
-    await log_in(client, Member(2, "root", PASSWORD, (0, 0, 0)))
-    return client
+ACTIONS = [*ENDS, "/admin/users/1/reset_link"]
 
 
 async def text_of(client: Client, path: str) -> str:
@@ -58,14 +49,14 @@ async def test_nobody_else_sees_or_ends_anything(
     for path in PAGES:
         assert (await browser.get(path)).status_code == 403
         assert (await app.test_client().get(path)).status_code == 303
-    for path in ENDS:
+    for path in ACTIONS:
         for form in ({}, {"current_password": PASSWORD}):
             assert (await browser.post(path, form=form)).status_code == 403
         assert (await app.test_client().post(path)).status_code == 303
     assert await state_of(browser) == await state_of(root) == 200
     await app.extensions["quart_app"].audit.flush()
     (refused,) = await entries(built, AuditEvent.REFUSED_RIGHTS)
-    assert (refused.count, refused.actor_user_id) == (len(PAGES) + 2 * len(ENDS), 1)
+    assert (refused.count, refused.actor_user_id) == (len(PAGES) + 2 * len(ACTIONS), 1)
 
 
 async def test_a_change_of_role_holds_at_once(root: Client, browser: Client, built: Built) -> None:

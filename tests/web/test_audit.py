@@ -341,6 +341,7 @@ CANARIES = {
     "third password": "canary-password-that-is-third",
     "wrong password": "canary-password-that-is-wrong",
     "typed name": "canary-name-that-was-typed",
+    "password by link": "canary-password-by-a-link",
     "access token": "canary-access-token",
     "other token": "canary-token-as-a-name",
 }
@@ -362,12 +363,12 @@ async def everything_stored(url: URL) -> dict[str, list[dict[str, Any]]]:
 
 
 class _Journey:
-    """Requests, and every cookie and session id that they brought about."""
+    """Requests, and every cookie and token that they brought about."""
 
     def __init__(self, app: Quart) -> None:
         self.client = app.test_client()
         self.cookies: set[str] = set()
-        self.sids: set[str] = set()
+        self.tokens: set[str] = set()
 
     async def ask(self, method: str, path: str, status: int, **options: Any) -> Any:
         client: Any = self.client
@@ -439,9 +440,20 @@ async def go_through_all(journey: _Journey, services: Services) -> None:
     await ask("POST", "/api/login", 403, json=good)
     again = {"new_password": CANARIES["third password"]}
     await ask("POST", "/login", 303, form=good | again)
+    await use_a_reset_link(journey, user.id)
     await services.users.deactivate(name)
     await services.users.activate(name)
-    assert user.id
+
+
+async def use_a_reset_link(journey: _Journey, user_id: int) -> None:
+    shown = await journey.ask("POST", f"/admin/users/{user_id}/reset_link", 200)
+    (token,) = re.findall(r"/reset\?token=([\w-]{43})", await shown.get_data(as_text=True))
+    journey.tokens.add(token)
+    await journey.ask("GET", f"/reset?token={token}", 200)
+    form = {"token": token, "new_password": CANARIES["password by link"]}
+    await journey.ask("POST", "/reset", 422, form=form | {"new_password": "short"})
+    await journey.ask("POST", "/reset", 303, form=form)
+    await journey.ask("GET", f"/reset?token={token}", 410)
 
 
 async def test_no_secret_is_written_down_or_told(
@@ -463,6 +475,7 @@ async def test_no_secret_is_written_down_or_told(
     assert written >= {
         *("login", "login_failed", "reauthentication_failed", "logout", "sessions_ended"),
         *("password_changed", "password_reset", "user_created", "user_deactivated"),
+        "password_reset_link_made",
         *("platform_switched", "platform_connected", "platform_changed", "platform_removed"),
         *("user_activated", "platform_default_changed", "refused_rights", "refused_cross_site"),
     }
@@ -470,7 +483,7 @@ async def test_no_secret_is_written_down_or_told(
         hash_of_session(sid) for sid in sids
     }
     # The beginning of a session's id would be enough to tell whose it is.
-    secrets = {*CANARIES.values(), *journey.cookies, *(sid[:10] for sid in sids)}
+    secrets = {*CANARIES.values(), *journey.cookies, *journey.tokens, *(sid[:10] for sid in sids)}
     told = "\n".join(
         f"{record.getMessage()} {record.exc_text or ''} {vars(record)}" for record in caplog.records
     )

@@ -25,6 +25,8 @@ STATUS = {
     errors.NameTaken: 409,
     errors.PlatformChanged: 409,
     errors.PlatformInactive: 409,
+    errors.UserInactive: 409,
+    errors.ResetLinkInvalid: 410,
     errors.SetUpAlready: 410,
     errors.BodyTooLarge: 413,
     errors.UnsupportedBody: 415,

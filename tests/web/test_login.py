@@ -23,6 +23,14 @@ from tests.conftest import PASSWORD, SECRET_KEY, Member, log_in, make_member, se
 
 WRONG = "That name and password do not match."
 NEW_PASSWORD = "quite another password"
+WEAK = [
+    ("short", "A password has 8 to 1024 characters."),
+    ("Password1", "This is one of the commonest passwords, which are tried first: choose another."),
+    (
+        "ada@example.com",
+        "A password is not the name or the address, nor that with a few digits or signs.",
+    ),
+]
 
 Attempt = Callable[..., Awaitable[Response]]
 
@@ -298,7 +306,7 @@ async def test_a_password_for_one_use_is_replaced_at_login(
     assert "This password was for one use: choose a new one." in text
     assert ("password_change_needed" if attempt is by_json else 'name="new_password"') in text
     assert not await is_logged_in(visitor)
-    for wrong in ("short", "ben@example.com", given_password, "x" * 1025):
+    for wrong in ("short", "ben@example.com", "Passw0rd", given_password, "x" * 1025):
         refused = await attempt(
             visitor, username="ben", password=given_password, new_password=wrong
         )
@@ -345,8 +353,8 @@ async def test_a_new_password_is_not_taken_where_none_is_due(
 async def test_a_member_changes_the_password_and_stays_logged_in(
     browser: Client, visitor: Client, *, is_json: bool
 ) -> None:
-    async def change(current: str) -> Response:
-        fields = {"current_password": current, "new_password": NEW_PASSWORD}
+    async def change(current: str, new: str = NEW_PASSWORD) -> Response:
+        fields = {"current_password": current, "new_password": new}
         if is_json:
             return await browser.post("/api/account/password", json=fields)
         return await browser.post("/account/password", form=fields)
@@ -354,6 +362,10 @@ async def test_a_member_changes_the_password_and_stays_logged_in(
     refused = await change("wrong")
     assert refused.status_code == 401
     assert "The current password is not right." in await refused.get_data(as_text=True)
+    for weak, sentence in WEAK:
+        refused = await change(PASSWORD, weak)
+        assert refused.status_code == 422
+        assert sentence in await refused.get_data(as_text=True)
     assert (await change(PASSWORD)).status_code == (204 if is_json else 303)
     assert await is_logged_in(browser)
     assert (await by_json(visitor, username="ada", password=PASSWORD)).status_code == 401
@@ -407,7 +419,10 @@ async def test_the_set_up_link_makes_an_administrator_once(
 
 @pytest.mark.parametrize(
     ("field", "wrong"),
-    [("username", " eve"), ("email", "eve"), ("new_password", "short"), ("role", "admin")],
+    [
+        *(("username", " eve"), ("email", "eve"), ("role", "admin")),
+        *(("new_password", "short"), ("new_password", "Passw0rd"), ("new_password", "eve.2026")),
+    ],
 )
 async def test_a_set_up_with_a_wrong_field_makes_nobody(
     visitor: Client, services: Services, field: str, wrong: str

@@ -20,6 +20,8 @@ PUBLIC = {
     "accounts.log_out",
     "accounts.set_up_page",
     "accounts.set_up",
+    "reset_links.form_page",
+    "reset_links.use",
     "api.log_in",
     "api.log_out",
     "operations.healthz",

@@ -1,0 +1,120 @@
+"""Links by which users set a password: made by administrators, good for one use and an hour."""
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from quart_app.errors import NotFound, ResetLinkInvalid, UserInactive
+from quart_app.model import AlertKind, AuditEvent, EndReason, User
+from quart_app.services.administrators import Administrators
+from quart_app.services.alerts import Alerts
+from quart_app.services.audit import Audit
+from quart_app.services.devices import Asking, Devices
+from quart_app.services.new_passwords import check_new_password
+from quart_app.services.passwords import Passwords
+from quart_app.services.sessions import Device, Sessions
+from quart_app.services.uninterrupted import uninterrupted
+from quart_app.services.users import user_named
+from quart_app.storage import users as stored_users
+
+RESET_LINK_LIFETIME: Final = timedelta(hours=1)
+_TOKEN_BYTES: Final = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResetLink:
+    """What an administrator hands on, and nobody is shown again."""
+
+    url: str
+    username: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class ResetLinks:
+    """One link a user at most: a newer one, another password or a deactivation makes it void.
+
+    At rest there is the hash of its token only. `address` is the page that the token opens.
+    """
+
+    address: str
+    passwords: Passwords
+    sessions: Sessions
+    alerts: Alerts
+    audit: Audit
+    devices: Devices
+    administrators: Administrators
+    now: Callable[[], datetime]
+
+    async def make(self, asking: Asking, whose_id: int) -> ResetLink:
+        """Return a new link for a user. Raises UserInactive, NotFound.
+
+        Raises Forbidden for who does not administer, PasswordNeeded where the login is not fresh,
+        BadCredentials, NotLoggedIn.
+        """
+        await self.devices.confirm(asking)
+        async with self.sessions.database.begin() as db:
+            await self.administrators.admit(db, asking.user_id, sid=asking.sid)
+            user = await stored_users.user_by_id(db, whose_id, lock=True)
+            if user is None:
+                raise NotFound
+            return await self._make(db, user)
+
+    async def make_for_user_named(self, username: str) -> ResetLink:
+        """Return a new link, for the command line. Raises UserInactive, NotFound."""
+        async with self.sessions.database.begin() as db:
+            return await self._make(db, await user_named(db, username))
+
+    async def _make(self, db: AsyncSession, user: User) -> ResetLink:
+        if not user.is_active:
+            raise UserInactive
+        token = secrets.token_urlsafe(_TOKEN_BYTES)
+        user.reset_token_hash = _hash_of(token)
+        user.reset_expires_at = self.now() + RESET_LINK_LIFETIME
+        await self.audit.record(db, AuditEvent.PASSWORD_RESET_LINK_MADE, user_id=user.id)
+        return ResetLink(
+            url=f"{self.address}?token={token}",
+            username=user.username,
+            expires_at=user.reset_expires_at,
+        )
+
+    async def user_of(self, token: str) -> User:
+        """Return whose link it is. Raises ResetLinkInvalid."""
+        async with self.sessions.database.read() as db:
+            user = await stored_users.user_by_reset_token(db, _hash_of(token), self.now())
+        if user is None:
+            raise ResetLinkInvalid
+        return user
+
+    async def use(self, token: str, new_password: str, *, device: Device) -> User:
+        """Set the password of whose link it is, ending every session of theirs.
+
+        It begins none: who has the link has not shown the password yet. Raises ResetLinkInvalid,
+        InvalidInput.
+        """
+        user = await self.user_of(token)
+        check_new_password(new_password, user.username, user.email)
+        return await self._use(token, await self.passwords.hash(new_password), device)
+
+    @uninterrupted
+    async def _use(self, token: str, new_hash: str, device: Device) -> User:
+        async with self.sessions.ending() as ending:
+            user = await stored_users.replace_password_by_link(
+                ending.db, _hash_of(token), new_hash, self.now()
+            )
+            if user is None:
+                raise ResetLinkInvalid
+            await self.audit.record(ending.db, AuditEvent.PASSWORD_RESET, user_id=user.id)
+            await ending.end_all(user, EndReason.PASSWORD_RESET)
+            await self.alerts.add(ending.db, user.id, AlertKind.PASSWORD_RESET, device)
+            return user
+
+
+def _hash_of(token: str) -> str:
+    """Return what stands for a token: nobody finds 256 random bits by their hash."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

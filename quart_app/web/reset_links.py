@@ -1,0 +1,58 @@
+"""The page by which whoever has a link sets a new password."""
+
+from http import HTTPStatus
+
+from quart import Blueprint, Response, request, url_for
+from quart.typing import ResponseReturnValue
+
+from quart_app.errors import AppError, InvalidInput
+from quart_app.web.bodies import ResetForm, read_form
+from quart_app.web.gate import device, services
+from quart_app.web.pages import go_on, page
+from quart_app.web.replies import status_of
+from quart_app.web.session import clear_session, validate_session
+
+blueprint = Blueprint("reset_links", __name__)
+
+
+@blueprint.after_request
+async def keep_the_token(response: Response) -> Response:
+    """Let no cache keep the page, and no Referer hold its address.
+
+    Not no-referrer: with it a browser sends `Origin: null` with our own form.
+    """
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Referrer-Policy"] = "strict-origin"
+    return response
+
+
+@blueprint.get("/reset")
+async def form_page() -> ResponseReturnValue:
+    """Show the form that sets a password, to whoever has the link."""
+    return await _form_page(request.args.get("token", ""))
+
+
+async def _form_page(token: str, error: AppError | None = None) -> Response:
+    user = await services().reset_links.user_of(token)
+    return await page(
+        "reset.html",
+        status=status_of(error) if error else HTTPStatus.OK,
+        token=token,
+        username=user.username,
+        error=error,
+    )
+
+
+@blueprint.post("/reset")
+async def use() -> ResponseReturnValue:
+    """Set the password, and leave for the login page."""
+    try:
+        form = await read_form(ResetForm)
+        user = await services().reset_links.use(form.token, form.new_password, device=device())
+    except InvalidInput as error:
+        return await _form_page((await request.form).get("token", ""), error)
+    login = validate_session()
+    if login is not None and login.user_id != user.id:
+        return go_on(url_for("platforms.dashboard"), notice="reset-for-another")
+    clear_session()
+    return go_on(url_for("accounts.login_page"), notice="reset")

@@ -1,6 +1,9 @@
-"""docs/http.md names every route and every code that there is, and no other."""
+"""docs/http.md names every route and code that there is; docs/security.md what is met, and how."""
 
+import ast
 import re
+from functools import cache
+from pathlib import Path
 
 from quart_app import errors
 from quart_app.app import create_app
@@ -10,6 +13,23 @@ from tests.conftest import ENCRYPTION_KEY, SECRET_KEY
 from tests.servers import ROOT
 
 PAGE = (ROOT / "docs/http.md").read_text()
+SECURITY = ROOT / "docs/security.md"
+# What an application with a login, sessions and linked accounts meets of OWASP ASVS 5.0.0.
+REQUIREMENTS = re.findall(
+    r"\S+",
+    """
+7.1.1 7.1.2 7.1.3 7.2.1 7.2.2 7.2.3 7.2.4 7.3.1 7.3.2 7.4.1 7.4.2 7.4.3 7.4.4 7.4.5 7.5.1 7.5.2
+7.5.3 7.6.2
+9.1.1 9.1.2 9.1.3 9.2.1 9.2.2 9.2.3 9.2.4
+3.3.1 3.3.2 3.3.3 3.3.4 3.3.5 3.4.1 3.4.2 3.4.3 3.4.3 3.4.4 3.4.5 3.4.6 3.4.7 3.4.8 3.5.1 3.5.2
+3.5.3 3.5.8 3.7.2 14.2.1 14.3.1 14.3.2 14.3.3
+6.1.1 6.2.1 6.2.2 6.2.3 6.2.4 6.2.5 6.2.6 6.2.7 6.2.8 6.2.9 6.2.10 6.2.11 6.2.12 6.3.1 6.3.2
+6.3.3 6.3.5 6.3.7 6.3.8 6.4.1 6.4.6 6.8.1
+11.4.2 11.2.2 11.2.4 13.3.1 13.3.4
+2.4.1 4.1.3 8.3.2 15.4.2 16.2.1 16.2.2 16.2.5 16.3.1 16.3.2 16.3.3 16.3.4 16.4.2 16.5.2 16.5.3
+""",
+)
+MARKS = ["Not met", "In part", "Nothing to meet yet"]
 # Of the framework's own refusals, which have no class.
 OF_THE_FRAMEWORK = {"bad_request", "method_not_allowed", "request_timeout", "internal_server_error"}
 
@@ -36,3 +56,55 @@ def test_every_code_is_described_with_its_status() -> None:
         (int(status), kind.code) for kind, status in _STATUS.items() if kind not in of_pages_only
     }
     assert {code for code in described if code[1] not in OF_THE_FRAMEWORK} == ours
+
+
+def rows() -> list[list[str]]:
+    """Return the cells of each requirement's row."""
+    found = re.findall(r"(?m)^\| (\d+\.\d+\.\d+ · L\d \|.*) \|$", SECURITY.read_text())
+    return [[cell.strip() for cell in row.split("|")] for row in found]
+
+
+@cache
+def functions_in(path: Path) -> set[str]:
+    defined = ast.FunctionDef | ast.AsyncFunctionDef
+    return {each.name for each in ast.parse(path.read_text()).body if isinstance(each, defined)}
+
+
+def test_every_requirement_has_a_row_with_its_test_or_what_is_missing() -> None:
+    assert [row[0].partition(" ")[0] for row in rows()] == REQUIREMENTS
+    for row in rows():
+        assert len(row) == 4, row[0]
+        is_met = not row[3].startswith("**")
+        assert row[2] or not is_met, row[0]
+        # Of what is by what is not there, and of what is only in the code, the row says so.
+        assert re.search("`tests/[^`]+::test_|the code only|nothing to show", row[3]) or not is_met
+
+
+def test_what_is_said_in_short_is_what_the_rows_say() -> None:
+    text = " ".join(SECURITY.read_text().split())
+    left = [row for row in rows() if row[3].startswith("**")]
+    for mark in MARKS:
+        (listed,) = re.findall(rf" {mark}: ([\d.]+ · L\d(?:, [\d.]+ · L\d)*)\.", text)
+        marked = [row for row in left if row[3].startswith(f"**{mark}")]
+        assert sorted(listed.split(", ")) == sorted(row[0] for row in marked), mark
+        left = [row for row in left if row not in marked]
+    assert left == []
+
+
+def test_every_test_and_file_that_the_page_on_security_names_is_there() -> None:
+    text = SECURITY.read_text()
+    named = re.findall(r"`((?:quart_app|tests|docs|scripts)/[\w./-]+)(?:::(\w*))?`", text)
+    linked = [(f"docs/{each}", "") for each in re.findall(r"\]\(([\w/.-]+\.md)", text)]
+    assert len(named) > len(REQUIREMENTS)
+    assert text.count("tests/") == len([path for path, _ in named if path.startswith("tests/")])
+    assert text.count("quart_app/") == len([path for path, _ in named if path[0] == "q"])
+    for path, test in named + linked:
+        assert (ROOT / path).is_file(), path
+        assert not test or test in functions_in(ROOT / path), f"{path}::{test}"
+
+
+def test_every_heading_that_the_page_on_security_leads_to_is_there() -> None:
+    for page, heading in re.findall(r"\]\(([\w.-]*)#([\w-]+)\)", SECURITY.read_text()):
+        headings = re.findall("(?m)^#+ (.+)$", (SECURITY.parent / (page or SECURITY)).read_text())
+        anchors = {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
+        assert heading in anchors, f"{page}#{heading}"

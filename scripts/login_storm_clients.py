@@ -1,6 +1,7 @@
-"""The clients of `scripts/bench/login_storm.py`: they speak so little HTTP that they cost little."""
+"""The clients of `scripts/bench/login_storm.py`: they speak so little HTTP that it costs little."""
 
 import asyncio
+import math
 import os
 import socket
 import time
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from argon2 import PasswordHasher
 
@@ -19,40 +21,47 @@ _ASK_EVERY_SECONDS = 0.025
 _PATIENCE_SECONDS = 60.0
 
 
-@dataclass
-class Stormed:
-    """What became of a storm of logins."""
-
-    seconds: float = 0.0
-    processor_seconds: float = 0.0
-    # 0 where there was no answer.
-    statuses: Counter[int] = field(default_factory=Counter)
-    # How long each took, and the cookies with the port where they were got.
-    waits: list[float] = field(default_factory=list)
-    cookies: list[tuple[int, str]] = field(default_factory=list)
-
-    @property
-    def a_second(self) -> float:
-        """How many logged in a second."""
-        return self.statuses[200] / self.seconds
-
-
-@dataclass(frozen=True)
-class Asked:
-    """How long the answers to those took who were logged in, and what they were."""
-
-    processor_seconds: float
-    waits: list[float]
-    statuses: Counter[int]
-
-
-@dataclass(frozen=True)
+@dataclass(kw_only=True)
 class Compared:
     """How many passwords were compared."""
 
-    number: int
-    seconds: float
-    processor_seconds: float
+    number: int = 0
+    seconds: float = 0.0
+    processor_seconds: float = 0.0
+
+    def __iadd__(self, other: Self) -> Self:
+        self.number += other.number
+        self.seconds += other.seconds
+        self.processor_seconds += other.processor_seconds
+        return self
+
+
+@dataclass(kw_only=True)
+class Asked:
+    """How long answers took, and what they were; 0 stands for none."""
+
+    processor_seconds: float = 0.0
+    waits: list[float] = field(default_factory=list)
+    statuses: Counter[int] = field(default_factory=Counter)
+
+    def __iadd__(self, other: Self) -> Self:
+        self.processor_seconds += other.processor_seconds
+        self.waits += other.waits
+        self.statuses += other.statuses
+        return self
+
+
+@dataclass(kw_only=True)
+class Stormed(Asked):
+    """The same of logins, how long they took together, and the cookies, with the port of each."""
+
+    seconds: float = 0.0
+    cookies: list[tuple[int, str]] = field(default_factory=list)
+
+    def __iadd__(self, other: Self) -> Self:
+        self.seconds += other.seconds
+        self.cookies += other.cookies
+        return super().__iadd__(other)
 
 
 def compare_passwords(seconds: float) -> Compared:
@@ -72,7 +81,9 @@ def compare_passwords(seconds: float) -> Compared:
     with ThreadPoolExecutor(threads) as pool:
         numbers = [each.result() for each in [pool.submit(compare) for _ in range(threads)]]
     return Compared(
-        sum(numbers), time.perf_counter() - began, time.process_time() - began_processor
+        number=sum(numbers),
+        seconds=time.perf_counter() - began,
+        processor_seconds=time.process_time() - began_processor,
     )
 
 
@@ -133,28 +144,27 @@ async def _log_in(port: int, name: str, password: str, number: int) -> tuple[int
     return int(head.split(" ", 2)[1]), cookie
 
 
-def ask_now_and_then(
-    cookies: Sequence[tuple[int, str]], *, seconds: float, until: Path | None
+def ask(
+    cookies: Sequence[tuple[int, str]], *, seconds: float = math.inf, until: Path | None = None
 ) -> Asked:
     """Ask for the session's state, by each cookie in turn, until it is time or a file is there."""
     visitors = {port: _Visitor(port) for port, _ in cookies}
-    statuses: Counter[int] = Counter()
-    waits: list[float] = []
-    began_processor = time.process_time()
+    asked, began_processor = Asked(), time.process_time()
     began = due = answered = time.perf_counter()
     while due - began < seconds and not (until and until.exists()):
         time.sleep(max(0.0, due - time.perf_counter()))
         # Whoever would have asked while the last answer was still waited for has waited since then.
-        asked = due if answered > due else time.perf_counter()
-        port, cookie = cookies[len(waits) % len(cookies)]
-        statuses[visitors[port].ask(cookie)] += 1
+        since = due if answered > due else time.perf_counter()
+        port, cookie = cookies[len(asked.waits) % len(cookies)]
+        asked.statuses[visitors[port].ask(cookie)] += 1
         answered = time.perf_counter()
-        waits.append(answered - asked)
+        asked.waits.append(answered - since)
         due += _ASK_EVERY_SECONDS
         visitors[port].come_again()
     for visitor in visitors.values():
         visitor.leave()
-    return Asked(time.process_time() - began_processor, waits, statuses)
+    asked.processor_seconds = time.process_time() - began_processor
+    return asked
 
 
 class _Visitor:

@@ -48,7 +48,8 @@ class Database:
         # One pool; a writer on SQLite takes the write lock when it begins. With a plain BEGIN, a
         # read followed by a write fails at once where another writer came between (SQLITE_BUSY).
         self._writing = self.engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
-        self._turn_to_write = _TurnToWrite() if url.get_backend_name() == "sqlite" else nullcontext()
+        is_sqlite = url.get_backend_name() == "sqlite"
+        self._turn_to_write = _TurnToWrite() if is_sqlite else nullcontext()
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:

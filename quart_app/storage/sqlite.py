@@ -75,5 +75,5 @@ class _Cursor:
                 cursor.close()
 
         self._rows, self.description, self.rowcount, self.lastrowid = (
-            await self._connection._execute(ask_all)  # noqa: SLF001
+            await self._connection._execute(ask_all)  # type: ignore[no-untyped-call] # noqa: SLF001
         )

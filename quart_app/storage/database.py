@@ -4,10 +4,9 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any
 
-import aiosqlite
 from sqlalchemy import URL, event
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import (
@@ -23,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from quart_app.errors import Unavailable
+from quart_app.storage.sqlite import open_sqlite
 
 BUSY_TIMEOUT_SECONDS = 5
 _BEGIN = "quart_app_begin"  # the execution option that says how SQLite is to begin
@@ -48,12 +48,14 @@ class Database:
         # One pool; a writer on SQLite takes the write lock when it begins. With a plain BEGIN, a
         # read followed by a write fails at once where another writer came between (SQLITE_BUSY).
         self._writing = self.engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+        is_sqlite = url.get_backend_name() == "sqlite"
+        self._turn_to_write = _TurnToWrite() if is_sqlite else nullcontext()
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
         """Open a transaction that may write: it commits at the end, or rolls back on any error."""
         with _unavailable_where_the_database_fails():
-            async with _session(self._writing) as db, db.begin():
+            async with self._turn_to_write, _session(self._writing) as db, db.begin():
                 yield db
 
     @asynccontextmanager
@@ -66,6 +68,32 @@ class Database:
     async def close(self) -> None:
         """Close every pooled connection."""
         await self.engine.dispose()
+
+
+class _Locked(Exception):  # noqa: N818 named for the fact
+    """Somebody else of this process has been writing for all the time that one waits."""
+
+
+class _TurnToWrite:
+    """One writer of this process at a time, in the order in which they came.
+
+    SQLite has no line for those who wait for its lock: each asks again now and then, up to every
+    0.1 s, and whoever just comes may be faster. Of many, some would not get it in time, though it
+    is free again and again; and while they wait, they would keep connections from those who read.
+    """
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    async def __aenter__(self) -> None:
+        try:
+            async with asyncio.timeout(BUSY_TIMEOUT_SECONDS):
+                await self._lock.acquire()
+        except TimeoutError:
+            raise _Locked from None
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 def _session(engine: AsyncEngine) -> AsyncSession:
@@ -87,7 +115,7 @@ def _is_failure_of_the_database(error: BaseException) -> bool:
     if isinstance(error, ProgrammingError | InternalError):
         return getattr(error.orig, "sqlstate", None) in _UNAVAILABLE_STATES
     return (
-        isinstance(error, OperationalError | InterfaceError | PoolTimeoutError)
+        isinstance(error, OperationalError | InterfaceError | PoolTimeoutError | _Locked)
         or type(error) is DatabaseError  # "file is not a database", "disk image is malformed"
         or isinstance(error, ConnectionError)
     )
@@ -99,7 +127,7 @@ def _engine(url: URL, *, create: bool, name: str) -> AsyncEngine:
             _opened_by_uri(url, create=create),
             pool_timeout=BUSY_TIMEOUT_SECONDS,
             hide_parameters=True,  # an error that is written down must hold no hash and no token
-            connect_args={"async_creator_fn": _open_sqlite},
+            connect_args={"async_creator_fn": open_sqlite},
         )
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "checkout", _let_go_of_a_replaced_file)
@@ -135,22 +163,6 @@ def _opened_by_uri(url: URL, *, create: bool) -> URL:
     query["uri"] = "true"
     path = (url.database or "").replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     return url.set(database=path if path.startswith("file:") else f"file:{path}", query=query)
-
-
-async def _open_sqlite(*arguments: Any, **options: Any) -> aiosqlite.Connection:
-    """Open a connection; where that fails, return only when its thread has ended.
-
-    aiosqlite lets the thread report its end later, to an event loop that is closed by then where a
-    command ends with the failure: a traceback of nobody's.
-    """
-    connection = aiosqlite.connect(*arguments, **options)
-    thread = connection._thread  # noqa: SLF001 there is no other way to it; SQLAlchemy does so, too
-    thread.daemon = True
-    try:
-        return await connection
-    except BaseException:
-        await asyncio.to_thread(thread.join)
-        raise
 
 
 def _prepare_sqlite(connection: Any, entry: ConnectionPoolEntry) -> None:

@@ -1,0 +1,79 @@
+"""SQLite's driver, as we use it: a connection in a thread of its own, asked once a statement."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import aiosqlite
+
+
+async def open_sqlite(path: str, **options: Any) -> aiosqlite.Connection:
+    """Open a connection; where that fails, return only when its thread has ended.
+
+    aiosqlite lets the thread report its end later, to an event loop that is closed by then where a
+    command ends with the failure: a traceback of nobody's.
+    """
+    connection = _Connection(lambda: sqlite3.connect(path, **options), iter_chunk_size=1)
+    thread = connection._thread  # noqa: SLF001 there is no other way to it; SQLAlchemy does so, too
+    thread.daemon = True
+    try:
+        return await connection
+    except BaseException:
+        await asyncio.to_thread(thread.join)
+        raise
+
+
+class _Connection(aiosqlite.Connection):
+    def cursor(self) -> "_Cursor":  # type: ignore[override] # SQLAlchemy asks for no more than this
+        return _Cursor(self)
+
+
+class _Cursor:
+    """What SQLAlchemy asks of a cursor, with one way to the connection's thread a statement.
+
+    aiosqlite's own goes there to make the cursor, to execute, to fetch and to close: each way hands
+    the interpreter from thread to thread and back, which costs more than the statement.
+    """
+
+    arraysize = 1
+
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
+        self._rows: list[Any] = []
+        self.description: Any = None
+        self.rowcount = -1
+        self.lastrowid: int | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> None:
+        await self._in_thread(lambda cursor: cursor.execute(statement, parameters))
+
+    async def executemany(self, statement: str, parameters: Sequence[Sequence[Any]]) -> None:
+        await self._in_thread(lambda cursor: cursor.executemany(statement, parameters))
+
+    async def fetchall(self) -> list[Any]:
+        """Return the rows, which have been fetched already."""
+        rows, self._rows = self._rows, []
+        return rows
+
+    async def close(self) -> None:
+        """Do nothing: it was closed in its thread."""
+
+    async def _in_thread(self, ask: Callable[[sqlite3.Cursor], Any]) -> None:
+        connection = self._connection._conn  # noqa: SLF001
+
+        def ask_all() -> tuple[list[Any], Any, int, int | None]:
+            cursor = connection.cursor()
+            try:
+                ask(cursor)
+                # All of it, as SQLAlchemy does; what is open longer would keep a lock.
+                return cursor.fetchall(), cursor.description, cursor.rowcount, cursor.lastrowid
+            finally:
+                cursor.close()
+
+        self._rows, self.description, self.rowcount, self.lastrowid = (
+            await self._connection._execute(ask_all)  # type: ignore[no-untyped-call] # noqa: SLF001
+        )

@@ -1,0 +1,129 @@
+"""The picture of `scripts/bench/login_storm.py`: how long answers take, from the fastest on."""
+
+import math
+from collections.abc import Sequence
+
+_WIDTH, _HEIGHT = 760, 400
+_LEFT, _RIGHT, _TOP, _BOTTOM = 80, 600, 64, 330
+_PERCENTS = (0, 50, 90, 99, 99.9)
+_STEPS_OF_A_DECADE = (1, 2, 5)
+_LABEL_HEIGHT = 16
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Return the value that so many percent of them do not exceed."""
+    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
+
+
+def picture(idle: Sequence[float], stormed: Sequence[float]) -> str:
+    """Return the SVG of both distributions, given in seconds.
+
+    The scale of times is logarithmic; that of shares has as much room for the slowest tenth as for
+    the slowest hundredth, for it is the slow answers that people notice.
+    """
+    scale = _Scale([value * 1e3 for value in [*idle, *stormed]])
+    of_what = "share of the answers that come within that time"
+    middle = (_LEFT + _RIGHT) / 2
+    parts = [_HEAD, *scale.grid(), _small(middle, _HEIGHT - 20, of_what, anchor="middle")]
+    lines = [("idle", "nobody logs in", idle), ("storm", "in the storm", stormed)]
+    ends = []
+    for name, _, values in lines:
+        points = [
+            f"{scale.x(percent):.1f} {scale.y(percentile(values, percent) * 1e3):.1f}"
+            for percent in _drawn_percents(len(values))
+        ]
+        parts.append(f'  <path class="line {name}" d="M{"L".join(points)}"/>')
+        at_99 = percentile(values, 99) * 1e3
+        parts.append(
+            f'  <circle class="{name}" cx="{scale.x(99):.1f}" cy="{scale.y(at_99):.1f}" r="4"/>'
+        )
+        ends.append(float(points[-1].split()[1]))
+    # The words stand at the lines' ends, never on each other.
+    apart = 3 * _LABEL_HEIGHT - abs(ends[1] - ends[0])
+    ends = [ends[0] + max(0.0, apart / 2), ends[1] - max(0.0, apart / 2)]
+    for (name, words, values), y in zip(lines, ends, strict=True):
+        in_ms = [f"p{at} {percentile(values, at) * 1e3:.1f} ms" for at in (50, 99)]
+        parts += [
+            f'  <text class="name {name}" x="{_RIGHT + 12}" y="{y:.1f}">{words}</text>',
+            _small(_RIGHT + 12, y + _LABEL_HEIGHT, ", ".join(in_ms)),
+        ]
+    return "\n".join([*parts, "</svg>", ""])
+
+
+_HEAD = f"""\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"
+  aria-labelledby="t d" font-family="system-ui, sans-serif" font-size="14">
+  <title id="t">How long GET /api/session_state takes while many people log in</title>
+  <desc id="d">Two curves of the time within which a share of the answers comes: when nobody
+    logs in, and in a storm of logins.</desc>
+  <style>
+    .grid {{ stroke: #d5dce3; stroke-width: 1 }}
+    .line {{ fill: none; stroke-width: 2.2; stroke-linejoin: round }}
+    path.idle {{ stroke: #3a6ea5 }} path.storm {{ stroke: #b3261e }}
+    circle.idle {{ fill: #3a6ea5 }} circle.storm {{ fill: #b3261e }}
+    text {{ fill: #1d2733 }} .name {{ font-weight: 600 }}
+    .small {{ font-size: 12px; fill: #3d4b59 }}
+    text.idle {{ fill: #2f5c8c }} text.storm {{ fill: #b3261e }}
+  </style>
+  <rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>
+  <text class="name" x="{_LEFT}" y="30">Those who are logged in, while many others log in</text>
+  <text class="small" x="{_LEFT}" y="50">ms until GET /api/session_state is answered</text>"""
+
+
+def _small(x: float, y: float, words: str, *, anchor: str = "start") -> str:
+    return f'  <text class="small" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{words}</text>'
+
+
+class _Scale:
+    """Where a time in ms and a percentage stand."""
+
+    def __init__(self, values: Sequence[float]) -> None:
+        self._low = min(_round_down(min(values)), _round_up(max(values)) / 10)
+        self._high = _round_up(max(values))
+
+    def x(self, percent: float) -> float:
+        """Return where a percentage stands: the nines at equal distances."""
+        nines = -math.log10(1 - percent / 100)
+        return _LEFT + (_RIGHT - _LEFT) * nines / -math.log10(1 - _PERCENTS[-1] / 100)
+
+    def y(self, ms: float) -> float:
+        """Return where a time stands."""
+        share = math.log(ms / self._low) / math.log(self._high / self._low)
+        return _BOTTOM - (_BOTTOM - _TOP) * share
+
+    def grid(self) -> list[str]:
+        """Return the lines of the grid, each with what it stands for."""
+        parts = []
+        for ms in _steps(self._low, self._high):
+            y = self.y(ms)
+            parts.append(f'  <path class="grid" d="M{_LEFT} {y:.1f}H{_RIGHT}"/>')
+            parts.append(_small(_LEFT - 10, y + 4, f"{ms:g}", anchor="end"))
+        for percent in _PERCENTS:
+            x = self.x(percent)
+            parts.append(f'  <path class="grid" d="M{x:.1f} {_TOP}V{_BOTTOM}"/>')
+            parts.append(_small(x, _BOTTOM + 20, f"{percent:g} %", anchor="middle"))
+        return parts
+
+
+def _drawn_percents(number: int) -> list[float]:
+    """Return the percentages of a smooth curve, up to that of which there is but one answer."""
+    last = min(_PERCENTS[-1], 100 * (1 - 1 / number))
+    nines = -math.log10(1 - last / 100)
+    return [100 * (1 - 10 ** -(nines * step / 100)) for step in range(101)]
+
+
+def _steps(low: float, high: float) -> list[float]:
+    steps = [
+        step * 10.0**decade
+        for decade in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        for step in _STEPS_OF_A_DECADE
+    ]
+    return [step for step in steps if low * 0.999 <= step <= high * 1.001]
+
+
+def _round_down(value: float) -> float:
+    return max(_steps(value / 10, value))
+
+
+def _round_up(value: float) -> float:
+    return min(_steps(value, value * 10))

@@ -427,6 +427,11 @@ ID = "a" * 22
         ("a.b.c", False),
         ("\u00ff\u00fe", False),
     ],
+    ids=[  # of their own: a signature holds the time, and every worker must give the same names
+        *("theirs", "among others", "among junk", "another epoch", "another user", "nobody"),
+        *("another key", "another salt", "too long", "a text for the user", "no epoch"),
+        *("a mapping", "a text", "empty", "no signature", "no ASCII"),
+    ],
 )
 async def test_only_a_device_that_we_signed_for_this_user_is_known(
     app: Quart, browser: Client, member: Member, cookie: str, *, is_known: bool

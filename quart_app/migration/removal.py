@@ -27,7 +27,10 @@ _OURS = (set(Base.metadata.tables) - _SHARED) | {
     RECORD_TABLE,
     "platform_connection_ids",  # SQLite's only: see the schema's second revision
 }
-_OUR_COLUMNS = {"default_platform_connection_id", "session_epoch", "must_change_password"}
+_OUR_COLUMNS = {
+    *("default_platform_connection_id", "session_epoch", "must_change_password"),
+    *("device_epoch", "reset_token_hash", "reset_expires_at"),
+}
 
 
 @dataclass

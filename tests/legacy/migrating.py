@@ -19,14 +19,17 @@ SCRIPT = ROOT / "scripts/migrate_to_cookie_sessions.py"
 TIMEOUT_SECONDS = 60
 SHARED = {"users", "platform_connections"}
 OURS = {
-    *("quart_app_version", "revocations", "logins", "audit", "platform_connection_ids"),
+    *("quart_app_version", "revocations", "logins", "audit", "alerts", "platform_connection_ids"),
     RECORD_TABLE,
 }
-_OUR_COLUMNS = {"default_platform_connection_id", "session_epoch", "must_change_password"}
+_OUR_COLUMNS = {
+    *("default_platform_connection_id", "session_epoch", "must_change_password"),
+    *("device_epoch", "reset_token_hash", "reset_expires_at"),
+}
 # Of tables that are ours; what the sequences of the shared tables do, test_adoption tells.
 _OUR_OBJECTS = {
     *("users_id_seq", "platform_connections_id_seq", "revocations_seq_seq", "logins_id_seq"),
-    *("audit_id_seq", "audit_refuse"),
+    *("audit_id_seq", "audit_refuse", "alerts_id_seq"),
 }
 
 State = tuple[dict[str, Any], dict[str, list[str]]]

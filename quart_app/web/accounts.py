@@ -144,7 +144,9 @@ async def set_up_page() -> ResponseReturnValue:
     """Show the form that makes the first user, to whoever has the link."""
     token = request.args.get("token", "")
     await _check_set_up(token)
-    return await page("setup.html", token=token, username="", email="", error=None)
+    response = await page("setup.html", token=token, username="", email="", error=None)
+    response.headers["Cache-Control"] = "no-store"  # it holds the token
+    return response
 
 
 @blueprint.post("/setup")

@@ -19,7 +19,8 @@ SCRIPT = ROOT / "scripts/migrate_to_cookie_sessions.py"
 TIMEOUT_SECONDS = 60
 SHARED = {"users", "platform_connections"}
 OURS = {
-    *("quart_app_version", "revocations", "logins", "audit", "alerts", "platform_connection_ids"),
+    *("quart_app_version", "revocations", "logins", "audit", "alerts", "throttles"),
+    "platform_connection_ids",
     RECORD_TABLE,
 }
 _OUR_COLUMNS = {

@@ -34,7 +34,7 @@ from tests.legacy.legacy_database import (
 SHARED = {"users", "platform_connections"}
 # What we add; the last two are SQLite's, where ids would be given again (see storage.platforms).
 NEW = {
-    *("quart_app_version", "revocations", "logins", "audit", "alerts"),
+    *("quart_app_version", "revocations", "logins", "audit", "alerts", "throttles"),
     *("platform_connection_ids", "sqlite_sequence"),
 }
 # PostgreSQL's sequences: those of the shared tables move, and are tested for themselves.

@@ -406,6 +406,7 @@ async def test_the_set_up_link_makes_an_administrator_once(
     page = await visitor.get("/setup?" + urlencode({"token": token}))
     assert page.status_code == 200
     assert token in await page.get_data(as_text=True)
+    assert page.headers["Cache-Control"] == "no-store"
     response = await set_up(visitor, token)
     assert (response.status_code, response.headers["Location"]) == (303, "/")
     assert await is_logged_in(visitor)

@@ -184,7 +184,7 @@ async def test_a_login_makes_nine_statements_and_on_a_new_device_one_more(
 async def test_a_refused_login_makes_the_same_statements_whether_the_name_is_known_or_not(
     visitor: Client, member: Member, statements: list[str]
 ) -> None:
-    for name in (member.username, "eve"):
+    for name in (member.username, "eve", "ada@example.com", "ADA@example.com", "eve@example.com"):
         statements.clear()
         await by_json(visitor, username=name, password="wrong")
         assert without_begin(statements) == ["SELECT", "SELECT", "INSERT", "DELETE"]

@@ -203,6 +203,18 @@ async def test_of_many_guesses_in_flight_no_more_are_compared_than_one_by_one(
     }
 
 
+async def test_a_right_password_that_begins_no_session_leaves_a_trace(
+    app: Quart, visitor: Client, member: Member, built: Built
+) -> None:
+    body = {"username": member.username, "password": PASSWORD, "new_password": "not asked for!"}
+    assert (await visitor.post("/api/login", json=body)).status_code == 422
+    audit = app.extensions["quart_app"].audit
+    await audit.flush()
+    async with built.database.read() as db:
+        events = [each.event for each in await db.scalars(select(AuditEntry))]
+    assert events.count("login_incomplete") == 1
+
+
 async def test_it_is_counted_for_all_processes_and_past_a_restart(
     settings: Settings, make_app: MakeApp, member: Member
 ) -> None:

@@ -110,6 +110,7 @@ def _commit(engine: Engine, connection: Connection, removed: Removed) -> None:
         raise OutcomeUnknown(
             f"The server's answer to the commit was lost: --check tells whether it happened{kept}."
         ) from error
+    engine.interruption.committed()
 
 
 def _change(

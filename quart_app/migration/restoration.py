@@ -56,6 +56,7 @@ def restore_session_table(
             if commit and restored.rows is not None:
                 engine.interruption.commit_begins()
                 connection.commit()
+                engine.interruption.committed()
         except BaseException:
             engine.interruption.let_go()
             raise

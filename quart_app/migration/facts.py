@@ -143,3 +143,11 @@ class Backup:
     rows: int
     size_bytes: int
     sha256: str
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it stands there still, with its size."""
+        try:
+            return self.path.stat().st_size == self.size_bytes
+        except OSError:
+            return False

@@ -2,13 +2,15 @@
 
 import signal
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import URL
 
-from quart_app.migration import console
-from tests.legacy.migrating import Migrate, end_of, start, state_of
+from quart_app.migration import console, removal
+from quart_app.migration.carry_over import carry_over_active_platforms
+from tests.legacy.migrating import Migrate, bytes_of, change, end_of, start, state_of
 from tests.legacy.test_migration_killed import wait_for
 
 ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])  # it reads no further than us
@@ -49,3 +51,59 @@ def test_interrupted_until_it_ends_it_tells_what_happened(legacy_url: URL, tmp_p
     ended = end_of(process)
     gone = "user_sessions" not in state_of(legacy_url)[0]
     assert (ended.code, ended.report["outcome"]) == ((0, "done") if gone else (130, "interrupted"))
+
+
+def test_after_a_wrong_clock_the_last_removal_is_still_the_last(
+    legacy_url: URL, migrate: Migrate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]  # noqa: ARG003 as it is called
+            return datetime(2091, 1, 1, tzinfo=UTC)
+
+    early, late = tmp_path / "early", tmp_path / "late"
+    with monkeypatch.context() as patch:
+        patch.setattr(removal, "datetime", Ahead)
+        assert migrate(legacy_url, "--yes", "--backup", early).code == 0
+    assert migrate(legacy_url, "--yes", "--restore", early).code == 0
+    change(legacy_url, "UPDATE user_sessions SET user_agent = 'since' WHERE id = 1")
+    before = state_of(legacy_url)
+    assert migrate(legacy_url, "--yes", "--backup", late).code == 0
+    assert str(late) in migrate(legacy_url, "--check").said
+    ended = migrate(legacy_url, "--yes", "--restore", early)
+    assert (ended.code, "is of an earlier removal" in ended.complained) == (3, True)
+    assert migrate(legacy_url, "--yes", "--restore", late).code == 0
+    assert state_of(legacy_url) == before
+
+
+@ONE_ENGINE
+@pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_backup_has_no_name_that_sqlite_would_delete(
+    legacy_url: URL, migrate: Migrate, tmp_path: Path, suffix: str, *, linked: bool
+) -> None:
+    file = Path(legacy_url.database or "")
+    url, bytes_before = legacy_url, bytes_of(legacy_url)
+    if linked:
+        (tmp_path / "elsewhere").mkdir()
+        link = tmp_path / "elsewhere" / "link.db"
+        link.symlink_to(file)
+        url = url.set(database=str(link))
+    ended = migrate(url, "--yes", "--backup", f"{file}{suffix}")
+    assert (ended.code, "the database's own files" in ended.complained) == (3, True)
+    assert bytes_of(legacy_url) == bytes_before
+
+
+def test_without_its_backup_nothing_is_committed(
+    legacy_url: URL, migrate: Migrate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    backup, before = tmp_path / "b", state_of(legacy_url)
+
+    def tidied(*arguments: object) -> int:
+        backup.unlink()
+        return carry_over_active_platforms(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(removal, "carry_over_active_platforms", tidied)
+    ended = migrate(legacy_url, "--yes", "--backup", backup, "--carry-over-active-platform")
+    assert (ended.code, "was taken away meanwhile" in ended.complained) == (1, True)
+    assert state_of(legacy_url) == before

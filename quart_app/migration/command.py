@@ -1,6 +1,7 @@
 """The command: its options, its one question, its exit codes."""
 
 import asyncio
+import io
 import os
 import sys
 import traceback
@@ -59,6 +60,17 @@ def write(file: Any, text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
         if file is sys.stdout:
             write(sys.stderr, f"The output can't be written: {error.strerror}.")
+
+
+def _make_writable() -> None:
+    """Let there be something to write to, and nothing that can't be written to it."""
+    for name in ("stdout", "stderr"):
+        file = getattr(sys, name)
+        if file is None:  # closed by whoever started us
+            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 until we end
+            setattr(sys, name, nowhere)
+        elif isinstance(file, io.TextIOWrapper):
+            file.reconfigure(errors="backslashreplace")
 
 
 def _url(text: str | None) -> URL:
@@ -130,6 +142,7 @@ def cli(**given: Any) -> tuple[Options, bool]:
 
 def main(arguments: list[str] | None = None, *, until_exit: bool = False) -> int:
     """Run the command and return its exit code; `until_exit` where the process ends with it."""
+    _make_writable()
     interruption = Interruption()
     with interruption.hearing_signals(until_exit=until_exit):
         return _main(sys.argv[1:] if arguments is None else arguments, interruption)

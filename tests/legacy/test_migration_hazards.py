@@ -1,16 +1,28 @@
 """What an operator's machine does meanwhile: signals after the commit, clocks, other files."""
 
+import os
 import signal
+import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import URL
 
-from quart_app.migration import console, removal
+from quart_app.migration import conduct, console, removal, restoration
 from quart_app.migration.carry_over import carry_over_active_platforms
-from tests.legacy.migrating import Migrate, bytes_of, change, end_of, start, state_of
+from tests.legacy.migrating import (
+    TIMEOUT_SECONDS,
+    Migrate,
+    bytes_of,
+    change,
+    command,
+    end_of,
+    start,
+    state_of,
+)
 from tests.legacy.test_migration_killed import wait_for
 
 ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])  # it reads no further than us
@@ -106,4 +118,61 @@ def test_without_its_backup_nothing_is_committed(
     monkeypatch.setattr(removal, "carry_over_active_platforms", tidied)
     ended = migrate(legacy_url, "--yes", "--backup", backup, "--carry-over-active-platform")
     assert (ended.code, "was taken away meanwhile" in ended.complained) == (1, True)
+    assert state_of(legacy_url) == before
+
+
+@pytest.mark.parametrize("how", ["changed", "replaced"])
+def test_a_backup_that_changes_after_the_question_is_refused(
+    legacy_url: URL, migrate: Migrate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
+) -> None:
+    backup, other = tmp_path / "b", tmp_path / "other"
+    assert migrate(legacy_url, "--yes", "--backup", other).code == 0
+    assert migrate(legacy_url, "--yes", "--restore", other).code == 0
+    assert migrate(legacy_url, "--yes", "--backup", backup).code == 0
+    before = state_of(legacy_url)
+    real = restoration.open_backup
+
+    def changing(*arguments: Any) -> object:
+        found = real(*arguments)
+        if how == "replaced":
+            other.replace(backup)
+        else:
+            with backup.open("r+b") as file:
+                file.seek(60)  # where SQLite keeps a number of the user's own
+                file.write(b"#")
+        return found
+
+    monkeypatch.setattr(conduct, "open_backup", changing)
+    ended = migrate(legacy_url, "--yes", "--restore", backup)
+    assert (ended.code, f"was {how}" in ended.complained) == (3, True)
+    assert state_of(legacy_url) == before
+
+
+@ONE_ENGINE
+def test_with_its_outputs_closed_it_does_what_it_should(legacy_url: URL) -> None:
+    ended = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command(legacy_url, "--yes")],
+        stdin=subprocess.DEVNULL,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 0
+    assert "user_sessions" not in state_of(legacy_url)[0]
+
+
+@ONE_ENGINE
+def test_what_an_encoding_lacks_is_written_as_an_escape(legacy_url: URL) -> None:
+    process = start(legacy_url, "--check", env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    ended = end_of(process)
+    assert (ended.code, "\\u0396" in ended.said) == (4, True), ended
+
+
+def test_a_table_of_any_name_is_counted_and_stays(
+    legacy_url: URL, migrate: Migrate, tmp_path: Path
+) -> None:
+    change(legacy_url, 'CREATE TABLE "50% off:x" ("a %s" INTEGER)')
+    before, backup = state_of(legacy_url), tmp_path / "b"
+    assert "50% off:x " in migrate(legacy_url, "--check").said
+    assert migrate(legacy_url, "--yes", "--backup", backup).code == 0
+    assert migrate(legacy_url, "--yes", "--restore", backup).code == 0
     assert state_of(legacy_url) == before

@@ -61,7 +61,10 @@ class SessionTable:
                 f" {'; '.join(self.dependents)}."
             )
         if self.obstacles:
-            return f"A backup could not bring back {'; '.join(self.obstacles)}."
+            return (
+                f"A backup could not bring back {'; '.join(self.obstacles)}. Write down how it was"
+                " made, remove it, and begin again."
+            )
         return None
 
 

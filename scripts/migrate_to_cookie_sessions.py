@@ -12,4 +12,4 @@ run_in_environment("requirements.lock", stay=True)
 
 from quart_app.migration.command import main
 
-sys.exit(main())
+sys.exit(main(until_exit=True))

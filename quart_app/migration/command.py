@@ -1,8 +1,8 @@
 """The command: its options, its one question, its exit codes."""
 
 import asyncio
+import io
 import os
-import signal
 import sys
 import traceback
 import warnings
@@ -16,6 +16,7 @@ from sqlalchemy.exc import SAWarning
 from quart_app.migration.conduct import Options, conduct
 from quart_app.migration.console import report
 from quart_app.migration.failures import as_stopped
+from quart_app.migration.interruption import Interruption
 from quart_app.migration.outcome import Interrupted, Outcome
 from quart_app.settings import SettingsError, database_url_from_environ, read_database_url
 
@@ -43,13 +44,10 @@ class Terminal:
 
     def agrees(self, question: str) -> bool:
         """Ask on standard error."""
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             return click.confirm(question, err=True)
         except (click.Abort, KeyboardInterrupt):
             raise Interrupted from None
-        finally:
-            signal.signal(signal.SIGINT, before)
 
 
 def write(file: Any, text: str) -> None:
@@ -62,6 +60,17 @@ def write(file: Any, text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
         if file is sys.stdout:
             write(sys.stderr, f"The output can't be written: {error.strerror}.")
+
+
+def _make_writable() -> None:
+    """Let there be something to write to, and nothing that can't be written to it."""
+    for name in ("stdout", "stderr"):
+        file = getattr(sys, name)
+        if file is None:  # closed by whoever started us
+            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 until we end
+            setattr(sys, name, nowhere)
+        elif isinstance(file, io.TextIOWrapper):
+            file.reconfigure(errors="backslashreplace")
 
 
 def _url(text: str | None) -> URL:
@@ -131,21 +140,32 @@ def cli(**given: Any) -> tuple[Options, bool]:
     ), given["json"]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+def main(arguments: list[str] | None = None, *, until_exit: bool = False) -> int:
+    """Run the command and return its exit code; `until_exit` where the process ends with it."""
+    _make_writable()
+    interruption = Interruption()
+    with interruption.hearing_signals(until_exit=until_exit):
+        return _main(sys.argv[1:] if arguments is None else arguments, interruption)
+
+
+def _main(arguments: list[str], interruption: Interruption) -> int:
     json, verbose = "--json" in arguments, "--verbose" in arguments
     terminal = Terminal(json=json)
     try:
-        outcome, message = _run(arguments, terminal)
+        outcome, message = _run(arguments, terminal, interruption)
+        interruption.end()
     except _Helped:
         return Outcome.DONE.exit_code
     except click.UsageError as error:
+        interruption.end()
         outcome, message = Outcome.WRONG_USAGE, error.format_message()
     except BaseException as error:  # noqa: BLE001 whatever it is, the operator gets a sentence
-        outcome, message = _ending(error, terminal)
+        interruption.end()
+        outcome, message = _ending(error, interruption)
         if verbose:
             write(sys.stderr, "".join(traceback.format_exception(error)).rstrip())
+        if outcome is Outcome.DONE and not json:
+            write(sys.stdout, message)
     if json:
         write(sys.stdout, report(outcome, message, terminal.facts))
     elif outcome.exit_code in {0, Outcome.PENDING.exit_code}:
@@ -160,23 +180,31 @@ class _Helped(Exception):  # noqa: N818 no error
     """The help was shown, and that was all."""
 
 
-def _run(arguments: list[str], terminal: Terminal) -> tuple[Outcome, str]:
+def _run(
+    arguments: list[str], terminal: Terminal, interruption: Interruption
+) -> tuple[Outcome, str]:
     # Of types that SQLAlchemy doesn't know, which are in tables that we don't touch.
     warnings.simplefilter("ignore", SAWarning)
     parsed = cli.main(arguments, prog_name=NAME, standalone_mode=False)
     if not isinstance(parsed, tuple):
         raise _Helped
-    return asyncio.run(conduct(parsed[0], terminal))
+    return asyncio.run(conduct(parsed[0], terminal, interruption))
 
 
-def _ending(error: BaseException, terminal: Terminal) -> tuple[Outcome, str]:
+def _ending(error: BaseException, interruption: Interruption) -> tuple[Outcome, str]:
+    if interruption.was_committed:
+        said = f"{type(error).__name__} {error}".strip()
+        return Outcome.DONE, f"Done: it was committed, but not all of it could be told ({said})."
     stopped = as_stopped(error)
     if isinstance(error, KeyboardInterrupt | asyncio.CancelledError | click.Abort):
         stopped = Interrupted()
     if stopped is None:
         said = " ".join(str(error).split())
         return Outcome.FAILED, f"{type(error).__name__}: {said} (--verbose tells where)"
-    asked = terminal.facts.get("interruption_asked_for", True)
-    if isinstance(stopped, Interrupted) and stopped is not error and not asked:
+    # By somebody else: an administrator of the server, for example.
+    canceled = isinstance(stopped, Interrupted) and not isinstance(
+        error, Interrupted | KeyboardInterrupt | asyncio.CancelledError | click.Abort
+    )
+    if canceled and not interruption.was_asked:
         return Outcome.FAILED, stopped.sentence
     return stopped.outcome, stopped.sentence

@@ -1,10 +1,8 @@
-"""What happens in which order. The event loop hears signals while a thread works."""
+"""What happens in which order. A thread works while the main thread hears signals."""
 
 import asyncio
-import signal
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +27,6 @@ from quart_app.migration.restoration import (
 )
 from quart_app.migration.sealed_file import SealedFile
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _HURRY_SECONDS = 0.1
 _LOOKS = 3  # while another run is at work
 
@@ -82,11 +79,12 @@ def engine_of(url: URL, interruption: Interruption) -> Engine:
     return PostgresEngine(url, interruption)
 
 
-async def conduct(options: Options, operator: Operator) -> tuple[Outcome, str]:
+async def conduct(
+    options: Options, operator: Operator, interruption: Interruption
+) -> tuple[Outcome, str]:
     """Do what was asked for; return the outcome and a sentence. Raises what ends it early."""
     if options.must_ask and not operator.can_be_asked():
         raise NotConfirmed("There is no terminal to ask in: give --yes to go on without.")
-    interruption = Interruption()
     conductor = _Conductor(
         options,
         operator,
@@ -95,10 +93,7 @@ async def conduct(options: Options, operator: Operator) -> tuple[Outcome, str]:
         interruption,
     )
     operator.facts["database"] = conductor.engine.shown
-    try:
-        return await (conductor.restore() if options.restore else conductor.remove())
-    finally:
-        operator.facts["interruption_asked_for"] = interruption.was_asked
+    return await (conductor.restore() if options.restore else conductor.remove())
 
 
 @dataclass(frozen=True)
@@ -111,7 +106,7 @@ class _Conductor:
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Let a thread work, and stop it when a signal comes; it rolls back by itself."""
-        with _hearing_signals(self.interruption):
+        with self.interruption.working():
             task = asyncio.ensure_future(asyncio.to_thread(work))
             while not (await asyncio.wait({task}, timeout=_HURRY_SECONDS))[0]:
                 if self.interruption.was_asked:
@@ -162,7 +157,7 @@ class _Conductor:
         return unused(self.engine.default_backup(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"))
 
     def _refuse_backup(self, standing: Standing, backup: Path) -> None:
-        refuse_as_backup(backup)
+        refuse_as_backup(backup, self.engine.own_files())
         if standing.sessions is not None:
             with self.engine.reading() as connection:
                 needed = self.engine.backup_needs_bytes(connection, standing.sessions.name)
@@ -254,17 +249,3 @@ class _Conductor:
     def _ask(self, question: str) -> None:
         if self.options.must_ask and not self.operator.agrees(question):
             raise NotConfirmed("You did not say yes, so nothing was done.")
-
-
-@contextmanager
-def _hearing_signals(interruption: Interruption) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, interruption.ask)
-    try:
-        yield
-    finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
-        if interruption.was_asked:
-            sys.stderr.flush()

@@ -84,6 +84,8 @@ def removed_in_words(removed: Removed, *, dry_run: bool, verbose: bool) -> str:
             f"Backup: {backup.path} ({backup.rows:,} rows, {backup.size_bytes:,} bytes,"
             f" SHA-256 {backup.sha256[:digits]})"
         )
+        if not backup.is_there:
+            lines.append("But that file was taken away or changed since: there is no way back.")
     return "\n".join([*lines, removal_message(removed, dry_run=dry_run)])
 
 

@@ -108,6 +108,10 @@ class Engine(ABC):
     def default_backup(self, stamp: str) -> Path:
         """Return where the backup goes by default."""
 
+    def own_files(self) -> set[Path]:
+        """Name the files that the engine makes, replaces and deletes as it likes."""
+        return set()
+
     @abstractmethod
     def backup_needs_bytes(self, connection: Connection, table: str) -> int:
         """Return how much space a backup takes, roughly."""

@@ -61,7 +61,10 @@ class SessionTable:
                 f" {'; '.join(self.dependents)}."
             )
         if self.obstacles:
-            return f"A backup could not bring back {'; '.join(self.obstacles)}."
+            return (
+                f"A backup could not bring back {'; '.join(self.obstacles)}. Write down how it was"
+                " made, remove it, and begin again."
+            )
         return None
 
 
@@ -143,3 +146,11 @@ class Backup:
     rows: int
     size_bytes: int
     sha256: str
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it stands there still, with its size."""
+        try:
+            return self.path.stat().st_size == self.size_bytes
+        except OSError:
+            return False

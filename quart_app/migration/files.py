@@ -3,7 +3,7 @@
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,8 +13,13 @@ _OWNER_ONLY = 0o600
 _MARGIN_BYTES = 16 << 20  # what others write meanwhile, and the database's own journal
 
 
-def refuse_as_backup(path: Path) -> None:
-    """Raise Refused where no new file can be made."""
+def refuse_as_backup(path: Path, database_files: Collection[Path]) -> None:
+    """Raise Refused where no new file can be made, or the engine would take it for one of its own.
+
+    `database_files` have their folders' real names.
+    """
+    if path.parent.resolve() / path.name in database_files:
+        raise Refused(f"{path} is a name of the database's own files, and it may delete them.")
     if os.path.lexists(path):
         raise Refused(f"{path} exists already, and a backup replaces nothing.")
     if not path.parent.is_dir():

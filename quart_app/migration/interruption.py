@@ -1,14 +1,17 @@
 """That the operator wants it to stop: asked by a signal, heard by the thread that works."""
 
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from quart_app.migration.outcome import Interrupted
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 class Interruption:
-    """What the event loop's signal handler and the working thread share.
+    """What the signals' handler and the working thread share.
 
     Once the commit has begun it is too late: what happened is then told as it is.
     """
@@ -16,11 +19,47 @@ class Interruption:
     def __init__(self) -> None:
         self._turn = threading.Lock()
         self._asked = self._heard = self._too_late = False
+        self._working = self._committed = self._over = False
         self._cancels: list[Callable[[], None]] = []
 
     def ask(self) -> None:
-        """Let the thread stop at its next step."""
+        """Stop: the thread at its next step; where none works, raise KeyboardInterrupt here."""
+        if self._too_late or self._over:
+            return
         self._asked = True
+        if not self._working:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def hearing_signals(self, *, until_exit: bool) -> Iterator[None]:
+        """Let signals ask, from here to the end of the block.
+
+        `until_exit` ignores them from then on: the interpreter puts handlers back to the signals'
+        defaults as it ends, and one would end it with another exit code than what was told.
+        """
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        if before[signal.SIGHUP] is signal.SIG_IGN:  # nohup
+            del before[signal.SIGHUP]
+        for number in before:
+            signal.signal(number, lambda *_: self.ask())
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, signal.SIG_IGN if until_exit else handler)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Let signals be heard by the thread alone."""
+        self._working = True
+        try:
+            yield
+        finally:
+            self._working = False
+
+    def end(self) -> None:
+        """Hear nothing any more: how it ended stands, and is being told."""
+        self._over = True
 
     def hurry(self) -> None:
         """End the statement that runs now; to be repeated, for it may just be about to start."""
@@ -52,6 +91,15 @@ class Interruption:
         with self._turn:
             self.check()
             self._too_late = True
+
+    def committed(self) -> None:
+        """Note that it happened, whatever fails from now on."""
+        self._committed = True
+
+    @property
+    def was_committed(self) -> bool:
+        """Whether it happened."""
+        return self._committed
 
     @property
     def was_asked(self) -> bool:

@@ -16,6 +16,7 @@ _removals = sa.Table(
     RECORD_TABLE,
     sa.MetaData(),
     sa.Column("id", sa.String(ID_LENGTH), primary_key=True),
+    sa.Column("number", sa.Integer, nullable=False),  # their order: a clock may be set back
     sa.Column("removed_at", UtcDateTime, nullable=False),
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("backup", sa.Text),
@@ -30,7 +31,7 @@ def removals(connection: Connection) -> tuple[Removal, ...]:
         return ()
     if {each["name"] for each in inspector.get_columns(RECORD_TABLE)} != set(_removals.c.keys()):
         raise Refused(f"A table {RECORD_TABLE} stands there and is not this application's.")
-    rows = connection.execute(sa.select(_removals).order_by(_removals.c.removed_at))
+    rows = connection.execute(sa.select(_removals).order_by(_removals.c.number))
     return tuple(
         Removal(row.id, row.removed_at, row.rows, row.backup, row.restored_at) for row in rows
     )
@@ -42,6 +43,9 @@ def write_down(connection: Connection, removal: Removal) -> None:
     connection.execute(
         _removals.insert().values(
             id=removal.id,
+            number=sa.select(
+                sa.func.coalesce(sa.func.max(_removals.c.number), 0) + 1
+            ).scalar_subquery(),
             removed_at=removal.removed_at,
             rows=removal.rows,
             backup=removal.backup,

@@ -100,6 +100,8 @@ class OutcomeUnknown(Failed):
 
 
 def _commit(engine: Engine, connection: Connection, removed: Removed) -> None:
+    if removed.backup is not None and not removed.backup.is_there:
+        raise Failed(f"The backup {removed.backup.path} was taken away meanwhile. {AS_IT_WAS}")
     engine.interruption.commit_begins()
     try:
         connection.commit()
@@ -110,6 +112,7 @@ def _commit(engine: Engine, connection: Connection, removed: Removed) -> None:
         raise OutcomeUnknown(
             f"The server's answer to the commit was lost: --check tells whether it happened{kept}."
         ) from error
+    engine.interruption.committed()
 
 
 def _change(

@@ -50,12 +50,16 @@ def restore_session_table(
         stack.enter_context(engine.attached(backup))
         with reporter.step("waiting for the database"):
             connection = stack.enter_context(engine.writing())
+        # The question may have stood for hours since it was read.
+        if open_backup(engine, reporter, backup.path) != backup:
+            raise Refused(f"The backup {backup.path} was replaced meanwhile. {_NOTHING}")
         restored = Restored(look(engine, connection), backup)
         try:
             _restore(engine, connection, reporter, restored)
             if commit and restored.rows is not None:
                 engine.interruption.commit_begins()
                 connection.commit()
+                engine.interruption.committed()
         except BaseException:
             engine.interruption.let_go()
             raise

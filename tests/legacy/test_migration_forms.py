@@ -136,12 +136,13 @@ def _raw_state(url: URL) -> object:
 @pytest.mark.parametrize(
     ("statement", "name"),
     [
-        ("ALTER TABLE user_sessions ENABLE ROW LEVEL SECURITY", "table user_sessions"),
+        ("ALTER TABLE user_sessions ENABLE ROW LEVEL SECURITY", "its row level security"),
+        ("ALTER TABLE user_sessions REPLICA IDENTITY FULL", "its replica identity"),
         ("CREATE POLICY mine ON user_sessions USING (user_id = 1)", "the policy mine"),
         ("CREATE STATISTICS known ON user_id, id FROM user_sessions", "the statistics known"),
         ("CREATE PUBLICATION news FOR TABLE user_sessions", "the publication news"),
         ("CREATE RULE no AS ON DELETE TO user_sessions DO INSTEAD NOTHING", "the rule no"),
-        ("GRANT SELECT (user_id) ON user_sessions TO PUBLIC", "columns user_id"),
+        ("GRANT SELECT (user_id) ON user_sessions TO PUBLIC", "the column user_id"),
     ],
 )
 def test_what_could_not_be_restored_is_named_and_not_lost(
@@ -149,9 +150,10 @@ def test_what_could_not_be_restored_is_named_and_not_lost(
 ) -> None:
     change(legacy_url, statement)
     before, backup = state_of(legacy_url), tmp_path / "sessions.backup"
-    ended = migrate(legacy_url, "--yes", "--backup", backup)
-    assert ended.code == 3
-    assert "could not bring back" in ended.complained
-    assert name in ended.complained
+    for arguments in (["--check"], ["--yes", "--backup", str(backup)]):
+        ended = migrate(legacy_url, *arguments)
+        assert ended.code == 3
+        assert "could not bring back" in ended.complained
+        assert name in ended.complained
     assert state_of(legacy_url) == before
     assert not backup.exists()

@@ -54,6 +54,26 @@ def definition_of(facts: Facts) -> Definition:
     )
 
 
+def obstacles_in(facts: Facts) -> tuple[str, ...]:
+    """Name what the statements do not make again."""
+    (table,) = facts["table"]
+    found = [each["name"] for each in facts["others"]]
+    if table["row_security"] or table["row_security_forced"]:
+        found.append("its row level security")
+    if table["replica_identity"] != "d":
+        found.append("its replica identity")
+    if table["of_type"] not in (None, "-"):
+        found.append(f"its type {table['of_type']}")
+    for column in facts["columns"]:
+        if column["grants"]:
+            found.append(f"the grants on the column {column['name']}")
+        if column["options"]:
+            found.append(f"the options of the column {column['name']}")
+    found += [f"the grants on {each['name']}" for each in facts["sequences"] if each["grants"]]
+    found += [f"the invalid index {e['name']}" for e in facts["indexes"] if not e["is_valid"]]
+    return tuple(found)
+
+
 def _add(table: str, constraint: dict[str, Any]) -> str:
     return (
         f"ALTER TABLE {table} ADD CONSTRAINT {identifier(constraint['name'])}"

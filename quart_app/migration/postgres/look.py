@@ -9,6 +9,7 @@ from psycopg import sql
 
 from quart_app.migration.facts import SESSIONS, Contents, SessionTable
 from quart_app.migration.postgres.catalog import facts_of
+from quart_app.migration.postgres.definition import obstacles_in
 from quart_app.migration.sealed_file import Advance
 
 _ROWS_AT_ONCE = 2000
@@ -20,9 +21,9 @@ _KINDS = {
     "f": "foreign table",
 }
 _BY_ID = {"users", "platform_connections"}  # an upgrade moves their rows about
-# Keys of other tables, views, tables that inherit, functions that PostgreSQL knows to depend, and
-# columns of the table's own row type; then functions that name it in their source, which it can't
-# know, where a trigger calls them.
+# Keys of other tables, views, tables that inherit, functions that PostgreSQL knows to depend,
+# columns of the table's own row type, others' policies and defaults; then functions that name it in
+# their source, which it can't know, where a trigger calls them.
 _DEPENDENTS = """
     SELECT 'the table ' || conrelid::regclass::text || ' by its foreign key ' || conname
         FROM pg_constraint WHERE confrelid = %(oid)s AND conrelid <> %(oid)s AND contype = 'f'
@@ -40,6 +41,18 @@ _DEPENDENTS = """
     UNION SELECT 'the column ' || a.attname || ' of ' || a.attrelid::regclass::text
         FROM pg_attribute AS a JOIN pg_class AS c ON c.reltype = a.atttypid AND c.oid = %(oid)s
             WHERE NOT a.attisdropped
+    UNION SELECT 'the policy ' || p.polname || ' on ' || p.polrelid::regclass::text
+        FROM pg_depend AS d JOIN pg_policy AS p ON p.oid = d.objid
+        WHERE d.classid = 'pg_policy'::regclass AND d.refclassid = 'pg_class'::regclass
+            AND d.refobjid = %(oid)s AND p.polrelid <> %(oid)s
+    UNION SELECT 'the default of the column ' || a.attname || ' of ' || a.attrelid::regclass::text
+            || ' by the sequence ' || s.objid::regclass::text
+        FROM pg_depend AS s JOIN pg_depend AS d ON d.refobjid = s.objid
+                AND d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass
+            JOIN pg_attrdef AS f ON f.oid = d.objid AND f.adrelid <> %(oid)s
+            JOIN pg_attribute AS a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
+        WHERE s.classid = 'pg_class'::regclass AND s.refclassid = 'pg_class'::regclass
+            AND s.refobjid = %(oid)s AND s.deptype IN ('a', 'i')
     UNION SELECT 'the trigger ' || t.tgname || ' on ' || t.tgrelid::regclass::text
         FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
         WHERE NOT t.tgisinternal AND t.tgrelid <> %(oid)s AND p.prosrc ~* %(word)s
@@ -160,7 +173,7 @@ def session_table(connection: psycopg.Connection) -> SessionTable | None:
             if not each.get("of_constraint") and each.get("type") != "n"
         ),
         dependents=_dependents(connection, oid),
-        obstacles=tuple(each["name"] for each in facts["others"]),
+        obstacles=obstacles_in(facts),
     )
 
 

@@ -17,6 +17,7 @@ from quart_app.storage.database import BUSY_TIMEOUT_SECONDS
 # https://www.sqlite.org/fileformat2.html#file_format_version_numbers: 2 is WAL
 _FORMAT_VERSIONS = slice(18, 20)
 _WAL = b"\x02\x02"
+SUFFIXES = ("", "-journal", "-wal", "-shm")  # of the database's own files
 _TURN_MILLISECONDS = 100
 
 

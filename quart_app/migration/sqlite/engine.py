@@ -118,6 +118,15 @@ class SqliteEngine(Engine):
         """Return a path beside the database."""
         return self.file.with_name(f"{self.file.name}.before-migration-{stamp}.backup")
 
+    def own_files(self) -> set[Path]:
+        """Name the database and what SQLite puts beside it; of a link, beside both."""
+        linked = self.file.parent.resolve() / self.file.name
+        return {
+            file.with_name(f"{file.name}{suffix}")
+            for file in (linked, self.file.resolve())
+            for suffix in connect.SUFFIXES
+        }
+
     def backup_needs_bytes(self, connection: Connection, table: str) -> int:
         """Return the size of the whole database."""
         return contents.database_bytes(connect.raw(connection))

@@ -1,0 +1,178 @@
+"""What an operator's machine does meanwhile: signals after the commit, clocks, other files."""
+
+import os
+import signal
+import subprocess
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import URL
+
+from quart_app.migration import conduct, console, removal, restoration
+from quart_app.migration.carry_over import carry_over_active_platforms
+from tests.legacy.migrating import (
+    TIMEOUT_SECONDS,
+    Migrate,
+    bytes_of,
+    change,
+    command,
+    end_of,
+    start,
+    state_of,
+)
+from tests.legacy.test_migration_killed import wait_for
+
+ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])  # it reads no further than us
+
+
+@ONE_ENGINE
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, None])
+def test_after_the_commit_nothing_changes_the_outcome(
+    legacy_url: URL,
+    migrate: Migrate,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals | None,
+) -> None:
+    real = console.removed_in_words
+
+    def disturbed(*arguments: object, **options: object) -> str:
+        if number is None:
+            raise RuntimeError("a bug of ours")
+        signal.raise_signal(number)
+        return real(*arguments, **options)  # type: ignore[arg-type]
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(console, "removed_in_words", disturbed)
+    ended = migrate(legacy_url, "--yes")
+    assert (ended.code, "as it was." in ended.complained) == (0, False)
+    assert "Done: " in ended.said
+    assert "user_sessions" not in state_of(legacy_url)[0]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@ONE_ENGINE
+def test_interrupted_until_it_ends_it_tells_what_happened(legacy_url: URL, tmp_path: Path) -> None:
+    process = start(legacy_url, "--yes", "--json", "--backup", tmp_path / "b")
+    wait_for(process, "removing user_sessions:")
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.002)
+    ended = end_of(process)
+    gone = "user_sessions" not in state_of(legacy_url)[0]
+    assert (ended.code, ended.report["outcome"]) == ((0, "done") if gone else (130, "interrupted"))
+
+
+def test_after_a_wrong_clock_the_last_removal_is_still_the_last(
+    legacy_url: URL, migrate: Migrate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]  # noqa: ARG003 as it is called
+            return datetime(2091, 1, 1, tzinfo=UTC)
+
+    early, late = tmp_path / "early", tmp_path / "late"
+    with monkeypatch.context() as patch:
+        patch.setattr(removal, "datetime", Ahead)
+        assert migrate(legacy_url, "--yes", "--backup", early).code == 0
+    assert migrate(legacy_url, "--yes", "--restore", early).code == 0
+    change(legacy_url, "UPDATE user_sessions SET user_agent = 'since' WHERE id = 1")
+    before = state_of(legacy_url)
+    assert migrate(legacy_url, "--yes", "--backup", late).code == 0
+    assert str(late) in migrate(legacy_url, "--check").said
+    ended = migrate(legacy_url, "--yes", "--restore", early)
+    assert (ended.code, "is of an earlier removal" in ended.complained) == (3, True)
+    assert migrate(legacy_url, "--yes", "--restore", late).code == 0
+    assert state_of(legacy_url) == before
+
+
+@ONE_ENGINE
+@pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_backup_has_no_name_that_sqlite_would_delete(
+    legacy_url: URL, migrate: Migrate, tmp_path: Path, suffix: str, *, linked: bool
+) -> None:
+    file = Path(legacy_url.database or "")
+    url, bytes_before = legacy_url, bytes_of(legacy_url)
+    if linked:
+        (tmp_path / "elsewhere").mkdir()
+        link = tmp_path / "elsewhere" / "link.db"
+        link.symlink_to(file)
+        url = url.set(database=str(link))
+    ended = migrate(url, "--yes", "--backup", f"{file}{suffix}")
+    assert (ended.code, "the database's own files" in ended.complained) == (3, True)
+    assert bytes_of(legacy_url) == bytes_before
+
+
+def test_without_its_backup_nothing_is_committed(
+    legacy_url: URL, migrate: Migrate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    backup, before = tmp_path / "b", state_of(legacy_url)
+
+    def tidied(*arguments: object) -> int:
+        backup.unlink()
+        return carry_over_active_platforms(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(removal, "carry_over_active_platforms", tidied)
+    ended = migrate(legacy_url, "--yes", "--backup", backup, "--carry-over-active-platform")
+    assert (ended.code, "was taken away meanwhile" in ended.complained) == (1, True)
+    assert state_of(legacy_url) == before
+
+
+@pytest.mark.parametrize("how", ["changed", "replaced"])
+def test_a_backup_that_changes_after_the_question_is_refused(
+    legacy_url: URL, migrate: Migrate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
+) -> None:
+    backup, other = tmp_path / "b", tmp_path / "other"
+    assert migrate(legacy_url, "--yes", "--backup", other).code == 0
+    assert migrate(legacy_url, "--yes", "--restore", other).code == 0
+    assert migrate(legacy_url, "--yes", "--backup", backup).code == 0
+    before = state_of(legacy_url)
+    real = restoration.open_backup
+
+    def changing(*arguments: Any) -> object:
+        found = real(*arguments)
+        if how == "replaced":
+            other.replace(backup)
+        else:
+            with backup.open("r+b") as file:
+                file.seek(60)  # where SQLite keeps a number of the user's own
+                file.write(b"#")
+        return found
+
+    monkeypatch.setattr(conduct, "open_backup", changing)
+    ended = migrate(legacy_url, "--yes", "--restore", backup)
+    assert (ended.code, f"was {how}" in ended.complained) == (3, True)
+    assert state_of(legacy_url) == before
+
+
+@ONE_ENGINE
+def test_with_its_outputs_closed_it_does_what_it_should(legacy_url: URL) -> None:
+    ended = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command(legacy_url, "--yes")],
+        stdin=subprocess.DEVNULL,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 0
+    assert "user_sessions" not in state_of(legacy_url)[0]
+
+
+@ONE_ENGINE
+def test_what_an_encoding_lacks_is_written_as_an_escape(legacy_url: URL) -> None:
+    process = start(legacy_url, "--check", env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    ended = end_of(process)
+    assert (ended.code, "\\u0396" in ended.said) == (4, True), ended
+
+
+def test_a_table_of_any_name_is_counted_and_stays(
+    legacy_url: URL, migrate: Migrate, tmp_path: Path
+) -> None:
+    change(legacy_url, 'CREATE TABLE "50% off:x" ("a %s" INTEGER)')
+    before, backup = state_of(legacy_url), tmp_path / "b"
+    assert "50% off:x " in migrate(legacy_url, "--check").said
+    assert migrate(legacy_url, "--yes", "--backup", backup).code == 0
+    assert migrate(legacy_url, "--yes", "--restore", backup).code == 0
+    assert state_of(legacy_url) == before

@@ -88,19 +88,37 @@ def compare_passwords(seconds: float) -> Compared:
 
 
 def storm(
-    ports: Sequence[int], password: str, users: Iterable[int], *, at_once: int, seconds: float
+    ports: Sequence[int],
+    password: str,
+    users: Iterable[int],
+    *,
+    at_once: int,
+    seconds: float,
+    within: float = 0.0,
 ) -> Stormed:
-    """Log these users in, each once, on a connection of their own."""
-    return asyncio.run(_storm(ports, password, users, at_once=at_once, seconds=seconds))
+    """Log these users in, each once, on a connection of their own; none begins after `seconds`.
+
+    The first come within a time, evenly, and then one whenever another is done.
+    """
+    return asyncio.run(
+        _storm(ports, password, users, at_once=at_once, seconds=seconds, within=within)
+    )
 
 
 async def _storm(
-    ports: Sequence[int], password: str, users: Iterable[int], *, at_once: int, seconds: float
+    ports: Sequence[int],
+    password: str,
+    users: Iterable[int],
+    *,
+    at_once: int,
+    seconds: float,
+    within: float,
 ) -> Stormed:
     stormed, waiting = Stormed(), iter(users)
     began, began_processor = time.perf_counter(), time.process_time()
 
-    async def log_in_one_after_the_other() -> None:
+    async def log_in_one_after_the_other(first: int) -> None:
+        await asyncio.sleep(within * first / at_once)
         for user in waiting:
             if time.perf_counter() - began >= seconds:
                 return
@@ -116,8 +134,8 @@ async def _storm(
                 stormed.cookies.append((port, cookie))
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(at_once):
-            group.create_task(log_in_one_after_the_other())
+        for first in range(at_once):
+            group.create_task(log_in_one_after_the_other(first))
     stormed.seconds = time.perf_counter() - began
     stormed.processor_seconds = time.process_time() - began_processor
     return stormed

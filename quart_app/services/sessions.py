@@ -213,6 +213,9 @@ class Sessions:
             raise Unavailable(
                 "Nobody can log in: this machine's clock is behind, or another ahead."
             )
+        device_id, alerts_seen = device.id_for(user), 0
+        if device_id is not None:
+            alerts_seen = await stored_alerts.alerts_seen_on(ending.db, user.id, device_id)
         session = NewSession(
             user_id=user.id,
             platform_connection_id=platform_connection_id,
@@ -221,7 +224,7 @@ class Sessions:
             created_at=created_at,
             expires_at=created_at + (self.remember_absolute if remember else self.absolute),
             remember=remember,
-            device_id=device.id_for(user) or _new_id(),
+            device_id=device_id or _new_id(),
             device_epoch=user.device_epoch,
         )
         ending.db.add(
@@ -233,13 +236,12 @@ class Sessions:
                 address=device.shown_address,
                 user_agent=device.shown_user_agent,
                 device_id=session.device_id,
-                alerts_seen=await stored_alerts.alerts_seen_on(
-                    ending.db, user.id, session.device_id
-                ),
+                alerts_seen=alerts_seen,
             )
         )
-        live = await stored_logins.live_logins(ending.db, user.id, self.now())
-        for login in live[MOST_LIVE_LOGINS:]:
+        for login in await stored_logins.live_logins(
+            ending.db, user.id, self.now(), but_for_newest=MOST_LIVE_LOGINS
+        ):
             await ending.end(
                 OldSession(sid=login.sid, expires_at=login.expires_at), EndReason.TOO_MANY
             )

@@ -17,13 +17,16 @@ async def latest_expiry(db: AsyncSession, user_id: int | None) -> datetime | Non
     return await db.scalar(query)
 
 
-async def live_logins(db: AsyncSession, user_id: int, now: datetime) -> list[Login]:
+async def live_logins(
+    db: AsyncSession, user_id: int, now: datetime, *, but_for_newest: int = 0
+) -> list[Login]:
     """Return the user's logins that have not ended and are within their limit, newest first."""
     return list(
         await db.scalars(
             select(Login)
             .where(Login.user_id == user_id, Login.ended_at.is_(None), Login.expires_at > now)
             .order_by(Login.created_at.desc(), Login.id.desc())
+            .offset(but_for_newest)
         )
     )
 

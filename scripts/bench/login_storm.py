@@ -27,14 +27,15 @@ parser.add_argument("--processes", type=int, default=2, help="of Hypercorn (2)")
 parser.add_argument("--rounds", type=int, default=4, help="of each measurement (4)")
 parser.add_argument("--logins", type=int, default=250, help="of a round, at most (250)")
 parser.add_argument("--at-once", type=int, default=200, help="of them under way (200)")
+parser.add_argument("--within", type=float, default=2, help="seconds in which those come (2)")
 parser.add_argument("--seconds", type=float, default=8, help="of a round, then none begins (8)")
 parser.add_argument("--uvloop", action="store_true", help="serve by uvloop")
 parser.add_argument("--strict", action="store_true", help="exit with 1 where a goal is missed")
 parser.add_argument("--picture", action="store_true", help="draw docs/images/login_storm.svg anew")
 arguments = parser.parse_args()
 counts = ("processes", "rounds", "logins", "at_once")
-if min(getattr(arguments, count) for count in counts) < 1 or arguments.seconds <= 0:
-    parser.error("every count is 1 or more, and --seconds is more than 0")
+if min(getattr(arguments, count) for count in counts) < 1 or arguments.seconds <= arguments.within:
+    parser.error("every count is 1 or more, and --seconds is more than --within")
 
 run_in_environment("requirements-dev.lock")
 
@@ -153,6 +154,7 @@ def measure(url: URL, folder: Path) -> Measured:
                 range(number * arguments.logins, (number + 1) * arguments.logins),
                 at_once=arguments.at_once,
                 seconds=arguments.seconds,
+                within=arguments.within,
             ).result()
             is_over.touch()
             result.asked += asking.result()

@@ -14,7 +14,7 @@ from sqlalchemy import URL
 from sqlalchemy.exc import SAWarning
 
 from quart_app.migration.conduct import Options, conduct
-from quart_app.migration.console import report
+from quart_app.migration.console import report, shown
 from quart_app.migration.failures import as_stopped
 from quart_app.migration.interruption import Interruption
 from quart_app.migration.outcome import Interrupted, Outcome
@@ -170,9 +170,9 @@ def _main(arguments: list[str], interruption: Interruption) -> int:
         write(sys.stdout, report(outcome, message, terminal.facts))
     elif outcome.exit_code in {0, Outcome.PENDING.exit_code}:
         if outcome is not Outcome.DONE:  # its message is the last line of what was said
-            write(sys.stdout, message)
+            write(sys.stdout, shown(message))
     else:
-        write(sys.stderr, f"Error: {message}")
+        write(sys.stderr, f"Error: {shown(message)}")
     return outcome.exit_code
 
 

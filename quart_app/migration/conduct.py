@@ -214,7 +214,7 @@ class _Conductor:
         manifest = backup.manifest
         self.operator.say(
             f"Database  {console.shown(standing.database)}\n"
-            f"Backup    {backup.path}, made at {manifest['made_at']}\n"
+            f"Backup    {console.shown(str(backup.path))}, made at {manifest['made_at']}\n"
             f"Restored  {console.shown(manifest['table'])}: {manifest['rows']:,} rows"
         )
         self._ask("Go on?")

@@ -15,8 +15,10 @@ _SHORT_DIGITS = 16
 
 
 def shown(text: str) -> str:
-    """Return a name from the database without what a terminal would obey."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode()
+    """Return a name, or a sentence with names, without what a terminal would obey."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 def _size(size_bytes: int | None) -> str:
@@ -58,7 +60,7 @@ def _sessions_in_words(table: SessionTable, *, backup: Path | None, verbose: boo
         )
     if verbose:
         lines.append(f"Columns   {', '.join(map(shown, table.columns))}")
-    lines.append(f"Backup    {backup or 'none (--no-backup)'}")
+    lines.append(f"Backup    {shown(str(backup or 'none (--no-backup)'))}")
     return lines
 
 
@@ -81,7 +83,7 @@ def removed_in_words(removed: Removed, *, dry_run: bool, verbose: bool) -> str:
     if removed.backup is not None and not dry_run:
         backup = removed.backup
         lines.append(
-            f"Backup: {backup.path} ({backup.rows:,} rows, {backup.size_bytes:,} bytes,"
+            f"Backup: {shown(str(backup.path))} ({backup.rows:,} rows, {backup.size_bytes:,} bytes,"
             f" SHA-256 {backup.sha256[:digits]})"
         )
         if not backup.is_there:

@@ -29,7 +29,9 @@ class Engine(ABC):
     @property
     def shown(self) -> str:
         """The database in words that hold no password."""
-        query = {name: value for name, value in self.url.query.items() if name != "password"}
+        query = {
+            name: value for name, value in self.url.query.items() if "password" not in name.lower()
+        }
         url = self.url.set(drivername=self.name, query=query)
         return url.render_as_string(hide_password=True)
 

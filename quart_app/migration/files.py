@@ -45,8 +45,10 @@ def new_file(path: Path) -> Iterator[Path]:
     It is synced by whoever writes it. A process that is killed leaves `.NAME.….partial` behind.
     """
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, _OWNER_ONLY))
+    descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, _OWNER_ONLY)
     try:
+        os.fchmod(descriptor, _OWNER_ONLY)  # whatever the umask took away
+        os.close(descriptor)
         yield partial
         _name(partial, path)
     finally:

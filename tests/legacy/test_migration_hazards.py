@@ -176,3 +176,41 @@ def test_a_table_of_any_name_is_counted_and_stays(
     assert migrate(legacy_url, "--yes", "--backup", backup).code == 0
     assert migrate(legacy_url, "--yes", "--restore", backup).code == 0
     assert state_of(legacy_url) == before
+
+
+@ONE_ENGINE
+def test_a_paths_escape_codes_are_shown_and_not_obeyed(
+    legacy_url: URL, migrate: Migrate, tmp_path: Path
+) -> None:
+    folder = tmp_path / "a\x1b[31mb"
+    folder.mkdir()
+    Path(legacy_url.database or "").rename(folder / "test.db")
+    url = legacy_url.set(database=str(folder / "test.db"))
+    for arguments, code in ((["--check"], 4), (["--yes"], 0), (["--yes"], 0)):
+        ended = migrate(url, *arguments)
+        assert (ended.code, "\x1b" in ended.said + ended.complained) == (code, False)
+        assert "a\\x1b[31mb" in ended.said
+    ended = migrate(url.set(database=str(folder / "no.db")), "--check")
+    assert (ended.code, "\x1b" in ended.complained) == (3, False)
+
+
+@ONE_ENGINE
+def test_a_backup_is_its_owners_whatever_the_umask(
+    legacy_url: URL, migrate: Migrate, tmp_path: Path
+) -> None:
+    before = os.umask(0o777)
+    try:
+        ended = migrate(legacy_url, "--yes", "--backup", tmp_path / "b")
+    finally:
+        os.umask(before)
+    assert ended.code == 0, ended.complained
+    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+def test_each_standing_table_has_one_lock_in_the_list(legacy_url: URL, migrate: Migrate) -> None:
+    locks = migrate(legacy_url, "--dry-run", "--json").report["locks"]
+    tables = [lock.rpartition(" ")[2] for lock in locks]
+    assert sorted(set(tables)) == sorted(tables)
+    assert "AccessExclusiveLock on users" in locks
+    assert not {"audit", "logins", "quart_app_version"} & set(tables)

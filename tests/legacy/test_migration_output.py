@@ -160,7 +160,7 @@ def test_a_password_is_never_shown(migrate: Migrate, empty_database_url: URL) ->
         url = url.set(password="hunter2", username="nobody")
         ended = migrate(url, "--check", "--verbose")
         assert ended.code == 1
-        away = url.set(host="127.0.0.1", port=1, query={"password": "hunter2"})
+        away = url.set(host="127.0.0.1", port=1, query={"sslpassword": "hunter2"})
         ended = migrate(away, "--check", "--json")
         assert (ended.code, "hunter2" in ended.said + ended.complained) == (1, False)
     ended = migrate(url, "--check", "--database-url", "postgresql://a:hunter2@[::1/x")

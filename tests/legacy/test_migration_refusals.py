@@ -41,6 +41,16 @@ DEPENDENTS = [
     ("postgresql", ["CREATE TABLE more () INHERITS (user_sessions)"], "the table more, which"),
     (
         "postgresql",
+        [
+            (
+                "CREATE RULE gone AS ON DELETE TO posts"
+                " DO ALSO DELETE FROM user_sessions WHERE id = OLD.id"
+            )
+        ],
+        "the rule gone on posts",
+    ),
+    (
+        "postgresql",
         ["CREATE POLICY own ON posts USING (EXISTS (SELECT FROM user_sessions))"],
         "the policy own on posts",
     ),

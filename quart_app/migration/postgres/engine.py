@@ -20,12 +20,19 @@ from quart_app.migration.postgres.definition import identifier
 from quart_app.migration.progress import Reporter
 from quart_app.migration.sealed_file import Advance, SealedFile
 
+# The weakest first: https://www.postgresql.org/docs/18/explicit-locking.html
+_LOCKS = [
+    *("AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock"),
+    *("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"),
+]
+
 
 class PostgresEngine(Engine):
     """The current schema of a PostgreSQL database."""
 
     _rehearsal: Path | None = None
     _is_backed_up = False
+    _standing: Sequence[int] = ()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -38,6 +45,8 @@ class PostgresEngine(Engine):
         """Lock what is changed, then see what stands there."""
         with connect.connected(self.url, self.interruption, read_only=False) as connection:
             connect.lock(connection)
+            oids = raw(connection).execute("SELECT oid FROM pg_class WHERE relkind IN ('r', 'p')")
+            self._standing = [oid for (oid,) in oids]
             yield connection
 
     def was_overtaken(self, error: Exception) -> bool:
@@ -57,14 +66,20 @@ class PostgresEngine(Engine):
         return (self._rehearsal or path.parent) / path.name
 
     def locks(self, connection: Connection) -> list[str]:
-        """Name the locks on tables, the strongest each."""
-        rows = raw(connection).execute(
-            "SELECT mode || ' on ' || relation::regclass::text FROM pg_locks AS l"
-            " JOIN pg_class AS c ON c.oid = l.relation AND c.relkind IN ('r', 'p')"
-            " WHERE pid = pg_backend_pid() AND locktype = 'relation' AND relation >= 16384"
-            " AND mode <> 'AccessShareLock' ORDER BY 1"
+        """Name the locks on tables, the strongest each; nobody waits for one that we made."""
+        rows = (
+            raw(connection)
+            .execute(
+                "SELECT relation::regclass::text, array_agg(mode::text) FROM pg_locks AS l"
+                " JOIN pg_class AS c ON c.oid = l.relation AND c.relkind IN ('r', 'p')"
+                " WHERE pid = pg_backend_pid() AND locktype = 'relation' AND relation >= 16384"
+                " AND relation = ANY(%s) GROUP BY relation ORDER BY 1",
+                [self._standing],
+            )
+            .fetchall()
         )
-        return [lock for (lock,) in rows]
+        strongest = ((max(modes, key=_LOCKS.index), table) for table, modes in rows)
+        return [f"{mode} on {table}" for mode, table in strongest if mode != _LOCKS[0]]
 
     def tables(self, connection: Connection) -> list[str]:
         """Name the tables of the current schema."""

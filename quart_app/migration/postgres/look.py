@@ -28,8 +28,8 @@ _DEPENDENTS = """
     SELECT 'the table ' || conrelid::regclass::text || ' by its foreign key ' || conname
         FROM pg_constraint WHERE confrelid = %(oid)s AND conrelid <> %(oid)s AND contype = 'f'
             AND conparentid = 0
-    UNION SELECT 'the ' || CASE c.relkind WHEN 'm' THEN 'materialized view ' ELSE 'view ' END
-            || c.oid::regclass::text
+    UNION SELECT CASE c.relkind WHEN 'm' THEN 'the materialized view ' WHEN 'v' THEN 'the view '
+            ELSE 'the rule ' || r.rulename || ' on ' END || c.oid::regclass::text
         FROM pg_depend AS d JOIN pg_rewrite AS r ON r.oid = d.objid
             JOIN pg_class AS c ON c.oid = r.ev_class
         WHERE d.classid = 'pg_rewrite'::regclass AND d.refobjid = %(oid)s AND c.oid <> %(oid)s

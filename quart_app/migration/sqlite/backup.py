@@ -88,7 +88,9 @@ def refuse_damage(connection: sqlite3.Connection) -> None:
     """Raise Refused for a database whose pages or indexes don't fit together."""
     for (said,) in connection.execute(f"PRAGMA integrity_check({_COMPLAINTS})"):
         if said != "ok" and not _OF_ROWS.match(said):
-            line = next(iter(said.splitlines()), said)
+            lines = said.splitlines()
+            # A heading, as in "*** in database main ***", says nothing by itself.
+            line = next((line for line in lines if not line.startswith("***")), said)
             raise Refused(
                 f"The database is damaged: {line}. Repair it first, for example by"
                 " `sqlite3 FILE .recover`. The database is as it was."

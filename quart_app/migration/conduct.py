@@ -157,7 +157,7 @@ class _Conductor:
         return unused(self.engine.default_backup(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"))
 
     def _refuse_backup(self, standing: Standing, backup: Path) -> None:
-        refuse_as_backup(backup, self.engine.own_files())
+        refuse_as_backup(backup, self.engine.own_files(), is_rehearsed=self.options.dry_run)
         if standing.sessions is not None:
             with self.engine.reading() as connection:
                 needed = self.engine.backup_needs_bytes(connection, standing.sessions.name)

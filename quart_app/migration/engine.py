@@ -82,6 +82,10 @@ class Engine(ABC):
         """Name another schema in which a user_sessions stands."""
         return None
 
+    def unknown_here(self, connection: Connection) -> str | None:
+        """Say what the database uses and we don't have, so that it can't be checked."""
+        return None
+
     def key(self, column: str) -> str:
         """Write a column so that it compares with a column of another type."""
         return column

@@ -89,6 +89,7 @@ class Standing:
     tables: tuple[TableFacts, ...]
     sessions: SessionTable | None
     removals: tuple[Removal, ...]
+    unknown_here: str | None = None  # what it uses and SQLite does not have here
     elsewhere: str | None = None  # where else a user_sessions stands (PostgreSQL's schemas)
 
     @property
@@ -108,6 +109,11 @@ class Standing:
                 f"The table {SESSIONS} stands in the schema {self.elsewhere}, which is not the"
                 " first of the search path: name it in the URL, as"
                 f" ?options=-csearch_path%3D{self.elsewhere}"
+            )
+        if self.unknown_here is not None:
+            return (
+                f"SQLite can't check this database: {self.unknown_here}. Drop the index, or"
+                " whatever else uses it, and make it again afterwards with the program that has it."
             )
         return self.sessions.refusal if self.sessions is not None else None
 

@@ -13,18 +13,27 @@ _OWNER_ONLY = 0o600
 _MARGIN_BYTES = 16 << 20  # what others write meanwhile, and the database's own journal
 
 
-def refuse_as_backup(path: Path, database_files: Collection[Path]) -> None:
+def refuse_as_backup(
+    path: Path, database_files: Collection[Path], *, is_rehearsed: bool = False
+) -> None:
     """Raise Refused where no new file can be made, or the engine would take it for one of its own.
 
-    `database_files` have their folders' real names.
+    `database_files` have their folders' real names. A rehearsal's is written elsewhere.
     """
     if path.parent.resolve() / path.name in database_files:
         raise Refused(f"{path} is a name of the database's own files, and it may delete them.")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise Refused(
+            f"The name {path} is not UTF-8, so it can't be written down in the database: give"
+            " the backup another by --backup."
+        ) from None
     if os.path.lexists(path):
         raise Refused(f"{path} exists already, and a backup replaces nothing.")
     if not path.parent.is_dir():
         raise Refused(f"There is no folder {path.parent} for the backup.")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
+    if not is_rehearsed and not os.access(path.parent, os.W_OK | os.X_OK):
         raise Refused(f"The folder {path.parent} can't be written to, so no backup can be made.")
 
 

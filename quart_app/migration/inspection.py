@@ -30,6 +30,7 @@ def look(engine: Engine, connection: Connection) -> Standing:
         tables=tuple(TableFacts(name, 0, None) for name in names),
         sessions=sessions,
         removals=removals(connection),
+        unknown_here=engine.unknown_here(connection) if sessions is not None else None,
         elsewhere=engine.session_table_elsewhere(connection) if sessions is None else None,
     )
 

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -214,3 +216,38 @@ def test_each_standing_table_has_one_lock_in_the_list(legacy_url: URL, migrate: 
     assert sorted(set(tables)) == sorted(tables)
     assert "AccessExclusiveLock on users" in locks
     assert not {"audit", "logins", "quart_app_version"} & set(tables)
+
+
+@ONE_ENGINE
+def test_what_only_another_program_has_is_refused_by_the_check(
+    legacy_url: URL, migrate: Migrate
+) -> None:
+    with closing(sqlite3.connect(legacy_url.database or "")) as connection:
+        connection.create_collation("odd", lambda a, b: (a > b) - (a < b))
+        connection.execute("CREATE INDEX by_odd ON posts (id COLLATE odd)")
+    for argument in ("--check", "--yes"):
+        ended = migrate(legacy_url, argument)
+        assert (ended.code, "no such collation sequence: odd" in ended.complained) == (3, True), (
+            ended.complained
+        )
+
+
+@ONE_ENGINE
+def test_a_name_that_is_not_utf_8_is_refused_in_words(
+    legacy_url: URL, migrate: Migrate, tmp_path: Path
+) -> None:
+    ended = migrate(legacy_url, "--yes", "--backup", tmp_path / "b\udcff")
+    assert (ended.code, "is not UTF-8" in ended.complained) == (3, True)
+
+
+def test_a_rehearsal_needs_no_folder_that_can_be_written(
+    legacy_url: URL, migrate: Migrate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.access
+
+    def access(path: Any, mode: int, **options: Any) -> bool:
+        return not mode & os.W_OK and real(path, mode, **options)
+
+    monkeypatch.setattr(os, "access", access)
+    assert migrate(legacy_url, "--dry-run").code == 0
+    assert migrate(legacy_url, "--yes").code == 3

@@ -13,6 +13,7 @@ from quart_app.migration.sealed_file import Advance
 from quart_app.migration.sqlite.dependents import dependents, quoted
 
 _ROWS_AT_ONCE = 5000
+_PRIMARY = 0xFF  # of an error's code, which tells more by its other bits
 # Without the references that later versions write between equal values of a row.
 _MARSHAL_VERSION = 2
 
@@ -54,6 +55,17 @@ def session_table(connection: sqlite3.Connection) -> SessionTable | None:
         goes_with_it=tuple(what for (what,) in own),
         dependents=tuple(dependents(connection, name)) if kind == "table" else (),
     )
+
+
+def unknown_here(connection: sqlite3.Connection) -> str | None:
+    """Say what SQLite lacks to check the database; that is compiled, and not carried out."""
+    try:
+        connection.execute("EXPLAIN PRAGMA integrity_check").close()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_ERROR:
+            raise
+        return str(error)
+    return None
 
 
 def size_bytes(connection: sqlite3.Connection, table: str) -> int | None:

@@ -96,6 +96,10 @@ class SqliteEngine(Engine):
         """Describe what is called user_sessions."""
         return contents.session_table(connect.raw(connection))
 
+    def unknown_here(self, connection: Connection) -> str | None:
+        """Name a function, collation or module that only the program that made it has."""
+        return contents.unknown_here(connect.raw(connection))
+
     def columns(self, connection: Connection, table: str) -> list[str]:
         """Name a table's columns."""
         return contents.columns(connect.raw(connection), table)

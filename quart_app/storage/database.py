@@ -22,9 +22,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from quart_app.errors import Unavailable
-from quart_app.storage.sqlite import open_sqlite
+from quart_app.storage.sqlite import (
+    BEGIN_TO_WRITE,
+    BUSY_TIMEOUT_SECONDS,
+    open_sqlite,
+    set_busy_timeout,
+)
 
-BUSY_TIMEOUT_SECONDS = 5
 _BEGIN = "quart_app_begin"  # the execution option that says how SQLite is to begin
 # https://www.postgresql.org/docs/18/errcodes-appendix.html: read_only_sql_transaction (a standby),
 # undefined_table, undefined_column
@@ -47,7 +51,7 @@ class Database:
         self.engine = _engine(url, create=create, name=name)
         # One pool; a writer on SQLite takes the write lock when it begins. With a plain BEGIN, a
         # read followed by a write fails at once where another writer came between (SQLITE_BUSY).
-        self._writing = self.engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+        self._writing = self.engine.execution_options(**{_BEGIN: BEGIN_TO_WRITE})
         is_sqlite = url.get_backend_name() == "sqlite"
         self._turn_to_write = _TurnToWrite() if is_sqlite else nullcontext()
 
@@ -169,7 +173,7 @@ def _prepare_sqlite(connection: Any, entry: ConnectionPoolEntry) -> None:
     # None: the driver begins nothing by itself, so that _begin_sqlite does, and DDL rolls back.
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
+    set_busy_timeout(cursor, BUSY_TIMEOUT_SECONDS)
     cursor.execute("PRAGMA foreign_keys = ON")
     with suppress(sqlite3.OperationalError):  # a read-only file can still be read as it is
         cursor.execute("PRAGMA journal_mode = WAL")  # readers and the writer don't wait

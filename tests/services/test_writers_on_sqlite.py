@@ -1,0 +1,84 @@
+"""Who writes at the same time on SQLite waits in a line, and keeps nobody from reading."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from quart_app.errors import Unavailable
+from quart_app.settings import read_database_url
+from quart_app.storage import sqlite
+from quart_app.storage.database import Database
+
+WRITERS = 40  # more than there are connections
+HELD_SECONDS = 0.02
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(read_database_url(f"sqlite:///{tmp_path / 'test.db'}"), create=True)
+    async with database.read() as db:
+        await db.connection()  # the file is there
+    yield database
+    await database.close()
+
+
+async def test_writers_take_turns_in_order_and_readers_need_not_wait_for_them(
+    database: Database,
+) -> None:
+    wrote: list[int] = []
+
+    async def write(number: int) -> None:
+        async with database.begin() as db:
+            await db.connection()  # only now does it begin
+            await asyncio.sleep(HELD_SECONDS)
+            wrote.append(number)
+
+    writing = [asyncio.create_task(write(number)) for number in range(WRITERS)]
+    await asyncio.sleep(2 * HELD_SECONDS)
+    async with database.read() as db:
+        await db.connection()
+        assert len(wrote) < WRITERS / 2
+    await asyncio.gather(*writing)
+    assert wrote == list(range(WRITERS))
+
+
+async def test_the_lock_is_taken_soon_after_another_process_lets_it_go(
+    database: Database,
+) -> None:
+    async def write() -> float:
+        async with database.begin() as db:
+            await db.connection()
+            return time.monotonic()
+
+    path = database.url.database or ""
+    lateness = []
+    for _ in range(5):
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            writing = asyncio.create_task(write())
+            # By now SQLite itself would ask again each 50 or 100 ms.
+            await asyncio.sleep(0.25)
+            assert not writing.done()
+            let_go = time.monotonic()
+            other.execute("COMMIT")
+            lateness.append(await writing - let_go)
+    assert min(lateness) < 0.02  # of the calmest moment of a busy machine
+
+
+async def test_who_waits_for_too_long_is_told_so_and_the_line_goes_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_SECONDS", 0)
+    with closing(sqlite3.connect(database.url.database or "", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable):
+            async with database.begin() as db:
+                await db.connection()
+        other.execute("COMMIT")
+    async with database.begin() as db:
+        await db.connection()

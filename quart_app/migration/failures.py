@@ -7,8 +7,8 @@ from sqlalchemy.exc import DBAPIError
 
 from quart_app.errors import AppError
 from quart_app.migration.outcome import Busy, Failed, Interrupted, Refused, Stopped
-from quart_app.storage.database import BUSY_TIMEOUT_SECONDS
 from quart_app.storage.schema import SchemaRefused
+from quart_app.storage.sqlite import BUSY_TIMEOUT_SECONDS
 
 AS_IT_WAS = "The database is as it was."
 _BUSY = (

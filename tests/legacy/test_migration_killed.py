@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from sqlalchemy import URL
 
-from quart_app.storage.database import BUSY_TIMEOUT_SECONDS
+from quart_app.storage.sqlite import BUSY_TIMEOUT_SECONDS
 from tests.legacy.migrating import (
     TIMEOUT_SECONDS,
     Ended,

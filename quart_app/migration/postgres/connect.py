@@ -10,7 +10,7 @@ from sqlalchemy.pool import NullPool
 
 from quart_app.migration.facts import SESSIONS
 from quart_app.migration.interruption import Interruption
-from quart_app.storage.database import BUSY_TIMEOUT_SECONDS
+from quart_app.storage.sqlite import BUSY_TIMEOUT_SECONDS
 
 APPLICATION_NAME = "quart_app migration"
 # How two runs at once find each other before anything was changed, so that to begin again helps.

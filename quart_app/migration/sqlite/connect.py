@@ -12,7 +12,7 @@ from sqlalchemy.pool import NullPool
 
 from quart_app.migration.interruption import Interruption
 from quart_app.migration.outcome import Refused
-from quart_app.storage.database import BUSY_TIMEOUT_SECONDS
+from quart_app.storage.sqlite import BUSY_TIMEOUT_SECONDS
 
 # https://www.sqlite.org/fileformat2.html#file_format_version_numbers: 2 is WAL
 _FORMAT_VERSIONS = slice(18, 20)

@@ -227,9 +227,7 @@ def test_what_only_another_program_has_is_refused_by_the_check(
         connection.execute("CREATE INDEX by_odd ON posts (id COLLATE odd)")
     for argument in ("--check", "--yes"):
         ended = migrate(legacy_url, argument)
-        assert (ended.code, "no such collation sequence: odd" in ended.complained) == (3, True), (
-            ended.complained
-        )
+        assert (ended.code, "no such collation sequence: odd" in ended.complained) == (3, True)
 
 
 @ONE_ENGINE

@@ -33,8 +33,22 @@ def is_alone(item: pytest.Item) -> bool:
     return item.get_closest_marker("alone") is not None
 
 
+def is_long(item: pytest.Item) -> bool:
+    """Tell whether it waits for --thorough: on PostgreSQL, which is a small part of it."""
+    parameters = getattr(item, "callspec", None)
+    return (
+        item.get_closest_marker("sqlite_unless_thorough") is not None
+        and parameters is not None
+        and "postgresql" in parameters.params.values()
+    )
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave those that must be alone to one worker, at the end, when the others are done."""
+    """Leave out what is long, and to one worker, at the end, those that must be alone."""
+    if not config.getoption("thorough"):
+        long = [item for item in items if is_long(item)]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
     for item in items:
         # Most who ask two processes time them; and one worker starts them once.
         if "processes" in getattr(item, "fixturenames", ()):

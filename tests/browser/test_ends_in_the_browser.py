@@ -14,6 +14,9 @@ from tests.processes import ENDED_WITHIN_SECONDS, Processes, log_in
 
 pytestmark = IN_ONE_LOOP
 
+# That it ends on PostgreSQL as soon, tests/server/test_ending_everywhere.py sees without a browser.
+pytestmark = pytest.mark.sqlite_unless_thorough
+
 
 async def log_in_by_page(page: Page, url: str, name: str) -> str:
     """Log in, and return the session cookie's value."""

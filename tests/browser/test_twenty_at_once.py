@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 
+import pytest
 from playwright.async_api import Page, expect
 
 from quart_app.app import build_services
@@ -15,6 +16,7 @@ PEOPLE = 16
 DEVICES = 5  # of one of them
 # They share the cores with the browser, which draws twenty pages.
 PATIENCE_MS = 60_000
+pytestmark = pytest.mark.sqlite_unless_thorough
 
 
 async def create_people(processes: Processes) -> list[str]:

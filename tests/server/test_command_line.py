@@ -21,6 +21,7 @@ ADA = ("user", "create", "ada", "ada@example.com")
 NEW_PASSWORD = "incorrect donkey charger paperclip"
 ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])  # it reads no further than us
 TIMEOUT_SECONDS = 60
+pytestmark = pytest.mark.sqlite_unless_thorough
 
 
 @dataclass(frozen=True)

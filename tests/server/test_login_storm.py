@@ -29,7 +29,7 @@ _CONNECTION_BYTES = 150_000
 @pytest.fixture
 def count(*, thorough: bool) -> int:
     """How many people log in."""
-    return 1000 if thorough else 60
+    return 1000 if thorough else 40
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -58,6 +59,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(workers)
+    # A shell starts what runs in the background deaf to it, and so would be all that we start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def lacking(config: pytest.Config, part: str) -> None:

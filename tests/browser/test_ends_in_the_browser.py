@@ -12,10 +12,8 @@ from tests.causes import CAUSES, OTHER, OWN, Cause, Scene
 from tests.conftest import PASSWORD
 from tests.processes import ENDED_WITHIN_SECONDS, Processes, log_in
 
-pytestmark = IN_ONE_LOOP
-
 # That it ends on PostgreSQL as soon, tests/server/test_ending_everywhere.py sees without a browser.
-pytestmark = pytest.mark.sqlite_unless_thorough
+pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough]
 
 
 async def log_in_by_page(page: Page, url: str, name: str) -> str:

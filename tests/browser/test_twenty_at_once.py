@@ -8,7 +8,7 @@ from playwright.async_api import Page, expect
 
 from quart_app.app import build_services
 from quart_app.model import Role
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import IN_ONE_LOOP, OpenPage
 from tests.conftest import PASSWORD
 from tests.processes import Processes
 
@@ -16,7 +16,7 @@ PEOPLE = 16
 DEVICES = 5  # of one of them
 # They share the cores with the browser, which draws twenty pages.
 PATIENCE_MS = 60_000
-pytestmark = pytest.mark.sqlite_unless_thorough
+pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough]
 
 
 async def create_people(processes: Processes) -> list[str]:

@@ -14,7 +14,7 @@ from tests.conftest import ENCRYPTION_KEY, SECRET_KEY
 from tests.legacy.legacy_database import PASSWORDS, build_legacy_database
 from tests.servers import hypercorn
 
-pytestmark = IN_ONE_LOOP
+pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough]
 
 
 @pytest.fixture

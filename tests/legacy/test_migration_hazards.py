@@ -249,3 +249,6 @@ def test_a_rehearsal_needs_no_folder_that_can_be_written(
     monkeypatch.setattr(os, "access", access)
     assert migrate(legacy_url, "--dry-run").code == 0
     assert migrate(legacy_url, "--yes").code == 3
+
+
+pytestmark = pytest.mark.sqlite_unless_thorough

@@ -304,3 +304,6 @@ def test_a_write_ahead_log_stays_as_it_is(
     assert ended.code == {"--check": 4, "--yes": 3, "--dry-run": 0}[arguments[0]]
     assert bytes_of(legacy_url) == before
     assert state_of(legacy_url)[0]["posts"][1][0][3] in {"in the log", "once more"}
+
+
+pytestmark = pytest.mark.sqlite_unless_thorough

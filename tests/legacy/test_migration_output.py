@@ -217,3 +217,6 @@ def test_the_help_names_every_option_and_exit_code(capsys: pytest.CaptureFixture
     ):
         assert option in said
     assert SCRIPT.name in said
+
+
+pytestmark = pytest.mark.sqlite_unless_thorough

@@ -227,3 +227,6 @@ async def test_an_administrator_who_was_logged_out_meanwhile_ends_nothing(
     response = await root.post("/admin/users/1/end")
     assert response.status_code in {303, 200}
     assert await state_of(browser) == 200
+
+
+pytestmark = pytest.mark.sqlite_unless_thorough

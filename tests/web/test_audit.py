@@ -497,3 +497,6 @@ async def test_no_secret_is_written_down_or_told(
                 assert secret not in line, (table, secret)
     for secret in secrets:
         assert secret not in told
+
+
+pytestmark = pytest.mark.sqlite_unless_thorough

@@ -399,3 +399,6 @@ async def test_a_database_without_our_schema_is_not_ready(
     response = await client.post("/api/login", json={"username": "ada", "password": "x"})
     assert response.status_code == 503
     await assert_no_trace(response)
+
+
+pytestmark = pytest.mark.sqlite_unless_thorough

@@ -263,3 +263,6 @@ async def test_logins_are_purged_with_what_ended_them(
     async with built.database.read() as db:
         (kept,) = await db.scalars(select(Login))
     assert kept.created_at == clock()
+
+
+pytestmark = pytest.mark.sqlite_unless_thorough

@@ -121,3 +121,6 @@ async def test_pages_hold_nothing_inline(browser: Client, visitor: Client, membe
         html = await page.get_data(as_text=True)
         assert "<main" in html
         assert not re.search(r"<style|<script(?![^>]* src=)|\sstyle=|\son[a-z]+=|javascript:", html)
+
+
+pytestmark = pytest.mark.sqlite_unless_thorough

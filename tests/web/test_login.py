@@ -484,3 +484,6 @@ async def test_of_set_ups_at_once_one_makes_the_user(
         name for name, answer in zip(names, answers, strict=True) if answer.status_code == 303
     )
     assert user.username == winner
+
+
+pytestmark = pytest.mark.sqlite_unless_thorough

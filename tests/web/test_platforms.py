@@ -429,3 +429,6 @@ async def test_a_button_never_leads_to_another_site(
     path = f"/platforms/{member.platform_ids[1]}/switch"
     response = await browser.post(path, form={"next": hostile})
     assert response.headers["Location"] == "/platforms?notice=switched"
+
+
+pytestmark = pytest.mark.sqlite_unless_thorough

@@ -378,3 +378,6 @@ async def test_what_another_program_writes_makes_no_link_good(
     async with built.database.begin() as db:
         await db.execute(text(f"UPDATE users SET {columns} WHERE id = 1"))  # noqa: S608 ours
     assert await is_void(visitor, token)
+
+
+pytestmark = pytest.mark.sqlite_unless_thorough

@@ -247,3 +247,6 @@ async def test_what_is_not_there_is_a_page_for_people(visitor: Client, path: str
     assert response.status_code == 404
     assert response.mimetype == "text/html"
     assert "There is nothing here." in await response.get_data(as_text=True)
+
+
+pytestmark = pytest.mark.sqlite_unless_thorough

@@ -48,6 +48,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("thorough"):
         long = [item for item in items if is_long(item)]
         config.hook.pytest_deselected(items=long)
+        if long:
+            said_at_the_end.lacking.add(f"{len(long)} tests on PostgreSQL: --thorough runs them")
         items[:] = [item for item in items if item not in long]
     for item in items:
         # Most who ask two processes time them; and one worker starts them once.
@@ -92,7 +94,7 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Name what this machine lacks, and what was measured."""
     if said_at_the_end.lacking:
-        terminalreporter.section("not tested on this machine")
+        terminalreporter.section("not tested in this run")
         for part in sorted(said_at_the_end.lacking):
             terminalreporter.line(part)
     if said_at_the_end.measured:

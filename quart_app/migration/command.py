@@ -27,8 +27,9 @@ _FILE = click.Path(path_type=Path)
 class Terminal:
     """The operator at a terminal, or whoever reads what we write."""
 
-    def __init__(self, *, json: bool) -> None:
+    def __init__(self, interruption: Interruption, *, json: bool) -> None:
         self.facts: dict[str, Any] = {}
+        self._interruption = interruption
         self._json = json
 
     def say(self, text: str) -> None:
@@ -43,10 +44,19 @@ class Terminal:
         return sys.stdin is not None and sys.stdin.isatty()
 
     def agrees(self, question: str) -> bool:
-        """Ask on standard error."""
+        """Ask on standard error, until it is yes or no; an empty line is no."""
         try:
-            return click.confirm(question, err=True)
-        except (click.Abort, KeyboardInterrupt):
+            while True:
+                click.echo(f"{question} [y/N]: ", nl=False, err=True)
+                self._interruption.wait_until_readable(sys.stdin.fileno())
+                line = sys.stdin.readline()
+                if not line:  # its end: Control-D
+                    raise Interrupted
+                answer = line.strip().lower()
+                if answer in {"y", "yes", "n", "no", ""}:
+                    return answer.startswith("y")
+                click.echo("Error: please answer y or n.", err=True)
+        except KeyboardInterrupt:
             raise Interrupted from None
 
 
@@ -150,7 +160,7 @@ def main(arguments: list[str] | None = None, *, until_exit: bool = False) -> int
 
 def _main(arguments: list[str], interruption: Interruption) -> int:
     json, verbose = "--json" in arguments, "--verbose" in arguments
-    terminal = Terminal(json=json)
+    terminal = Terminal(interruption, json=json)
     try:
         outcome, message = _run(arguments, terminal, interruption)
         interruption.end()

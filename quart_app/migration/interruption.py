@@ -1,6 +1,8 @@
 """That the operator wants it to stop: asked by a signal, heard by the thread that works."""
 
+import selectors
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -47,6 +49,24 @@ class Interruption:
         finally:
             for number, handler in before.items():
                 signal.signal(number, signal.SIG_IGN if until_exit else handler)
+
+    def wait_until_readable(self, file: int) -> None:
+        """Wait for a file descriptor's input. Raises KeyboardInterrupt when a signal comes.
+
+        A signal that comes just before a read begins would leave that read waiting: this waits
+        for the byte that the signal's arrival writes, too. For the main thread alone.
+        """
+        ours, theirs = socket.socketpair()
+        with ours, theirs, selectors.DefaultSelector() as selector:
+            theirs.setblocking(False)
+            before = signal.set_wakeup_fd(theirs.fileno())
+            try:
+                selector.register(ours, selectors.EVENT_READ)
+                selector.register(file, selectors.EVENT_READ)
+                while all(key.fileobj is ours for key, _ in selector.select()):
+                    ours.recv(1)
+            finally:
+                signal.set_wakeup_fd(before)
 
     @contextmanager
     def working(self) -> Iterator[None]:

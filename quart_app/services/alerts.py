@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import NotFound, NotLoggedIn
-from quart_app.model import Alert, AlertKind, AuditEvent, EndReason
+from quart_app.model import AlertKind, AuditEvent, EndReason
 from quart_app.services.audit import Audit
 from quart_app.services.sessions import UNKNOWN_DEVICE, Device, NewSession, OldSession, Sessions
 from quart_app.services.uninterrupted import uninterrupted
@@ -37,31 +37,31 @@ class Alerts:
         device: Device = UNKNOWN_DEVICE,
         *,
         device_id: str | None = None,
-    ) -> Alert:
-        """Tell a user, in this transaction, which holds the user's lock."""
-        alert = Alert(
-            user_id=user_id,
-            kind=kind,
-            created_at=self.now(),
-            expires_at=self.now() + TOLD_FOR,
-            address=device.shown_address,
-            user_agent=device.shown_user_agent,
-            device_id=device_id,
+    ) -> int:
+        """Tell a user, in this transaction, which holds the user's lock; return the alert's id."""
+        return await stored_alerts.add_alert(
+            db,
+            {
+                "user_id": user_id,
+                "kind": kind,
+                "created_at": self.now(),
+                "expires_at": self.now() + TOLD_FOR,
+                "address": device.shown_address,
+                "user_agent": device.shown_user_agent,
+                "device_id": device_id,
+            },
         )
-        db.add(alert)
-        await db.flush()
-        return alert
 
     async def password_changed(self, db: AsyncSession, session: NewSession, device: Device) -> None:
         """Tell the user's other devices; for this one, a new password answers all there was."""
-        alert = await self.add(
+        alert_id = await self.add(
             db,
             session.user_id,
             AlertKind.PASSWORD_CHANGED,
             device,
             device_id=session.device_id,
         )
-        await stored_alerts.mark_alerts_seen(db, session.user_id, session.sid, up_to=alert.id)
+        await stored_alerts.mark_alerts_seen(db, session.user_id, session.sid, up_to=alert_id)
 
     async def answer(self, user_id: int, sid: str, *, up_to: int) -> None:
         """Write down that it was the user: on this device, what is not newer is told no more."""

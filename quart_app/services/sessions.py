@@ -15,7 +15,6 @@ from quart_app.model import (
     USER_AGENT_LENGTH,
     AuditEvent,
     EndReason,
-    Login,
     Revocation,
     User,
 )
@@ -227,17 +226,18 @@ class Sessions:
             device_id=device_id or _new_id(),
             device_epoch=user.device_epoch,
         )
-        ending.db.add(
-            Login(
-                sid=session.sid,
-                user_id=user.id,
-                created_at=session.created_at,
-                expires_at=session.expires_at,
-                address=device.shown_address,
-                user_agent=device.shown_user_agent,
-                device_id=session.device_id,
-                alerts_seen=alerts_seen,
-            )
+        await stored_logins.add_login(
+            ending.db,
+            {
+                "sid": session.sid,
+                "user_id": user.id,
+                "created_at": session.created_at,
+                "expires_at": session.expires_at,
+                "address": device.shown_address,
+                "user_agent": device.shown_user_agent,
+                "device_id": session.device_id,
+                "alerts_seen": alerts_seen,
+            },
         )
         for login in await stored_logins.live_logins(
             ending.db, user.id, self.now(), but_for_newest=MOST_LIVE_LOGINS

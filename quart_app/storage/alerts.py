@@ -1,11 +1,20 @@
 """Queries about what users are told of."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.model import Alert, Login
+
+_ADD_ALERT = insert(Alert.table()).returning(Alert.table().c.id)
+
+
+async def add_alert(db: AsyncSession, row: dict[str, Any]) -> int:
+    """Write down what the user is to be told; return its id."""
+    alert_id: int = (await db.execute(_ADD_ALERT, row)).scalar_one()
+    return alert_id
 
 
 async def waiting_alerts(

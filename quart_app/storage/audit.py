@@ -3,10 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, DateTime, delete, func, insert, select, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    type_coerce,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.dml import ReturningInsert
 
 from quart_app.model import AuditEntry, Login, UtcDateTime
 
@@ -32,19 +43,35 @@ async def add_entries(
     db: AsyncSession, rows: Sequence[dict[str, Any]], *, kept_for: timedelta
 ) -> list[AuditEntry]:
     """Write rows down, at the database's time, and return them."""
+    add = _add_entry(db.get_bind().dialect.name, kept_for)
+    entries = []
+    for row in rows:
+        values = _NO_ENTRY | row
+        (written,) = await db.execute(add, values)
+        entries.append(AuditEntry(**values, **written._mapping))  # noqa: SLF001 its only name
+    return entries
+
+
+_NO_ENTRY = dict.fromkeys(
+    column.name for column in AuditEntry.table().c if column.name not in {"id", "at", "keep_until"}
+)
+
+
+@cache
+def _add_entry(dialect: str, kept_for: timedelta) -> ReturningInsert[Any]:
+    """Return what each login asks: to put it together costs more than to ask it."""
+    table = AuditEntry.table()
     times = {
-        "at": _database_time(db, timedelta()),
-        "keep_until": _database_time(db, kept_for),
+        "at": _database_time(dialect, timedelta()),
+        "keep_until": _database_time(dialect, kept_for),
     }
-    return [
-        (await db.scalars(insert(AuditEntry).values(row | times).returning(AuditEntry))).one()
-        for row in rows
-    ]
+    given: dict[str, Any] = {name: bindparam(name) for name in _NO_ENTRY}
+    return insert(table).values(given | times).returning(table.c.id, *(table.c[at] for at in times))
 
 
-def _database_time(db: AsyncSession, later: timedelta) -> ColumnElement[datetime]:
+def _database_time(dialect: str, later: timedelta) -> ColumnElement[datetime]:
     seconds = int(later.total_seconds())
-    if db.get_bind().dialect.name == "postgresql":
+    if dialect == "postgresql":
         now = func.timezone("utc", func.clock_timestamp(), type_=DateTime())
         moment = now + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
     else:
@@ -110,7 +137,7 @@ async def delete_entries_past_their_time(db: AsyncSession, *, most: int) -> int:
             return 0
     over = (
         select(AuditEntry.id)
-        .where(AuditEntry.keep_until <= _database_time(db, timedelta()))
+        .where(AuditEntry.keep_until <= _database_time(db.get_bind().dialect.name, timedelta()))
         .order_by(AuditEntry.keep_until)
         .limit(most)
     )

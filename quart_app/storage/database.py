@@ -25,6 +25,7 @@ from quart_app.errors import Unavailable
 from quart_app.storage.sqlite import (
     BEGIN_TO_WRITE,
     BUSY_TIMEOUT_SECONDS,
+    begin_sqlite,
     open_sqlite,
     set_busy_timeout,
 )
@@ -204,4 +205,4 @@ def _file_identity(path: str) -> tuple[int, int] | None:
 
 def _begin_sqlite(connection: Connection) -> None:
     begin = connection.get_execution_options().get(_BEGIN, "BEGIN")
-    connection.exec_driver_sql(begin)
+    begin_sqlite(connection.connection.driver_connection, begin)

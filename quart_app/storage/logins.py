@@ -2,11 +2,29 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Integer, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.model import EndReason, Login
+
+_ADD_LOGIN = insert(Login.table())
+_LIVE_LOGINS = (
+    select(Login)
+    .where(
+        Login.user_id == bindparam("user_id"),
+        Login.ended_at.is_(None),
+        Login.expires_at > bindparam("now"),
+    )
+    .order_by(Login.created_at.desc(), Login.id.desc())
+    .offset(bindparam("but_for_newest", type_=Integer))
+)
+
+
+async def add_login(db: AsyncSession, row: dict[str, Any]) -> None:
+    """Write a sign-in down."""
+    await db.execute(_ADD_LOGIN, row)
 
 
 async def latest_expiry(db: AsyncSession, user_id: int | None) -> datetime | None:
@@ -21,14 +39,8 @@ async def live_logins(
     db: AsyncSession, user_id: int, now: datetime, *, but_for_newest: int = 0
 ) -> list[Login]:
     """Return the user's logins that have not ended and are within their limit, newest first."""
-    return list(
-        await db.scalars(
-            select(Login)
-            .where(Login.user_id == user_id, Login.ended_at.is_(None), Login.expires_at > now)
-            .order_by(Login.created_at.desc(), Login.id.desc())
-            .offset(but_for_newest)
-        )
-    )
+    whose = {"user_id": user_id, "now": now, "but_for_newest": but_for_newest}
+    return list(await db.scalars(_LIVE_LOGINS, whose))
 
 
 async def live_logins_of_all(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, delete, func, or_, select
+from sqlalchemy import ColumnElement, Integer, bindparam, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql import text
@@ -34,12 +34,18 @@ async def first_usable_connection(
     db: AsyncSession, user_id: int, default_id: int | None
 ) -> PlatformConnection | None:
     """Return the user's default if it is switched on, else the oldest that is, else None."""
-    return await db.scalar(
-        select(PlatformConnection)
-        .where(PlatformConnection.user_id == user_id, PlatformConnection.is_active.is_(True))
-        .order_by((PlatformConnection.id == (default_id or 0)).desc(), PlatformConnection.id)
-        .limit(1)
+    whose = {"user_id": user_id, "default_id": default_id or 0}
+    return await db.scalar(_FIRST_USABLE_CONNECTION, whose)
+
+
+_FIRST_USABLE_CONNECTION = (
+    select(PlatformConnection)
+    .where(
+        PlatformConnection.user_id == bindparam("user_id"), PlatformConnection.is_active.is_(True)
     )
+    .order_by((PlatformConnection.id == bindparam("default_id")).desc(), PlatformConnection.id)
+    .limit(1)
+)
 
 
 async def connection_named(db: AsyncSession, user_id: int, name: str) -> PlatformConnection | None:

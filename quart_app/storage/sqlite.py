@@ -33,6 +33,9 @@ async def open_sqlite(path: str, **options: Any) -> aiosqlite.Connection:
 
 
 class _Connection(aiosqlite.Connection):
+    # How to begin, before the next statement; None once that is done.
+    begin_by: str | None = None
+
     def cursor(self) -> "_Cursor":  # type: ignore[override] # SQLAlchemy asks for no more than this
         return _Cursor(self)
 
@@ -57,10 +60,7 @@ class _Cursor:
         return self
 
     async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> None:
-        if statement == BEGIN_TO_WRITE:
-            await self._in_thread(_begin_to_write)
-        else:
-            await self._in_thread(lambda cursor: cursor.execute(statement, parameters))
+        await self._in_thread(lambda cursor: cursor.execute(statement, parameters))
 
     async def executemany(self, statement: str, parameters: Sequence[Sequence[Any]]) -> None:
         await self._in_thread(lambda cursor: cursor.executemany(statement, parameters))
@@ -75,10 +75,13 @@ class _Cursor:
 
     async def _in_thread(self, ask: Callable[[sqlite3.Cursor], Any]) -> None:
         connection = self._connection._conn  # noqa: SLF001
+        begin_by, self._connection.begin_by = self._connection.begin_by, None
 
         def ask_all() -> tuple[list[Any], Any, int, int | None]:
             cursor = connection.cursor()
             try:
+                if begin_by is not None:
+                    _begin(cursor, begin_by)
                 ask(cursor)
                 # All of it, as SQLAlchemy does; what is open longer would keep a lock.
                 return cursor.fetchall(), cursor.description, cursor.rowcount, cursor.lastrowid
@@ -90,8 +93,16 @@ class _Cursor:
         )
 
 
-def _begin_to_write(cursor: sqlite3.Cursor) -> None:
-    """Wait for the lock as long as for anything else, but ask for it more often."""
+def begin_sqlite(connection: Any, statement: str) -> None:
+    """Begin by `statement`, on the same way to the thread as what is asked first."""
+    connection.begin_by = statement
+
+
+def _begin(cursor: sqlite3.Cursor, statement: str) -> None:
+    """Begin; wait for the write lock as long as for anything else, but ask for it more often."""
+    if statement != BEGIN_TO_WRITE:
+        cursor.execute(statement)
+        return
     patience = time.monotonic() + BUSY_TIMEOUT_SECONDS
     set_busy_timeout(cursor, 0)
     try:

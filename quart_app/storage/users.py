@@ -2,8 +2,20 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from functools import cache
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    String,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.model import Role, User
@@ -26,15 +38,25 @@ async def user_by_login_name(db: AsyncSession, login_name: str) -> User | None:
     An address matches to the letter first, for addresses that differ only in case exist; then in
     any case, where that leaves exactly one.
     """
-    wanted = or_(User.username == login_name, User.email == login_name)
-    if "@" in login_name:
-        # In the same query, for one more would tell that there is no such address.
-        wanted = or_(wanted, _email_in_lower_case(db) == _ascii_lower(login_name))
-    found = list(await db.scalars(select(User).where(wanted).limit(_MOST_LIKE_ONE_NAME)))
+    query = _users_called(db.get_bind().dialect.name, is_address="@" in login_name)
+    wanted = {"login_name": login_name, "in_lower_case": _ascii_lower(login_name)}
+    found = list(await db.scalars(query, wanted))
     exact = [user for user in found if login_name in {user.username, user.email}]
     if exact:
         return next((user for user in exact if user.username == login_name), exact[0])
     return found[0] if len(found) == 1 else None
+
+
+@cache
+def _users_called(dialect: str, *, is_address: bool) -> Select[User]:
+    """Return a query that each login asks: to put it together costs more than to ask it."""
+    login_name = bindparam("login_name", type_=String)
+    wanted = or_(User.username == login_name, User.email == login_name)
+    if is_address:
+        # In the same query, for one more would tell that there is no such address.
+        in_lower_case = bindparam("in_lower_case", type_=String)
+        wanted = or_(wanted, _email_in_lower_case(dialect) == in_lower_case)
+    return select(User).where(wanted).limit(_MOST_LIKE_ONE_NAME)
 
 
 async def user_by_username(db: AsyncSession, username: str, *, lock: bool = False) -> User | None:
@@ -79,7 +101,9 @@ async def is_name_or_email_taken(db: AsyncSession, username: str, email: str) ->
         .where(
             or_(
                 User.username.in_([username, email]),
-                _email_in_lower_case(db).in_([_ascii_lower(username), _ascii_lower(email)]),
+                _email_in_lower_case(db.get_bind().dialect.name).in_(
+                    [_ascii_lower(username), _ascii_lower(email)]
+                ),
             )
         )
         .limit(1)
@@ -87,10 +111,9 @@ async def is_name_or_email_taken(db: AsyncSession, username: str, email: str) ->
     return taken is not None
 
 
-def _email_in_lower_case(db: AsyncSession) -> ColumnElement[str]:
+def _email_in_lower_case(dialect: str) -> ColumnElement[str]:
     """Fold ASCII letters only, which is all that SQLite's lower() knows; so engines agree."""
-    is_sqlite = db.get_bind().dialect.name == "sqlite"
-    return func.lower(User.email if is_sqlite else User.email.collate("C"))
+    return func.lower(User.email if dialect == "sqlite" else User.email.collate("C"))
 
 
 def _ascii_lower(text: str) -> str:
@@ -116,12 +139,21 @@ async def record_login(
     Returns None where meanwhile the password changed or the account was deactivated.
     """
     return await db.scalar(
-        update(User)
-        .where(User.id == user.id, User.password_hash == seen_hash, User.is_active.is_(True))
-        .values(last_login=at, password_hash=new_hash)
-        .returning(User)
-        .execution_options(populate_existing=True)
+        _RECORD_LOGIN, {"whose": user.id, "seen_hash": seen_hash, "at": at, "new_hash": new_hash}
     )
+
+
+_RECORD_LOGIN = (
+    update(User)
+    .where(
+        User.id == bindparam("whose"),
+        User.password_hash == bindparam("seen_hash"),
+        User.is_active.is_(True),
+    )
+    .values(last_login=bindparam("at"), password_hash=bindparam("new_hash"))
+    .returning(User)
+    .execution_options(populate_existing=True, synchronize_session=False)
+)
 
 
 async def replace_password(

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from quart_app.errors import Unavailable
 from quart_app.settings import read_database_url
@@ -16,6 +17,7 @@ from quart_app.storage.database import Database
 
 WRITERS = 40  # more than there are connections
 HELD_SECONDS = 0.02
+ASKED = text("SELECT 1")
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ async def test_writers_take_turns_in_order_and_readers_need_not_wait_for_them(
 
     async def write(number: int) -> None:
         async with database.begin() as db:
-            await db.connection()  # only now does it begin
+            await db.execute(ASKED)  # only now does it begin
             await asyncio.sleep(HELD_SECONDS)
             wrote.append(number)
 
@@ -52,7 +54,7 @@ async def test_the_lock_is_taken_soon_after_another_process_lets_it_go(
 ) -> None:
     async def write() -> float:
         async with database.begin() as db:
-            await db.connection()
+            await db.execute(ASKED)
             return time.monotonic()
 
     path = database.url.database or ""
@@ -78,7 +80,18 @@ async def test_who_waits_for_too_long_is_told_so_and_the_line_goes_on(
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Unavailable):
             async with database.begin() as db:
-                await db.connection()
+                await db.execute(ASKED)
         other.execute("COMMIT")
     async with database.begin() as db:
+        await db.execute(ASKED)
+
+
+async def test_what_asks_nothing_takes_no_lock_and_leaves_none_to_the_next(
+    database: Database,
+) -> None:
+    async with database.begin() as db:
         await db.connection()
+    async with database.read() as db:  # on the same connection, which has no lock yet, nor gets it
+        await db.execute(ASKED)
+        with closing(sqlite3.connect(database.url.database or "", timeout=0)) as other:
+            other.execute("BEGIN IMMEDIATE")

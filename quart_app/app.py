@@ -44,6 +44,7 @@ from quart_app.web import (
     admin,
     alerts,
     api,
+    assets,
     audit,
     devices,
     gate,
@@ -73,7 +74,7 @@ def create_app(
             settings = Settings.from_environ()
         except SettingsError as error:
             sys.exit(f"quart_app: {error}")
-    app = Quart("quart_app", template_folder="web/templates", static_folder="web/static")
+    app = Quart("quart_app", template_folder="web/templates", static_folder=None)
     app.config.update(
         MAX_CONTENT_LENGTH=gate.LARGEST_BODY_BYTES,
         MAX_FORM_MEMORY_SIZE=gate.LARGEST_BODY_BYTES,
@@ -101,6 +102,7 @@ def create_app(
         session_cookie_name=settings.cookie_name,
         secure=settings.cookie_secure,
     )
+    assets.install(app)
     gate.install(app, is_https=settings.is_https)
     replies.install(app)
     for room in (

@@ -35,12 +35,14 @@ from quart_app.services.sessions import OldSession
 from quart_app.settings import Settings, read_database_url
 from quart_app.storage.database import Database
 from quart_app.storage.schema import upgrade_schema
+from quart_app.web.assets import read_tree
 from tests import workers
 
 # Of nobody, and always the same: names of tests hold them.
 SECRET_KEY = hashlib.sha256(b"the tests' secret key").hexdigest()
 ENCRYPTION_KEY = base64.urlsafe_b64encode(hashlib.sha256(b"the tests' other key").digest()).decode()
 PASSWORD = "correct horse battery staple"
+STATIC = f"/static/{read_tree().hash}"  # where the static files of this version are
 # Of a use case that asks which session asks, where a test has none.
 A_SESSION = OldSession(sid="s" * 22, expires_at=datetime.max.replace(tzinfo=UTC))
 

@@ -56,7 +56,6 @@ PUBLIC: Final = frozenset(
 ALWAYS: Final = frozenset({"static", "operations.healthz", "operations.readyz"})
 # Asking for these does not keep a session from its idle limit: a page left open asks by itself.
 NOT_ACTIVITY: Final = frozenset({"static", "api.session_state"})
-_LONGEST_FILE_NAME: Final = 255  # bytes, as the file systems have it; ours are far shorter
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _AN_ID: Final = re.compile(r"[0-9]{1,19}")  # int() refuses thousands of digits
@@ -104,7 +103,6 @@ def install(app: Quart, *, is_https: bool) -> None:
         judge_session_again()  # the body may have been long in coming
         refuse_cross_site()
         refuse_undecided()
-        refuse_long_file_name()
         if request.endpoint is None or request.endpoint in PUBLIC:
             return
         g.login = log_in_required()
@@ -200,17 +198,6 @@ def refuse_undecided() -> None:
         )
     if request.method not in _SAFE_METHODS and not services().revocations.is_fresh():
         raise Unavailable
-
-
-def refuse_long_file_name() -> None:
-    """Refuse a name that no file can have. Raises NotFound.
-
-    The file system raises at it instead of answering that there is none.
-    """
-    if request.endpoint == "static":
-        name = cast(dict[str, str], request.view_args)["filename"]
-        if len(name.encode()) > _LONGEST_FILE_NAME:
-            raise NotFound
 
 
 async def refuse_large_body() -> None:

@@ -10,7 +10,7 @@ import h2.events
 import httpx2
 import pytest
 
-from tests.conftest import migrated_database, settings_for
+from tests.conftest import STATIC, migrated_database, settings_for
 from tests.servers import Server, hypercorn
 from tests.web.test_headers import ALWAYS
 
@@ -97,7 +97,7 @@ def test_what_can_not_be_read_is_a_bad_request(server: Server, lines: tuple[byte
         ((b"GET http://a.example/login HTTP/1.1", b"Host: a.example"), 200),
         ((b"GET /%ff%00?%ff HTTP/1.1", b"Host: a"), 404),
         ((b"OPTIONS * HTTP/1.1", b"Host: a"), 404),
-        ((b"GET /static/" + b"a" * 300 + b" HTTP/1.1", b"Host: a"), 404),
+        ((b"GET /static/0123456789abcdef/" + b"a" * 300 + b" HTTP/1.1", b"Host: a"), 404),
     ],
     ids=lambda value: str(b" ".join(value))[:60] if isinstance(value, tuple) else None,
 )
@@ -105,6 +105,22 @@ def test_what_is_only_unusual_is_answered(
     server: Server, lines: tuple[bytes, ...], status: int
 ) -> None:
     assert ask(server, *lines)[0] == status
+
+
+def test_a_static_file_s_length_is_told_without_it(server: Server) -> None:
+    head = (f"GET {STATIC}/style.css HTTP/1.1".encode(), b"Host: a", b"Accept-Encoding: gzip")
+    status, headers, body = ask(server, *head)
+    assert status == 200
+    assert headers["content-length"] == str(len(body))
+    status, told, nothing = ask(server, head[0].replace(b"GET", b"HEAD"), *head[1:])
+    assert (status, nothing) == (200, b"")
+    of_the_request = {"x-request-id", "date"}
+    assert {name: told[name] for name in told.keys() - of_the_request} == {
+        name: headers[name] for name in headers.keys() - of_the_request
+    }
+    status, headers, body = ask(server, *head, b"If-None-Match: " + headers["etag"].encode())
+    assert (status, body) == (304, b"")
+    assert not {"content-type", "content-length", "content-encoding"} & headers.keys()
 
 
 @pytest.mark.parametrize("path", ["/", "/login", "/api/session_events"])

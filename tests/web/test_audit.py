@@ -19,7 +19,7 @@ from quart_app.services import Services
 from quart_app.services.audit import hash_of_session
 from quart_app.storage.audit import add_entries
 from quart_app.storage.database import Database
-from tests.conftest import PASSWORD, Member, log_in, set_cookies
+from tests.conftest import PASSWORD, STATIC, Member, log_in, set_cookies
 
 PAGES = ("/admin/audit", "/admin/audit.csv")
 
@@ -116,7 +116,7 @@ async def test_every_answer_names_its_request_by_an_id_that_no_client_chose(
     for client, path in (
         (visitor, "/login"),
         (visitor, "/nothing"),
-        (visitor, "/static/style.css"),
+        (visitor, f"{STATIC}/style.css"),
         (visitor, "/api/platforms"),
         (browser, "/"),
         (browser, "/"),

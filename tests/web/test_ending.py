@@ -14,7 +14,7 @@ from quart_app.services import Services
 from quart_app.settings import Settings
 from quart_app.storage.database import Database
 from quart_app.web.session import renew_session, switch_platform
-from tests.conftest import Clock, MakeApp, Member, log_in, set_cookies
+from tests.conftest import STATIC, Clock, MakeApp, Member, log_in, set_cookies
 from tests.web.test_sessions import cookie_of, logged_in_as, plain_app, put_cookie
 
 SECOND = timedelta(seconds=1)
@@ -300,7 +300,7 @@ async def test_before_the_first_load_and_past_the_bound_nobody_is_answered(
         ready = await client.get("/readyz")
         assert ready.status_code == 503
         assert "ended" in (await ready.get_json())["reasons"][0]
-        assert (await client.get("/static/icon.svg")).status_code == 200
+        assert (await client.get(f"{STATIC}/icon.svg")).status_code == 200
         revocations._confirmed = (0.0, 0.0)
         clocks[number] = 10.0  # by either clock
     clocks[:] = [9.9, 9.9]

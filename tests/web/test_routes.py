@@ -12,6 +12,7 @@ from quart import Quart, Response
 from quart.typing import TestClientProtocol as Client
 
 from quart_app.web import gate
+from quart_app.web.assets import read_tree
 
 PUBLIC = {
     "static",
@@ -41,7 +42,8 @@ def routes(app: Quart) -> Iterator[tuple[str, str, str]]:
     """Yield the endpoint, method and a path of every route."""
     urls = app.url_map.bind("localhost")
     for rule in app.url_map.iter_rules():
-        values = {name: "style.css" if name == "filename" else 1 for name in rule.arguments}
+        names = {"tree_hash": read_tree().hash, "filename": "style.css"}
+        values = {name: names.get(name, 1) for name in rule.arguments}
         path = urls.build(rule.endpoint, values)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             yield rule.endpoint, method, path

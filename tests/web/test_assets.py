@@ -1,0 +1,195 @@
+"""Static files: their addresses, and what caches are told of them."""
+
+import gzip
+import re
+from pathlib import Path
+from posixpath import dirname, join, normpath
+
+import pytest
+from quart import Quart, url_for
+from quart.typing import TestClientProtocol as Client
+
+from quart_app.web import assets
+from quart_app.web.assets import FOLDER, LARGEST_TREE_BYTES, read_tree
+from tests.conftest import STATIC, set_cookies
+
+FOR_A_YEAR = "public, max-age=31536000, immutable"
+ELSEWHERE = "/static/0123456789abcdef"  # of another version
+STYLE = (FOLDER / "style.css").read_bytes()
+GZIP = {"Accept-Encoding": "gzip, deflate, br, zstd"}
+TEMPLATES = FOLDER.parent / "templates"
+
+
+@pytest.fixture
+def engine_name() -> str:
+    """One engine will do: nothing here reaches the database."""
+    return "sqlite"
+
+
+async def test_the_address_holds_a_hash_of_all_files(app: Quart, visitor: Client) -> None:
+    async with app.test_request_context("/"):
+        path = url_for("static", filename="style.css")
+    assert path == f"{STATIC}/style.css"
+    assert re.fullmatch("/static/[0-9a-f]{16}/style.css", path)
+    assert path in await (await visitor.get("/login")).get_data(as_text=True)
+
+
+def test_another_file_or_another_name_is_another_hash(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(assets, "FOLDER", tmp_path)
+    read = read_tree.__wrapped__  # without what this process has read
+    (tmp_path / "a.css").write_bytes(b"a{}")
+    (tmp_path / "b.css").write_bytes(b"b{}")
+    hashes = [read().hash, read().hash]
+    (tmp_path / "b.css").write_bytes(b"b{ }")
+    hashes.append(read().hash)
+    (tmp_path / "b.css").rename(tmp_path / "c.css")
+    hashes.append(read().hash)
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes)) == 3
+    (tmp_path / "large.png").write_bytes(bytes(LARGEST_TREE_BYTES))
+    with pytest.raises(ValueError, match="too much to keep in memory"):
+        read()
+
+
+async def test_every_file_is_kept_for_a_year_by_whoever_asks(browser: Client) -> None:
+    assert {"style.css", "icon.svg", "vendor/pico-2.1.1.min.css"} <= set(read_tree().files)
+    for name in read_tree().files:
+        response = await browser.get(f"{STATIC}/{name}")
+        assert response.status_code == 200
+        assert response.headers["Cache-Control"] == FOR_A_YEAR
+        assert response.headers["ETag"]
+        assert "Cookie" not in response.headers.get("Vary", "")
+        assert not set_cookies(response)
+        assert await response.get_data(as_text=False) == (FOLDER / name).read_bytes()
+
+
+async def test_kinds_are_named(visitor: Client) -> None:
+    for name, kind in (("style.css", "text/css; charset=utf-8"), ("icon.svg", "image/svg+xml")):
+        assert (await visitor.get(f"{STATIC}/{name}")).headers["Content-Type"] == kind
+
+
+async def test_a_file_comes_compressed_to_whoever_takes_it(visitor: Client) -> None:
+    plain = await visitor.get(f"{STATIC}/style.css", headers={"Accept-Encoding": "gzip;q=0, br"})
+    gzipped = await visitor.get(f"{STATIC}/style.css", headers=GZIP)
+    content = await gzipped.get_data(as_text=False)
+    assert await plain.get_data(as_text=False) == gzip.decompress(content) == STYLE
+    assert len(content) < len(STYLE) / 3
+    assert gzipped.headers["Content-Encoding"] == "gzip"
+    assert "Content-Encoding" not in plain.headers
+    assert gzipped.headers["Content-Length"] == str(len(content))
+    assert plain.headers["Content-Length"] == str(len(STYLE))
+    assert plain.headers["Vary"] == gzipped.headers["Vary"] == "Accept-Encoding"
+    assert plain.headers["ETag"] != gzipped.headers["ETag"]
+
+
+@pytest.mark.parametrize("headers", [{}, GZIP], ids=["plain", "gzip"])
+async def test_who_has_it_already_gets_no_content(visitor: Client, headers: dict[str, str]) -> None:
+    path = f"{STATIC}/style.css"
+    etag = (await visitor.get(path, headers=dict(headers))).headers["ETag"]
+    for known in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        response = await visitor.get(path, headers={**headers, "If-None-Match": known})
+        assert response.status_code == 304
+        assert await response.get_data(as_text=False) == b""
+        assert response.headers["ETag"] == etag
+        assert response.headers["Cache-Control"] == FOR_A_YEAR
+        assert response.headers["Vary"] == "Accept-Encoding"
+    of_the_other_form = etag.replace("-gzip", "") if headers else f'{etag[:-1]}-gzip"'
+    for unknown in ('"other"', of_the_other_form):
+        response = await visitor.get(path, headers={**headers, "If-None-Match": unknown})
+        assert response.status_code == 200
+
+
+async def test_head_tells_what_get_would(visitor: Client) -> None:
+    for headers in ({}, GZIP):
+        got = await visitor.get(f"{STATIC}/style.css", headers=dict(headers))
+        told = await visitor.head(f"{STATIC}/style.css", headers=dict(headers))
+        for response in (got, told):
+            response.headers.pop("X-Request-Id")
+        assert dict(told.headers) == dict(got.headers)
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "last"),
+    [("bytes=0-9", 0, 9), ("bytes=10-", 10, len(STYLE) - 1), ("bytes=-7", len(STYLE) - 7, None)],
+)
+async def test_a_part_can_be_had(visitor: Client, asked: str, first: int, last: int | None) -> None:
+    last = len(STYLE) - 1 if last is None else last
+    etag = (await visitor.get(f"{STATIC}/style.css")).headers["ETag"]
+    for headers in ({"Range": asked}, {"Range": asked, "If-Range": etag}):
+        response = await visitor.get(f"{STATIC}/style.css", headers=headers)
+        assert response.status_code == 206
+        assert response.headers["Content-Range"] == f"bytes {first}-{last}/{len(STYLE)}"
+        assert response.headers["Content-Length"] == str(last + 1 - first)
+        assert await response.get_data(as_text=False) == STYLE[first : last + 1]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Range": "bytes=0-9", "If-Range": '"of other bytes"'},
+        {"Range": "bytes=0-9", "If-Range": "Wed, 21 Oct 2015 07:28:00 GMT"},
+        {"Range": f"bytes={10 * len(STYLE)}-"},
+        {"Range": "bytes=0-1,5-6"},
+        {"Range": "nonsense"},
+    ],
+    ids=str,
+)
+async def test_otherwise_it_comes_whole(visitor: Client, headers: dict[str, str]) -> None:
+    response = await visitor.get(f"{STATIC}/style.css", headers=headers)
+    assert response.status_code == 200
+    assert await response.get_data(as_text=False) == STYLE
+
+
+async def test_another_version_has_the_file_of_this_one_and_nobody_keeps_it(
+    visitor: Client,
+) -> None:
+    response = await visitor.get(f"{ELSEWHERE}/style.css")
+    assert response.status_code == 200
+    assert await response.get_data(as_text=False) == STYLE
+    assert response.headers["Cache-Control"] == "no-cache"
+    again = {"If-None-Match": response.headers["ETag"]}
+    assert (await visitor.get(f"{ELSEWHERE}/style.css", headers=again)).status_code == 304
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/style.css",
+        "/static/vendor/style.css",
+        "/static/0123456789ABCDEF/style.css",
+        f"{STATIC}/",
+        f"{STATIC}/vendor",
+        f"{STATIC}/nothing.css",
+        f"{STATIC}/vendor/README.md",
+        f"{STATIC}/vendor/pico-2.1.1.LICENSE",
+        f"{STATIC}/../assets.py",
+        f"{STATIC}/..%2fassets.py",
+        f"{STATIC}/vendor/..%2fstyle.css",
+        f"{STATIC}/%2e%2e/%2e%2e/app.py",
+        f"{STATIC}/style.css%00",
+        f"{STATIC}/{'a' * 300}",
+    ],
+)
+async def test_there_is_nothing_else(visitor: Client, path: str) -> None:
+    assert (await visitor.get(path)).status_code == 404
+
+
+def named_in(text: str) -> set[str]:
+    return set(re.findall(r"url_for\('static', filename='([^']+)'\)", text))
+
+
+def test_what_pages_and_files_name_is_there() -> None:
+    named = set().union(*(named_in(path.read_text()) for path in TEMPLATES.glob("*.html")))
+    assert "style.css" in named
+    for name in read_tree().files:
+        text = (FOLDER / name).read_text() if name.endswith((".css", ".js")) else ""
+        # An absolute path, or an import by name, would have no hash in its address.
+        links = re.findall(r"url\(['\"]?(?!data:|['\"]?data:)([^'\")]+)", text)
+        links += re.findall(r"(?m)(?:^import|\bfrom|\bimport\()\s*\"([^\"]+)\"", text)
+        named |= {normpath(join(dirname(name), link)) for link in links}
+    assert named <= set(read_tree().files)
+
+
+pytestmark = pytest.mark.sqlite_unless_thorough

@@ -46,6 +46,7 @@ from quart_app.web import (
     api,
     assets,
     audit,
+    csp_reports,
     devices,
     gate,
     operations,
@@ -55,6 +56,7 @@ from quart_app.web import (
     wire,
 )
 from quart_app.web.device_cookie import DeviceCookie
+from quart_app.web.headers import headers_of_every_answer
 from quart_app.web.session import Limits
 from quart_app.web.session_interface import SessionCookies
 
@@ -107,7 +109,7 @@ def create_app(
     replies.install(app)
     for room in (
         *(accounts, reset_links, alerts, platforms, devices),
-        *(admin, audit, api, operations),
+        *(admin, audit, api, csp_reports, operations),
     ):
         app.register_blueprint(room.blueprint)
 
@@ -134,7 +136,7 @@ def _let_the_audit_be_heard(app: Quart) -> None:
 
 def _answer_before_quart(app: Quart, settings: Settings) -> None:
     """Put before Quart what reads a request first."""
-    headers = gate.headers_of_every_answer(is_https=settings.is_https)
+    headers = headers_of_every_answer(is_https=settings.is_https)
     readable: ASGIFramework = wire.HostCheck(app.asgi_app, headers)
     if settings.trusted_proxies:
         readable = ProxyFixMiddleware(readable, trusted_hops=settings.trusted_proxies)

@@ -25,6 +25,7 @@ from quart_app.services import Services
 from quart_app.services.origin import Origin, new_request_id, origin
 from quart_app.services.sessions import Device, NewSession, OldSession
 from quart_app.web.device_cookie import DeviceCookie
+from quart_app.web.headers import csp_nonce, headers_of_every_answer, headers_of_page
 from quart_app.web.session import (
     Login,
     Session,
@@ -47,13 +48,14 @@ PUBLIC: Final = frozenset(
         "reset_links.form_page",
         "reset_links.use",
         "api.log_in",
+        "csp_reports.take",
         "api.log_out",  # ends what the cookie names, even past its idle limit
         "operations.healthz",
         "operations.readyz",
     }
 )
 # These answer although nobody can tell just now what sessions have ended.
-ALWAYS: Final = frozenset({"static", "operations.healthz", "operations.readyz"})
+ALWAYS: Final = frozenset({"static", "csp_reports.take", "operations.healthz", "operations.readyz"})
 # Asking for these does not keep a session from its idle limit: a page left open asks by itself.
 NOT_ACTIVITY: Final = frozenset({"static", "api.session_state"})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -61,21 +63,6 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _AN_ID: Final = re.compile(r"[0-9]{1,19}")  # int() refuses thousands of digits
 _LARGEST_ID: Final = 2**31 - 1  # PostgreSQL's INTEGER
 ID: Final = "id"  # the name of IdConverter in routes
-
-_HEADERS: Final[dict[str, str]] = {
-    "Content-Security-Policy": (
-        # Pico CSS draws its icons by data: images.
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:;"
-        " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    # Not no-referrer: with it a browser sends `Origin: null` with our own forms.
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-}
-_STRICT_TRANSPORT_SECURITY: Final = "max-age=31536000"
 
 
 class IdConverter(IntegerConverter):
@@ -112,7 +99,10 @@ def install(app: Quart, *, is_https: bool) -> None:
         await refuse_other_platform(g.login)
 
     async def leave(response: Response) -> Response:
-        for name, value in headers_of_every_answer(is_https=is_https).items():
+        headers = headers_of_every_answer(is_https=is_https)
+        if "csp_nonce" in g:
+            headers |= headers_of_page(g.csp_nonce, is_https=is_https)
+        for name, value in headers.items():
             response.headers.setdefault(name, value)
         response.headers["X-Request-Id"] = g.request_id
         if "known_as" in g and response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -120,15 +110,9 @@ def install(app: Quart, *, is_https: bool) -> None:
         return response
 
     app.url_map.converters[ID] = IdConverter
+    app.jinja_env.globals["csp_nonce"] = csp_nonce
     app.before_request(enter)
     app.after_request(leave)
-
-
-def headers_of_every_answer(*, is_https: bool) -> dict[str, str]:
-    """Return the headers that tell a browser what our answers may do."""
-    if is_https:
-        return {**_HEADERS, "Strict-Transport-Security": _STRICT_TRANSPORT_SECURITY}
-    return _HEADERS
 
 
 def services() -> Services:
@@ -219,6 +203,8 @@ def refuse_cross_site() -> None:
     client that sends neither is no browser, and nobody's cookies come with it unasked.
     """
     if request.method in _SAFE_METHODS:
+        if "Access-Control-Request-Method" in request.headers:  # a preflight: CORS is for nobody
+            raise _cross_site()
         return
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:

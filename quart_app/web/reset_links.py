@@ -17,11 +17,10 @@ blueprint = Blueprint("reset_links", __name__)
 
 @blueprint.after_request
 async def keep_the_token(response: Response) -> Response:
-    """Let no cache keep the page, and no Referer hold its address.
+    """Let no Referer hold the page's address.
 
     Not no-referrer: with it a browser sends `Origin: null` with our own form.
     """
-    response.headers["Cache-Control"] = "no-store"
     response.headers["Referrer-Policy"] = "strict-origin"
     return response
 

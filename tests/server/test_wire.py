@@ -133,7 +133,8 @@ def test_a_websocket_is_not_found(server: Server, path: str) -> None:
         while b'"code"' not in answer and (received := connection.recv(65536)):
             answer += received
     assert answer.startswith(b"HTTP/1.1 404")
-    assert b"x-content-type-options: nosniff" in answer
+    for name, value in ALWAYS.items():
+        assert f"{name.lower()}: {value}\r\n".encode() in answer
 
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"OPTIONS", b"POST"])

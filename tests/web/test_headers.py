@@ -1,48 +1,93 @@
 """The headers that every answer carries, whatever kind it is."""
 
+import json
 import re
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from quart import Quart
 from quart.typing import TestClientProtocol as Client
+from werkzeug.datastructures import Headers
 
 from quart_app.settings import Settings, with_setting
-from tests.conftest import STATIC, Clock, MakeApp, Member, log_in, set_cookies
-from tests.web.test_routes import ask
+from quart_app.web.replies import _STATUS
+from tests.conftest import PASSWORD, STATIC, Clock, MakeApp, Member, log_in, set_cookies
+from tests.web.test_routes import routes
 
+NO_PAGE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+# But for static files, which are for caches, and the policy of pages.
 ALWAYS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:;"
-        " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": NO_PAGE,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Permissions-Policy": (
+        "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"
+    ),
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
 }
-ANSWERS: list[tuple[str, str, int]] = [
-    ("GET", "/login", 303),
-    ("GET", "/", 200),
-    ("GET", "/platforms", 200),
-    ("GET", "/account", 200),
-    ("GET", "/platforms/1/remove", 200),
-    ("GET", "/api/session_state", 200),
-    ("GET", "/healthz", 200),
-    ("GET", f"{STATIC}/style.css", 200),
-    ("GET", "/nothing", 404),
-    ("GET", "/api/nothing", 404),
-    ("GET", f"{STATIC}/nothing", 404),
-    ("PUT", "/login", 405),
-    ("GET", "/setup", 410),
-    ("GET", "/crash", 500),
-    ("GET", "/api/crash", 500),
-    ("OPTIONS", "/login", 200),
-    ("POST", "/api/platforms", 415),
-    ("POST", "/platforms", 422),
-    ("POST", "/api/logout", 204),
+A_PAGE = re.compile(
+    "default-src 'none'; script-src 'nonce-([^']+)'; style-src 'nonce-\\1'; img-src 'self' data:;"
+    " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none';"
+    " require-trusted-types-for 'script'; trusted-types 'none'; report-uri /api/csp_reports"
+)
+JSON = {"Content-Type": "application/json"}
+A_CONNECTION = json.dumps(
+    {
+        "name": "Fourth",
+        "platform_type": "mastodon",
+        "instance_url": "https://fourth.example",
+        "access_token": "token",
+        "verify": False,
+    }
+)
+WRONG_PASSWORD = ("POST", "/api/login", JSON, '{"username": "nobody", "password": "x"}')
+ROOT = Member(2, "root", PASSWORD, (0, 0, 0))
+# Method, path, what is sent, and the status: each that there is.
+ANSWERS: list[tuple[str, str, dict[str, str], str, int]] = [
+    ("GET", "/", {}, "", 200),
+    ("HEAD", "/", {}, "", 200),
+    ("OPTIONS", "/login", {}, "", 200),
+    ("GET", "/healthz", {}, "", 200),
+    ("GET", "/api/session_state", {}, "", 200),
+    ("GET", f"{STATIC}/style.css", {}, "", 200),
+    ("HEAD", f"{STATIC}/style.css", {}, "", 200),
+    ("POST", "/api/platforms", JSON, A_CONNECTION, 201),
+    ("POST", "/api/platforms/1/default", {}, "", 200),
+    ("POST", "/api/csp_reports", {"Content-Type": "application/reports+json"}, "[]", 204),
+    ("GET", f"{STATIC}/style.css", {"Range": "bytes=0-9"}, "", 206),
+    ("GET", "/login", {}, "", 303),
+    ("GET", f"{STATIC}/style.css", {"If-None-Match": "*"}, "", 304),
+    ("GET", f"{STATIC}//style.css", {}, "", 308),
+    ("POST", "/api/platforms", JSON, "{", 400),
+    ("GET", "/login", {"Host": "a..b"}, "", 400),
+    (
+        "POST",
+        "/api/account/password",
+        JSON,
+        '{"current_password": "wrong", "new_password": "a new and longer one"}',
+        401,
+    ),
+    ("GET", "/admin/users", {}, "", 403),
+    ("POST", "/login", {"Sec-Fetch-Site": "cross-site"}, "", 403),
+    ("GET", "/nothing", {}, "", 404),
+    ("GET", "/api/nothing", {}, "", 404),
+    ("GET", "/platforms/999/rename", {}, "", 404),
+    ("GET", f"{STATIC}/nothing", {}, "", 404),
+    ("GET", "/static/style.css", {}, "", 404),
+    ("PUT", "/login", {}, "", 405),
+    ("POST", "/api/platforms", JSON, A_CONNECTION.replace("Fourth", "Platform 1"), 409),
+    ("GET", "/setup", {}, "", 410),
+    ("POST", "/api/platforms", {"Content-Length": "65537"}, "", 413),
+    ("POST", "/platforms", {"Content-Length": "65537"}, "", 413),
+    ("POST", "/api/platforms", {}, "", 415),
+    ("POST", "/platforms", {}, "", 422),
+    (*WRONG_PASSWORD, 429),
+    ("GET", "/crash", {}, "", 500),
+    ("GET", "/api/crash", {}, "", 500),
+    ("POST", "/platforms/1/switch", {}, "", 503),
 ]
 
 
@@ -61,28 +106,111 @@ def with_a_crash(app: Quart) -> Quart:
     return app
 
 
-@pytest.mark.parametrize(("method", "path", "status"), ANSWERS)
-async def test_every_answer_carries_the_security_headers(
-    app: Quart, member: Member, method: str, path: str, status: int
+class Answer(NamedTuple):
+    """How an answer begins; the whole page is one piece."""
+
+    status_code: int
+    headers: Headers
+    begin: str
+
+
+async def begin_of_answer(
+    client: Any, method: str, path: str, headers: dict[str, str] | None = None, body: str = ""
+) -> Answer:
+    """Ask, and be gone as soon as the answer begins, for an event stream has no end.
+
+    What it says of cookies is not heeded.
+    """
+    async with client.request(path, method=method, headers=dict(headers or {})) as connection:
+        await connection.send(body.encode())
+        await connection.send_complete()
+        begin = await connection.receive()
+        await connection.disconnect()
+    assert connection.status_code is not None
+    return Answer(connection.status_code, connection.headers, begin.decode())
+
+
+def assert_told(response: Answer) -> None:
+    """See that an answer tells the browser what it is to, by what it is."""
+    told = {name: response.headers.get(name) for name in ALWAYS}
+    policy = str(told.pop("Content-Security-Policy"))
+    of_a_page = A_PAGE.fullmatch(policy)
+    if "<main" in response.begin:
+        assert of_a_page
+        carriers = re.findall(
+            "<(?:script|style|link[^>]* rel=.(?:style|module))[^>]*>", response.begin
+        )
+        assert carriers
+        assert all(f' nonce="{of_a_page[1]}"' in each for each in carriers)
+        assert not re.search(
+            r"<style|<script(?![^>]* src=)|<[^>]+\s(?:style|on[a-z]+)=|javascript:", response.begin
+        )
+    else:
+        assert policy == NO_PAGE or (of_a_page and response.begin == "")  # of a page by HEAD
+    if told["Cache-Control"] == "public, max-age=31536000, immutable":
+        assert "Cookie" not in response.headers.get("Vary", "")
+        assert not set_cookies(response)
+        told.pop("Cache-Control")
+    if told["Referrer-Policy"] == "strict-origin":  # of links that set a password
+        told.pop("Referrer-Policy")
+    assert told == {name: ALWAYS[name] for name in told}
+    # Of CORS there is nothing: no other origin reads an answer.
+    names = {name.lower() for name in response.headers.keys()}  # noqa: SIM118 pairs, otherwise
+    assert not [name for name in names if name.startswith("access-control-")]
+    assert not {"server", "strict-transport-security"} & names
+
+
+async def test_every_kind_of_answer_carries_them(app: Quart, browser: Client) -> None:
+    with_a_crash(app)
+    for method, path, headers, body, status in ANSWERS:
+        if status == 429:
+            for _ in range(6):
+                await begin_of_answer(browser, *WRONG_PASSWORD)
+        if status == 503:
+            app.extensions["quart_app"].revocations._confirmed = None  # nobody can tell
+        response = await begin_of_answer(browser, method, path, headers, body)
+        assert response.status_code == status, (method, path)
+        assert_told(response)
+
+
+def test_no_kind_of_answer_is_left_out() -> None:
+    assert {answer[-1] for answer in ANSWERS} >= {int(status) for status in _STATUS.values()}
+
+
+async def test_every_route_s_answers_carry_them(
+    app: Quart, browser: Client, root: Client, visitor: Client, member: Member
 ) -> None:
-    client = with_a_crash(app).test_client()
-    await log_in(client, member)
-    response = await ask(client, method, path)
-    assert response.status_code == status
-    assert {name: response.headers.get(name) for name in ALWAYS} == ALWAYS
-    assert "Strict-Transport-Security" not in response.headers
-    assert "Server" not in response.headers
+    shown = set()
+    for client, who in ((visitor, None), (browser, member), (root, ROOT)):
+        for endpoint, method, path in routes(app):
+            for asked in (method, "HEAD", "OPTIONS") if method == "GET" else (method,):
+                response = await begin_of_answer(client, asked, path)
+                assert_told(response)
+                if (asked, response.status_code) == ("GET", 200):
+                    shown.add(endpoint)
+                if who and method != "GET" and not await is_logged_in(client):
+                    await log_in(client, who)
+    assert shown >= {"accounts.login_page", "platforms.list_page", "admin.users_page", "static"}
 
 
-async def test_a_refusal_of_size_or_of_another_site_carries_them_too(visitor: Client) -> None:
-    for headers, status in (
-        ({"Content-Length": "65537"}, 413),
-        ({"Origin": "null"}, 403),
-    ):
-        for path in ("/login", "/api/login"):
-            response = await visitor.post(path, headers=dict(headers))
-            assert response.status_code == status
-            assert {name: response.headers.get(name) for name in ALWAYS} == ALWAYS
+async def is_logged_in(client: Client) -> bool:
+    return (await client.get("/api/session_state")).status_code == 200
+
+
+async def test_a_nonce_is_of_one_answer(visitor: Client) -> None:
+    nonces = set()
+    for _ in range(3):
+        policy = (await visitor.get("/login")).headers["Content-Security-Policy"]
+        nonces |= set(re.findall("'nonce-(.{22})'", policy))  # 128 bits
+    assert len(nonces) == 3
+
+
+async def test_no_other_origin_gets_a_preflight_answered(visitor: Client) -> None:
+    headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+    for path in ("/api/platforms", "/login", "/nothing", f"{STATIC}/style.css"):
+        response = await begin_of_answer(visitor, "OPTIONS", path, headers)
+        assert response.status_code == 403
+        assert_told(response)
 
 
 @pytest.mark.parametrize("path", ["/login", "/nothing", "/crash", f"{STATIC}/style.css"])
@@ -105,16 +233,6 @@ async def test_what_a_member_sees_is_kept_by_no_cache(browser: Client, path: str
     response = await browser.get(path)
     assert response.headers["Cache-Control"] == "no-store"
     assert "Cookie" in response.headers["Vary"]
-
-
-async def test_pages_hold_nothing_inline(browser: Client, visitor: Client, member: Member) -> None:
-    pages: list[Any] = [await visitor.get("/login"), await visitor.get("/nothing")]
-    paths = ("/", "/platforms", "/account", f"/platforms/{member.platform_ids[0]}/remove")
-    pages += [await browser.get(path) for path in paths]
-    for page in pages:
-        html = await page.get_data(as_text=True)
-        assert "<main" in html
-        assert not re.search(r"<style|<script(?![^>]* src=)|\sstyle=|\son[a-z]+=|javascript:", html)
 
 
 pytestmark = pytest.mark.sqlite_unless_thorough

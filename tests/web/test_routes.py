@@ -25,6 +25,7 @@ PUBLIC = {
     "reset_links.use",
     "api.log_in",
     "api.log_out",
+    "csp_reports.take",
     "operations.healthz",
     "operations.readyz",
 }

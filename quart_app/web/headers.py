@@ -1,0 +1,68 @@
+"""What a browser is told that an answer of ours may do."""
+
+import secrets
+from typing import Final, cast
+
+from quart import g
+
+CSP_REPORTS_PATH: Final = "/api/csp_reports"
+_NONCE_BYTES: Final = 16  # CSP level 3, section 7.1: 128 bits at least
+_REPORTING_GROUP: Final = "csp"
+# Of what is no page: nothing is to come of it, whoever shows it how.
+_NO_PAGE: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_HEADERS: Final = {
+    "Cache-Control": "no-store",  # whatever says nothing else, as static files do
+    "Content-Security-Policy": _NO_PAGE,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": (
+        "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"
+    ),
+    # Not no-referrer: with it a browser sends `Origin: null` with our own forms.
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+_STRICT_TRANSPORT_SECURITY: Final = "max-age=31536000"
+
+
+def headers_of_every_answer(*, is_https: bool) -> dict[str, str]:
+    """Return the headers of an answer that has none of its own."""
+    if is_https:
+        return {**_HEADERS, "Strict-Transport-Security": _STRICT_TRANSPORT_SECURITY}
+    return dict(_HEADERS)
+
+
+def headers_of_page(nonce: str, *, is_https: bool) -> dict[str, str]:
+    """Return those that a page has besides, whose scripts and styles carry `nonce`.
+
+    What a script imports has its nonce by itself (HTML, "descendant script fetch options"). Where
+    there is https a browser reports by the Reporting API, which is for https only, and then takes
+    no notice of report-uri.
+    """
+    policy = {
+        "default-src": "'none'",
+        "script-src": f"'nonce-{nonce}'",
+        "style-src": f"'nonce-{nonce}'",
+        "img-src": "'self' data:",  # Pico CSS draws its icons by data: images
+        "connect-src": "'self'",
+        "form-action": "'self'",
+        "base-uri": "'none'",
+        "frame-ancestors": "'none'",
+        # No script may make HTML, or another script, of text.
+        "require-trusted-types-for": "'script'",
+        "trusted-types": "'none'",
+        "report-uri": CSP_REPORTS_PATH,
+    }
+    headers = {}
+    if is_https:
+        policy["report-to"] = _REPORTING_GROUP
+        headers["Reporting-Endpoints"] = f'{_REPORTING_GROUP}="{CSP_REPORTS_PATH}"'
+    headers["Content-Security-Policy"] = "; ".join(map(" ".join, policy.items()))
+    return headers
+
+
+def csp_nonce() -> str:
+    """Return the nonce of this answer, which thereby is a page."""
+    if "csp_nonce" not in g:
+        g.csp_nonce = secrets.token_urlsafe(_NONCE_BYTES)
+    return cast(str, g.csp_nonce)

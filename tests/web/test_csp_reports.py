@@ -1,0 +1,150 @@
+"""What browsers report of our Content-Security-Policy: counted, and told to the log in short."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from quart import Quart
+from quart.typing import TestClientProtocol as Client
+
+from quart_app.web.csp_reports import _EXTENSION, MOST_COUNTED
+from tests.conftest import set_cookies
+
+PATH = "/api/csp_reports"
+# As Chromium sends them, without what is not read; the second over https.
+BY_REPORT_URI = {
+    "csp-report": {
+        "document-uri": "http://localhost/reset?token=a-secret-token",
+        "effective-directive": "style-src-attr",
+        "blocked-uri": "inline",
+        "source-file": "http://localhost/static/0123456789abcdef/js/x.js",
+        "script-sample": "a-secret-sample",
+        "line-number": 1,
+    }
+}
+BY_REPORTING_API = [
+    {
+        "type": "csp-violation",
+        "age": 1,
+        "url": "http://localhost/reset?token=a-secret-token",
+        "body": {
+            "documentURL": "http://localhost/reset?token=a-secret-token",
+            "effectiveDirective": "img-src",
+            "blockedURL": "https://user:a-secret@evil.example/a-secret.png",
+            "sourceFile": None,
+            "sample": "a-secret-sample",
+        },
+    },
+    {"type": "deprecation", "body": {"id": "x"}},
+]
+
+
+@pytest.fixture
+def engine_name() -> str:
+    """One engine will do: nothing here reaches the database."""
+    return "sqlite"
+
+
+async def report(client: Client, said: Any, kind: str = "application/csp-report") -> int:
+    body = said if isinstance(said, bytes) else json.dumps(said).encode()
+    headers = {"Content-Type": kind, "Sec-Fetch-Site": "same-origin"}
+    response = await client.post(PATH, data=body, headers=headers)
+    assert set_cookies(response) == {}
+    return response.status_code
+
+
+def told(app: Quart, caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """Return what is told to the log where a minute is over."""
+    caplog.clear()
+    app.extensions[_EXTENSION].flush()
+    return [json.loads(line.getMessage()) for line in caplog.records]
+
+
+async def test_both_forms_are_counted_and_told_without_secrets(
+    app: Quart, visitor: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await report(visitor, BY_REPORTING_API, "application/reports+json") == 204
+    for _ in range(3):
+        assert await report(visitor, BY_REPORT_URI, "application/csp-report; charset=utf-8") == 204
+    said = {"event": "csp_violation", "page": "/reset"}
+    assert told(app, caplog) == [
+        {
+            "directive": "img-src",
+            "blocked": "https://evil.example",
+            "source": "",
+            "count": 1,
+            **said,
+        },
+        {
+            "directive": "style-src-attr",
+            "blocked": "inline",
+            "source": "/static/0123456789abcdef/js/x.js",
+            "count": 3,
+            **said,
+        },
+    ]
+    assert told(app, caplog) == []
+    assert "secret" not in caplog.text
+
+
+async def test_strangers_can_not_fill_the_log(
+    app: Quart, visitor: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(MOST_COUNTED + 20):
+        said = {"csp-report": {"effective-directive": f"{number}\n\x1b\x7f" + "x" * 1000}}
+        assert await report(visitor, said) == 204
+    assert len(caplog.records) == 0  # until the minute is over
+    lines = told(app, caplog)
+    assert len(lines) == MOST_COUNTED + 1
+    assert lines[-1]["directive"] == "others"
+    assert lines[-1]["count"] == 20
+    for record in caplog.records:
+        assert record.getMessage().isprintable()
+        assert len(record.getMessage()) < 1000
+
+
+async def test_a_minute_after_the_first_it_is_told_and_at_the_end(
+    app: Quart, visitor: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quart_app.web.csp_reports._FLUSH_AFTER_SECONDS", 0.01)
+    await report(visitor, BY_REPORT_URI)
+    assert len(caplog.records) == 0
+    await asyncio.sleep(0.1)  # what is due earlier comes earlier
+    assert len(caplog.records) == 1
+    monkeypatch.undo()
+    await report(visitor, BY_REPORT_URI)
+    assert len(caplog.records) == 1
+    await app.shutdown()
+    assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "status"),
+    [
+        (BY_REPORT_URI, "application/json", 415),
+        (BY_REPORT_URI, "text/plain", 415),
+        (b"{", "application/csp-report", 400),
+        (b"[" * 60_000, "application/reports+json", 400),
+        ([], "application/csp-report", 400),
+        (BY_REPORT_URI, "application/reports+json", 400),
+        ({"csp-report": {"blocked-uri": 1}}, "application/csp-report", 400),
+        ({"csp-report": {"blocked-uri": "http://["}}, "application/csp-report", 204),
+        ({"csp-report": {}}, "application/csp-report", 204),
+        ([{"type": "csp-violation"}], "application/reports+json", 204),
+        (b" " * 65_537, "application/csp-report", 413),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+async def test_only_what_browsers_send_is_taken(
+    visitor: Client, said: Any, kind: str, status: int
+) -> None:
+    assert await report(visitor, said, kind) == status
+
+
+async def test_no_other_site_reports(visitor: Client) -> None:
+    headers = {"Content-Type": "application/csp-report", "Origin": "https://evil.example"}
+    assert (await visitor.post(PATH, data=b"{}", headers=headers)).status_code == 403
+
+
+pytestmark = pytest.mark.sqlite_unless_thorough

@@ -25,7 +25,7 @@ from quart_app.web.gate import (
 )
 from quart_app.web.pages import go_on, local_path, page
 from quart_app.web.replies import status_of, with_retry_after
-from quart_app.web.session import clear_session, create_session, validate_session
+from quart_app.web.session import clear_session, create_session, presented_session, validate_session
 
 blueprint = Blueprint("accounts", __name__)
 
@@ -36,7 +36,9 @@ async def login_page() -> ResponseReturnValue:
     next_path = request.args.get("next", "")
     if validate_session() is not None:
         return go_on(local_path(next_path) or url_for("platforms.dashboard"))
-    return await _login_form(next_path=next_path)
+    response = await _login_form(next_path=next_path)
+    # Its session is over by its time, or was ended elsewhere: nobody has logged out here.
+    return response if presented_session() is None else with_cleared_cache(response)
 
 
 @blueprint.post("/login")
@@ -144,9 +146,7 @@ async def set_up_page() -> ResponseReturnValue:
     """Show the form that makes the first user, to whoever has the link."""
     token = request.args.get("token", "")
     await _check_set_up(token)
-    response = await page("setup.html", token=token, username="", email="", error=None)
-    response.headers["Cache-Control"] = "no-store"  # it holds the token
-    return response
+    return await page("setup.html", token=token, username="", email="", error=None)
 
 
 @blueprint.post("/setup")

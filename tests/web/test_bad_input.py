@@ -14,6 +14,7 @@ from quart.typing import TestClientProtocol as Client
 from sqlalchemy import URL, event
 
 from quart_app.settings import Settings, with_setting
+from quart_app.storage import sqlite
 from quart_app.storage.database import Database
 from tests.conftest import (
     ENCRYPTION_KEY,
@@ -247,8 +248,9 @@ TROUBLES: list[tuple[str, Trouble]] = [
 ]
 
 
-def hurry(app: Quart) -> None:
+def hurry(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the application wait for a lock for a moment only, and not for five seconds."""
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_SECONDS", 0)
     database: Database = app.extensions["quart_app"].accounts.database
     is_sqlite = database.url.get_backend_name() == "sqlite"
 
@@ -278,13 +280,17 @@ def case(request: pytest.FixtureRequest) -> tuple[str, Trouble]:
 
 @pytest.fixture
 async def troubled(
-    case: tuple[str, Trouble], settings: Settings, make_app: MakeApp, member: Member
+    case: tuple[str, Trouble],
+    settings: Settings,
+    make_app: MakeApp,
+    member: Member,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Troubled]:
     well = (await make_app(settings)).test_client()
     await log_in(well, member)
     with case[1](settings.database_url) as url:
         app = await make_app(with_setting(settings, database_url=url))
-        hurry(app)
+        hurry(app, monkeypatch)
         browser = app.test_client()
         browser.cookie_jar = well.cookie_jar
         yield Troubled(case[1], browser, app.test_client())

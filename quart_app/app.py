@@ -25,6 +25,7 @@ from quart_app.services.credentials import Credentials
 from quart_app.services.devices import Devices
 from quart_app.services.frames import Frames
 from quart_app.services.links import Links
+from quart_app.services.login_days import LoginDays
 from quart_app.services.passwords import Passwords
 from quart_app.services.platforms import Platforms
 from quart_app.services.readiness import Readiness
@@ -216,6 +217,7 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         readiness=Readiness(database, revocations),
         audit=audit,
         audit_reader=AuditReader(database, administrators),
+        login_days=LoginDays(audit, administrators, now),
         administrators=administrators,
         administration=Administration(sessions, devices, administrators, now),
         reset_links=ResetLinks(

@@ -365,6 +365,8 @@ class AuditEntry(Base):
         Index("ix_audit_event_id", "event", "id"),
         Index("ix_audit_address_id", "address", "id"),
     )
+        Index("ix_audit_actor_user_id_id", "actor_user_id", "id"),
+        Index("ix_audit_event_at_count", "event", "at", "count"),
 
     id: Mapped[int] = mapped_column(_BigId, primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)

@@ -14,6 +14,7 @@ from quart_app.services.audit_reader import AuditReader
 from quart_app.services.devices import Devices
 from quart_app.services.frames import Frames
 from quart_app.services.links import Links
+from quart_app.services.login_days import LoginDays
 from quart_app.services.platforms import Platforms
 from quart_app.services.readiness import Readiness
 from quart_app.services.reset_links import ResetLinks
@@ -38,6 +39,7 @@ class Services:
     readiness: Readiness
     audit: Audit
     audit_reader: AuditReader
+    login_days: LoginDays
     administrators: Administrators
     administration: Administration
     reset_links: ResetLinks

@@ -21,6 +21,7 @@ class AuditFilter:
 
     event: str | None = None
     username: str | None = None
+    actor: str | None = None
     address: str | None = None
     from_day: date | None = None
     to_day: date | None = None
@@ -59,17 +60,21 @@ class AuditReader:
         """
         async with self.database.read() as db:
             await self.administrators.admit(db, user_id)
-            whose = None
-            if wanted.username is not None:
-                whose = await stored_users.user_by_username(db, wanted.username)
-                if whose is None:
+            ids: dict[str | None, int | None] = {None: None}
+            for name in (wanted.username, wanted.actor):
+                if name is None:
+                    continue
+                user = await stored_users.user_by_username(db, name)
+                if user is None:
                     return AuditPage()
+                ids[name] = user.id
             # One more than asked for tells whether there is an older one.
             found = await stored.entries_before(
                 db,
                 stored.Wanted(
                     event=wanted.event,
-                    user_id=whose.id if whose else None,
+                    user_id=ids[wanted.username],
+                    actor_user_id=ids[wanted.actor],
                     address=wanted.address,
                     since=_beginning_of(wanted.from_day),
                     until=_end_of(wanted.to_day),

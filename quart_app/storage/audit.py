@@ -1,20 +1,24 @@
 """Queries about the audit. It grows, and is read from its end; nothing here changes a row."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     DateTime,
+    Integer,
     bindparam,
+    column,
     delete,
     func,
     insert,
     select,
     type_coerce,
+    values,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import ReturningInsert
@@ -34,6 +38,7 @@ class Wanted:
 
     event: str | None = None
     user_id: int | None = None
+    actor_user_id: int | None = None
     address: str | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -95,6 +100,8 @@ async def entries_before(
         query = query.where(AuditEntry.event == wanted.event)
     if wanted.user_id is not None:
         query = query.where(AuditEntry.user_id == wanted.user_id)
+    if wanted.actor_user_id is not None:
+        query = query.where(AuditEntry.actor_user_id == wanted.actor_user_id)
     if wanted.address is not None:
         query = query.where(AuditEntry.address == wanted.address)
     # Entries are found by id, which rises with the time: so a day is looked up once, and no query
@@ -124,6 +131,43 @@ async def entries_before(
             return []
         query = query.where(AuditEntry.id <= last, AuditEntry.at < wanted.until)
     return list(await db.scalars(query))
+
+
+async def counts_between(
+    db: AsyncSession, events: Collection[str], moments: Sequence[datetime]
+) -> list[dict[str, int]]:
+    """Return how often each of these events happened between each moment and the next one.
+
+    One statement, and for each number one range of an index that holds all that it needs.
+    """
+    spans = (
+        values(
+            column("number", Integer),
+            column("since", UtcDateTime()),
+            column("until", UtcDateTime()),
+            name="spans",
+        )
+        .data([(number, *span) for number, span in enumerate(pairwise(moments))])
+        .cte()
+    )
+    sums = [
+        select(func.coalesce(func.sum(AuditEntry.count), 0))
+        .where(
+            AuditEntry.event == event,
+            AuditEntry.at >= spans.c.since,
+            AuditEntry.at < spans.c.until,
+        )
+        .scalar_subquery()
+        .label(event)
+        for event in events
+    ]
+    rows = await db.execute(select(*sums).select_from(spans).order_by(spans.c.number))
+    return [dict(row) for row in rows.mappings()]
+
+
+async def oldest_time(db: AsyncSession) -> datetime | None:
+    """Return when the oldest entry was written down that is still there."""
+    return await db.scalar(select(AuditEntry.at).order_by(AuditEntry.at).limit(1))
 
 
 async def delete_entries_past_their_time(db: AsyncSession, *, most: int) -> int:

@@ -14,7 +14,9 @@ from quart_app.errors import AppError, InvalidInput
 from quart_app.model import AuditEntry, AuditEvent
 from quart_app.services.audit import details_of
 from quart_app.services.audit_reader import AuditFilter, AuditPage
+from quart_app.services.login_days import LoginsADay
 from quart_app.web.bodies import AuditQuery, read_query
+from quart_app.web.chart import chart_of
 from quart_app.web.gate import current_login, services
 from quart_app.web.pages import page
 from quart_app.web.replies import status_of
@@ -41,15 +43,23 @@ async def list_page() -> ResponseReturnValue:
         await services().administrators.check(user_id)
         return await _audit_page(AuditPage(), error=error)
     found = await services().audit_reader.page(user_id, _wanted(query), before=query.before)
-    return await _audit_page(found, before=query.before)
+    # Of everybody's logins, and so not where something else is looked for.
+    is_all = query == AuditQuery()
+    days = await services().login_days.last(user_id) if is_all else None
+    return await _audit_page(found, before=query.before, days=days)
 
 
 async def _audit_page(
-    found: AuditPage, *, before: int | None = None, error: AppError | None = None
+    found: AuditPage,
+    *,
+    before: int | None = None,
+    days: LoginsADay | None = None,
+    error: AppError | None = None,
 ) -> Response:
     typed = {
         name: request.args.get(name, "") for name in AuditQuery.model_fields if name != "before"
     }
+    each_day = days.days if days else ()
     return await page(
         "admin_audit.html",
         status=status_of(error) if error else HTTPStatus.OK,
@@ -59,6 +69,9 @@ async def _audit_page(
         filter={name: value for name, value in typed.items() if value},
         events=[event.value for event in AuditEvent],
         details_of=details_of,
+        days=days,
+        logins=chart_of([(each.day, each.logins) for each in each_day]),
+        failures=chart_of([(each.day, each.failures) for each in each_day]),
         error=error,
     )
 
@@ -105,6 +118,7 @@ def _wanted(query: AuditQuery) -> AuditFilter:
     return AuditFilter(
         event=query.event,
         username=query.user,
+        actor=query.actor,
         address=query.address,
         from_day=query.from_day,
         to_day=query.to_day,

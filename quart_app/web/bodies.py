@@ -11,6 +11,8 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
+    field_validator,
 )
 from quart import request
 
@@ -49,9 +51,17 @@ DAY = BeforeValidator(_day)
 STORABLE = AfterValidator(_storable)
 LoginName = Annotated[str, StringConstraints(min_length=1, max_length=EMAIL_LENGTH), STORABLE]
 Password = Annotated[str, StringConstraints(min_length=1, max_length=_LONGEST_PASSWORD), STORABLE]
+Email = Annotated[str, StringConstraints(min_length=1, max_length=EMAIL_LENGTH), STORABLE]
 Path = Annotated[str, StringConstraints(max_length=LONGEST_PATH), STORABLE]
 PlatformName = Annotated[
     str, StringConstraints(min_length=1, max_length=PLATFORM_NAME_LENGTH), STORABLE
+]
+
+
+RoleValue = Literal["admin", "moderator", "reviewer", "viewer"]
+# SQLite may hold longer names than the column's.
+SoughtName = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=LONGEST_PATH), STORABLE
 ]
 
 
@@ -82,7 +92,7 @@ class SetUpForm(Body):
 
     token: Path
     username: LoginName
-    email: Annotated[str, StringConstraints(min_length=1, max_length=EMAIL_LENGTH), STORABLE]
+    email: Email
     new_password: Password
 
 
@@ -152,20 +162,34 @@ class ConfirmBody(Body):
     current_password: Password | None = None
 
 
+class NewUserForm(ConfirmBody):
+    """A user whom an administrator creates."""
+
+    may_be_absent = False
+    username: LoginName
+    email: Email
+    role: RoleValue = "viewer"
+
+
+class RoleForm(ConfirmBody):
+    """Another role for a user."""
+
+    may_be_absent = False
+    role: RoleValue
+
+
 class AuditQuery(Body):
-    """Which entries of the audit are wanted; `before` is the id that they are older than."""
+    """Which entries of the audit are wanted; `before` is the id that they are older than.
+
+    `user` is whom they concern and `actor` who did it, by name.
+    """
 
     event: (
         Annotated[str, StringConstraints(strip_whitespace=True, max_length=EVENT_LENGTH), STORABLE]
         | None
     ) = None
-    user: (
-        Annotated[
-            # SQLite may hold longer names than the column's.
-            str, StringConstraints(strip_whitespace=True, max_length=LONGEST_PATH), STORABLE
-        ]
-        | None
-    ) = None
+    user: SoughtName | None = None
+    actor: SoughtName | None = None
     address: (
         Annotated[
             str,
@@ -177,6 +201,14 @@ class AuditQuery(Body):
     from_day: Annotated[date, DAY] | None = None
     to_day: Annotated[date, DAY] | None = None
     before: Annotated[int, Field(ge=1, le=_LARGEST_BIG_ID)] | None = None
+
+    @field_validator("to_day")
+    @classmethod
+    def _is_not_before_from_day(cls, to_day: date | None, info: ValidationInfo) -> date | None:
+        from_day = info.data.get("from_day")
+        if to_day is not None and from_day is not None and to_day < from_day:
+            raise ValueError("This day is before the first one")
+        return to_day
 
 
 class UsersQuery(Body):

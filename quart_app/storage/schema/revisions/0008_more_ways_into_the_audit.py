@@ -1,0 +1,14 @@
+"""Index the audit by who did it, and so that events are counted a day without reading the rows."""
+
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Make both indexes."""
+    op.create_index("ix_audit_actor_user_id_id", "audit", ["actor_user_id", "id"])
+    op.create_index("ix_audit_event_at_count", "audit", ["event", "at", "count"])

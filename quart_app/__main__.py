@@ -17,6 +17,7 @@ from quart_app.app import build_services
 from quart_app.errors import AppError, Unavailable
 from quart_app.model import Role
 from quart_app.services import Services
+from quart_app.services.reset_links import ResetLink
 from quart_app.settings import PREFIX, SECRETS_FILE, Settings, SettingsError, missing_secrets
 from quart_app.storage.schema import makes_a_new_file, upgrade_schema
 
@@ -176,6 +177,7 @@ def _utf8(_context: click.Context, _parameter: click.Parameter, text: str | None
 
 
 _name = click.argument("name", callback=_utf8)
+_ROLE = click.Choice([role.value for role in Role])
 _password_stdin = click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input."
 )
@@ -186,17 +188,30 @@ _password_stdin = click.option(
 @click.argument("email")
 @click.option(
     "--role",
-    type=click.Choice([role.value for role in Role]),
+    type=_ROLE,
     default=Role.VIEWER.value,
     show_default=True,
 )
 @_password_stdin
-def user_create(name: str, email: str, role: str, *, password_stdin: bool) -> None:
+@click.option("--link", is_flag=True, help="Print a link by which they set a password themselves.")
+def user_create(name: str, email: str, role: str, *, password_stdin: bool, link: bool) -> None:
     """Create a user.
 
     In a terminal the password is asked for; --password-stdin reads it from a pipe. Otherwise, or
     where return is pressed, one is generated, shown this once and to be changed at first login.
+    With --link there is none: the link is for one use, and a day.
     """
+    if link and password_stdin:
+        raise click.UsageError("Give either --link or --password-stdin.")
+    if link:
+        made = _run(
+            lambda services: services.membership.create_for_operator(
+                username=name, email=email, role=Role(role)
+            )
+        )
+        click.echo(f"User {made.username} is created, as {role}.")
+        _show_link(made)
+        return
     password = _read_password(from_stdin=password_stdin)
     created, generated = _run(
         lambda services: services.users.create_user(
@@ -246,7 +261,12 @@ def user_reset_link(name: str) -> None:
     It is shown this once, and makes void any that was made before.
     """
     link = _run(lambda services: services.reset_links.make_for_user_named(name))
-    click.echo(f"{name} sets a password by this link, until {link.expires_at:%Y-%m-%d %H:%M} UTC:")
+    _show_link(link)
+
+
+def _show_link(link: ResetLink) -> None:
+    until = f"{link.expires_at:%Y-%m-%d %H:%M} UTC"
+    click.echo(f"{link.username} sets a password by this link, until {until}:")
     click.echo(link.url)
 
 
@@ -256,7 +276,11 @@ def user_deactivate(name: str) -> None:
     """Let a user log in no more, and end their sessions."""
     was_last_admin = _run(lambda services: services.users.deactivate(name))
     click.echo(f"User {name} is deactivated, and their sessions are over.")
-    if was_last_admin:
+    _warn_of_no_administrator(is_due=was_last_admin)
+
+
+def _warn_of_no_administrator(*, is_due: bool) -> None:
+    if is_due:
         click.echo("Warning: no active user is an administrator any more.", err=True)
 
 
@@ -266,6 +290,16 @@ def user_activate(name: str) -> None:
     """Let a user log in again who was deactivated; the password is the one they had."""
     _run(lambda services: services.users.activate(name))
     click.echo(f"User {name} is active.")
+
+
+@user.command("role")
+@_name
+@click.argument("role", type=_ROLE)
+def user_role(name: str, role: str) -> None:
+    """Give a user another role, which holds at once. Their sessions go on."""
+    was_last_admin = _run(lambda services: services.users.change_role(name, Role(role)))
+    click.echo(f"The role of {name} is {role}.")
+    _warn_of_no_administrator(is_due=was_last_admin)
 
 
 @cli.group()

@@ -26,6 +26,7 @@ from quart_app.services.devices import Devices
 from quart_app.services.frames import Frames
 from quart_app.services.links import Links
 from quart_app.services.login_days import LoginDays
+from quart_app.services.membership import Membership
 from quart_app.services.passwords import Passwords
 from quart_app.services.platforms import Platforms
 from quart_app.services.readiness import Readiness
@@ -50,6 +51,7 @@ from quart_app.web import (
     csp_reports,
     devices,
     gate,
+    membership,
     operations,
     platforms,
     replies,
@@ -110,7 +112,7 @@ def create_app(
     replies.install(app)
     for room in (
         *(accounts, reset_links, alerts, platforms, devices),
-        *(admin, audit, api, csp_reports, operations),
+        *(admin, membership, audit, api, csp_reports, operations),
     ):
         app.register_blueprint(room.blueprint)
 
@@ -204,9 +206,20 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
     )
     devices = Devices(sessions, accounts, now)
     administrators = Administrators(database, audit)
+    users = Users(database, passwords, sessions, alerts, audit, now)
+    reset_links = ResetLinks(
+        f"{settings.public_url}/reset",
+        passwords,
+        sessions,
+        alerts,
+        audit,
+        devices,
+        administrators,
+        now,
+    )
     services = Services(
         accounts=accounts,
-        users=Users(database, passwords, sessions, alerts, audit, now),
+        users=users,
         alerts=alerts,
         sessions=sessions,
         frames=Frames(database, now),
@@ -220,15 +233,7 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         login_days=LoginDays(audit, administrators, now),
         administrators=administrators,
         administration=Administration(sessions, devices, administrators, now),
-        reset_links=ResetLinks(
-            f"{settings.public_url}/reset",
-            passwords,
-            sessions,
-            alerts,
-            audit,
-            devices,
-            administrators,
-            now,
-        ),
+        membership=Membership(users, reset_links, sessions, devices, administrators),
+        reset_links=reset_links,
     )
     return Built(services, database, passwords)

@@ -169,6 +169,15 @@ class SetUpAlready(AppError):  # noqa: N818
     default_sentence = "This set-up link is not valid, or no longer."
 
 
+class LastAdministrator(AppError):  # noqa: N818
+    """Nobody who can log in would administer any more."""
+
+    code = "last_administrator"
+    default_sentence = (
+        "Nobody else who can log in is an administrator: make another user one first."
+    )
+
+
 class ResetLinkInvalid(AppError):  # noqa: N818
     """The link was used, is too old or void, or was never one: which, nobody is told."""
 

@@ -344,6 +344,7 @@ class AuditEvent(enum.StrEnum):
     USER_CREATED = "user_created"
     USER_DEACTIVATED = "user_deactivated"
     USER_ACTIVATED = "user_activated"
+    ROLE_CHANGED = "role_changed"
     PLATFORM_SWITCHED = "platform_switched"
     PLATFORM_CONNECTED = "platform_connected"
     PLATFORM_CHANGED = "platform_changed"
@@ -364,9 +365,9 @@ class AuditEntry(Base):
         Index("ix_audit_user_id_id", "user_id", "id"),
         Index("ix_audit_event_id", "event", "id"),
         Index("ix_audit_address_id", "address", "id"),
-    )
         Index("ix_audit_actor_user_id_id", "actor_user_id", "id"),
         Index("ix_audit_event_at_count", "event", "at", "count"),
+    )
 
     id: Mapped[int] = mapped_column(_BigId, primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)

@@ -15,6 +15,7 @@ from quart_app.services.devices import Devices
 from quart_app.services.frames import Frames
 from quart_app.services.links import Links
 from quart_app.services.login_days import LoginDays
+from quart_app.services.membership import Membership
 from quart_app.services.platforms import Platforms
 from quart_app.services.readiness import Readiness
 from quart_app.services.reset_links import ResetLinks
@@ -42,4 +43,5 @@ class Services:
     login_days: LoginDays
     administrators: Administrators
     administration: Administration
+    membership: Membership
     reset_links: ResetLinks

@@ -111,8 +111,12 @@ class Administration:
     @uninterrupted
     async def _end_login(self, asking: Asking, login_id: int) -> Login:
         async with self.sessions.ending() as ending:
-            await self._admit(asking, ending.db)
             login = await stored_logins.live_login(ending.db, login_id, self.now())
+            # First both users, and then their logins: two administrators who end each other's
+            # would otherwise wait for each other.
+            whose = {asking.user_id} | ({login.user_id} if login else set())
+            await stored_users.lock_users(ending.db, whose)
+            await self._admit(asking, ending.db)
             if login is None:
                 raise _no_such_login()
             session = OldSession(sid=login.sid, expires_at=login.expires_at)
@@ -127,8 +131,9 @@ class Administration:
     @uninterrupted
     async def _end_logins_of(self, asking: Asking, whose_id: int) -> None:
         async with self.sessions.ending() as ending:
+            await stored_users.lock_users(ending.db, {asking.user_id, whose_id})
             await self._admit(asking, ending.db)
-            user = await stored_users.user_by_id(ending.db, whose_id, lock=True)
+            user = await stored_users.user_by_id(ending.db, whose_id)
             if user is None:
                 raise NotFound
             await ending.end_all(user, EndReason.ADMINISTRATOR)

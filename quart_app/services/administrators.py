@@ -24,14 +24,14 @@ class Administrators:
 
         With the session that asks, raises NotLoggedIn where that has ended meanwhile.
         """
+        if sid is not None and await stored_logins.has_login_ended(db, sid):
+            raise NotLoggedIn
         user = await stored_users.user_by_id(db, user_id)
         if user is None or not user.is_active:
             raise NotFound
         if user.role is not Role.ADMIN:
             self.audit.count(AuditEvent.REFUSED_RIGHTS, user_id=user_id)
             raise Forbidden
-        if sid is not None and await stored_logins.has_login_ended(db, sid):
-            raise NotLoggedIn
         return user
 
     async def check(self, user_id: int) -> None:

@@ -1,4 +1,4 @@
-"""Links by which users set a password: made by administrators, good for one use and an hour."""
+"""Links by which users set a password: made by administrators, for one use and a short time."""
 
 import hashlib
 import secrets
@@ -23,6 +23,8 @@ from quart_app.services.users import user_named
 from quart_app.storage import users as stored_users
 
 RESET_LINK_LIFETIME: Final = timedelta(hours=1)
+# Of a new user's first one, which may be handed on by mail. Nothing stands behind it yet.
+FIRST_LINK_LIFETIME: Final = timedelta(days=1)
 _TOKEN_BYTES: Final = 32
 
 
@@ -31,6 +33,7 @@ class ResetLink:
     """What an administrator hands on, and nobody is shown again."""
 
     url: str
+    user_id: int
     username: str
     expires_at: datetime
 
@@ -59,8 +62,8 @@ class ResetLinks:
         """
         await self.devices.confirm(asking)
         async with self.sessions.database.begin() as db:
-            await self.administrators.admit(db, asking.user_id, sid=asking.sid)
             user = await stored_users.user_by_id(db, whose_id, lock=True)
+            await self.administrators.admit(db, asking.user_id, sid=asking.sid)
             if user is None:
                 raise NotFound
             return await self._make(db, user)
@@ -70,15 +73,22 @@ class ResetLinks:
         async with self.sessions.database.begin() as db:
             return await self._make(db, await user_named(db, username))
 
-    async def _make(self, db: AsyncSession, user: User) -> ResetLink:
+    async def make_first(self, db: AsyncSession, user: User) -> ResetLink:
+        """Return the link of a user who was just added in this transaction."""
+        return await self._make(db, user, FIRST_LINK_LIFETIME)
+
+    async def _make(
+        self, db: AsyncSession, user: User, lifetime: timedelta = RESET_LINK_LIFETIME
+    ) -> ResetLink:
         if not user.is_active:
             raise UserInactive
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         user.reset_token_hash = _hash_of(token)
-        user.reset_expires_at = self.now() + RESET_LINK_LIFETIME
+        user.reset_expires_at = self.now() + lifetime
         await self.audit.record(db, AuditEvent.PASSWORD_RESET_LINK_MADE, user_id=user.id)
         return ResetLink(
             url=f"{self.address}?token={token}",
+            user_id=user.id,
             username=user.username,
             expires_at=user.reset_expires_at,
         )

@@ -1,6 +1,11 @@
-"""Use cases of users as an administrator has them: create, reset the password, deactivate."""
+"""Use cases of users for whoever runs the machine: create, reset the password, deactivate.
 
-from collections.abc import Callable
+Those of administrators over the web are in services.membership, and share what is done here within
+a transaction.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,7 +28,7 @@ from quart_app.services.alerts import Alerts
 from quart_app.services.audit import Audit
 from quart_app.services.new_passwords import check_new_password, generated_password
 from quart_app.services.passwords import Passwords
-from quart_app.services.sessions import UNKNOWN_DEVICE, Device, NewSession, Sessions
+from quart_app.services.sessions import UNKNOWN_DEVICE, Device, Ending, NewSession, Sessions
 from quart_app.storage import users as stored_users
 from quart_app.storage.database import Database
 
@@ -93,20 +98,42 @@ class Users:
         user = await self._new_user(
             username=username, email=email, password=given, role=role, must_change=password is None
         )
-        try:
-            async with self.database.begin() as db:
-                await self._add_user(db, user)
-        except IntegrityError:  # another took it between our look and our insert
-            raise NameTaken from None
+        async with self.creating() as db:
+            await self.add(db, user)
         return user, given if password is None else None
 
-    async def _add_user(self, db: AsyncSession, user: User) -> None:
-        if await stored_users.is_name_or_email_taken(db, user.username, user.email):
-            raise NameTaken("That name or e-mail address is taken.", field="username")
+    @asynccontextmanager
+    async def creating(self) -> AsyncIterator[AsyncSession]:
+        """Open a transaction in which users are added. Raises NameTaken."""
+        try:
+            async with self.database.begin() as db:
+                yield db
+        except IntegrityError:  # another took it between our look and our insert
+            raise NameTaken("That name or e-mail address is taken.", field="username") from None
+
+    async def add(self, db: AsyncSession, user: User) -> None:
+        """Write a new user down. Raises NameTaken, for the field that is taken."""
+        if await stored_users.does_anybody_log_in_by(db, user.username):
+            raise NameTaken(field="username")
+        if await stored_users.does_anybody_log_in_by(db, user.email):
+            raise NameTaken("That e-mail address is taken.", field="email")
         db.add(user)
         await db.flush()
         await self.audit.record(
             db, AuditEvent.USER_CREATED, user_id=user.id, detail={"role": user.role.value}
+        )
+
+    async def user_without_password(self, *, username: str, email: str, role: Role) -> User:
+        """Return a new user, not written down yet, whose password nobody knows.
+
+        It is one like any other, so that a login by that name takes as long. Raises InvalidInput.
+        """
+        return await self._new_user(
+            username=username,
+            email=email,
+            password=generated_password(),
+            role=role,
+            must_change=True,
         )
 
     async def _new_user(
@@ -165,19 +192,42 @@ class Users:
         """
         async with self.sessions.ending() as ending:
             user = await user_named(ending.db, username)
-            was_admin = user.role is Role.ADMIN and bool(user.is_active)
-            user.is_active = False
-            stored_users.forget_reset_link(user)
-            await self.audit.record(ending.db, AuditEvent.USER_DEACTIVATED, user_id=user.id)
-            await ending.end_all(user, EndReason.DEACTIVATED)
+            was_admin = _administers(user)
+            await self.shut_out(ending, user)
             return was_admin and not await stored_users.is_there_an_active_admin(ending.db)
 
     async def activate(self, username: str) -> None:
         """Let a user log in again; sessions that have ended stay so. Raises NotFound."""
         async with self.database.begin() as db:
+            await self.let_in(db, await user_named(db, username))
+
+    async def change_role(self, username: str, role: Role) -> bool:
+        """Give a user another role; tell if no administrator is left by it. Raises NotFound."""
+        async with self.database.begin() as db:
             user = await user_named(db, username)
-            user.is_active = True
-            await self.audit.record(db, AuditEvent.USER_ACTIVATED, user_id=user.id)
+            was_admin = _administers(user)
+            await self.give_role(db, user, role)
+            return was_admin and not await stored_users.is_there_an_active_admin(db)
+
+    async def shut_out(self, ending: Ending, user: User) -> None:
+        """Deactivate a user who is locked, ending every session."""
+        user.is_active = False
+        stored_users.forget_reset_link(user)
+        await self.audit.record(ending.db, AuditEvent.USER_DEACTIVATED, user_id=user.id)
+        await ending.end_all(user, EndReason.DEACTIVATED)
+
+    async def let_in(self, db: AsyncSession, user: User) -> None:
+        """Activate a user who is locked."""
+        user.is_active = True
+        await self.audit.record(db, AuditEvent.USER_ACTIVATED, user_id=user.id)
+
+    async def give_role(self, db: AsyncSession, user: User, role: Role) -> None:
+        """Change the role of a user who is locked; one that they have is not written down again."""
+        if user.role is role:
+            return
+        detail = {"from": user.role.value, "to": role.value}
+        user.role = role
+        await self.audit.record(db, AuditEvent.ROLE_CHANGED, user_id=user.id, detail=detail)
 
 
 async def user_named(db: AsyncSession, username: str, *, lock: bool = True) -> User:
@@ -186,6 +236,10 @@ async def user_named(db: AsyncSession, username: str, *, lock: bool = True) -> U
     if user is None:
         raise NotFound(f"There is no user named {username}.")
     return user
+
+
+def _administers(user: User) -> bool:
+    return user.role is Role.ADMIN and bool(user.is_active)
 
 
 def _check_username(username: str) -> None:

@@ -65,6 +65,21 @@ async def user_by_username(db: AsyncSession, username: str, *, lock: bool = Fals
     return await db.scalar(query.with_for_update() if lock else query)
 
 
+async def lock_administrators_and(db: AsyncSession, user_id: int) -> None:
+    """Let nobody else change, until we commit, who administers, nor this user.
+
+    Whoever takes the right from an administrator waits here for all others who do; always in one
+    order, so that no two wait for each other.
+    """
+    wanted = or_(User.id == user_id, _administers())
+    await db.scalars(select(User).where(wanted).order_by(User.id).with_for_update())
+
+
+async def lock_users(db: AsyncSession, user_ids: Collection[int]) -> None:
+    """Lock those of them who exist, in one order, as in user_by_id."""
+    await db.scalars(select(User).where(User.id.in_(user_ids)).order_by(User.id).with_for_update())
+
+
 async def users_in_order_of_id(db: AsyncSession) -> list[User]:
     """Return every user."""
     return list(await db.scalars(select(User).order_by(User.id)))
@@ -94,21 +109,11 @@ async def usernames(db: AsyncSession, user_ids: Collection[int]) -> dict[int, st
     return dict(rows.all())
 
 
-async def is_name_or_email_taken(db: AsyncSession, username: str, email: str) -> bool:
-    """Tell whether anybody logs in by either of them, as a name or as an address in any case."""
-    taken = await db.scalar(
-        select(User.id)
-        .where(
-            or_(
-                User.username.in_([username, email]),
-                _email_in_lower_case(db.get_bind().dialect.name).in_(
-                    [_ascii_lower(username), _ascii_lower(email)]
-                ),
-            )
-        )
-        .limit(1)
-    )
-    return taken is not None
+async def does_anybody_log_in_by(db: AsyncSession, login_name: str) -> bool:
+    """Tell whether it is anybody's name, or address in any case."""
+    email = _email_in_lower_case(db.get_bind().dialect.name)
+    wanted = or_(User.username == login_name, email == _ascii_lower(login_name))
+    return await db.scalar(select(User.id).where(wanted).limit(1)) is not None
 
 
 def _email_in_lower_case(dialect: str) -> ColumnElement[str]:
@@ -127,8 +132,11 @@ async def is_there_a_user(db: AsyncSession) -> bool:
 
 async def is_there_an_active_admin(db: AsyncSession) -> bool:
     """Tell whether anybody who can log in administers."""
-    admins = select(User.id).where(User.role == Role.ADMIN, User.is_active.is_(True))
-    return await db.scalar(admins.limit(1)) is not None
+    return await db.scalar(select(User.id).where(_administers()).limit(1)) is not None
+
+
+def _administers() -> ColumnElement[bool]:
+    return and_(User.role == Role.ADMIN, User.is_active.is_(True))
 
 
 async def record_login(

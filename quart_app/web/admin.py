@@ -26,7 +26,7 @@ from quart_app.web.user_agents import described
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 
 # What is no mistake in a form, and so is no page with the form again.
-_NOT_OF_THE_FORM = (Forbidden, NotFound, NotLoggedIn, Unavailable, UserInactive)
+NOT_OF_THE_FORM = (Forbidden, NotFound, NotLoggedIn, Unavailable, UserInactive)
 
 
 @blueprint.get("/users")
@@ -76,7 +76,7 @@ async def end_login_page(login_id: int) -> ResponseReturnValue:
 
 async def _end_login_page(login_id: int, error: AppError | None = None) -> Response:
     user, login = await services().administration.login(current_login().user_id, login_id)
-    return await _confirm_page(
+    return await confirm_page(
         "admin_end_login.html",
         error,
         user=user,
@@ -93,12 +93,12 @@ async def end_login(login_id: int) -> ResponseReturnValue:
         ended = await services().administration.end_login(
             asking(await read_form(ConfirmBody)), login_id
         )
-    except _NOT_OF_THE_FORM:
+    except NOT_OF_THE_FORM:
         raise
     except AppError as error:
         return await _end_login_page(login_id, error)
     if ended.sid == current_login().sid:
-        return _over("logged-out")
+        return over("logged-out")
     return go_on(url_for("admin.user_page", user_id=ended.user_id), notice="login-ended")
 
 
@@ -110,7 +110,7 @@ async def end_user_page(user_id: int) -> ResponseReturnValue:
 
 async def _end_user_page(user_id: int, error: AppError | None = None) -> Response:
     user, logins = await services().administration.user(current_login().user_id, user_id)
-    return await _confirm_page(
+    return await confirm_page(
         "admin_end_user.html",
         error,
         user=user,
@@ -124,12 +124,12 @@ async def end_user(user_id: int) -> ResponseReturnValue:
     """End every session of a user."""
     try:
         await services().administration.end_logins_of(asking(await read_form(ConfirmBody)), user_id)
-    except _NOT_OF_THE_FORM:
+    except NOT_OF_THE_FORM:
         raise
     except AppError as error:
         return await _end_user_page(user_id, error)
     if user_id == current_login().user_id:
-        return _over("logged-out-everywhere")
+        return over("logged-out-everywhere")
     return go_on(url_for("admin.user_page", user_id=user_id), notice="users-ended")
 
 
@@ -143,7 +143,7 @@ async def _reset_link_page(user_id: int, error: AppError | None = None) -> Respo
     user, _ = await services().administration.user(current_login().user_id, user_id)
     if not user.is_active:
         raise UserInactive
-    return await _confirm_page("admin_make_reset_link.html", error, user=user)
+    return await confirm_page("admin_make_reset_link.html", error, user=user)
 
 
 @blueprint.post(f"/users/<{ID}:user_id>/reset_link")
@@ -151,11 +151,11 @@ async def make_reset_link(user_id: int) -> ResponseReturnValue:
     """Make the link and show it, this once: nobody can read it out of the database."""
     try:
         link = await services().reset_links.make(asking(await read_form(ConfirmBody)), user_id)
-    except _NOT_OF_THE_FORM:
+    except NOT_OF_THE_FORM:
         raise
     except AppError as error:
         return await _reset_link_page(user_id, error)
-    return await page("admin_reset_link.html", link=link, user_id=user_id)
+    return await page("admin_reset_link.html", link=link, is_new=False)
 
 
 @blueprint.get("/sessions/all/end")
@@ -166,7 +166,7 @@ async def end_everybodys_page() -> ResponseReturnValue:
 
 async def _end_everybodys_page(error: AppError | None = None) -> Response:
     await services().administrators.check(current_login().user_id)
-    return await _confirm_page("admin_end_everybodys.html", error)
+    return await confirm_page("admin_end_everybodys.html", error)
 
 
 @blueprint.post("/sessions/all/end")
@@ -174,11 +174,11 @@ async def end_everybodys() -> ResponseReturnValue:
     """End every session that there is."""
     try:
         await services().administration.end_everybodys(asking(await read_form(ConfirmBody)))
-    except _NOT_OF_THE_FORM:
+    except NOT_OF_THE_FORM:
         raise
     except AppError as error:
         return await _end_everybodys_page(error)
-    return _over("everybodys-ended")
+    return over("everybodys-ended")
 
 
 async def _query(query: type[BodyT]) -> BodyT:
@@ -190,7 +190,7 @@ async def _query(query: type[BodyT]) -> BodyT:
         raise
 
 
-async def _confirm_page(template: str, error: AppError | None, **values: object) -> Response:
+async def confirm_page(template: str, error: AppError | None, **values: object) -> Response:
     """Return a page that asks before it does, with the password where the login is not fresh."""
     return await page(
         template,
@@ -201,7 +201,7 @@ async def _confirm_page(template: str, error: AppError | None, **values: object)
     )
 
 
-def _over(notice: str) -> ResponseReturnValue:
+def over(notice: str) -> ResponseReturnValue:
     """Leave for the login page: the session that asked has ended, too."""
     clear_session()
     return with_cleared_cache(go_on(url_for("accounts.login_page"), notice=notice))

@@ -22,6 +22,7 @@ _STATUS: Final[dict[type[errors.AppError], HTTPStatus]] = {
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.AccountTaken: HTTPStatus.CONFLICT,
     errors.InUse: HTTPStatus.CONFLICT,
+    errors.LastAdministrator: HTTPStatus.CONFLICT,
     errors.NameTaken: HTTPStatus.CONFLICT,
     errors.PlatformChanged: HTTPStatus.CONFLICT,
     errors.PlatformInactive: HTTPStatus.CONFLICT,

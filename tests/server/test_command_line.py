@@ -233,6 +233,30 @@ async def test_a_reset_link_is_printed_and_opens_the_page(
     assert refused == "This user is deactivated and can't log in: activate them first."
 
 
+async def test_a_user_is_created_by_a_link_instead_of_a_password(
+    command_line: CommandLine, visitor: Client
+) -> None:
+    created, until, url = command_line.run(*ADA, "--role", "admin", "--link").splitlines()
+    assert created == "User ada is created, as admin."
+    assert until.startswith("ada sets a password by this link, until 20")
+    form = {"token": url.partition("?token=")[2], "new_password": NEW_PASSWORD}
+    assert (await visitor.post("/reset", form=form)).status_code == 303
+    assert await login_status(visitor, NEW_PASSWORD) == (200, None)
+    assert "taken" in command_line.run(*ADA, "--link", exit_code=1)
+    command_line.run(*ADA, "--link", "--password-stdin", exit_code=2)
+
+
+@pytest.mark.usefixtures("member")
+def test_a_role_is_changed_and_whoever_takes_the_last_administrators_is_told(
+    command_line: CommandLine,
+) -> None:
+    assert command_line.run("user", "role", "ada", "admin") == "The role of ada is admin.\n"
+    assert "\tadmin\t" in command_line.run("user", "list")
+    warning = "Warning: no active user is an administrator any more.\n"
+    command_line.run("user", "role", "ada", "reviewer", warning=warning)
+    command_line.run("user", "role", "ada", "viewer")
+
+
 @pytest.mark.usefixtures("member")
 def test_whoever_deactivates_the_last_administrator_is_told(command_line: CommandLine) -> None:
     for name in ("grace", "hedy"):
@@ -281,7 +305,8 @@ def test_the_help_tells_where_a_password_comes_from(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("user", "create", "ada", "a@example.com"), "That name or e-mail address is taken."),
+        (("user", "create", "ada", "a@example.com"), "That name is taken."),
+        (("user", "create", "a", "ADA@example.com"), "That e-mail address is taken."),
         (
             ("user", "create", "a\tb", "a@example.com"),
             "A name holds no control characters, line ends or marks of direction.",
@@ -289,6 +314,7 @@ def test_the_help_tells_where_a_password_comes_from(tmp_path: Path) -> None:
         (("user", "passwd", "nobody"), "There is no user named nobody."),
         (("user", "deactivate", "nobody"), "There is no user named nobody."),
         (("user", "activate", "nobody"), "There is no user named nobody."),
+        (("user", "role", "nobody", "admin"), "There is no user named nobody."),
         (("user", "reset-link", "nobody"), "There is no user named nobody."),
     ],
 )

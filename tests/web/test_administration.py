@@ -20,12 +20,23 @@ PAGES = [
     "/admin/users/1",
     "/admin/users/1/end",
     "/admin/users/1/reset_link",
+    "/admin/users/new",
+    "/admin/users/1/deactivate",
+    "/admin/users/1/activate",
+    "/admin/users/1/role",
     "/admin/sessions",
     "/admin/sessions/1/end",
     "/admin/sessions/all/end",
 ]
 ENDS = ["/admin/users/1/end", "/admin/sessions/1/end", "/admin/sessions/all/end"]
-ACTIONS = [*ENDS, "/admin/users/1/reset_link"]
+ACTIONS = [
+    *ENDS,
+    "/admin/users/1/reset_link",
+    "/admin/users/new",
+    "/admin/users/1/deactivate",
+    "/admin/users/1/activate",
+    "/admin/users/1/role",
+]
 
 
 async def text_of(client: Client, path: str) -> str:

@@ -244,11 +244,39 @@ async def test_filters_are_kept_in_the_form_and_in_the_links(
     assert "192.0.2.8" in await text_of(admin, "/admin/audit?user=%20ada%20&event=logout&notice=x")
 
 
+async def test_it_is_filtered_by_who_did_it_from_the_page_of_a_user_on(
+    built: Built, admin: Client, member: Member
+) -> None:
+    (root,) = {1, 2} - {member.id}
+    await write(built, *({"user_id": member.id, "actor_user_id": root} for _ in range(60)))
+    await write(built, {"user_id": root, "actor_user_id": member.id, "address": "192.0.2.9"})
+    by_root = {"user_id": member.id, "actor_user_id": root, "address": "192.0.2.8"}
+    await write(built, by_root | {"event": "logout"})
+    html = await text_of(admin, f"/admin/users/{member.id}")
+    of_user, by_user = re.findall(r'href="(/admin/audit\?[^"]+)"', html)
+    assert "192.0.2.9" not in await text_of(admin, of_user)
+    html = await text_of(admin, by_user)
+    assert html.count("<bdi>192.0.2.9</bdi>") == 1
+    assert "192.0.2.8" not in html
+    html = await text_of(admin, "/admin/audit?actor=root&event=login")
+    assert 'id="actor" name="actor" value="root"' in html
+    for link in re.findall(r'href="(/admin/audit[.?][^"]+)"', html):
+        assert "actor=root" in link or link == "/admin/audit"
+    rows = await rows_of(admin, "/admin/audit.csv?actor=root&user=ada&event=logout")
+    assert [(row["actor"], row["user"], row["address"]) for row in rows] == [
+        ("root", "ada", "192.0.2.8")
+    ]
+    for nobody in ("actor=nobody", "actor=%20", "user=ada&actor=nobody"):
+        assert "No entry is like that." in await text_of(admin, f"/admin/audit?{nobody}")
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [
         ("from_day=yesterday", "From"),
         ("to_day=2026-13-01", "To"),
+        ("from_day=2026-02-02&to_day=2026-02-01", "To"),
+        ("actor=a%00b", "By"),
         ("user=a%00b", "Account"),
         (f"address={'1' * 46}", "Address"),
         ("before=0", "before"),
@@ -262,7 +290,10 @@ async def test_a_filter_that_is_wrong_is_named(admin: Client, query: str, field:
     html = await response.get_data(as_text=True)
     assert response.status_code == 422
     assert f">{field}</" in html
-    assert ("A day is written like" in html) is (field in {"From", "To"})
+    if field in {"From", "To"}:
+        is_order = "&" in query
+        assert ("This day is before the first one." in html) is is_order
+        assert ("A day is written like" in html) is not is_order
     assert "<tbody" not in html
     assert (await admin.get(f"/admin/audit.csv?{query}")).status_code == 422
 
@@ -280,9 +311,9 @@ async def test_what_stands_in_the_table_is_only_text(built: Built, admin: Client
 async def test_the_table_is_one_for_who_can_not_see_it(admin: Client) -> None:
     html = await text_of(admin, "/admin/audit")
     assert re.search(r"<table[^>]*>\s*<caption", html)
-    assert html.count('scope="col"') == 6
+    assert html.count('scope="col"') == 6 + 3  # and of the table of logins a day
     assert 'scope="row"' in html
-    for name in ("event", "user", "address", "from_day", "to_day"):
+    for name in ("event", "user", "actor", "address", "from_day", "to_day"):
         assert f'<label for="{name}">' in html
 
 

@@ -57,6 +57,7 @@ from quart_app.web import (
     replies,
     reset_links,
     wire,
+    words,
 )
 from quart_app.web.device_cookie import DeviceCookie
 from quart_app.web.headers import headers_of_every_answer
@@ -110,6 +111,7 @@ def create_app(
     assets.install(app)
     gate.install(app, is_https=settings.is_https)
     replies.install(app)
+    words.install(app)
     for room in (
         *(accounts, reset_links, alerts, platforms, devices),
         *(admin, membership, audit, api, csp_reports, operations),

@@ -5,21 +5,30 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from quart_app.model import Alert, User
+from quart_app.model import Alert, PlatformConnection, User
 from quart_app.storage import alerts as stored_alerts
+from quart_app.storage import platforms as stored_platforms
 from quart_app.storage import users as stored_users
 from quart_app.storage.database import Database
 
 MOST_ALERTS: Final = 5  # on one page, the oldest first: none is answered that was not shown
+MOST_CONNECTIONS: Final = 100  # of the switcher: more of them would be most of a page
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """The user, and alerts not answered on this device, oldest first; later ones if `has_more`."""
+    """The user, and alerts not answered on this device, oldest first; later ones if `has_more`.
+
+    `connections` are the first by name, without their credentials, and `current` the session's,
+    which may be none of them where they are not all.
+    """
 
     user: User
     alerts: Sequence[Alert]
     has_more: bool
+    connections: Sequence[PlatformConnection]
+    has_more_connections: bool
+    current: PlatformConnection | None
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,9 @@ class Frames:
     database: Database
     now: Callable[[], datetime]
 
-    async def frame_of(self, user_id: int, sid: str) -> Frame | None:
+    async def frame_of(
+        self, user_id: int, sid: str, platform_connection_id: int | None = None
+    ) -> Frame | None:
         """Return a session's frame; None where the account is gone or inactive."""
         async with self.database.read() as db:
             user = await stored_users.user_by_id(db, user_id)
@@ -38,4 +49,18 @@ class Frames:
             alerts = await stored_alerts.waiting_alerts(
                 db, user_id, sid, self.now(), most=MOST_ALERTS + 1
             )
-        return Frame(user=user, alerts=alerts[:MOST_ALERTS], has_more=len(alerts) > MOST_ALERTS)
+            connections = await stored_platforms.connections_shown(
+                db, user_id, most=MOST_CONNECTIONS + 1
+            )
+            has_more_connections = len(connections) > MOST_CONNECTIONS
+            current = next((c for c in connections if c.id == platform_connection_id), None)
+            if current is None and has_more_connections and platform_connection_id is not None:
+                current = await stored_platforms.connection_of(db, user_id, platform_connection_id)
+        return Frame(
+            user=user,
+            alerts=alerts[:MOST_ALERTS],
+            has_more=len(alerts) > MOST_ALERTS,
+            connections=connections[:MOST_CONNECTIONS],
+            has_more_connections=has_more_connections,
+            current=current,
+        )

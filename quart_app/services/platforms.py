@@ -30,6 +30,7 @@ from quart_app.storage import platforms as stored
 from quart_app.storage import users as stored_users
 from quart_app.storage.database import Database
 
+OF_A_PAGE = 50
 _BLANK = re.compile(r"\s")
 _LONGEST_HOST = 253  # RFC 1035 section 2.3.4, as text
 
@@ -40,6 +41,15 @@ class PlatformList:
 
     connections: list[PlatformConnection]
     default_id: int | None
+
+
+@dataclass(frozen=True)
+class PlatformsPage:
+    """Some of a user's connections by name, without their credentials; more come `after` a name."""
+
+    connections: list[PlatformConnection]
+    default_id: int | None
+    after: str | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,23 @@ class Platforms:
             user = await _active_user(db, user_id)
             connections = await stored.connections_of(db, user_id)
             return user, PlatformList(connections, user.default_platform_connection_id)
+
+    async def found(self, user_id: int, *, after: str = "", sought: str = "") -> PlatformsPage:
+        """Return a page of the user's connections, or of those that hold what is sought.
+
+        Raises NotFound where the account is inactive.
+        """
+        async with self.database.read() as db:
+            user = await _active_user(db, user_id)
+            found = await stored.connections_shown(
+                db, user_id, after=after, sought=sought, most=OF_A_PAGE + 1
+            )
+        shown = found[:OF_A_PAGE]
+        return PlatformsPage(
+            shown,
+            user.default_platform_connection_id,
+            shown[-1].name if len(found) > OF_A_PAGE else None,
+        )
 
     async def connection(self, user_id: int, connection_id: int) -> tuple[PlatformConnection, bool]:
         """Return the connection and whether it is the default."""

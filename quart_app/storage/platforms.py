@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, bindparam, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import load_only
 from sqlalchemy.sql import text
 
 from quart_app.model import PlatformConnection
@@ -19,6 +20,38 @@ async def connections_of(db: AsyncSession, user_id: int) -> list[PlatformConnect
             .order_by(PlatformConnection.name, PlatformConnection.id)
         )
     )
+
+
+# What is shown of a connection; sealed tokens are of a size, and no page has a use for them.
+_SHOWN = load_only(
+    PlatformConnection.name,
+    PlatformConnection.platform_type,
+    PlatformConnection.instance_url,
+    PlatformConnection.username,
+    PlatformConnection.is_active,
+    raiseload=True,
+)
+
+
+async def connections_shown(
+    db: AsyncSession, user_id: int, *, most: int, after: str = "", sought: str = ""
+) -> list[PlatformConnection]:
+    """Return the first of the user's connections by name, as they are shown, or those `after` one.
+
+    With `sought`, of those whose name, account or instance holds it.
+    """
+    query = select(PlatformConnection).where(PlatformConnection.user_id == user_id)
+    if after:
+        query = query.where(PlatformConnection.name > after)
+    if sought:
+        columns = (
+            PlatformConnection.name,
+            PlatformConnection.username,
+            PlatformConnection.instance_url,
+        )
+        query = query.where(or_(*(each.icontains(sought, autoescape=True) for each in columns)))
+    query = query.order_by(PlatformConnection.name, PlatformConnection.id).limit(most)
+    return list(await db.scalars(query.options(_SHOWN)))
 
 
 async def connection_of(

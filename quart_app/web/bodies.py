@@ -221,6 +221,20 @@ class UsersQuery(Body):
     after: Annotated[int, Field(ge=1, le=_LARGEST_BIG_ID)] | None = None
 
 
+class PlatformsQuery(Body):
+    """Which connections are wanted: those that hold `sought`; `after` is a name."""
+
+    sought: (
+        Annotated[
+            str, StringConstraints(strip_whitespace=True, max_length=PLATFORM_NAME_LENGTH), STORABLE
+        ]
+        | None
+    ) = None
+    after: Annotated[str, StringConstraints(max_length=PLATFORM_NAME_LENGTH), STORABLE] | None = (
+        None
+    )
+
+
 class LoginsQuery(Body):
     """Which logins are wanted; `before` is the id that they are older than."""
 

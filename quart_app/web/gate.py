@@ -58,6 +58,8 @@ PUBLIC: Final = frozenset(
 ALWAYS: Final = frozenset({"static", "csp_reports.take", "operations.healthz", "operations.readyz"})
 # Asking for these does not keep a session from its idle limit: a page left open asks by itself.
 NOT_ACTIVITY: Final = frozenset({"static", "api.session_state"})
+# Nor does a request with this header, by which a page left open says that nobody asked.
+UNATTENDED: Final = "X-Unattended"
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _AN_ID: Final = re.compile(r"[0-9]{1,19}")  # int() refuses thousands of digits
@@ -94,7 +96,7 @@ def install(app: Quart, *, is_https: bool) -> None:
             return
         g.login = log_in_required()
         origin.set(Origin(request.remote_addr, g.request_id, g.login.user_id, g.login.sid))
-        if request.endpoint not in NOT_ACTIVITY:
+        if request.endpoint not in NOT_ACTIVITY and UNATTENDED not in request.headers:
             renew_session()
         await refuse_other_platform(g.login)
 

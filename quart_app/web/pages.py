@@ -4,12 +4,14 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from quart import Response, redirect, render_template, request
+from quart import Response, current_app, redirect, render_template, request, url_for
 from quart.typing import ResponseTypes
 
+from quart_app.errors import NotFound
+from quart_app.services.frames import Frame
 from quart_app.web.bodies import LONGEST_PATH
-from quart_app.web.gate import services
-from quart_app.web.session import validate_session
+from quart_app.web.gate import PUBLIC, now, services
+from quart_app.web.session import Login, timestamp, validate_session
 from quart_app.web.user_agents import described
 
 # What a page says at its top after something was done. The address holds only the key, so that
@@ -17,7 +19,6 @@ from quart_app.web.user_agents import described
 _NOTICES: Final = {
     "logged-out": "You are logged out.",
     "logged-out-everywhere": "You are logged out, on every device.",
-    "switched": "You act for another platform connection now.",
     "device-ended": "That login is over.",
     "others-ended": "Your other logins are over.",
     "connected": "The platform connection is added.",
@@ -41,23 +42,65 @@ _NOTICES: Final = {
 
 
 async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> Response:
-    """Return the page; a template gets `values`, the login, its frame and a notice, nothing else.
+    """Return the page; a template gets `values` and what `_rendered` gives it, nothing else.
 
-    The frame's alerts come with what their browsers are in words.
+    Raises NotFound where it is a user's, and the account is gone or inactive.
     """
     login = validate_session()
-    frame = await services().frames.frame_of(login.user_id, login.sid) if login else None
-    html = await render_template(
+    frame = await _frame_of(login) if login else None
+    if frame is None and request.endpoint not in PUBLIC:
+        raise NotFound
+    return Response(await _rendered(template, login, frame, _this_page(), values), status)
+
+
+async def error_page(status: HTTPStatus, sentence: str) -> Response:
+    """Return the page of an error, which stands without its frame where that can't be had."""
+    login = validate_session()
+    frame = None
+    if login is not None and status != HTTPStatus.SERVICE_UNAVAILABLE:
+        try:
+            frame = await _frame_of(login)
+        except Exception:
+            # Whatever it is: what is being answered comes first.
+            current_app.logger.exception("an error's page has no frame")
+    values = {"status": status, "sentence": sentence}
+    back = url_for("platforms.dashboard")
+    return Response(await _rendered("error.html", login, frame, back, values), status)
+
+
+async def _frame_of(login: Login) -> Frame | None:
+    return await services().frames.frame_of(
+        login.user_id, login.sid, login.platform_connection_id
+    )
+
+
+async def _rendered(
+    template: str, login: Login | None, frame: Frame | None, back: str, values: dict[str, Any]
+) -> str:
+    """Return the page with its frame: the alerts, what their browsers are in words, a notice.
+
+    To `back` the forms of the frame lead; `served_at` is what scripts count from.
+    """
+    notice = request.args.get("notice", "")
+    words_of_alerts = await described(each.user_agent for each in (frame.alerts if frame else ()))
+    return await render_template(
         template,
         login=login,
         frame=frame,
-        words_of_alerts=await described(
-            each.user_agent for each in (frame.alerts if frame else ())
-        ),
-        notice=_NOTICES.get(request.args.get("notice", "")),
+        words_of_alerts=words_of_alerts,
+        is_switched=notice == "switched",
+        notice=_NOTICES.get(notice),
+        back_here=back,
+        served_at=timestamp(now()),
         **values,
     )
-    return Response(html, status)
+
+
+def _this_page() -> str:
+    """Return the path of the page that is shown, where it can be asked for again."""
+    path = request.full_path.rstrip("?") if request.method == "GET" else request.path
+    is_page = current_app.create_url_adapter(request).test(request.path, "GET")
+    return (is_page and local_path(path)) or url_for("platforms.dashboard")
 
 
 def local_path(text: str) -> str | None:

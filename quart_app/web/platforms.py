@@ -7,7 +7,14 @@ from quart.typing import ResponseReturnValue
 
 from quart_app.errors import AppError, NotFound, Unavailable
 from quart_app.model import PlatformType
-from quart_app.web.bodies import ConnectBody, RenameForm, ReturnForm, read_form
+from quart_app.web.bodies import (
+    ConnectBody,
+    PlatformsQuery,
+    RenameForm,
+    ReturnForm,
+    read_form,
+    read_query,
+)
 from quart_app.web.gate import ID, current_login, services
 from quart_app.web.pages import go_on, local_path, page
 from quart_app.web.replies import status_of
@@ -18,11 +25,11 @@ blueprint = Blueprint("platforms", __name__)
 
 @blueprint.get("/")
 async def dashboard() -> ResponseReturnValue:
-    """Show for which platform connection the session acts, and offer the others."""
-    login = current_login()
-    user, platforms = await services().platforms.list_of(login.user_id)
-    active = next((c for c in platforms.connections if c.id == login.platform_connection_id), None)
-    return await page("dashboard.html", user=user, platforms=platforms, active=active)
+    """Show for which platform connection the session acts, and offer the others.
+
+    All of it is in the frame.
+    """
+    return await page("dashboard.html")
 
 
 @blueprint.get("/platforms")
@@ -32,15 +39,17 @@ async def list_page() -> ResponseReturnValue:
 
 
 async def _list_page(error: AppError | None = None) -> Response:
-    login = current_login()
-    user, platforms = await services().platforms.list_of(login.user_id)
+    query = read_query(PlatformsQuery)
+    found = await services().platforms.found(
+        current_login().user_id, after=query.after or "", sought=query.sought or ""
+    )
     typed = await request.form if request.method == "POST" else {}
     return await page(
         "platforms.html",
         status=status_of(error) if error else HTTPStatus.OK,
-        user=user,
-        platforms=platforms,
-        active_id=login.platform_connection_id,
+        found=found,
+        sought=query.sought or "",
+        is_first=not query.after,
         typed={
             name: typed.get(name, "")
             for name in ("name", "platform_type", "instance_url", "username")

@@ -4,12 +4,12 @@ import json
 from http import HTTPStatus
 from typing import Any, Final
 
-from quart import Quart, Response, current_app, redirect, render_template, request, url_for
+from quart import Quart, Response, current_app, redirect, request, url_for
 from quart.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from quart_app import errors
-from quart_app.web.session import validate_session
+from quart_app.web.pages import error_page
 
 _STATUS: Final[dict[type[errors.AppError], HTTPStatus]] = {
     errors.MalformedBody: HTTPStatus.BAD_REQUEST,
@@ -99,10 +99,7 @@ async def _answer(
     if is_for_program():
         response = problem(status, code, sentence, field=field)
     else:
-        page = await render_template(
-            "error.html", status=status, sentence=sentence, login=validate_session(), frame=None
-        )
-        response = Response(page, status)
+        response = await error_page(status, sentence)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
     return response

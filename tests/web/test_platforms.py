@@ -323,7 +323,7 @@ async def test_the_dashboard_shows_and_switches_the_active_connection(
     assert response.headers["Location"] == "/?notice=switched"
     assert await active(browser) == second
     html = await shown(browser, response.headers["Location"])
-    assert "You act for another platform connection now." in html
+    assert "Now acting as <bdi>Platform 2</bdi>" in html
     assert f'action="/platforms/{second}/switch"' not in html
 
 

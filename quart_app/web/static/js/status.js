@@ -1,0 +1,23 @@
+// What a page says to whoever looks at it or listens to it, in its role="status" region.
+
+const SHOWN_SECONDS = 10;
+let timer;
+
+/**
+ * Say a sentence. It floats over the page, so that nothing moves; a `problem` stays until it is
+ * closed or something else is said, all else goes by itself.
+ */
+export function say(text, { isProblem = false } = {}) {
+  const region = document.getElementById("status");
+  const message = document.createElement("p");
+  message.className = isProblem ? "message message-error said" : "message message-done said";
+  message.textContent = text;
+  const close = document.createElement("button");
+  close.type = "button";
+  close.setAttribute("aria-label", "Close"); // its cross is CSS's: the text is what was said
+  close.addEventListener("click", () => region.replaceChildren());
+  message.append(close);
+  region.replaceChildren(message);
+  clearTimeout(timer);
+  if (!isProblem) timer = setTimeout(() => message.remove(), SHOWN_SECONDS * 1000);
+}

@@ -1,0 +1,47 @@
+// The theme that somebody chose. No module, and in <head>, so that it is there before the first
+// paint; without it, or without a choice, the system decides.
+"use strict";
+
+(() => {
+  const KEY = "theme";
+  const THEMES = ["light", "dark"];
+  const root = document.documentElement;
+
+  // Storage that is switched off throws.
+  function chosen() {
+    try {
+      const theme = localStorage.getItem(KEY);
+      return THEMES.includes(theme) ? theme : "system";
+    } catch {
+      return "system";
+    }
+  }
+
+  function choose(theme) {
+    try {
+      if (THEMES.includes(theme)) localStorage.setItem(KEY, theme);
+      else localStorage.removeItem(KEY);
+    } catch {
+      // It holds for this page then.
+    }
+    show(theme);
+  }
+
+  function show(theme) {
+    if (THEMES.includes(theme)) root.dataset.theme = theme;
+    else delete root.dataset.theme;
+    const control = document.getElementById("theme");
+    if (control) control.value = theme;
+  }
+
+  root.classList.add("scripted");
+  show(chosen());
+  document.addEventListener("DOMContentLoaded", () => show(chosen()));
+  document.addEventListener("change", ({ target }) => {
+    if (target.id === "theme") choose(target.value);
+  });
+  // Chosen in another tab.
+  window.addEventListener("storage", ({ key }) => {
+    if (key === KEY || key === null) show(chosen());
+  });
+})();

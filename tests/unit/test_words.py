@@ -1,0 +1,54 @@
+"""How long ago, and initials: words that pages make of values."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from quart_app.web.words import ago, initials
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("passed", "words"),
+    [
+        (timedelta(), "just now"),
+        (timedelta(seconds=59), "just now"),
+        (-timedelta(seconds=59), "just now"),
+        (MINUTE, "1 minute ago"),
+        (3 * MINUTE + timedelta(seconds=59), "3 minutes ago"),
+        (HOUR - timedelta(seconds=1), "59 minutes ago"),
+        (HOUR, "1 hour ago"),
+        (-3 * HOUR, "in 3 hours"),
+        (DAY, "1 day ago"),
+        (-30 * DAY, "in 30 days"),
+        (31 * DAY, "1 month ago"),
+        (365 * DAY, "11 months ago"),
+        (366 * DAY, "1 year ago"),
+        (-1000 * DAY, "in 2 years"),
+    ],
+)
+def test_it_is_whole_units_of_the_largest(passed: timedelta, words: str) -> None:
+    assert ago(NOW - passed, NOW) == words
+    assert ago((NOW - passed).replace(tzinfo=None), NOW) == words  # as older records have it
+
+
+@pytest.mark.parametrize(
+    ("name", "letters"),
+    [
+        ("Photos", "P"),
+        ("garden club of Rosa", "GC"),
+        ("  (my) photos", "MP"),
+        ("Émile & Zoë", "ÉZ"),
+        ("第四のアカウント", "第"),
+        ("حديقة الزهور", "حا"),
+        ("ß", "S"),
+        ("10 years", "1Y"),
+        ("🌻🌻", "🌻"),
+        ("&", "&"),
+        ("", ""),
+    ],
+)
+def test_initials_are_of_two_words_that_have_a_letter(name: str, letters: str) -> None:
+    assert initials(name) == letters

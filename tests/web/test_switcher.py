@@ -1,0 +1,302 @@
+"""The switcher in the header of every page, as the server writes it: it works without a script."""
+
+import gzip
+import re
+from datetime import timedelta
+
+import pytest
+from quart import Quart
+from quart.typing import TestClientProtocol as Client
+from sqlalchemy import insert, text
+
+from quart_app.app import Built
+from quart_app.model import PlatformConnection
+from quart_app.services.frames import MOST_CONNECTIONS
+from quart_app.services.platforms import OF_A_PAGE
+from quart_app.web import gate
+from tests.conftest import Clock, Member
+from tests.web.test_routes import ask, routes
+
+HEAVIEST_PAGE_BYTES = 60 * 1024  # compressed, with its styles and scripts
+PANEL = re.compile(r'<div popover .*?id="switcher-panel".*?<div class="switcher-links">', re.DOTALL)
+
+
+@pytest.fixture
+def engine_name() -> str:
+    """One engine will do, but where a test says that it won't: this is about HTML."""
+    return "sqlite"
+
+
+async def html_of(client: Client, path: str, *, status: int = 200) -> str:
+    response = await client.get(path)
+    assert response.status_code == status, path
+    html: str = await response.get_data(as_text=True)
+    return html
+
+
+async def switcher(client: Client, path: str = "/account", *, status: int = 200) -> str:
+    """Return the panel's markup; a page has one, and no more."""
+    (panel,) = PANEL.findall(await html_of(client, path, status=status))
+    return str(panel)
+
+
+def rows(panel: str) -> dict[str, str]:
+    """Return the rows by their connections' names."""
+    items = re.findall(r"<li>(.*?)</li>", panel, re.DOTALL)
+    return {re.findall(r"<strong><bdi>(.*?)</bdi>", item)[0]: item for item in items}
+
+
+async def add_many(built: Built, member: Member, number: int) -> None:
+    """Give the member so many more connections, of names that come before the others."""
+    values = [
+        {
+            "user_id": member.id,
+            "name": f"Garden {count:03} and a name of the usual length",
+            "platform_type": ("mastodon", "pixelfed")[count % 2],
+            "instance_url": f"https://instance-{count * 7919 % 1000}.example",
+            "username": f"rosa{count * 104729 % 10000}",
+            "access_token": "sealed",
+            "is_active": True,
+        }
+        for count in range(number)
+    ]
+    async with built.database.begin() as db:
+        await db.execute(insert(PlatformConnection), values)
+
+
+async def test_every_page_of_a_member_has_it(app: Quart, browser: Client) -> None:
+    seen = set()
+    for endpoint, method, path in routes(app):
+        if method != "GET" or path.startswith("/api/") or endpoint in gate.PUBLIC:
+            continue
+        response = await browser.get(path)
+        if response.mimetype != "text/html" or response.status_code in {302, 303}:
+            continue
+        html = await response.get_data(as_text=True)
+        assert len(PANEL.findall(html)) == 1, path
+        assert 'id="status" role="status"' in html, path
+        seen.add((path, response.status_code))
+    assert {("/", 200), ("/platforms", 200), ("/devices", 200), ("/account", 200)} <= seen
+    assert ("/admin/users", 403) in seen
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/nothing", 404), ("GET", "/logout", 405), ("POST", "/platforms", 422)],
+)
+async def test_a_page_of_an_error_has_it_too(
+    browser: Client, method: str, path: str, status: int
+) -> None:
+    response = await ask(browser, method, path)
+    assert response.status_code == status
+    assert PANEL.search(await response.get_data(as_text=True))
+
+
+async def test_visitors_have_none(visitor: Client) -> None:
+    html = await html_of(visitor, "/login")
+    assert "switcher-panel" not in html
+    assert "data-user-id" not in html
+
+
+async def test_an_error_is_answered_though_the_database_is_away(
+    browser: Client, built: Built
+) -> None:
+    async with built.database.begin() as db:
+        await db.execute(text("ALTER TABLE platform_connections RENAME TO away"))
+    html = await html_of(browser, "/nothing", status=404)
+    assert "There is nothing here." in html
+    assert "Log out" in html
+    assert "switcher-panel" not in html
+    assert "Log out" in await html_of(browser, "/", status=503)
+
+
+async def test_it_marks_in_words_for_whom_one_acts_what_is_default_and_what_is_off(
+    browser: Client, member: Member
+) -> None:
+    first, second, third = member.platform_ids
+    await browser.post(f"/api/platforms/{second}/switch")
+    await browser.patch(f"/api/platforms/{third}", json={"is_active": False})
+    html = await html_of(browser, "/account")
+    assert f'data-user-id="{member.id}" data-platform-connection-id="{second}"' in html
+    found = rows(await switcher(browser))
+    assert list(found) == ["Platform 1", "Platform 2", "Platform 3"]
+    default, current, off = found.values()
+    assert f'action="/platforms/{first}/switch"' in default
+    assert ">default<" in default
+    assert "aria-current" not in default + off
+    assert 'aria-current="true"' in current
+    assert "acting now" in current
+    assert ">default<" not in current + off
+    assert ">switched off<" in off
+    assert "<button" not in off
+    assert 'Pixelfed' in current
+    assert "<bdi>@ada</bdi>@<bdi>pixelfed2.example</bdi>" in current
+
+
+async def test_who_acts_for_nobody_is_told_so(browser: Client, member: Member) -> None:
+    for connection_id in member.platform_ids:
+        html = await html_of(browser, "/account")
+        await browser.post(f"/platforms/{connection_id}/remove")
+    assert "Acting for nobody" in html
+    assert 'data-platform-connection-id=""' in html
+    assert "aria-current" not in await switcher(browser)
+    html = await html_of(browser, "/account")
+    assert "No connections yet." in html
+    assert 'href="/platforms#add"' in html
+
+
+@pytest.mark.parametrize(
+    ("path", "back"),
+    [
+        ("/account", "/account"),
+        ("/platforms?sought=a%20b&notice=changed", "/platforms?sought=a%20b&amp;notice=changed"),
+        ("/nothing", "/"),
+    ],
+)
+async def test_its_forms_lead_back_to_the_page(browser: Client, path: str, back: str) -> None:
+    response = await browser.get(path)
+    html = await response.get_data(as_text=True)
+    (panel,) = PANEL.findall(html)
+    assert set(re.findall(r'name="next" value="(.*?)"', panel)) == {back}
+
+
+async def test_after_a_refused_form_they_lead_to_a_page_and_not_to_the_form(
+    browser: Client, member: Member
+) -> None:
+    paths = {"/platforms": "/platforms", f"/platforms/{member.platform_ids[1]}/rename": None}
+    for path, back in paths.items():
+        html = await (await browser.post(path, form={"name": ""})).get_data(as_text=True)
+        (panel,) = PANEL.findall(html)
+        assert set(re.findall(r'name="next" value="(.*?)"', panel)) == {back or path}
+    html = await (await browser.post("/account/it_was_me", form={})).get_data(as_text=True)
+    (panel,) = PANEL.findall(html)
+    assert set(re.findall(r'name="next" value="(.*?)"', panel)) == {"/"}
+
+
+async def test_without_a_script_one_switches_and_stays_on_the_page(
+    browser: Client, member: Member
+) -> None:
+    response = await browser.post(
+        f"/platforms/{member.platform_ids[2]}/switch", form={"next": "/devices"}
+    )
+    assert response.headers["Location"] == "/devices?notice=switched"
+    html = await html_of(browser, response.headers["Location"])
+    assert "Now acting as <bdi>Platform 3</bdi>" in html
+
+
+async def test_names_are_never_markup(browser: Client) -> None:
+    name = "<script>alert(1)</script> \"'& <i>"
+    response = await browser.post(
+        "/api/platforms",
+        json={
+            "name": name,
+            "platform_type": "mastodon",
+            "instance_url": "social.example",
+            "access_token": "t",
+            "username": "<b>",
+            "verify": False,
+        },
+    )
+    number = (await response.get_json())["id"]
+    for path in ("/account", f"/platforms/{number}/remove", f"/platforms/{number}/rename"):
+        await browser.post(f"/api/platforms/{number}/switch")
+        html = await html_of(browser, path)
+        assert "&lt;script&gt;alert(1)" in html
+        assert not re.search(r"<script>|<b>|<i>", html)
+    html = await html_of(browser, "/account?notice=switched")
+    assert "Now acting as <bdi>&lt;script&gt;" in html
+
+
+async def test_it_is_read_at_once_with_the_rest_of_the_frame_and_without_a_credential(
+    browser: Client, statements: list[str]
+) -> None:
+    await html_of(browser, "/")
+    connections = [each for each in statements if "FROM platform_connections" in each]
+    assert len(connections) == 1
+    assert sum(each.startswith("BEGIN") for each in statements) <= 1
+    assert not any("access_token" in each for each in statements)
+
+
+async def test_of_hundreds_it_shows_the_first_and_the_current_one(
+    browser: Client, member: Member, built: Built
+) -> None:
+    await add_many(built, member, 500)
+    html = await html_of(browser, "/account")
+    (panel,) = PANEL.findall(html)
+    assert len(rows(panel)) == MOST_CONNECTIONS
+    assert "Platform 1" not in panel  # it comes after them by name
+    assert "Find any of them" in panel
+    (button,) = re.findall(r'id="switcher-button".*?</button>', html, re.DOTALL)
+    assert "Platform 1" in button
+
+
+async def test_hundreds_are_found_page_by_page(
+    browser: Client, member: Member, built: Built
+) -> None:
+    assert "Find a connection</label>" not in await html_of(browser, "/platforms")
+    await add_many(built, member, 2 * OF_A_PAGE)
+    names: list[str] = []
+    path = "/platforms"
+    while path:
+        html = await html_of(browser, path)
+        names += re.findall(r"<h3><bdi>(.*?)</bdi>", html)
+        more = re.findall(r'rel="next" href="(.*?)"', html)
+        path = more[0].replace("&amp;", "&") if more else ""
+    assert len(names) == 2 * OF_A_PAGE + len(member.platform_ids)
+    assert names == sorted(set(names))
+    html = await html_of(browser, "/platforms?sought=garden+007")
+    assert re.findall(r"<h3><bdi>(.*?)</bdi>", html) == [
+        "Garden 007 and a name of the usual length"
+    ]
+    assert "None of your connections holds that." in await html_of(browser, "/platforms?sought=%25")
+    assert (await browser.get("/platforms", query_string={"sought": "x" * 101})).status_code == 422
+
+
+@pytest.mark.parametrize("number", [0, 50, 500])
+async def test_no_page_is_heavy_however_many_there_are(
+    browser: Client, member: Member, built: Built, number: int
+) -> None:
+    if number:
+        await add_many(built, member, number)
+    for path in ("/", "/platforms", "/account"):
+        html = await html_of(browser, path)
+        parts = set(re.findall(r'(?:src|href)="(/static/[^"]*)"', html))
+        scripts = {each for each in parts if each.endswith(".js")}
+        assert len(scripts) >= 3
+        weights = [len(gzip.compress(html.encode()))]
+        for part in parts | {"/static/js/refresh.js", "/static/js/status.js"}:
+            response = await browser.get(part)
+            assert response.status_code == 200
+            weights.append(len(gzip.compress(await response.get_data())))
+        assert sum(weights) < HEAVIEST_PAGE_BYTES, (path, weights)
+
+
+async def test_a_page_that_reloads_itself_is_no_activity(browser: Client, clock: Clock) -> None:
+    before = (await (await browser.get("/api/session_state")).get_json())["last_activity"]
+    clock.advance(timedelta(hours=1))
+    response = await browser.get("/account", headers={"X-Unattended": "true"})
+    assert response.status_code == 200
+    state = await (await browser.get("/api/session_state")).get_json()
+    assert state["last_activity"] == before
+    await browser.get("/account")
+    state = await (await browser.get("/api/session_state")).get_json()
+    assert state["last_activity"] > before
+
+
+async def test_times_are_told_in_words_with_the_exact_one_beside(
+    browser: Client, clock: Clock
+) -> None:
+    clock.advance(timedelta(hours=3))
+    html = await html_of(browser, "/account")
+    (words, exact) = re.findall(
+        r'Last login</dt><dd><time datetime="\S+" data-ago>(.*?)</time>'
+        r' <span class="exact">\((.*?)\)</span>',
+        html,
+    )[0]
+    assert words == "3 hours ago"
+    assert re.fullmatch(r"\d+ [A-Z][a-z]+ \d{4}, \d\d:\d\d UTC", exact)
+    html = await html_of(browser, "/devices")
+    assert re.search(r"Until.*?data-ago>in 21 hours</time>", html, re.DOTALL)
+
+
+pytestmark = pytest.mark.sqlite_unless_thorough

@@ -60,18 +60,15 @@ async def error_page(status: HTTPStatus, sentence: str) -> Response:
     if login is not None and status != HTTPStatus.SERVICE_UNAVAILABLE:
         try:
             frame = await _frame_of(login)
-        except Exception:
-            # Whatever it is: what is being answered comes first.
-            current_app.logger.exception("an error's page has no frame")
+        except Exception as error:  # noqa: BLE001 whatever it is, what is being answered comes first
+            current_app.logger.warning("an error's page has no frame: %s", type(error).__name__)
     values = {"status": status, "sentence": sentence}
     back = url_for("platforms.dashboard")
     return Response(await _rendered("error.html", login, frame, back, values), status)
 
 
 async def _frame_of(login: Login) -> Frame | None:
-    return await services().frames.frame_of(
-        login.user_id, login.sid, login.platform_connection_id
-    )
+    return await services().frames.frame_of(login.user_id, login.sid, login.platform_connection_id)
 
 
 async def _rendered(
@@ -99,8 +96,9 @@ async def _rendered(
 def _this_page() -> str:
     """Return the path of the page that is shown, where it can be asked for again."""
     path = request.full_path.rstrip("?") if request.method == "GET" else request.path
-    is_page = current_app.create_url_adapter(request).test(request.path, "GET")
-    return (is_page and local_path(path)) or url_for("platforms.dashboard")
+    adapter = current_app.create_url_adapter(request)
+    is_page = adapter is not None and adapter.test(request.path, "GET")
+    return (local_path(path) if is_page else None) or url_for("platforms.dashboard")
 
 
 def local_path(text: str) -> str | None:

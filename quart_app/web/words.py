@@ -25,9 +25,9 @@ def install(app: Quart) -> None:
 
 
 def ago(at: datetime, now: datetime) -> str:
-    """Return `3 minutes ago`, `in 3 hours`, or `just now` within a minute: whole units, the largest.
+    """Return `3 minutes ago`, `in 3 hours`, or `just now` within a minute.
 
-    Without a time zone it is UTC.
+    They are whole units of the largest. Without a time zone it is UTC.
     """
     passed = now - (at if at.tzinfo else at.replace(tzinfo=UTC))
     for unit, length in _UNITS:

@@ -1,0 +1,92 @@
+"""A theme that was chosen lasts, and is there before anything is seen; times stay true."""
+
+import pytest
+from playwright.async_api import Page, expect
+
+from quart_app.web.words import ago
+from tests.browser.conftest import IN_ONE_LOOP, OpenPage
+from tests.conftest import PASSWORD, Clock
+from tests.processes import Processes
+
+pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough]
+
+LIGHT, DARK = "rgb(245, 246, 249)", "rgb(18, 20, 27)"
+COLOUR = "getComputedStyle(document.documentElement).backgroundColor"
+# What each frame shows, from the first on.
+WATCH = f"""window.shown = [];
+(function look() {{
+  if (document.body) window.shown.push({COLOUR});
+  requestAnimationFrame(look);
+}})();"""
+
+
+async def test_the_theme_is_the_systems_until_one_is_chosen_which_lasts(
+    processes: Processes, open_page: OpenPage
+) -> None:
+    page = await open_page(color_scheme="dark")
+    await page.add_init_script(WATCH)
+    url = f"{processes.a.url}/login"
+    await page.goto(url)
+    theme = page.get_by_label("Theme")
+    await expect(theme).to_have_value("system")
+    assert await page.evaluate(COLOUR) == DARK
+    await page.emulate_media(color_scheme="light")
+    assert await page.evaluate(COLOUR) == LIGHT
+    await theme.select_option("Dark")
+    assert await page.evaluate(COLOUR) == DARK
+
+    other = await page.context.new_page()
+    await other.goto(url)
+    await other.emulate_media(color_scheme="light")
+    for path in ("/login", "/nothing"):
+        await page.goto(f"{processes.a.url}{path}")
+        await expect(theme).to_have_value("dark")
+        await page.wait_for_function("window.shown.length > 2")
+        assert set(await page.evaluate("window.shown")) == {DARK}
+    await theme.select_option("Light")
+    await expect(other.get_by_label("Theme")).to_have_value("light")  # the other tab follows
+    await page.emulate_media(color_scheme="dark")
+    await page.reload()
+    assert await page.evaluate(COLOUR) == LIGHT
+    await theme.select_option("As the system")
+    await page.reload()
+    assert await page.evaluate(COLOUR) == DARK
+
+
+@pytest.mark.parametrize(("scheme", "colour"), [("light", LIGHT), ("dark", DARK)])
+async def test_without_scripts_it_is_the_systems(
+    processes: Processes, open_page: OpenPage, scheme: str, colour: str
+) -> None:
+    page = await open_page(java_script_enabled=False, color_scheme=scheme)
+    await page.goto(f"{processes.a.url}/login")
+    await expect(page.get_by_label("Theme")).to_be_hidden()
+    await expect(page.locator("html")).to_have_css("background-color", colour)
+
+
+async def log_in(page: Page, processes: Processes, name: str) -> None:
+    await page.goto(f"{processes.a.url}/account")
+    await page.get_by_label("Name or e-mail address").fill(name)
+    await page.get_by_label("Password", exact=True).fill(PASSWORD)
+    await page.get_by_role("button", name="Log in").click()
+
+
+async def test_how_long_ago_something_was_stays_true_by_the_servers_clock(
+    processes: Processes, name: str, open_page: OpenPage, clock: Clock
+) -> None:
+    page = await open_page()
+    await page.clock.install(time="2001-01-01T00:00:00Z")  # this machine's is wrong
+    await log_in(page, processes, name)
+    last_login = page.locator("dd", has=page.locator("[data-ago]")).last
+    await expect(last_login).to_contain_text("just now (")
+    await page.clock.fast_forward("03:00:10")
+    await expect(last_login).to_contain_text("3 hours ago (")
+
+    module = await page.locator('script[src$="times.js"]').get_attribute("src")
+    seconds = [0, 59, 60, -60, 3599, 3600, -7200, 86399, 86400, -2629745, 2629746, -31556952, 10**9]
+    written = await page.evaluate(
+        "async ([module, seconds]) => seconds.map((await import(module)).ago)", [module, seconds]
+    )
+    now = clock()
+    assert written == [
+        ago(now.fromtimestamp(now.timestamp() - each, now.tzinfo), now) for each in seconds
+    ]

@@ -34,6 +34,9 @@ async def test_the_theme_is_the_systems_until_one_is_chosen_which_lasts(
     assert await page.evaluate(COLOUR) == LIGHT
     await theme.select_option("Dark")
     assert await page.evaluate(COLOUR) == DARK
+    # Nothing else is kept in the browser's storage.
+    kept = await page.evaluate("[{ ...localStorage }, { ...sessionStorage }]")
+    assert kept == [{"theme": "dark"}, {}]
 
     other = await page.context.new_page()
     await other.goto(url)

@@ -75,6 +75,7 @@ async def test_every_page_of_a_member_has_it(app: Quart, browser: Client) -> Non
         html = await response.get_data(as_text=True)
         assert len(PANEL.findall(html)) == 1, path
         assert 'id="status" role="status"' in html, path
+        assert 'action="/logout"' in html, path
         seen.add((path, response.status_code))
     assert {("/", 200), ("/platforms", 200), ("/devices", 200), ("/account", 200)} <= seen
     assert ("/admin/users", 403) in seen

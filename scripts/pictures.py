@@ -12,11 +12,11 @@ from environment import ROOT, run_in_environment
 run_in_environment("requirements-dev.lock")
 
 from demo import PASSWORD, USERNAME
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 FOLDER = ROOT / "docs" / "images"
 CHROMIUM = Path("/usr/bin/chromium")
-WINDOW = {"width": 1000, "height": 720}
+WINDOW: ViewportSize = {"width": 1000, "height": 720}
 PAGES = {
     "dashboard": "/",
     "platforms": "/platforms",

@@ -64,7 +64,8 @@ async def open_page(chromium: Browser) -> AsyncIterator[OpenPage]:
             "console",
             lambda message: (
                 complaints.append(message.text)
-                if "Content Security Policy" in message.text
+                # An answer of 400 or more is one, too, and so is a server that stops.
+                if message.type == "error" and not message.text.startswith("Failed to load")
                 else None
             ),
         )

@@ -1,0 +1,207 @@
+"""Forms in a real browser: sent once, with a word where that takes long; errors have the focus."""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from playwright.async_api import ConsoleMessage, Page, Request, expect
+
+from quart_app.settings import with_setting
+from tests.browser.conftest import IN_ONE_LOOP, OpenPage
+from tests.conftest import PASSWORD, migrated_database, settings_for
+from tests.processes import new_user
+from tests.servers import Server, hypercorn
+
+pytestmark = [IN_ONE_LOOP, pytest.mark.xdist_group("forms")]  # one worker, so one server
+
+# An answer to a wrong password is held for so long: time to see what the page says meanwhile.
+HELD = timedelta(seconds=1)
+
+
+@pytest.fixture(scope="module")
+def server_and_name(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Server, str]]:
+    """A server, and somebody's name; one engine will do: this is about pages."""
+    folder = tmp_path_factory.mktemp("forms")
+    with migrated_database("sqlite", request, folder) as url:
+        settings = with_setting(settings_for(url), failed_login=HELD)
+        with hypercorn(settings, folder) as server:
+            yield server, new_user(settings)
+
+
+@pytest.fixture
+def server(server_and_name: tuple[Server, str]) -> Server:
+    return server_and_name[0]
+
+
+@pytest.fixture
+def name(server_and_name: tuple[Server, str]) -> str:
+    return server_and_name[1]
+
+
+def posts(server: Server, path: str) -> int:
+    """Count at the server."""
+    return server.log.read_text().count(f'"POST {path} ')
+
+
+async def fill(page: Page, name: str, password: str) -> None:
+    await page.get_by_label("Name or e-mail address").fill(name)
+    await page.get_by_label("Password", exact=True).fill(password)
+
+
+BUTTON = "main button:not([type])"
+AT_REST = {"text": "Log in", "disabled": None, "said": None}
+UNDER_WAY = {"text": "Log in", "disabled": "true", "said": ""}
+SLOW = {"text": "Logging in …", "disabled": "true", "said": "Logging in …"}
+
+
+WATCH = """selector => {
+    const button = document.querySelector(selector);
+    const tell = () => {
+        const live = button.form.querySelector("[aria-live=polite]");
+        console.log("button", JSON.stringify({
+            text: button.textContent,
+            disabled: button.getAttribute("aria-disabled"),
+            said: live && live.textContent,
+        }));
+    };
+    const {offsetWidth} = button;
+    new MutationObserver(tell).observe(
+        button.form, {attributes: true, childList: true, subtree: true}
+    );
+    globalThis.sameWidth = () => console.log("width", offsetWidth === button.offsetWidth);
+}"""
+
+
+async def watch(page: Page) -> list[Any]:
+    """Return what the button is from now on: to ask for it, one would wait for the next page."""
+    states: list[Any] = []
+
+    def hear(message: ConsoleMessage) -> None:
+        kind, _, said = message.text.partition(" ")
+        if kind == "button" and json.loads(said) not in states[-1:]:
+            states.append(json.loads(said))
+        elif kind == "width":
+            states.append(said)
+
+    page.on("console", hear)
+    await page.evaluate(WATCH, BUTTON)
+    return states
+
+
+async def test_a_form_is_sent_once_and_says_that_it_takes_long(
+    server: Server, name: str, open_page: OpenPage
+) -> None:
+    page = await open_page()
+    await page.goto(f"{server.url}/login")
+    await expect(page.get_by_label("Name or e-mail address")).to_be_focused()
+    await fill(page, name, "not the password")
+    before = posts(server, "/login")
+    states = await watch(page)
+    # While the answer is held; by click(), as Enter does.
+    await page.evaluate(
+        "selector => setTimeout("
+        "    () => { sameWidth(); document.querySelector(selector).click(); }, 700"
+        ")",
+        BUTTON,
+    )
+    await page.dblclick(BUTTON)
+    await expect(page).to_have_title(re.compile("^Error: "))
+    assert posts(server, "/login") == before + 1
+    assert states == [UNDER_WAY, SLOW, "true"]
+
+    await expect(page.get_by_role("alert")).to_be_focused()
+    await expect(page.get_by_label("Name or e-mail address")).to_have_value(name)
+    await expect(page.get_by_label("Password", exact=True)).to_have_value("")
+    await expect(page.get_by_text("Ask an administrator")).to_be_visible()
+    await fill(page, name, PASSWORD)
+    await page.dblclick(BUTTON)
+    await expect(page.get_by_role("heading", name="Dashboard")).to_be_visible()
+    assert posts(server, "/login") == before + 2
+
+
+async def test_an_error_leads_to_its_field_and_what_was_typed_stays(
+    server: Server, name: str, open_page: OpenPage
+) -> None:
+    page = await open_page()
+    await page.goto(f"{server.url}/login?next=/platforms")
+    await fill(page, name, PASSWORD)
+    await page.keyboard.press("Enter")
+    await page.get_by_label("Name", exact=True).fill("Photos, 写真")
+    await page.get_by_label("Platform", exact=True).select_option("pixelfed")
+    await page.get_by_label("Instance", exact=True).fill("not an instance")
+    await page.get_by_label("Account name").fill("rosa")
+    await page.get_by_label("Access token", exact=True).fill("a-token")
+    await page.get_by_role("button", name="Add the connection").click()
+
+    await expect(page).to_have_title(re.compile("^Error: Platforms"))
+    summary = page.get_by_role("alert")
+    await expect(summary).to_be_focused()
+    instance = page.get_by_label("Instance", exact=True)
+    await expect(instance).to_have_attribute("aria-invalid", "true")
+    await expect(instance).to_have_accessible_description(re.compile("its name, such as https://"))
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")  # the link in the summary
+    await expect(instance).to_be_focused()
+    await expect(instance).to_have_value("not an instance")
+    await expect(page.get_by_label("Name", exact=True)).to_have_value("Photos, 写真")
+    await expect(page.get_by_label("Platform", exact=True)).to_have_value("pixelfed")
+    await expect(page.get_by_label("Account name")).to_have_value("rosa")
+    await expect(page.get_by_label("Access token", exact=True)).to_have_value("")
+
+
+async def test_a_password_can_be_pasted_and_shown(
+    server: Server, name: str, open_page: OpenPage
+) -> None:
+    page = await open_page()
+    await page.goto(f"{server.url}/login")
+    username = page.get_by_label("Name or e-mail address")
+    password = page.get_by_label("Password", exact=True)
+    await username.fill(PASSWORD)
+    await username.press("Control+a")
+    await username.press("Control+c")
+    await password.press("Control+v")
+    await expect(password).to_have_value(PASSWORD)
+    await expect(password).to_have_attribute("type", "password")
+    await page.get_by_role("button", name="Show password").click()
+    await expect(password).to_have_attribute("type", "text")
+    await page.get_by_role("button", name="Hide password").click()
+    await expect(password).to_have_attribute("type", "password")
+    await page.get_by_role("button", name="Show password").press("Enter")
+    await username.fill(name)
+    await username.press("Enter", no_wait_after=True)
+    await expect(page.get_by_role("heading", name="Dashboard")).to_be_visible()
+
+    plain = await open_page(java_script_enabled=False)
+    await plain.goto(f"{server.url}/login")
+    await expect(plain.locator(".reveal")).to_be_hidden()
+
+
+async def test_a_form_whose_navigation_was_stopped_can_be_sent_again(
+    server: Server, name: str, open_page: OpenPage
+) -> None:
+    page = await open_page()
+    await page.goto(f"{server.url}/login")
+    sent: list[Request] = []
+    page.on("request", lambda request: sent.append(request) if request.method == "POST" else None)
+    await page.route("**/login", lambda _route: asyncio.sleep(0))  # there is no answer
+    states = await watch(page)
+    for end in (
+        "stop()",
+        # As from the back button's copy, of which this browser makes none under a driver.
+        "dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true})); stop()",
+    ):
+        await fill(page, name, PASSWORD)
+        await page.evaluate(f"setTimeout(() => {{ {end} }}, 700)")
+        await page.click(BUTTON)
+        await page.wait_for_timeout(1000)
+    assert states == [UNDER_WAY, SLOW, AT_REST] * 2
+    assert len(sent) == 2
+    await page.unroute_all()
+    await page.click(BUTTON)
+    await expect(page.get_by_role("heading", name="Dashboard")).to_be_visible()

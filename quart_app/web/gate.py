@@ -24,6 +24,7 @@ from quart_app.model import AuditEvent
 from quart_app.services import Services
 from quart_app.services.origin import Origin, new_request_id, origin
 from quart_app.services.sessions import Device, NewSession, OldSession
+from quart_app.web.compression import compress_page
 from quart_app.web.device_cookie import DeviceCookie
 from quart_app.web.headers import csp_nonce, headers_of_every_answer, headers_of_page
 from quart_app.web.session import (
@@ -104,6 +105,7 @@ def install(app: Quart, *, is_https: bool) -> None:
         headers = headers_of_every_answer(is_https=is_https)
         if "csp_nonce" in g:
             headers |= headers_of_page(g.csp_nonce, is_https=is_https)
+            await compress_page(response)
         for name, value in headers.items():
             response.headers.setdefault(name, value)
         response.headers["X-Request-Id"] = g.request_id

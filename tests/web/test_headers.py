@@ -1,5 +1,6 @@
 """The headers that every answer carries, whatever kind it is."""
 
+import gzip
 import json
 import re
 from datetime import timedelta
@@ -12,7 +13,16 @@ from werkzeug.datastructures import Headers
 
 from quart_app.settings import Settings, with_setting
 from quart_app.web.replies import _STATUS
-from tests.conftest import PASSWORD, STATIC, Clock, MakeApp, Member, log_in, set_cookies
+from tests.conftest import (
+    PASSWORD,
+    STATIC,
+    Clock,
+    MakeApp,
+    Member,
+    log_in,
+    set_cookies,
+    without_nonce,
+)
 from tests.web.test_routes import routes
 
 NO_PAGE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -203,6 +213,32 @@ async def test_a_nonce_is_of_one_answer(visitor: Client) -> None:
         policy = (await visitor.get("/login")).headers["Content-Security-Policy"]
         nonces |= set(re.findall("'nonce-(.{22})'", policy))  # 128 bits
     assert len(nonces) == 3
+
+
+async def test_a_page_is_compressed_unless_another_site_may_have_asked_for_it(
+    browser: Client,
+) -> None:
+    takes = {"Accept-Encoding": "gzip, br"}
+    plain = await (await browser.get("/platforms")).get_data(as_text=True)
+    for site in ("same-origin", "none"):
+        response = await browser.get("/platforms", headers={**takes, "Sec-Fetch-Site": site})
+        assert response.headers["Content-Encoding"] == "gzip"
+        content = await response.get_data(as_text=False)
+        assert response.headers["Content-Length"] == str(len(content))
+        assert without_nonce(gzip.decompress(content).decode()) == without_nonce(plain)
+    for headers in (
+        takes,
+        {**takes, "Sec-Fetch-Site": "cross-site"},
+        {**takes, "Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+        {"Sec-Fetch-Site": "none", "Accept-Encoding": "gzip;q=0"},
+    ):
+        response = await browser.get("/platforms", headers=dict(headers))
+        assert "Content-Encoding" not in response.headers
+    # Only pages: what is for programs stays as it is.
+    headers = {**takes, "Sec-Fetch-Site": "same-origin"}
+    response = await browser.get("/api/platforms", headers=headers)
+    assert "Content-Encoding" not in response.headers
 
 
 async def test_no_other_origin_gets_a_preflight_answered(visitor: Client) -> None:

@@ -1,0 +1,185 @@
+"""What each page weighs in a real browser, whether anything moves, and what its policy forbids."""
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from quart_app.app import build_services, create_app
+from quart_app.model import AuditEvent, PlatformType, Role
+from quart_app.settings import Settings
+from tests.browser.conftest import IN_ONE_LOOP, OpenPage
+from tests.conftest import PASSWORD, migrated_database, settings_for
+from tests.servers import Server, hypercorn
+from tests.web.test_routes import routes
+
+pytestmark = [IN_ONE_LOOP, pytest.mark.xdist_group("speed")]  # one worker, so one server
+
+MOST_BYTES = 60 * 1024  # of a page with all that it needs, as it comes over the wire
+CONNECTIONS = 12
+ENTRIES = 200  # of the audit: more than a page shows
+SETTLED_MS = 300  # what moves after a page has come does so by then
+# Everything that moved, without what followed a click at once.
+WATCH_SHIFTS = """
+globalThis.shifts = [];
+new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) {
+        if (!entry.hadRecentInput) {
+            shifts.push([entry.value, ...entry.sources.map((source) => source.node?.nodeName)]);
+        }
+    }
+}).observe({type: "layout-shift", buffered: true});
+"""
+
+
+async def fill(settings: Settings) -> None:
+    """Make an administrator, user 1, with much to show."""
+    built = build_services(settings)
+    services = built.services
+    await services.users.create_user(
+        username="ada", email="ada@example.com", role=Role.ADMIN, password=PASSWORD
+    )
+    for number in range(CONNECTIONS):
+        await services.platforms.connect(
+            1,
+            name=f"Connection {number}",
+            platform_type=PlatformType.PIXELFED,
+            instance_url=f"https://pixelfed{number}.example",
+            access_token="token",
+            username="ada",
+        )
+    async with built.database.begin() as db:
+        for _ in range(ENTRIES):
+            await services.audit.record(db, AuditEvent.LOGIN, user_id=1)
+    await built.close()
+
+
+@pytest.fixture(scope="module")
+def settings_and_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Settings, Server]]:
+    """One engine will do: this is about pages."""
+    folder = tmp_path_factory.mktemp("speed")
+    with migrated_database("sqlite", request, folder) as url:
+        settings = settings_for(url)
+        asyncio.run(fill(settings))
+        with hypercorn(settings, folder) as server:
+            yield settings, server
+
+
+def pages(settings: Settings) -> list[str]:
+    """Return a path of every page, for whoever is logged in."""
+    return sorted(
+        {
+            path
+            for endpoint, method, path in routes(create_app(settings))
+            if method == "GET"
+            and not path.startswith(("/api/", "/static/"))
+            and not endpoint.startswith("operations.")
+            and not path.endswith(".csv")
+        }
+    )
+
+
+async def weigh(page: Page, url: str) -> tuple[int, list[Any]]:
+    """Return the bytes of everything that the page asks for, and what moved."""
+    session = await page.context.new_cdp_session(page)
+    await session.send("Network.enable")
+    await session.send("Network.setCacheDisabled", {"cacheDisabled": True})
+    sizes: list[float] = []
+    session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+    await page.goto(url)
+    await page.wait_for_timeout(SETTLED_MS)
+    shifts: list[Any] = await page.evaluate("shifts")
+    await session.detach()
+    return int(sum(sizes)), shifts
+
+
+async def log_in(page: Page, server: Server) -> None:
+    await page.goto(f"{server.url}/login")
+    await page.get_by_label("Name or e-mail address").fill("ada")
+    await page.get_by_label("Password", exact=True).fill(PASSWORD)
+    await page.get_by_role("button", name="Log in").click()
+    await expect(page.get_by_role("heading", name="Dashboard")).to_be_visible()
+
+
+async def test_no_page_weighs_over_60_kb_and_none_moves(
+    settings_and_server: tuple[Settings, Server],
+    open_page: OpenPage,
+    measured: Callable[[str], None],
+) -> None:
+    settings, server = settings_and_server
+    paths = pages(settings)
+    assert {"/", "/login", "/platforms", "/account", "/devices", "/admin/audit"} <= set(paths)
+    weights, moved = {}, {}
+    page = await open_page()
+    await page.add_init_script(WATCH_SHIFTS)
+    weights["/login"], moved["/login"] = await weigh(page, f"{server.url}/login")
+    await log_in(page, server)
+    for path in paths:
+        name = "/login" if path == "/login" else path
+        if name in weights:
+            continue
+        weights[name], moved[name] = await weigh(page, server.url + path)
+    await page.set_viewport_size({"width": 320, "height": 640})
+    for path in paths:
+        moved[f"{path} at 320 px"] = (await weigh(page, server.url + path))[1]
+    text = ", ".join(f"{path} {size / 1024:.1f}" for path, size in sorted(weights.items()))
+    measured(f"KiB of a page with its styles and scripts, nothing of it kept before: {text}")
+    most = max(sum(each[0] for each in shifts) for shifts in moved.values())
+    measured(f"layout shift, the most of {len(moved)} pages, wide and narrow: {most}")
+    assert {path: size for path, size in weights.items() if size > MOST_BYTES} == {}
+    assert {path: shifts for path, shifts in moved.items() if shifts} == {}
+
+
+async def test_a_second_page_asks_for_no_style_and_no_script(
+    settings_and_server: tuple[Settings, Server], open_page: OpenPage
+) -> None:
+    _, server = settings_and_server
+    page = await open_page()
+    await log_in(page, server)
+    before = len(re.findall('"GET /static/', server.log.read_text()))
+    await page.goto(f"{server.url}/platforms")
+    await page.reload()
+    assert len(re.findall('"GET /static/', server.log.read_text())) == before
+
+
+async def test_what_gets_into_a_page_does_not_run_and_is_reported(
+    settings_and_server: tuple[Settings, Server], chromium: Browser
+) -> None:
+    _, server = settings_and_server
+    context = await chromium.new_context()
+    page = await context.new_page()
+    await page.goto(f"{server.url}/login")
+    tried = await page.evaluate(
+        """async () => {
+            const tried = [];
+            const attempt = (name, act) => {
+                try { act(); } catch (error) { tried.push([name, error.name]); }
+            };
+            attempt("HTML", () => { document.body.innerHTML = "<img src=x onerror=ran()>"; });
+            attempt("text", () => { document.createElement("script").text = "ran()"; });
+            attempt("address", () => { document.createElement("script").src = "/x.js"; });
+            attempt("policy", () => { trustedTypes.createPolicy("mine", {}); });
+            const image = document.createElement("img");
+            image.setAttribute("src", "https://elsewhere.example/x.png");
+            const style = document.createElement("p");
+            style.setAttribute("style", "color: red");
+            document.body.append(image, style);
+            tried.push(getComputedStyle(style).color);
+            return tried;
+        }"""
+    )
+    assert tried[:-1] == [[name, "TypeError"] for name in ("HTML", "text", "address", "policy")]
+    assert tried[-1] != "rgb(255, 0, 0)"
+    for _ in range(500):
+        reports = re.findall(r'"POST /api/csp_reports [^"]*" (\d+)', server.log.read_text())
+        if len(reports) >= 6:
+            break
+        await asyncio.sleep(0.01)
+    assert set(reports) == {"204"}
+    assert len(reports) >= 6
+    await context.close()

@@ -180,9 +180,11 @@ def named_in(text: str) -> set[str]:
     return set(re.findall(r"url_for\('static', filename='([^']+)'\)", text))
 
 
-def test_what_pages_and_files_name_is_there() -> None:
+async def test_what_pages_and_files_name_is_there(browser: Client) -> None:
     named = set().union(*(named_in(path.read_text()) for path in TEMPLATES.glob("*.html")))
-    assert "style.css" in named
+    page = await (await browser.get("/")).get_data(as_text=True)
+    named |= set(re.findall(rf'"{STATIC}/([^"]+)"', page))  # those that the layout names by a loop
+    assert {"icon.svg", "style.css", "js/theme.js", "js/switcher.js"} <= named
     for name in read_tree().files:
         text = (FOLDER / name).read_text() if name.endswith((".css", ".js")) else ""
         # An absolute path, or an import by name, would have no hash in its address.

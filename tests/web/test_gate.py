@@ -22,6 +22,7 @@ STATUS = {
     errors.NotFound: 404,
     errors.AccountTaken: 409,
     errors.InUse: 409,
+    errors.LastAdministrator: 409,
     errors.NameTaken: 409,
     errors.PlatformChanged: 409,
     errors.PlatformInactive: 409,

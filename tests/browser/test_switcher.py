@@ -79,6 +79,8 @@ async def acts_for(page: Page, name: str) -> None:
     await expect(page.locator("#switcher-button strong")).to_have_text(name)
     await expect(page.locator("#switcher-panel [aria-current] strong")).to_have_text(name)
     await expect(page.locator("#switcher-panel [aria-current]")).to_contain_text("acting now")
+    # Once the server has written it anew, it can't be switched to.
+    await expect(page.locator("#switcher-panel form [aria-current]")).to_have_count(0)
 
 
 async def test_one_click_switches_and_leaves_the_page_as_it_is(

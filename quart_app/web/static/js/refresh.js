@@ -48,7 +48,10 @@ function replace(part, anew) {
   const focused = part.contains(document.activeElement) ? document.activeElement : null;
   const isOpen = part.querySelector(":popover-open");
   part.replaceWith(document.adoptNode(anew));
-  if (isOpen) anew.querySelector("[popover]").showPopover();
+  if (isOpen) {
+    const source = anew.querySelector("[popovertarget]");
+    anew.querySelector("[popover]").showPopover({ source });
+  }
   if (!focused) return;
   const again = document.getElementById(focused.id) ?? document.getElementById("main");
   again.focus({ preventScroll: true });

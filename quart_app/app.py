@@ -23,6 +23,7 @@ from quart_app.services.audit import log as audit_log
 from quart_app.services.audit_reader import AuditReader
 from quart_app.services.credentials import Credentials
 from quart_app.services.devices import Devices
+from quart_app.services.events import Events
 from quart_app.services.frames import Frames
 from quart_app.services.links import Links
 from quart_app.services.login_days import LoginDays
@@ -50,6 +51,7 @@ from quart_app.web import (
     audit,
     csp_reports,
     devices,
+    events,
     gate,
     membership,
     operations,
@@ -63,6 +65,7 @@ from quart_app.web.device_cookie import DeviceCookie
 from quart_app.web.headers import headers_of_every_answer
 from quart_app.web.session import Limits
 from quart_app.web.session_interface import SessionCookies
+from quart_app.web.stop_signal import called_on_the_signal_to_stop
 
 BODY_TIMEOUT_SECONDS = 30
 
@@ -114,15 +117,22 @@ def create_app(
     words.install(app)
     for room in (
         *(accounts, reset_links, alerts, platforms, devices),
-        *(admin, membership, audit, api, csp_reports, operations),
+        *(admin, membership, audit, api, csp_reports, events, operations),
     ):
         app.register_blueprint(room.blueprint)
 
     @app.while_serving
     async def know_what_has_ended() -> AsyncGenerator[None]:
-        async with built.services.revocations.followed(), built.services.audit.kept():
+        services = built.services
+        async with (
+            services.revocations.followed(then=services.events.catch_up),
+            services.audit.kept(),
+        ):
             _let_the_collector_pass_by_what_stays()
-            yield
+            # Hypercorn waits for what it answers, and only then says that it stops.
+            with called_on_the_signal_to_stop(services.events.stop):
+                yield
+            services.events.stop()
         await built.close()
 
     access_log.install()
@@ -183,7 +193,8 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         return datetime.fromtimestamp(clock(), UTC)
 
     database, passwords = Database(settings.database_url), Passwords()
-    revocations = Revocations(Feed(settings.database_url), refuse_after=settings.refuse_after)
+    feed = Feed(settings.database_url)
+    revocations = Revocations(feed, refuse_after=settings.refuse_after)
     audit = Audit(database, settings.audit_retention)
     sessions = Sessions(
         database,
@@ -224,6 +235,7 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         users=users,
         alerts=alerts,
         sessions=sessions,
+        events=Events(feed, revocations, now),
         frames=Frames(database, now),
         devices=devices,
         revocations=revocations,

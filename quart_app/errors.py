@@ -40,6 +40,13 @@ class TooManyAttempts(AppError):  # noqa: N818
     default_sentence = "There were too many wrong passwords: please wait a little and try again."
 
 
+class TooManyStreams(AppError):  # noqa: N818
+    """This session, or its user, has as many event streams open as one may."""
+
+    code = "too_many_streams"
+    default_sentence = "Too many event streams are open: please close one, and try again later."
+
+
 class Busy(AppError):  # noqa: N818
     """So many passwords wait for being compared that this one would wait for too long."""
 

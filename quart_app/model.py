@@ -241,6 +241,22 @@ class Revocation(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class Change(Base):
+    """What open pages of a user are to hear of, kept for an hour for those who follow.
+
+    With `sid` that session acts for another connection now, or for none; without, the list of the
+    user's connections is another than it was. As of revocations, the order of `seq` is that of
+    commits.
+    """
+
+    __tablename__ = "changes"
+    seq: Mapped[int] = mapped_column(_BigId, primary_key=True)
+    user_id: Mapped[int] = mapped_column(Integer)
+    sid: Mapped[str | None] = mapped_column(String(SID_LENGTH))
+    platform_connection_id: Mapped[int | None] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
 _IS_LIVE = text("ended_at IS NULL")
 
 

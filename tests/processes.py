@@ -113,6 +113,24 @@ def log_out(server: Server, cookie: str, *, everywhere: bool = False) -> None:
     assert server.ask("POST", path, cookie).status_code == 204
 
 
+def connect(server: Server, cookie: str, name: str) -> int:
+    """Add a connection, and return its id."""
+    response = server.ask(
+        "POST",
+        "/api/platforms",
+        cookie,
+        json={
+            "name": name,
+            "platform_type": "mastodon",
+            "instance_url": "https://mastodon.example",
+            "access_token": "a-token",
+            "verify": False,
+        },
+    )
+    assert response.status_code == 201, response.text
+    return int(response.json()["id"])
+
+
 def seconds_until_refused(server: Server, cookie: str, *, since: float) -> float:
     """Replay the cookie until it is refused; until then, and no longer than the bound, it is not.
 

@@ -71,10 +71,17 @@ def environ_of(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def hypercorn(
-    settings: Settings, folder: Path, *, environ: dict[str, str] | None = None
+    settings: Settings,
+    folder: Path,
+    *,
+    environ: dict[str, str] | None = None,
+    port: int = 0,
+    worker_class: str = "asyncio",
 ) -> Iterator[Server]:
-    """Serve on a free port of loopback until the block ends; it must then end by itself."""
-    with hypercorns(1, settings, folder, environ=environ) as (server,):
+    """Serve on loopback until the block ends; it must then end by itself. Port 0 is a free one."""
+    with hypercorns(1, settings, folder, environ=environ, port=port, worker_class=worker_class) as (
+        server,
+    ):
         yield server
 
 
@@ -86,11 +93,17 @@ def hypercorns(
     *,
     environ: dict[str, str] | None = None,
     app: str = APP,
+    port: int = 0,
+    worker_class: str = "asyncio",
 ) -> Iterator[list[Server]]:
     """Serve by so many processes, each on a port of its own, as `hypercorn` does."""
     with ExitStack() as stack:
         servers = [
-            stack.enter_context(_started(settings, folder, environ or {}, app))
+            stack.enter_context(
+                _started(
+                    settings, folder, environ or {}, app=app, port=port, worker_class=worker_class
+                )
+            )
             for _ in range(count)
         ]
         for server in servers:
@@ -103,19 +116,25 @@ def hypercorns(
 
 @contextmanager
 def _started(
-    settings: Settings, folder: Path, environ: dict[str, str], app: str
+    settings: Settings,
+    folder: Path,
+    environ: dict[str, str],
+    *,
+    app: str,
+    port: int,
+    worker_class: str,
 ) -> Iterator[Server]:
     """Serve by one process, which need not be alive yet.
 
     The socket is made here and inherited, as by socket activation, so that its port is known.
     """
     log = folder / f"server-{time.monotonic_ns()}.log"
-    with socket.create_server(("127.0.0.1", 0)) as listener, log.open("wb") as stream:
+    with socket.create_server(("127.0.0.1", port)) as listener, log.open("wb") as stream:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "hypercorn", "--config", str(ROOT / "hypercorn.toml")),
-                *("--bind", f"fd://{listener.fileno()}", app),
+                *("--worker-class", worker_class, "--bind", f"fd://{listener.fileno()}", app),
             ],
             cwd=folder,
             env=environ_of(settings) | environ,

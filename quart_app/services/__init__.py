@@ -12,6 +12,7 @@ from quart_app.services.alerts import Alerts
 from quart_app.services.audit import Audit
 from quart_app.services.audit_reader import AuditReader
 from quart_app.services.devices import Devices
+from quart_app.services.events import Events
 from quart_app.services.frames import Frames
 from quart_app.services.links import Links
 from quart_app.services.login_days import LoginDays
@@ -33,6 +34,7 @@ class Services:
     alerts: Alerts
     frames: Frames
     sessions: Sessions
+    events: Events
     devices: Devices
     revocations: Revocations
     platforms: Platforms

@@ -28,6 +28,7 @@ from quart_app.services.audit import Audit
 from quart_app.services.credentials import Credentials
 from quart_app.storage import platforms as stored
 from quart_app.storage import users as stored_users
+from quart_app.storage.changes import add_change
 from quart_app.storage.database import Database
 
 OF_A_PAGE = 50
@@ -131,9 +132,10 @@ class Platforms:
             if user.default_platform_connection_id is None:
                 user.default_platform_connection_id = connection.id
             await self._record(db, AuditEvent.PLATFORM_CONNECTED, connection)
+            await add_change(db, user_id, at=now)
             return connection, connection.id == user.default_platform_connection_id
 
-    async def switch(self, user_id: int, connection_id: int) -> PlatformConnection:
+    async def switch(self, user_id: int, connection_id: int, *, sid: str) -> PlatformConnection:
         """Note that the session acts for this connection from now on. Raises PlatformInactive."""
         async with self.database.begin() as db:
             await _active_user(db, user_id, lock=True)
@@ -141,6 +143,9 @@ class Platforms:
             _refuse_inactive(connection)
             connection.last_used = self.now()
             await self._record(db, AuditEvent.PLATFORM_SWITCHED, connection)
+            await add_change(
+                db, user_id, at=self.now(), sid=sid, platform_connection_id=connection_id
+            )
             return connection
 
     async def make_default(self, user_id: int, connection_id: int) -> PlatformConnection:
@@ -151,6 +156,7 @@ class Platforms:
             _refuse_inactive(connection)
             user.default_platform_connection_id = connection.id
             await self._record(db, AuditEvent.PLATFORM_DEFAULT_CHANGED, connection)
+            await add_change(db, user_id, at=self.now())
             return connection
 
     async def change(
@@ -184,6 +190,7 @@ class Platforms:
                 is_renamed=name is not None,
                 is_active=connection.is_active,
             )
+            await add_change(db, user_id, at=self.now())
             return connection, connection.id == user.default_platform_connection_id
 
     async def remove(self, user_id: int, connection_id: int) -> None:
@@ -194,6 +201,7 @@ class Platforms:
             if not await stored.delete_connection(db, connection):
                 raise InUse
             await self._record(db, AuditEvent.PLATFORM_REMOVED, connection)
+            await add_change(db, user_id, at=self.now())
 
     async def _theirs(
         self, db: AsyncSession, user_id: int, connection_id: int

@@ -7,7 +7,7 @@ half a second later; one that could not confirm its list for `refuse_after` give
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
@@ -53,6 +53,11 @@ class Revocations:
         self._not_before = datetime.min.replace(tzinfo=UTC)
         self._confirmed: tuple[float, float] | None = None
         self._is_failing = False
+        self._listeners: list[Callable[[Ended], None]] = []
+
+    def tell(self, listener: Callable[[Ended], None]) -> None:
+        """Let `listener` know of each end as soon as the list does, once or oftener."""
+        self._listeners.append(listener)
 
     def is_alive(self, sid: str, user_id: int, epoch: int, created_at: datetime) -> bool | None:
         """Tell whether nothing has ended this session; None where that can't be told just now."""
@@ -106,6 +111,8 @@ class Revocations:
                 self._epochs[ended.user_id] = max(ended.epoch, epoch), max(forget_at, until)
             elif ended.not_before is not None:
                 self._not_before = max(ended.not_before, self._not_before)
+            for listener in self._listeners:
+                listener(ended)
 
     async def catch_up(self) -> None:
         """Read what is new and confirm the list. Raises Unavailable, and then it grows older."""
@@ -124,14 +131,19 @@ class Revocations:
         }
 
     @asynccontextmanager
-    async def followed(self) -> AsyncIterator[None]:
+    async def followed(
+        self, then: Callable[[], Awaitable[None]] | None = None
+    ) -> AsyncIterator[None]:
         """Keep the list confirmed while the block lasts; the first load is tried before it begins.
+
+        `then` is what else follows the database: it is called after each look at it, raises nothing
+        and is quickly done.
 
         A database that is away does not keep a process from starting: it goes on trying.
         """
         heard, is_over = asyncio.Event(), asyncio.Event()
         await self._try_to_catch_up()
-        following = asyncio.create_task(self._follow(heard, is_over))
+        following = asyncio.create_task(self._follow(heard, is_over, then))
         others = [asyncio.create_task(self._purge_now_and_then())]
         if self._feed.tells:
             others.append(asyncio.create_task(self._listen(heard)))
@@ -149,9 +161,16 @@ class Revocations:
         """Let go of the database's connections."""
         await self._feed.close()
 
-    async def _follow(self, heard: asyncio.Event, is_over: asyncio.Event) -> None:
+    async def _follow(
+        self,
+        heard: asyncio.Event,
+        is_over: asyncio.Event,
+        then: Callable[[], Awaitable[None]] | None,
+    ) -> None:
         while not is_over.is_set():
             await self._try_to_catch_up()
+            if then is not None:
+                await then()
             # The poll is what counts, and is the heartbeat, too: being told only hastens it.
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):

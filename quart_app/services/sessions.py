@@ -260,7 +260,10 @@ class Sessions:
             if ending.revocations:
                 await add_revocations(db, ending.revocations)
         self.revocations.apply(
-            Ended(each.seq, each.sid, each.user_id, each.epoch, each.not_before, each.expires_at)
+            Ended(
+                *(each.seq, each.sid, each.user_id, each.epoch, each.not_before),
+                *(each.expires_at, each.reason),
+            )
             for each in ending.revocations
         )
 

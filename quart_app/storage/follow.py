@@ -1,4 +1,4 @@
-"""Hear of what has ended: read what is new and, on PostgreSQL, be told when there is something."""
+"""Hear of what has ended and of changes: read what is new and, on PostgreSQL, be told of it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -8,10 +8,11 @@ from typing import Any
 from sqlalchemy import URL, text
 
 from quart_app.storage.alerts import delete_expired_alerts
+from quart_app.storage.changes import Changed, changes_from, delete_old_changes, newest_change
 from quart_app.storage.database import Database
 from quart_app.storage.logins import delete_expired_logins
+from quart_app.storage.order import CHANNEL
 from quart_app.storage.revocations import (
-    CHANNEL,
     Ended,
     database_now,
     delete_expired_revocations,
@@ -20,12 +21,13 @@ from quart_app.storage.revocations import (
 
 _BATCH = 500  # rows: some milliseconds of the event loop
 _PURGE_BATCH = 500
+_CHANGES_KEPT = timedelta(hours=1)  # who is away for longer asks anew what there is
 _HEARTBEAT_SECONDS = 5.0
 FOLLOWER = "quart_app revocations"  # the name of its connections, for who looks at the server's
 
 
 class Feed:
-    """What has ended, as the database tells it, each row once and in the order of commits.
+    """What has ended, and changes, as the database tells them: each once, in the order of commits.
 
     It has a connection of its own, so that it never waits for those of requests.
     """
@@ -33,6 +35,8 @@ class Feed:
     def __init__(self, url: URL) -> None:
         self._database = Database(url, name=FOLLOWER)
         self._last: Ended | None = None
+        self._last_change: Changed | None = None
+        self._knows_changes = False
 
     @property
     def tells(self) -> bool:
@@ -61,6 +65,29 @@ class Feed:
             if not is_full:
                 return
 
+    async def changes(self) -> AsyncIterator[list[Changed] | None]:
+        """Yield what changed since the last time, in batches, the last of which may be empty.
+
+        None is yielded where that can't be told, and anything may have changed: the first time, and
+        where the last row that we know does not stand there as we know it. Raises Unavailable.
+        """
+        while True:
+            known = self._last_change
+            async with self._database.read() as db:
+                rows = await changes_from(db, known.seq if known else 0, most=_BATCH)
+                if not self._knows_changes or (known is not None and rows[:1] != [known]):
+                    self._last_change, self._knows_changes = await newest_change(db), True
+                    break
+            is_full = len(rows) == _BATCH
+            if known is not None:
+                del rows[0]
+            if rows:
+                self._last_change = rows[-1]
+            yield rows
+            if not is_full:
+                return
+        yield None
+
     async def listen(self, heard: Callable[[], None]) -> None:
         """Call `heard` for each notification, until the connection fails (by any error)."""
         async with self._database.engine.connect() as connection:
@@ -77,21 +104,23 @@ class Feed:
     async def purge(self, *, kept_for: timedelta) -> datetime:
         """Delete, a few at a time, what expired longer than `kept_for` ago by the database's clock.
 
-        Logins go together with what ended them, and so do alerts.
+        Logins go together with what ended them, and so do alerts; changes go sooner.
 
         Returns the time before which that was. Raises Unavailable.
         """
         async with self._database.read() as db:
-            before = await database_now(db) - kept_for
-        for delete_expired in (
-            delete_expired_revocations,
-            delete_expired_logins,
-            delete_expired_alerts,
+            now = await database_now(db)
+        before = now - kept_for
+        for delete_expired, limit in (
+            (delete_expired_revocations, before),
+            (delete_expired_logins, before),
+            (delete_expired_alerts, before),
+            (delete_old_changes, now - _CHANGES_KEPT),
         ):
             deleted = _PURGE_BATCH
             while deleted == _PURGE_BATCH:
                 async with self._database.begin() as db:
-                    deleted = await delete_expired(db, before=before, most=_PURGE_BATCH)
+                    deleted = await delete_expired(db, before=limit, most=_PURGE_BATCH)
                 await asyncio.sleep(0.1)  # others want to write, too
         return before
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import delete, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.model import Revocation, UtcDateTime
+from quart_app.storage.order import add_in_order
 
-CHANNEL = "quart_app_revocations"  # PostgreSQL's NOTIFY
 # One transaction that ends sessions at a time; the number is ours, chosen at random.
 _ORDER_LOCK = 7225838017654202
 
@@ -23,24 +23,12 @@ class Ended(NamedTuple):
     epoch: int | None
     not_before: datetime | None
     expires_at: datetime
+    reason: str | None = None
 
 
 async def add_revocations(db: AsyncSession, revocations: Sequence[Revocation]) -> None:
-    """Insert them as the last thing that this transaction does, and tell who listens.
-
-    A sequence's numbers become visible out of order where the transaction that drew the lower one
-    commits later; who has read the higher would never see it. So on PostgreSQL one transaction at
-    a time goes from here to its commit, and the order of `seq` is the order of commits. On SQLite
-    whoever writes is alone anyway.
-    """
-    await db.flush()
-    is_postgres = db.get_bind().dialect.name == "postgresql"
-    if is_postgres:
-        await db.execute(select(func.pg_advisory_xact_lock(_ORDER_LOCK)))
-    db.add_all(revocations)
-    await db.flush()
-    if is_postgres:  # delivered with the commit
-        await db.execute(select(func.pg_notify(CHANNEL, "")))
+    """Insert them as the last thing that this transaction does, and tell who listens."""
+    await add_in_order(db, revocations, lock=_ORDER_LOCK)
 
 
 async def revocations_from(db: AsyncSession, seq: int, *, most: int) -> list[Ended]:
@@ -53,6 +41,7 @@ async def revocations_from(db: AsyncSession, seq: int, *, most: int) -> list[End
             Revocation.epoch,
             Revocation.not_before,
             Revocation.expires_at,
+            Revocation.reason,
         )
         .where(Revocation.seq >= seq)
         .order_by(Revocation.seq)

@@ -163,7 +163,9 @@ async def remove(connection_id: int) -> ResponseReturnValue:
 async def switch(connection_id: int) -> ResponseReturnValue:
     """Act for this connection from now on."""
     await read_json(NoBody)
-    connection = await services().platforms.switch(current_login().user_id, connection_id)
+    connection = await services().platforms.switch(
+        current_login().user_id, connection_id, sid=current_login().sid
+    )
     switch_platform(connection.id)
     return _session_state()
 

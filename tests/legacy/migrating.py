@@ -19,7 +19,7 @@ SCRIPT = ROOT / "scripts/migrate_to_cookie_sessions.py"
 TIMEOUT_SECONDS = 60
 SHARED = {"users", "platform_connections"}
 OURS = {
-    *("quart_app_version", "revocations", "logins", "audit", "alerts", "throttles"),
+    *("quart_app_version", "revocations", "logins", "audit", "alerts", "throttles", "changes"),
     "platform_connection_ids",
     RECORD_TABLE,
 }

@@ -34,13 +34,14 @@ from tests.legacy.legacy_database import (
 SHARED = {"users", "platform_connections"}
 # What we add; the last two are SQLite's, where ids would be given again (see storage.platforms).
 NEW = {
-    *("quart_app_version", "revocations", "logins", "audit", "alerts", "throttles"),
+    *("quart_app_version", "revocations", "logins", "audit", "alerts", "throttles", "changes"),
     *("platform_connection_ids", "sqlite_sequence"),
 }
 # PostgreSQL's sequences: those of the shared tables move, and are tested for themselves.
 SEQUENCES = {
     *("users_id_seq", "platform_connections_id_seq"),
     *("revocations_seq_seq", "logins_id_seq", "audit_id_seq", "alerts_id_seq"),
+    "changes_seq_seq",
 }
 FUNCTIONS = {"audit_refuse"}  # of PostgreSQL's triggers
 

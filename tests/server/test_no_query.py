@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -16,10 +17,11 @@ from quart_app.storage.follow import FOLLOWER
 from tests.conftest import administer
 from tests.processes import Processes, database_held, log_in, new_user, psycopg_connection
 from tests.servers import Server, hypercorns
+from tests.streams import listening
 from tests.traced import TRACE_FILE
 
 VALIDATED = [("GET", "/api/session_state"), ("POST", "/api/session/renew")]
-POLL = re.compile("FROM revocations")
+POLL = re.compile("FROM (revocations|changes)")
 
 
 class Carried(NamedTuple):
@@ -123,16 +125,20 @@ def test_validated_requests_make_no_statement_and_the_count_sees_those_that_are_
     server, trace = traced
     cookie = log_in(server, new_user(settings))
     before, began = trace.length(), time.monotonic()
-    for _ in range(500 if thorough else 50):
-        for method, path in VALIDATED:
-            assert server.ask(method, path, cookie).status_code == 200
+    with ExitStack() as stack:
+        for _ in range(5):  # and while streams are open, and opened
+            stack.enter_context(listening(server, cookie))
+        for _ in range(500 if thorough else 50):
+            for method, path in VALIDATED:
+                assert server.ask(method, path, cookie).status_code == 200
     seconds, carried = time.monotonic() - began, trace.since(before)
     followers = trace.followers()
     assert followers
     assert [each for each in carried if each.connection not in followers] == []
-    # And the follower asks by the clock, not for requests.
-    polls = [each for each in carried if POLL.search(each.statement)]
-    assert len(polls) <= seconds / POLL_SECONDS + 2
+    # And the follower asks by the clock, not for requests or streams.
+    for table in ("revocations", "changes"):
+        polls = [each for each in carried if f"FROM {table}" in each.statement]
+        assert len(polls) <= seconds / POLL_SECONDS + 2
 
     before = trace.length()
     assert server.ask("GET", "/api/platforms", cookie).status_code == 200

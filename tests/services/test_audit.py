@@ -188,7 +188,9 @@ CAUSES: dict[str, tuple[Callable[[Services, Member, NewSession], Any], list[tupl
         [("user_activated", "")],
     ),
     "switched": (
-        lambda services, member, _: services.platforms.switch(member.id, member.platform_ids[1]),
+        lambda services, member, _: services.platforms.switch(
+            member.id, member.platform_ids[1], sid="s" * 22
+        ),
         [("platform_switched", "")],
     ),
     "default": (

@@ -118,7 +118,9 @@ def test_whatever_is_typed_is_an_https_origin_or_refused(typed: str) -> None:
 
 USES: dict[str, Callable[[Platforms, int, int], Awaitable[Any]]] = {
     "look at": lambda platforms, user, connection: platforms.connection(user, connection),
-    "switch to": lambda platforms, user, connection: platforms.switch(user, connection),
+    "switch to": lambda platforms, user, connection: platforms.switch(
+        user, connection, sid="s" * 22
+    ),
     "prefer": lambda platforms, user, connection: platforms.make_default(user, connection),
     "rename": lambda platforms, user, connection: platforms.change(user, connection, name="Mine"),
     "turn off": lambda platforms, user, connection: platforms.change(
@@ -254,11 +256,12 @@ async def test_a_connection_that_is_switched_off_can_not_be_acted_for(
 ) -> None:
     second = member.platform_ids[1]
     await services.platforms.change(member.id, second, is_active=False)
-    for use in (services.platforms.switch, services.platforms.make_default):
-        with pytest.raises(PlatformInactive):
-            await use(member.id, second)
+    with pytest.raises(PlatformInactive):
+        await services.platforms.switch(member.id, second, sid="s" * 22)
+    with pytest.raises(PlatformInactive):
+        await services.platforms.make_default(member.id, second)
     await services.platforms.change(member.id, second, is_active=True)
-    assert (await services.platforms.switch(member.id, second)).last_used == clock()
+    assert (await services.platforms.switch(member.id, second, sid="s" * 22)).last_used == clock()
 
 
 async def test_a_login_begins_with_the_default_or_else_the_oldest_that_is_on(

@@ -34,6 +34,7 @@ STATUS = {
     errors.InvalidInput: 422,
     errors.PasswordChangeNotNeeded: 422,
     errors.TooManyAttempts: 429,
+    errors.TooManyStreams: 429,
     errors.Busy: 503,
     errors.Unavailable: 503,
 }

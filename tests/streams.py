@@ -1,0 +1,74 @@
+"""Who reads an event stream of a real process, and what is heard."""
+
+import json
+import queue
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import httpx2
+
+from tests.servers import Server
+
+PATH = "/api/session_events"
+
+
+class Heard(NamedTuple):
+    """An event, and when it was read by the monotonic clock."""
+
+    kind: str
+    data: dict[str, Any]
+    at: float
+
+
+@dataclass
+class Listener:
+    """Who reads a stream: what was heard, `closed` at its end."""
+
+    events: queue.Queue[Heard] = field(default_factory=queue.Queue)
+
+    def next(self) -> Heard:
+        return self.events.get(timeout=10)
+
+
+@contextmanager
+def listening(server: Server, cookie: str) -> Iterator[Listener]:
+    """Read the session's stream in a thread while the block lasts."""
+    listener = Listener()
+    with (
+        httpx2.Client(timeout=60) as client,
+        client.stream(
+            "GET", f"{server.url}{PATH}", headers={"Cookie": f"session={cookie}"}
+        ) as response,
+    ):
+        assert response.status_code == 200
+        assert response.headers["Content-Type"] == "text/event-stream"
+        lines = response.iter_lines()
+        assert next(lines) == ":"  # at once, so that it is known to be open
+
+        def read() -> None:
+            kind = ""
+            try:
+                for line in lines:
+                    if line.startswith("event: "):
+                        kind = line.removeprefix("event: ")
+                    elif line.startswith("data: "):
+                        data = json.loads(line.removeprefix("data: "))
+                        listener.events.put(Heard(kind, data, time.monotonic()))
+            except httpx2.TransportError:
+                pass  # the block is over
+            listener.events.put(Heard("closed", {}, time.monotonic()))
+
+        thread = threading.Thread(target=read, daemon=True)
+        thread.start()
+        try:
+            yield listener
+        finally:  # merely closed, it would stay open for as long as the thread reads
+            connection = response.extensions["network_stream"].get_extra_info("socket")
+            with suppress(OSError):  # the server was faster
+                connection.shutdown(socket.SHUT_RDWR)
+            thread.join(10)

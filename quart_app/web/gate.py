@@ -58,11 +58,14 @@ PUBLIC: Final = frozenset(
 # These answer although nobody can tell just now what sessions have ended.
 ALWAYS: Final = frozenset({"static", "csp_reports.take", "operations.healthz", "operations.readyz"})
 # Asking for these does not keep a session from its idle limit: a page left open asks by itself.
-NOT_ACTIVITY: Final = frozenset({"static", "api.session_state"})
+NOT_ACTIVITY: Final = frozenset({"static", "api.session_state", "events.session_events"})
 # Nor does a request with this header, by which a page left open says that nobody asked.
 UNATTENDED: Final = "X-Unattended"
+# Who asks for this one was told that their session is about to end, and waits for it to last.
+RENEWS_AT_ONCE: Final = "api.renew"
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+NO_PLATFORM: Final = "none"  # what a request says that was made while the session acted for none
 _AN_ID: Final = re.compile(r"[0-9]{1,19}")  # int() refuses thousands of digits
 _LARGEST_ID: Final = 2**31 - 1  # PostgreSQL's INTEGER
 ID: Final = "id"  # the name of IdConverter in routes
@@ -98,7 +101,8 @@ def install(app: Quart, *, is_https: bool) -> None:
         g.login = log_in_required()
         origin.set(Origin(request.remote_addr, g.request_id, g.login.user_id, g.login.sid))
         if request.endpoint not in NOT_ACTIVITY and UNATTENDED not in request.headers:
-            renew_session()
+            renew_session(at_once=request.endpoint == RENEWS_AT_ONCE)
+        services().events.hear_of_activity(g.login.sid, log_in_required().idle_expires_at)
         await refuse_other_platform(g.login)
 
     async def leave(response: Response) -> Response:
@@ -246,7 +250,8 @@ async def refuse_other_platform(login: Login) -> None:
         given = (await request.form).get("platform_connection_id")
     if given is None:
         return
-    if not _AN_ID.fullmatch(given):
+    if given != NO_PLATFORM and not _AN_ID.fullmatch(given):
         raise InvalidInput("This must be the id of a connection.", field="platform_connection_id")
-    if int(given) != login.platform_connection_id:
+    made_for = None if given == NO_PLATFORM else int(given)
+    if made_for != login.platform_connection_id:
         raise PlatformChanged

@@ -14,10 +14,21 @@ from quart_app.web.gate import PUBLIC, now, services
 from quart_app.web.session import Login, timestamp, validate_session
 from quart_app.web.user_agents import described
 
+_UNSENT: Final = "What you had typed was not sent."
 # What a page says at its top after something was done. The address holds only the key, so that
 # nobody can put words of their own on our page, and nothing need be kept in the session.
 _NOTICES: Final = {
     "logged-out": "You are logged out.",
+    # By the script, when the session ended elsewhere: see static/js/leaving.js.
+    "ended": "Your session is over, so you were logged out here, too.",
+    "ended-here": "You logged out in another tab or window.",
+    "ended-everywhere": "You were logged out: somebody logged you out on every device.",
+    "ended-password": "You were logged out: your password was changed on another device.",
+    "ended-device": "You were logged out: this login was ended on another device.",
+    "ended-administrator": "You were logged out: an administrator ended your session.",
+    "ended-too-many": "You were logged out: you logged in on too many other devices.",
+    "ended-idle": "You were logged out, for nothing was done for a while.",
+    "ended-limit": "You were logged out: a session lasts no longer, whatever is done in it.",
     "logged-out-everywhere": "You are logged out, on every device.",
     "device-ended": "That login is over.",
     "others-ended": "Your other logins are over.",
@@ -86,7 +97,7 @@ async def _rendered(
         frame=frame,
         words_of_alerts=words_of_alerts,
         is_switched=notice == "switched",
-        notice=_NOTICES.get(notice),
+        notice=_sentence(notice),
         back_here=back,
         served_at=timestamp(now()),
         **values,
@@ -99,6 +110,11 @@ def _this_page() -> str:
     adapter = current_app.create_url_adapter(request)
     is_page = adapter is not None and adapter.test(request.path, "GET")
     return (local_path(path) if is_page else None) or url_for("platforms.dashboard")
+
+
+def _sentence(notice: str) -> str | None:
+    sentence = _NOTICES.get(notice)
+    return f"{sentence} {_UNSENT}" if sentence and "unsent" in request.args else sentence
 
 
 def local_path(text: str) -> str | None:

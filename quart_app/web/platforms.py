@@ -17,7 +17,7 @@ from quart_app.web.bodies import (
 )
 from quart_app.web.gate import ID, current_login, services
 from quart_app.web.pages import go_on, local_path, page
-from quart_app.web.replies import status_of
+from quart_app.web.replies import status_of, with_form_page
 from quart_app.web.session import switch_platform
 
 blueprint = Blueprint("platforms", __name__)
@@ -59,6 +59,7 @@ async def _list_page(error: AppError | None = None) -> Response:
 
 
 @blueprint.post("/platforms")
+@with_form_page(_list_page)
 async def connect() -> ResponseReturnValue:
     """Keep a new connection; the session acts for it where it acted for none."""
     try:
@@ -84,7 +85,9 @@ async def connect() -> ResponseReturnValue:
 async def switch(connection_id: int) -> ResponseReturnValue:
     """Act for this connection from now on, and stay on the page."""
     form = await read_form(ReturnForm)
-    connection = await services().platforms.switch(current_login().user_id, connection_id)
+    connection = await services().platforms.switch(
+        current_login().user_id, connection_id, sid=current_login().sid
+    )
     switch_platform(connection.id)
     return _back(form, notice="switched")
 
@@ -132,6 +135,7 @@ async def _rename_page(connection_id: int, error: AppError | None = None) -> Res
 
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/rename")
+@with_form_page(_rename_page)
 async def rename(connection_id: int) -> ResponseReturnValue:
     """Give it another name."""
     try:
@@ -147,13 +151,24 @@ async def rename(connection_id: int) -> ResponseReturnValue:
 @blueprint.get(f"/platforms/<{ID}:connection_id>/remove")
 async def remove_page(connection_id: int) -> ResponseReturnValue:
     """Ask whether to remove it."""
+    return await _remove_page(connection_id)
+
+
+async def _remove_page(connection_id: int, error: AppError | None = None) -> Response:
     connection, is_default = await services().platforms.connection(
         current_login().user_id, connection_id
     )
-    return await page("remove.html", connection=connection, is_default=is_default)
+    return await page(
+        "remove.html",
+        status=status_of(error) if error else HTTPStatus.OK,
+        connection=connection,
+        is_default=is_default,
+        error=error,
+    )
 
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/remove")
+@with_form_page(_remove_page)
 async def remove(connection_id: int) -> ResponseReturnValue:
     """Delete the connection; a session that acted for it acts for none."""
     form = await read_form(ReturnForm)

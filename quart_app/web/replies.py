@@ -1,8 +1,10 @@
 """What went wrong, as HTTP: an AppError's status, as a page or as problem+json (RFC 9457)."""
 
 import json
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from quart import Quart, Response, current_app, redirect, request, url_for
 from quart.typing import ResponseReturnValue
@@ -34,6 +36,7 @@ _STATUS: Final[dict[type[errors.AppError], HTTPStatus]] = {
     errors.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.PasswordChangeNotNeeded: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.TooManyStreams: HTTPStatus.TOO_MANY_REQUESTS,
     errors.Busy: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -48,6 +51,9 @@ _SENTENCES: Final = {
     HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong here; it has been written down.",
 }
 _RETRY_AFTER_SECONDS: Final = 5
+_FORM_PAGE: Final = "form_page"
+
+ViewT = TypeVar("ViewT", bound=Callable[..., Any])
 
 
 def install(app: Quart) -> None:
@@ -59,6 +65,19 @@ def install(app: Quart) -> None:
 def status_of(error: errors.AppError) -> HTTPStatus:
     """Return the HTTP status that an AppError is answered with."""
     return _STATUS[type(error)]
+
+
+def with_form_page(form_page: Callable[..., Awaitable[Response]]) -> Callable[[ViewT], ViewT]:
+    """Let a form that is refused before its handler is asked be shown again, as it was filled in.
+
+    `form_page` takes the route's own arguments and `error`.
+    """
+
+    def mark(view: ViewT) -> ViewT:
+        setattr(view, _FORM_PAGE, form_page)
+        return view
+
+    return mark
 
 
 def is_for_program() -> bool:
@@ -73,11 +92,27 @@ async def _app_error(error: errors.AppError) -> ResponseReturnValue:
     if isinstance(error, errors.Unavailable) and error.__cause__ is not None:
         current_app.logger.error("unavailable: %s", _cause(error))
     if isinstance(error, errors.NotLoggedIn) and not is_for_program():
-        # Come back afterwards to what was asked for, but not to what a form was sent to.
-        here = request.full_path.rstrip("?") if request.method == "GET" else None
+        # Come back afterwards to what was asked for; of a form, to the page that it stands on.
+        here = request.full_path.rstrip("?") if request.method == "GET" else _referring_path()
         return redirect(url_for("accounts.login_page", next=here), HTTPStatus.SEE_OTHER)
+    if isinstance(error, errors.PlatformChanged) and not is_for_program():
+        view = current_app.view_functions[request.endpoint or ""]
+        if form_page := getattr(view, _FORM_PAGE, None):
+            try:
+                shown: Response = await form_page(**(request.view_args or {}), error=error)
+            except errors.AppError as other:  # what it is about is gone meanwhile
+                return await _app_error(other)
+            return shown
     response = await _answer(status_of(error), error.code, error.sentence, field=error.field)
     return with_retry_after(response, error)
+
+
+def _referring_path() -> str | None:
+    """Return the path of the page of ours that sent this; None where there is none."""
+    referrer = urlsplit(request.headers.get("Referer", ""))
+    if referrer.netloc != request.host or not referrer.path:
+        return None
+    return referrer._replace(scheme="", netloc="", fragment="").geturl()
 
 
 async def _http_exception(error: HTTPException) -> ResponseReturnValue:

@@ -106,9 +106,9 @@ class Session(CallbackDict[str, Any], SessionMixin):
             self.is_undecided = is_alive is None
             dict.clear(self)
 
-    def count_as_activity(self) -> None:
-        """Move `last_activity` where that is due; this is no change by a handler."""
-        if not self._is_renewal_due or self._login is None or self.modified:
+    def count_as_activity(self, *, at_once: bool = False) -> None:
+        """Move `last_activity`, `at_once` or where that is due; this is no change by a handler."""
+        if not (self._is_renewal_due or at_once) or self._login is None or self.modified:
             return
         self._login = self._rules.renewed(self._login)
         self._is_renewal_due, self.is_renewed = False, True
@@ -207,9 +207,12 @@ def judge_session_again() -> None:
     _session().judge_again()
 
 
-def renew_session() -> None:
-    """Count this request as activity of its user, from which the idle limit is measured."""
-    _session().count_as_activity()
+def renew_session(*, at_once: bool = False) -> None:
+    """Count this request as activity of its user, from which the idle limit is measured.
+
+    It is written down at most once a renewal window, or `at_once` where just that is asked for.
+    """
+    _session().count_as_activity(at_once=at_once)
 
 
 def presented_session() -> Login | None:

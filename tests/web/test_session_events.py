@@ -1,0 +1,236 @@
+"""The event stream as HTTP: who may have it, its headers, and what is read from it."""
+
+import asyncio
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from quart import Quart
+from quart.typing import TestClientProtocol as Client
+
+from quart_app.services import events as events_service
+from tests.conftest import Clock, Member, log_in, set_cookies
+
+PATH = "/api/session_events"
+SIGN_OF_LIFE = b":\n\n"
+
+
+@pytest.fixture
+async def browser(app: Quart, browser: Client) -> Client:
+    """A member's browser, to whom no stream tells how their connections were made."""
+    events = app.extensions["quart_app"].events
+    await events.catch_up()
+    events._recent.clear()
+    return browser
+
+
+def read_event(text: bytes) -> tuple[str, Any]:
+    kind, data, *end = text.decode().split("\n")
+    assert end == ["", ""]
+    return kind.removeprefix("event: "), json.loads(data.removeprefix("data: "))
+
+
+async def test_the_stream_says_that_no_proxy_may_keep_it_back(browser: Client) -> None:
+    async with browser.request(PATH) as connection:
+        stream: Any = connection  # its protocol does not tell that it has a head
+        await stream.send_complete()
+        assert await stream.receive() == SIGN_OF_LIFE
+        headers = stream.headers
+        assert stream.status_code == 200
+        assert headers is not None
+        assert headers["Content-Type"] == "text/event-stream"
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["X-Accel-Buffering"] == "no"
+        assert "Content-Length" not in headers
+        await stream.disconnect()
+
+
+@pytest.mark.parametrize("headers", [{}, {"Cookie": "session=x"}, {"Last-Event-ID": "7"}])
+async def test_who_is_not_logged_in_has_none(visitor: Client, headers: dict[str, str]) -> None:
+    response = await visitor.get(PATH, headers=headers)
+    assert response.status_code == 401
+    assert (await response.get_json(force=True))["code"] == "not_logged_in"
+
+
+async def test_its_head_and_other_methods_are_answered_at_once(browser: Client) -> None:
+    response = await browser.head(PATH)
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "text/event-stream"
+    assert (await browser.post(PATH)).status_code == 405
+
+
+async def test_to_listen_is_no_activity_and_idle_it_ends(
+    app: Quart, browser: Client, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events_service, "HEARTBEAT_SECONDS", 0.05)
+    clock.advance(timedelta(minutes=2))  # so that activity would be written down
+    async with browser.request(PATH) as stream:
+        await stream.send_complete()
+        assert await stream.receive() == SIGN_OF_LIFE
+        assert not set_cookies(stream)
+        assert await stream.receive() == SIGN_OF_LIFE  # again and again
+        clock.advance(timedelta(hours=8))
+        while (text := await stream.receive()) == SIGN_OF_LIFE:
+            pass
+        assert read_event(text) == ("ended", {"reason": "idle"})
+        await stream.disconnect()
+    assert (await browser.get(PATH)).status_code == 401
+    await asyncio.sleep(0.1)
+    assert len(app.extensions["quart_app"].events) == 0
+
+
+async def test_activity_that_this_process_sees_keeps_the_stream(
+    browser: Client, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events_service, "HEARTBEAT_SECONDS", 0.05)
+    async with browser.request(PATH) as stream:
+        await stream.send_complete()
+        assert await stream.receive() == SIGN_OF_LIFE
+        for _ in range(2):
+            clock.advance(timedelta(hours=5))
+            assert (await browser.post("/api/session/renew")).status_code == 200
+            assert await stream.receive() == SIGN_OF_LIFE
+            assert await stream.receive() == SIGN_OF_LIFE
+        await stream.disconnect()
+
+
+async def test_who_reads_slowly_is_told_the_latest_of_each_kind(
+    app: Quart, browser: Client
+) -> None:
+    events = app.extensions["quart_app"].events
+    async with browser.request(PATH) as stream:
+        await stream.send_complete()
+        assert await stream.receive() == SIGN_OF_LIFE
+        (one,) = events._all()
+        for number in range(10_000):
+            one.tell(events_service.Kind.PLATFORM, platform_connection_id=number)
+            one.tell(events_service.Kind.PLATFORMS)
+        assert len(one.waiting) == 2
+        assert read_event(await stream.receive()) == (
+            "platform",
+            {"platform_connection_id": 9_999},
+        )
+        assert read_event(await stream.receive()) == ("platforms", {})
+        # An end makes the rest of no interest, and is the last word.
+        one.tell(events_service.Kind.PLATFORMS)
+        one.tell(events_service.Kind.ENDED, reason="idle")
+        one.tell(events_service.Kind.PLATFORMS)
+        assert read_event(await stream.receive()) == ("ended", {"reason": "idle"})
+        await stream.disconnect()
+
+
+async def test_a_stopping_process_opens_no_stream(app: Quart, browser: Client) -> None:
+    app.extensions["quart_app"].events.stop()
+    response = await browser.get(PATH)
+    assert response.status_code == 503
+    assert response.headers["Retry-After"]
+
+
+async def test_the_session_is_renewed_at_once_when_that_is_asked_for(
+    browser: Client, clock: Clock
+) -> None:
+    clock.advance(timedelta(seconds=10))  # less than a renewal window
+    assert not set_cookies(await browser.get("/account"))
+    response = await browser.post("/api/session/renew")
+    assert set(set_cookies(response)) == {"session_activity"}
+    state = await response.get_json()
+    assert state["last_activity"] == state["now"]
+
+
+FORMS = {
+    "/platforms": {"name": "Fourth", "platform_type": "mastodon", "instance_url": "4.example"},
+    "/platforms/2/rename": {"name": "Fourth"},
+    "/platforms/2/remove": {},
+}
+
+
+@pytest.mark.parametrize("path", FORMS)
+async def test_a_form_made_for_another_account_is_shown_again_as_it_was_filled_in(
+    browser: Client, member: Member, path: str
+) -> None:
+    page = path if path.endswith(("rename", "remove")) else "/platforms"
+    html = await (await browser.get(page)).get_data(as_text=True)
+    first, second, _ = member.platform_ids
+    carried = 'name="platform_connection_id" value="{}"'
+    assert carried.format(first) in html
+    await browser.post(f"/api/platforms/{second}/switch")
+    before = await (await browser.get("/api/platforms")).get_json()
+    form = {**FORMS[path], "platform_connection_id": str(first)}
+    if page == "/platforms":
+        form["access_token"] = "a-secret-token"
+    response = await browser.post(path, form=form)
+    html = await response.get_data(as_text=True)
+    assert response.status_code == 409
+    assert "nothing was done" in html
+    assert carried.format(second) in html
+    assert ('value="Fourth"' in html) is ("name" in form)
+    assert "a-secret-token" not in html
+    assert await (await browser.get("/api/platforms")).get_json() == before
+    response = await browser.post(path, form=form | {"platform_connection_id": str(second)})
+    assert response.status_code == 303
+
+
+async def test_a_form_of_what_is_gone_meanwhile_is_not_found(
+    browser: Client, member: Member
+) -> None:
+    _, second, third = member.platform_ids
+    await browser.delete(f"/api/platforms/{second}")
+    form = {"name": "x", "platform_connection_id": str(third)}
+    assert (await browser.post(f"/platforms/{second}/rename", form=form)).status_code == 404
+
+
+async def test_a_form_made_while_the_session_acted_for_nobody_says_so(
+    browser: Client, member: Member
+) -> None:
+    for id_ in member.platform_ids:
+        assert (await browser.delete(f"/api/platforms/{id_}")).status_code == 204
+    html = await (await browser.get("/platforms")).get_data(as_text=True)
+    assert 'name="platform_connection_id" value="none"' in html
+    form = {
+        "name": "Fourth",
+        "platform_type": "mastodon",
+        "instance_url": "4.example",
+        "access_token": "a-token",
+        "platform_connection_id": "none",
+    }
+    assert (await browser.post("/platforms", form=form)).status_code == 303
+    # It is acted for now, and so the same form is out of date.
+    assert (await browser.post("/platforms", form=form | {"name": "Fifth"})).status_code == 409
+
+
+async def test_after_a_login_one_is_back_at_the_page_whose_form_came_too_late(
+    visitor: Client, member: Member
+) -> None:
+    for referer, location in (
+        ("http://localhost/platforms/2/rename?x=1", "/login?next=/platforms/2/rename?x%3D1"),
+        ("http://evil.example/platforms", "/login"),
+        ("http://localhost", "/login"),
+        ("", "/login"),
+    ):
+        response = await visitor.post(
+            "/platforms/2/rename", form={"name": "x"}, headers={"Referer": referer}
+        )
+        assert response.status_code == 303
+        assert response.headers["Location"] == location
+    await log_in(visitor, member)
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("notice=ended-idle", "You were logged out, for nothing was done for a while."),
+        ("notice=ended-here&unsent", "What you had typed was not sent."),
+        ("unsent", None),
+        ("notice=<b>&unsent", None),
+    ],
+)
+async def test_the_login_page_says_what_happened(
+    visitor: Client, query: str, sentence: str | None
+) -> None:
+    html = await (await visitor.get(f"/login?{query}")).get_data(as_text=True)
+    assert ("message-done" in html) is (sentence is not None)
+    assert sentence is None or sentence in html
+
+
+pytestmark = pytest.mark.sqlite_unless_thorough

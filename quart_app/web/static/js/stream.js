@@ -1,0 +1,102 @@
+// One event stream a browser: the tab that holds the lock has it, and another takes over when that
+// tab closes. By fetch and not by EventSource, which can't tell that the session is over (401) from
+// a server that is away, and does not notice a connection that died in silence.
+
+const LOCK = "quart_app stream";
+const FIRST_MS = 10_000; // the server gives a sign of life at once, unless a proxy keeps it back
+const SILENCE_MS = 40_000; // and then each 15 s
+const SHORTEST_MS = 1_000;
+const LONGEST_MS = 20_000;
+const POLL_MS = 5_000;
+
+/**
+ * Follow what happens to the session, until `signal` is aborted.
+ *
+ * `opened` is called when a stream is, `heard` for each of its events, and `ask` where there is
+ * none: the last resort is to ask what the session is.
+ */
+export async function follow({ opened, heard, ask }, signal) {
+  try {
+    if (navigator.locks && "BroadcastChannel" in window) {
+      await navigator.locks.request(LOCK, { signal }, () => lead({ opened, heard, ask }, signal));
+    } else {
+      while (!signal.aborted) {
+        await pause(POLL_MS, signal);
+        await ask();
+      }
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}
+
+async function lead(handlers, signal) {
+  let failures = 0;
+  while (!signal.aborted) {
+    if (await read(handlers, signal)) failures = 0;
+    else if (!signal.aborted) await handlers.ask();
+    // Not all at once: a server that was started again has many to serve.
+    const longest = Math.min(LONGEST_MS, SHORTEST_MS * 2 ** failures++);
+    await pause(longest * (0.25 + 0.75 * Math.random()), signal);
+  }
+}
+
+/** Read one stream to its end; return whether there was one. */
+async function read({ opened, heard }, signal) {
+  const silence = new AbortController();
+  let timer;
+  const listen = (patience) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => silence.abort(), patience);
+  };
+  let wasOpened = false;
+  try {
+    listen(FIRST_MS);
+    const response = await fetch("/api/session_events", {
+      cache: "no-store",
+      headers: { Accept: "text/event-stream" },
+      signal: AbortSignal.any([signal, silence.signal]),
+    });
+    if (!response.ok) {
+      await response.body?.cancel();
+      return false;
+    }
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return wasOpened;
+      listen(SILENCE_MS);
+      if (!wasOpened) opened();
+      wasOpened = true;
+      const events = (text + value).split("\n\n");
+      text = events.pop();
+      for (const event of events) told(event, heard);
+    }
+  } catch {
+    return wasOpened;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function told(event, heard) {
+  const fields = new Map(event.split("\n").map((line) => line.split(/: ?(.*)/s, 2)));
+  if (fields.has("event")) heard(fields.get("event"), JSON.parse(fields.get("data")));
+}
+
+/** Wait, but no longer than until there is a network again. */
+function pause(milliseconds, signal) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(end, milliseconds);
+    function end() {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      window.removeEventListener("online", end);
+      resolve();
+    }
+    signal.addEventListener("abort", end);
+    window.addEventListener("online", end);
+    if (signal.aborted) end();
+  });
+}

@@ -1,0 +1,477 @@
+"""Tabs and devices agree: on the account, and on when and why a session ends.
+
+By the machine's one clock, in the pages themselves; the times stand at the end of the run.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.async_api import BrowserContext, Locator, Page, Request, Response, expect
+
+from quart_app.settings import Settings
+from tests.browser.conftest import IN_ONE_LOOP, OpenPage
+from tests.conftest import PASSWORD
+from tests.processes import ENDED_WITHIN_SECONDS, Processes, connect, log_in, log_out, new_user
+from tests.servers import hypercorn
+
+# The database's part in it, tests/server/test_session_events.py sees on both engines.
+pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough, pytest.mark.alone]
+
+SAID_WITHIN_MS = 200
+HEARD_AGAIN_SECONDS = 30
+HEARD_WITHIN_MS = ENDED_WITHIN_SECONDS * 1000
+Measured = Callable[[str], None]
+
+# When the page first says something, by the clock that all pages of the machine share.
+NOTE_WHEN_SAID = """() => {
+  window.saidAt = {};
+  new MutationObserver(() => {
+    const text = document.getElementById("status").textContent.trim();
+    if (text) window.saidAt[text] ??= performance.timeOrigin + performance.now();
+  }).observe(document.getElementById("status"), { childList: true, subtree: true });
+}"""
+# What a switcher does, and when it has.
+SWITCH = """async ([id, name]) => {
+  await fetch(`/api/platforms/${id}/switch`, { method: "POST" });
+  const at = performance.timeOrigin + performance.now();
+  document.body.dataset.platformConnectionId = id;
+  document.dispatchEvent(new CustomEvent("session:switched", {
+    detail: { platform_connection_id: id, name },
+  }));
+  return at;
+}"""
+NOW_MS = "performance.timeOrigin + performance.now()"
+
+
+async def enter(page: Page, url: str, name: str, path: str = "/") -> Page:
+    """Log in by the page, and see the path that was asked for."""
+    await page.goto(url + path)
+    await page.get_by_label("Name or e-mail address").fill(name)
+    await page.get_by_label("Password", exact=True).fill(PASSWORD)
+    await page.get_by_role("button", name="Log in").click()
+    await expect(page).to_have_url(url + path)
+    return page
+
+
+async def another_tab(page: Page, path: str) -> Page:
+    """Open a page in another tab of the same browser."""
+    tab = await page.context.new_page()
+    url = urlsplit(page.url)
+    await tab.goto(f"{url.scheme}://{url.netloc}{path}")
+    return tab
+
+
+async def cookie_of(context: BrowserContext) -> str:
+    return next(each["value"] for each in await context.cookies() if each["name"] == "session")
+
+
+async def wait_for_stream(*pages: Page) -> None:
+    """Wait until one of the browser's pages has the stream."""
+    for page in pages:
+        await page.wait_for_function(
+            "async () => (await navigator.locks.query()).held.some((lock) =>"
+            " lock.name === 'quart_app stream')"
+        )
+    await asyncio.sleep(0.3)  # it has the lock, and now asks for the stream
+
+
+async def gone_at(page: Page) -> tuple[float, dict[str, list[str]]]:
+    """Wait until the page has left for the login page; return when it came there, and the query."""
+    await page.wait_for_url(re.compile(r"/login\?"))
+    at = await page.evaluate(
+        "performance.timeOrigin + performance.getEntriesByType('navigation')[0].responseEnd"
+    )
+    return float(at), parse_qs(urlsplit(page.url).query, keep_blank_values=True)
+
+
+async def said_at(page: Page, text: str) -> float:
+    await page.wait_for_function("(text) => window.saidAt[text]", arg=text)
+    return float(await page.evaluate("(text) => window.saidAt[text]", text))
+
+
+@pytest.fixture
+def accounts(processes: Processes, name: str) -> tuple[int, int, int]:
+    """The ids of three connections: Apple, Berry and Cherry."""
+    cookie = log_in(processes.a, name)
+    first, second, third = (
+        connect(processes.a, cookie, each) for each in ("Apple", "Berry", "Cherry")
+    )
+    log_out(processes.a, cookie)
+    return first, second, third
+
+
+async def test_a_switch_in_one_tab_is_said_in_the_others(
+    processes: Processes,
+    name: str,
+    accounts: tuple[int, int, int],
+    open_page: OpenPage,
+    measured: Measured,
+) -> None:
+    first = await enter(await open_page(), processes.a.url, name)
+    others = [await another_tab(first, path) for path in ("/account", "/platforms")]
+    for other in others:
+        await other.evaluate(NOTE_WHEN_SAID)
+    took = []
+    for id_, account in zip(accounts[1:], ("Berry", "Cherry"), strict=True):
+        at = await first.evaluate(SWITCH, [id_, account])
+        for other in others:
+            took.append(await said_at(other, f"Now acting as {account}") - at)
+            shown = await other.evaluate("document.body.dataset.platformConnectionId")
+            assert shown == str(id_)
+    # Without a script that switches, by the button's form and the page that it leads to.
+    await others[0].evaluate(NOTE_WHEN_SAID)
+    await first.reload()
+    at = await first.evaluate(NOW_MS)
+    await first.get_by_role("button", name="Apple").first.click()
+    by_form = await said_at(others[0], "Now acting as Apple") - at
+    measured(
+        f"a switch is said in other tabs after {max(took):.0f} ms, by a form after {by_form:.0f} ms"
+    )
+    assert max(took) < SAID_WITHIN_MS
+    assert by_form < HEARD_WITHIN_MS
+
+
+async def test_two_tabs_that_switch_at_once_end_at_what_the_cookie_says(  # noqa: PLR0917 fixtures
+    processes: Processes,
+    name: str,
+    accounts: tuple[int, int, int],
+    open_page: OpenPage,
+    measured: Measured,
+    thorough: bool,  # noqa: FBT001 a fixture
+) -> None:
+    first = await enter(await open_page(), processes.a.url, name)
+    second = await another_tab(first, "/account")
+    took = []
+    for _ in range(30 if thorough else 5):
+        began = time.monotonic()
+        await asyncio.gather(
+            first.evaluate(SWITCH, [accounts[1], "Berry"]),
+            second.evaluate(SWITCH, [accounts[2], "Cherry"]),
+        )
+        state = processes.a.ask("GET", "/api/session_state", await cookie_of(first.context))
+        for page in (first, second):
+            await page.wait_for_function(
+                "(id) => document.body.dataset.platformConnectionId === id",
+                arg=str(state.json()["platform_connection_id"]),
+            )
+        took.append(time.monotonic() - began)
+        await asyncio.sleep(0.2)  # and nothing comes after that
+        for page in (first, second):
+            shown = await page.evaluate("document.body.dataset.platformConnectionId")
+            assert shown == str(state.json()["platform_connection_id"])
+    measured(f"two tabs that switched at once agreed after {max(took) * 1000:.0f} ms")
+
+
+async def test_other_devices_hear_of_changed_connections(
+    processes: Processes,
+    name: str,
+    accounts: tuple[int, int, int],
+    open_page: OpenPage,
+    measured: Measured,
+) -> None:
+    here = await enter(await open_page(), processes.a.url, name)
+    there = await enter(await open_page(), processes.b.url, name, "/account")
+    await wait_for_stream(here, there)
+    tab = await another_tab(there, "/account")  # which has no stream of its own
+    for page in (there, tab):
+        await page.evaluate(
+            """() => { window.changedAt = [];
+            document.addEventListener("session:platforms-changed", () =>
+              window.changedAt.push(performance.timeOrigin + performance.now())); }"""
+        )
+    cookie, server = await cookie_of(here.context), processes.a
+    path = f"/api/platforms/{accounts[1]}"
+    took = []
+    acts: list[Callable[[], object]] = [
+        lambda: connect(server, cookie, "Damson"),
+        lambda: server.ask("PATCH", path, cookie, json={"name": "Blackberry"}),
+        lambda: server.ask("POST", f"{path}/default", cookie),
+        lambda: server.ask("PATCH", path, cookie, json={"is_active": False}),
+        lambda: server.ask("DELETE", path, cookie),
+    ]
+    for number, act in enumerate(acts, 1):
+        act()
+        at = await here.evaluate(NOW_MS)
+        for page in (there, tab):
+            await page.wait_for_function(
+                "(number) => window.changedAt.length >= number", arg=number
+            )
+            took.append(await page.evaluate("window.changedAt.at(-1)") - at)
+    measured(f"another device heard of changed connections after {max(took):.0f} ms")
+    assert max(took) < HEARD_WITHIN_MS
+    # What this device acts for is its own affair.
+    shown = await there.evaluate("document.body.dataset.platformConnectionId")
+    assert shown == str(accounts[0])
+
+
+async def test_who_is_logged_out_leaves_in_every_tab_and_on_every_device(
+    processes: Processes, name: str, open_page: OpenPage, measured: Measured
+) -> None:
+    first = await enter(await open_page(), processes.a.url, name)
+    second = await another_tab(first, "/devices")
+    await wait_for_stream(first, second)
+    at = await first.evaluate(NOW_MS)
+    await first.get_by_role("button", name="Log out", exact=True).click()
+    left, query = await gone_at(second)
+    measured(f"logged out in one tab, the other was at the login page after {left - at:.0f} ms")
+    assert left - at < HEARD_WITHIN_MS
+    assert query == {"next": ["/devices"], "notice": ["ended-here"]}
+    await expect(second.get_by_role("status")).to_have_text(
+        "You logged out in another tab or window."
+    )
+
+    # Logged in again in one, the other goes back to where it was.
+    await first.get_by_label("Name or e-mail address").fill(name)
+    await first.get_by_label("Password", exact=True).fill(PASSWORD)
+    await first.get_by_role("button", name="Log in").click()
+    await expect(second).to_have_url(f"{processes.a.url}/devices")
+
+    there = await enter(await open_page(), processes.b.url, name, "/platforms")
+    await there.get_by_label("Name", exact=True).fill("half typed")
+    await wait_for_stream(first, there)
+    await second.goto(f"{processes.a.url}/account")
+    await second.goto(f"{processes.a.url}/devices")
+    at = await first.evaluate(NOW_MS)
+    log_out(processes.a, await cookie_of(first.context), everywhere=True)
+    took = []
+    for page, path in ((second, "/devices"), (there, "/platforms")):
+        left, query = await gone_at(page)
+        took.append(left - at)
+        assert query["next"] == [path]
+        assert ("unsent" in query) is (page is there)
+        await expect(page.get_by_role("status")).to_contain_text("on every device")
+    await expect(there.get_by_role("status")).to_contain_text("What you had typed was not sent.")
+    measured(f"logged out everywhere, every tab was at the login page after {max(took):.0f} ms")
+    assert max(took) < HEARD_WITHIN_MS
+    await second.go_back()  # and the way back shows nothing
+    await expect(second).to_have_url(f"{processes.a.url}/login?next=/account")
+
+
+async def test_a_page_that_is_brought_back_shows_nothing_until_it_is_known_to_be_alive(
+    processes: Processes, name: str, open_page: OpenPage
+) -> None:
+    page = await enter(await open_page(), processes.a.url, name, "/account")
+    shown: Locator = page.locator("main")
+    event = "(name) => window.dispatchEvent(new PageTransitionEvent(name, { persisted: true }))"
+    for is_over in (False, True):
+        await page.evaluate(event, "pagehide")
+        await expect(shown).to_be_hidden()
+        if is_over:
+            log_out(processes.a, await cookie_of(page.context))
+        await page.evaluate(event, "pageshow")
+        if is_over:
+            await gone_at(page)
+        else:
+            await expect(shown).to_be_visible()
+            await wait_for_stream(page)
+    await page.go_back()
+    await expect(page.get_by_label("Password", exact=True)).to_be_visible()
+
+
+async def test_a_changed_password_leaves_the_tabs_of_its_browser_where_they_are(
+    processes: Processes, name: str, open_page: OpenPage
+) -> None:
+    first = await enter(await open_page(), processes.a.url, name, "/devices")
+    second = await another_tab(first, "/account")
+    there = await enter(await open_page(), processes.b.url, name)
+    await wait_for_stream(first, there)
+    await second.get_by_label("Current password").fill(PASSWORD)
+    await second.get_by_label("New password").fill("another long password")
+    await second.get_by_role("button", name="Change the password").click()
+    await expect(second.get_by_role("status")).to_contain_text("password is changed")
+    _, query = await gone_at(there)
+    assert query["notice"] == ["ended-password"]
+    await expect(first.locator("main")).to_be_visible()
+    await expect(first).to_have_url(f"{processes.a.url}/devices")
+
+
+async def test_one_tab_has_the_stream_and_another_takes_over(
+    processes: Processes, name: str, open_page: OpenPage, measured: Measured
+) -> None:
+    first = await enter(await open_page(), processes.a.url, name)
+    await wait_for_stream(first)
+    second = await another_tab(first, "/account")
+    asked: list[float] = []
+
+    def note(request: Request) -> None:
+        if request.url.endswith("/api/session_events"):
+            asked.append(time.monotonic())
+
+    second.on("request", note)
+    await wait_for_stream(second)
+    assert asked == []
+    began = time.monotonic()
+    await first.close()
+    async with second.expect_response(lambda response: "session_events" in response.url):
+        pass
+    (at,) = asked
+    measured(f"a tab took the stream over after {(at - began) * 1000:.0f} ms")
+    log_out(processes.b, await cookie_of(second.context))
+    await gone_at(second)
+
+
+async def test_a_server_that_comes_back_is_heard_again(
+    settings: Settings, tmp_path: Path, open_page: OpenPage, measured: Measured
+) -> None:
+    name = await asyncio.to_thread(new_user, settings)
+    with hypercorn(settings, tmp_path) as server:
+        port = urlsplit(server.url).port
+        page = await enter(await open_page(), server.url, name, "/account")
+        await wait_for_stream(page)
+        stopping = time.monotonic()
+    stopped = time.monotonic() - stopping
+    assert port
+    heard: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+
+    def note(response: Response) -> None:
+        if "session_events" in response.url and response.ok:
+            heard.set_result(time.monotonic())
+
+    page.on("response", note)
+    starting = time.monotonic()
+    with hypercorn(settings, tmp_path, port=port) as server:
+        back = await asyncio.wait_for(heard, HEARD_AGAIN_SECONDS) - starting
+        await expect(page.locator("main")).to_be_visible()
+        log_out(server, await cookie_of(page.context))
+        await gone_at(page)
+    measured(
+        f"with a stream open the server stopped in {stopped:.1f} s; the page heard it again"
+        f" {back:.1f} s after it was started again"
+    )
+
+
+async def test_where_there_are_no_locks_the_page_asks_now_and_then(
+    processes: Processes, name: str, open_page: OpenPage, measured: Measured
+) -> None:
+    page = await open_page()
+    await page.add_init_script("delete Navigator.prototype.locks; delete window.BroadcastChannel;")
+    await enter(page, processes.a.url, name, "/account")
+    at = await page.evaluate(NOW_MS)
+    log_out(processes.b, await cookie_of(page.context))
+    left, _ = await gone_at(page)
+    measured(f"without Web Locks the page was at the login page after {left - at:.0f} ms")
+
+
+async def test_a_form_opened_before_a_switch_is_not_sent_for_another_account(
+    processes: Processes, name: str, accounts: tuple[int, int, int], open_page: OpenPage
+) -> None:
+    first = await enter(await open_page(), processes.a.url, name)
+    form = await another_tab(first, f"/platforms/{accounts[1]}/rename")
+    field = form.get_by_label("Name", exact=True)
+    await field.fill("Blueberry")
+    await first.evaluate(SWITCH, [accounts[2], "Cherry"])
+    note = form.get_by_role("alert")
+    await expect(note).to_contain_text(
+        "This form was opened while you acted for Apple; you act for Cherry now."
+    )
+    await field.press("Enter")
+    await expect(note).to_be_focused()
+    await note.get_by_role("button", name="Go on, for Cherry").click()
+    await expect(note).to_have_count(0)
+    await expect(field).to_be_focused()
+    await field.press("Enter")
+    await expect(form.get_by_role("heading", name="Blueberry")).to_be_visible()
+
+    # Without a script the server refuses it, and keeps what was typed.
+    plain = await enter(
+        await open_page(java_script_enabled=False),
+        processes.a.url,
+        name,
+        f"/platforms/{accounts[1]}/rename",
+    )
+    cookies = await plain.context.cookies()
+    await plain.get_by_label("Name", exact=True).fill("Cranberry")
+    tab = await another_tab(plain, "/platforms")
+    await tab.get_by_role("button", name="Switch Cherry", exact=True).click()
+    assert await plain.context.cookies() != cookies
+    await plain.get_by_role("button", name="Rename").click()
+    await expect(plain.get_by_role("alert")).to_contain_text("nothing was done")
+    await expect(plain.get_by_label("Name", exact=True)).to_have_value("Cranberry")
+    await plain.get_by_role("button", name="Rename").click()
+    await expect(plain.get_by_role("heading", name="Cranberry")).to_be_visible()
+
+
+IDLE_SECONDS = 8
+
+
+async def logged_in_with_a_wrong_clock(open_page: OpenPage, url: str, name: str) -> Page:
+    page = await open_page()
+    await page.context.add_init_script(
+        "const real = Date.now; Date.now = () => real() + 5 * 3600 * 1000;"
+    )
+    return await enter(page, url, name, "/account")
+
+
+def limits(**seconds: int) -> dict[str, str]:
+    return {f"QUART_APP_SESSION_{name}_SECONDS": str(value) for name, value in seconds.items()}
+
+
+async def test_who_does_nothing_is_warned_and_may_stay(
+    settings: Settings, tmp_path: Path, open_page: OpenPage, measured: Measured
+) -> None:
+    name = await asyncio.to_thread(new_user, settings)
+    environ = limits(IDLE=IDLE_SECONDS, RENEWAL=1)
+    with hypercorn(settings, tmp_path, environ=environ) as server:
+        first = await logged_in_with_a_wrong_clock(open_page, server.url, name)
+        second = await another_tab(first, "/platforms")
+        began = time.monotonic()
+        warnings = [page.get_by_role("alertdialog") for page in (first, second)]
+        for warning in warnings:
+            await expect(warning).to_contain_text("about to be logged out")
+        warned = time.monotonic() - began
+        stay = warnings[0].get_by_role("button", name="Stay logged in")
+        await expect(stay).to_be_focused()
+        await stay.click()
+        for warning in warnings:
+            await expect(warning).to_have_count(0)
+        # What is typed in one tab keeps the other from being warned.
+        field = second.get_by_label("Name", exact=True)
+        for _ in range(IDLE_SECONDS):
+            await field.press("a")
+            await asyncio.sleep(1)
+            for warning in warnings:
+                await expect(warning).to_have_count(0)
+        began = time.monotonic()
+        for page, path in ((first, "/account"), (second, "/platforms")):
+            _, query = await gone_at(page)
+            assert query["next"] == [path]
+            assert query["notice"] == ["ended-idle"]
+            assert ("unsent" in query) is (page is second)
+        left = time.monotonic() - began
+        assert IDLE_SECONDS - 3 < left < IDLE_SECONDS + 2
+        measured(
+            f"of {IDLE_SECONDS} s without activity one was warned after {warned:.1f} s, and at the"
+            f" login page {left:.1f} s after typing"
+        )
+        await enter_again(first, name)
+        await expect(first).to_have_url(f"{server.url}/account")
+
+
+async def enter_again(page: Page, name: str) -> None:
+    await page.get_by_label("Name or e-mail address").fill(name)
+    await page.get_by_label("Password", exact=True).fill(PASSWORD)
+    await page.get_by_role("button", name="Log in").click()
+
+
+async def test_the_absolute_limit_is_told_of_and_can_not_be_moved(
+    settings: Settings, tmp_path: Path, open_page: OpenPage
+) -> None:
+    name = await asyncio.to_thread(new_user, settings)
+    environ = limits(IDLE=IDLE_SECONDS, ABSOLUTE=IDLE_SECONDS, RENEWAL=1)
+    with hypercorn(settings, tmp_path, environ=environ) as server:
+        first = await enter(await open_page(), server.url, name, "/account")
+        second = await another_tab(first, "/platforms")
+        warnings = [page.get_by_role("alertdialog") for page in (first, second)]
+        for warning in warnings:
+            await expect(warning).to_contain_text("be prolonged")
+        await first.keyboard.press("Escape")
+        for warning in warnings:
+            await expect(warning).to_have_count(0)
+        for page in (first, second):
+            _, query = await gone_at(page)
+            assert query["notice"] == ["ended-limit"]

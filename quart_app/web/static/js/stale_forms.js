@@ -36,7 +36,8 @@ async function note(field) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "button-plain";
-  button.append("Go on, for ", ...named(acting.name));
+  // One text, for a button's parts would lose the spaces between them.
+  button.textContent = `Go on, for ${acting.name === null ? "nobody" : `\u2068${acting.name}\u2069`}`;
   button.addEventListener("click", () => {
     field.value = acting.value;
     made.remove();

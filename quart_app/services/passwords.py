@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from typing import TypeVar
 
@@ -75,9 +76,13 @@ def _let_others_go_first() -> None:
 
     Who is logged in asks for a millisecond of the event loop, and would wait for a core while the
     passwords of others are compared. On Linux a priority is a thread's, elsewhere the process's.
+    It is only ever lowered: a process that was begun with a lower one may not raise it.
     """
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        thread = threading.get_native_id()
+        nice = max(os.getpriority(os.PRIO_PROCESS, thread), _NICE)
+        with suppress(OSError):  # where that is forbidden, logins work all the same
+            os.setpriority(os.PRIO_PROCESS, thread, nice)
 
 
 def _encoded(password: str) -> bytes:

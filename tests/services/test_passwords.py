@@ -1,6 +1,9 @@
 """Hashing and comparing passwords: what it costs, and what it can be given."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -97,6 +100,40 @@ async def test_any_text_is_a_password_to_the_last_character(
     assert not await passwords.matches(made, f"{password}x")
     assert not await passwords.matches(made, password[:-1] or "x")
     assert not await passwords.matches(None, password)
+
+
+_COMPARE_IN_A_NICE_PROCESS = """
+import asyncio, os, threading
+from quart_app.services.passwords import Passwords
+os.nice(10)
+passwords = Passwords()
+assert not asyncio.run(passwords.matches(None, "any"))
+print(*{os.getpriority(os.PRIO_PROCESS, each.native_id) for each in threading.enumerate()})
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a thread has no priority of its own")
+def test_a_process_of_low_priority_hashes_at_that_and_asks_for_no_higher_one() -> None:
+    """It may not have a higher one, and all that a thread does would fail with its beginning."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _COMPARE_IN_A_NICE_PROCESS],
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert (ended.stdout, ended.stderr) == (f"{min(19, os.nice(0) + 10)}\n", "")
+
+
+async def test_where_no_priority_may_be_set_passwords_are_hashed_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    passwords = Passwords()
+    assert await passwords.matches(await passwords.hash(PASSWORD), PASSWORD)
+    passwords.close()
 
 
 @pytest.mark.alone

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import TooManyAttempts
 from quart_app.model import THROTTLE_KEY_LENGTH
-from quart_app.services.sessions import Device
+from quart_app.services.sessions import CLOCK_TOLERANCE, Device
 from quart_app.services.tally import counted_address
 from quart_app.storage import throttles as stored
 from quart_app.storage.database import Database
@@ -90,15 +90,18 @@ class Throttling:
         """Return whether anything is counted against the attempt. Raises TooManyAttempts."""
         now = self.now()
         found = await stored.throttles(db, attempt.keys)
+        # What another machine wrote, whose clock is a little ahead, was a moment ago. What is
+        # further ahead, a wrong clock wrote: else one would wait until that time has come. The next
+        # failure counts on from it, at the right time.
         waits = [
-            each.last_failure_at + wait_after(each.failures, attempt.limits[each.key]) - now
+            wait_after(each.failures, attempt.limits[each.key])
+            - max(now - each.last_failure_at, timedelta())
             for each in found
-            if each.last_failure_at > now - FORGOTTEN_AFTER
+            if now - FORGOTTEN_AFTER < each.last_failure_at <= now + CLOCK_TOLERANCE
         ]
         longest = max(waits, default=timedelta())
         if longest > timedelta():
-            seconds = min(longest, LONGEST_WAIT).total_seconds()
-            raise TooManyAttempts(retry_after_seconds=math.ceil(seconds))
+            raise TooManyAttempts(retry_after_seconds=math.ceil(longest.total_seconds()))
         return bool(found)
 
     async def fail(self, attempt: Attempt) -> None:

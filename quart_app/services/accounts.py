@@ -110,9 +110,9 @@ class Accounts:
                 await self._check(db, attempt, user)
             matches = await self.passwords.matches(user.password_hash if user else None, password)
             if user is None or not matches or not user.is_active:
-                await self.throttling.fail(attempt)
                 # Not by the name: where a field was missed, what stands there is the password.
                 self.audit.count(AuditEvent.LOGIN_FAILED, user_id=user.id if user else None)
+                await self.throttling.fail(attempt)
                 raise _Wrong(began + self.failed_login.total_seconds())
             new_hash = user.password_hash
             if user.must_change_password:
@@ -232,8 +232,8 @@ class Accounts:
             async with self.database.read() as db:
                 await self._check(db, attempt, user)
             if not await self.passwords.matches(user.password_hash, current_password):
-                await self.throttling.fail(attempt)
                 self.audit.count(AuditEvent.REAUTHENTICATION_FAILED, user_id=user_id)
+                await self.throttling.fail(attempt)
                 raise BadCredentials("The current password is not right.", field="current_password")
             return user
 

@@ -14,6 +14,7 @@ from quart_app.errors import TooManyAttempts
 from quart_app.model import THROTTLE_KEY_LENGTH
 from quart_app.services.sessions import CLOCK_TOLERANCE, Device
 from quart_app.services.tally import counted_address
+from quart_app.services.uninterrupted import uninterrupted
 from quart_app.storage import throttles as stored
 from quart_app.storage.database import Database
 
@@ -104,8 +105,9 @@ class Throttling:
             raise TooManyAttempts(retry_after_seconds=math.ceil(longest.total_seconds()))
         return bool(found)
 
+    @uninterrupted
     async def fail(self, attempt: Attempt) -> None:
-        """Count a failure."""
+        """Count a failure, even of who hangs up meanwhile: a right one may be answered sooner."""
         forgotten_before = self.now() - FORGOTTEN_AFTER
         async with self.database.begin() as db:
             await stored.count_failure(

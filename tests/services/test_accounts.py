@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 from werkzeug.security import generate_password_hash
 
 from quart_app.app import Built
@@ -18,11 +18,12 @@ from quart_app.errors import (
     PasswordChangeNeeded,
     SetUpAlready,
 )
-from quart_app.model import Role, User
+from quart_app.model import AuditEntry, AuditEvent, Role, Throttle, User
 from quart_app.services import Services
 from quart_app.services.accounts import Accounts
 from quart_app.services.passwords import Passwords
-from quart_app.services.sessions import NewSession
+from quart_app.services.sessions import UNKNOWN_DEVICE, NewSession
+from quart_app.services.uninterrupted import finish_what_is_running
 from tests.conftest import A_SESSION, PASSWORD, Clock, Member
 
 NEW_PASSWORD = "incorrect donkey charger paperclip"
@@ -151,6 +152,30 @@ async def test_a_login_that_meets_a_deactivation_gets_no_session(
     pausing.let_go.set()
     with pytest.raises(BadCredentials):
         await login
+
+
+async def test_a_guess_is_counted_though_the_guesser_hangs_up_before_that_is_written(
+    built: Built, member: Member, slow_accounts: Accounts, pausing: PausingPasswords
+) -> None:
+    """Else who gives up as soon as a right password would be answered guesses for nothing."""
+    key = slow_accounts.throttling.login(member.username, UNKNOWN_DEVICE, None).keys[0]
+    guess = asyncio.create_task(log_in(slow_accounts, member, NEW_PASSWORD))
+    await pausing.compared.wait()
+    async with built.database.begin() as db:
+        db.add(Throttle(key=key, failures=1, last_failure_at=slow_accounts.now()))
+        await db.flush()
+        pausing.let_go.set()
+        await asyncio.sleep(0.3)
+        assert not guess.done()  # it waits for us
+        guess.cancel()
+        await asyncio.gather(guess, return_exceptions=True)
+    await finish_what_is_running()
+    async with built.database.read() as db:
+        assert (await db.get_one(Throttle, key)).failures == 2
+    await built.services.audit.flush()
+    async with built.database.read() as db:
+        events = list(await db.scalars(select(AuditEntry.event)))
+    assert events.count(AuditEvent.LOGIN_FAILED) == 1
 
 
 async def test_of_two_password_changes_at_once_the_second_must_know_the_first(

@@ -119,11 +119,11 @@ class Accounts:
                 if new_password is None:
                     await self._refuse_although_right(attempt, user)
                     raise PasswordChangeNeeded
-                check_new_password(new_password, user.username, user.email)
-                if new_password == password:
-                    raise InvalidInput(
-                        "Choose another than the one you were given.", field="new_password"
-                    )
+                try:
+                    _check_replacement(new_password, user, password)
+                except InvalidInput:
+                    await self._refuse_although_right(attempt, user)
+                    raise
                 new_hash = await self.passwords.hash(new_password)
             elif new_password is not None:
                 await self._refuse_although_right(attempt, user)
@@ -304,3 +304,10 @@ class Accounts:
             )
             await self.alerts.password_changed(ending.db, session, device)
             return session
+
+
+def _check_replacement(new_password: str, user: User, given: str) -> None:
+    """Refuse what may not replace a password that was given for one use. Raises InvalidInput."""
+    check_new_password(new_password, user.username, user.email)
+    if new_password == given:
+        raise InvalidInput("Choose another than the one you were given.", field="new_password")

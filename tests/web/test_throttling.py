@@ -10,7 +10,7 @@ from quart.typing import TestClientProtocol as Client
 from sqlalchemy import func, select
 
 from quart_app.app import Built
-from quart_app.model import AuditEntry, Throttle
+from quart_app.model import AuditEntry, Role, Throttle
 from quart_app.services import Services
 from quart_app.services.sessions import Device
 from quart_app.services.throttle import (
@@ -204,15 +204,28 @@ async def test_of_many_guesses_in_flight_no_more_are_compared_than_one_by_one(
 
 
 async def test_a_right_password_that_begins_no_session_leaves_a_trace(
-    app: Quart, visitor: Client, member: Member, built: Built
+    app: Quart, visitor: Client, member: Member, built: Built, services: Services
 ) -> None:
     body = {"username": member.username, "password": PASSWORD, "new_password": "not asked for!"}
     assert (await visitor.post("/api/login", json=body)).status_code == 422
+    _, given = await services.users.create_user(
+        username="ben", email="ben@example.com", role=Role.VIEWER, password=None
+    )
+    assert given
+    for new_password in ("short", given):
+        body = {"username": "ben", "password": given, "new_password": new_password}
+        assert (await visitor.post("/api/login", json=body)).status_code == 422
     audit = app.extensions["quart_app"].audit
     await audit.flush()
     async with built.database.read() as db:
-        events = [each.event for each in await db.scalars(select(AuditEntry))]
-    assert events.count("login_incomplete") == 1
+        counts = {
+            each.user_id: each.count
+            for each in await db.scalars(
+                select(AuditEntry).where(AuditEntry.event == "login_incomplete")
+            )
+        }
+    assert counts.pop(member.id) == 1
+    assert list(counts.values()) == [2]
 
 
 async def test_it_is_counted_for_all_processes_and_past_a_restart(

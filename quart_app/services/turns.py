@@ -66,10 +66,13 @@ class Turns:
             raise
 
     def _refuse_whom_there_is_no_time_for(self) -> None:
-        """Send the last of the longest line away, where there are more than can be served."""
+        """Send the last of the longest line away, where there are more than can be served.
+
+        Of lines as long as each other, that of the one whose turn is furthest away.
+        """
         if self._seconds_for(self._waiting) <= self._longest_seconds:
             return
-        address, line = max(self._lines.items(), key=lambda item: len(item[1]))
+        address, line = max(reversed(self._lines.items()), key=lambda item: len(item[1]))
         turn = line.pop()
         self._waiting -= 1
         self._forget_if_empty(address)

@@ -89,6 +89,21 @@ async def test_a_full_line_gives_way_to_others(visit: Visit) -> None:
     assert sum(isinstance(each, Busy) for each in ends) > 20
 
 
+async def test_nobody_gives_way_to_who_comes_later_from_as_short_a_line(
+    order: list[str], visit: Visit
+) -> None:
+    turns = Turns(1, timedelta(seconds=A_MOMENT * 5))
+    for _ in range(30):
+        await visit(turns, "a")
+    order.clear()
+    addresses = [f"192.0.2.{number}" for number in range(30)]
+    visits = [asyncio.create_task(visit(turns, address)) for address in addresses]
+    ends = await asyncio.gather(*visits, return_exceptions=True)
+    assert 0 < len(order) < 10
+    assert order == addresses[: len(order)]
+    assert all(isinstance(end, Busy) for end in ends[len(order) :])
+
+
 async def test_who_has_waited_for_the_longest_time_is_refused(visit: Visit) -> None:
     turns = Turns(1, timedelta(seconds=A_MOMENT * 3))
     async with turns.turn("slow"):  # longer than any turn before it

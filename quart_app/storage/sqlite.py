@@ -75,13 +75,14 @@ class _Cursor:
 
     async def _in_thread(self, ask: Callable[[sqlite3.Cursor], Any]) -> None:
         connection = self._connection._conn  # noqa: SLF001
-        begin_by, self._connection.begin_by = self._connection.begin_by, None
 
         def ask_all() -> tuple[list[Any], Any, int, int | None]:
             cursor = connection.cursor()
             try:
-                if begin_by is not None:
-                    _begin(cursor, begin_by)
+                if self._connection.begin_by is not None:
+                    _begin(cursor, self._connection.begin_by)
+                    # Only now: whoever goes on after a failure must not be without a transaction.
+                    self._connection.begin_by = None
                 ask(cursor)
                 # All of it, as SQLAlchemy does; what is open longer would keep a lock.
                 return cursor.fetchall(), cursor.description, cursor.rowcount, cursor.lastrowid

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from quart_app.errors import Unavailable
 from quart_app.settings import read_database_url
@@ -95,3 +96,22 @@ async def test_what_asks_nothing_takes_no_lock_and_leaves_none_to_the_next(
         await db.execute(ASKED)
         with closing(sqlite3.connect(database.url.database or "", timeout=0)) as other:
             other.execute("BEGIN IMMEDIATE")
+
+
+async def test_who_goes_on_after_beginning_failed_is_still_in_a_transaction(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def write_and_fail() -> None:
+        async with database.begin() as db:
+            with pytest.raises(OperationalError):
+                await db.execute(ASKED)
+            other.execute("COMMIT")
+            await db.execute(text("CREATE TABLE half_done (id INTEGER)"))
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_SECONDS", 0)
+    with closing(sqlite3.connect(database.url.database or "", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(ZeroDivisionError):
+            await write_and_fail()
+        assert other.execute("SELECT name FROM sqlite_schema").fetchall() == []

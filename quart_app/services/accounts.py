@@ -235,6 +235,9 @@ class Accounts:
                 self.audit.count(AuditEvent.REAUTHENTICATION_FAILED, user_id=user_id)
                 await self.throttling.fail(attempt)
                 raise BadCredentials("The current password is not right.", field="current_password")
+            async with self.database.begin() as db:
+                with self._counting_who_must_wait(user):
+                    await self.throttling.succeed(db, attempt)
             return user
 
     async def change_password(

@@ -273,6 +273,21 @@ async def test_a_session_that_guesses_waits_and_a_new_login_does_not(
     ).status_code == 204
 
 
+async def test_a_session_that_shows_the_right_password_begins_anew(
+    browser: Client, clock: Clock
+) -> None:
+    clock.advance(timedelta(minutes=16))
+
+    async def confirm(password: str) -> int:
+        body = {"current_password": password}
+        return (await browser.delete("/api/sessions/99", json=body)).status_code
+
+    for _ in range(2):
+        for _ in range(OF_A_SESSION.free):
+            assert await confirm(WRONG) == 401
+        assert await confirm(PASSWORD) == 404  # there is no such login
+
+
 async def test_no_name_and_no_password_stands_in_the_table(visitor: Client, built: Built) -> None:
     await fail(visitor, 1, "a-password-in-the-wrong-field")
     async with built.database.read() as db:

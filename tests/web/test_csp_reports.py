@@ -109,7 +109,6 @@ async def test_a_minute_after_the_first_it_is_told_and_at_the_end(
 ) -> None:
     monkeypatch.setattr("quart_app.web.csp_reports._FLUSH_AFTER_SECONDS", 0.01)
     await report(visitor, BY_REPORT_URI)
-    assert len(caplog.records) == 0
     await asyncio.sleep(0.1)  # what is due earlier comes earlier
     assert len(caplog.records) == 1
     monkeypatch.undo()

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 from cryptography.fernet import Fernet
 
-from quart_app.app import build_services
+from quart_app.composition import build_services
 from quart_app.errors import AppError, Unavailable
 from quart_app.model import Role
 from quart_app.services import Services

@@ -21,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 from jinja2 import BytecodeCache, FileSystemBytecodeCache
@@ -29,7 +30,8 @@ from quart.typing import TestClientProtocol as Client
 from sqlalchemy import URL, event
 from sqlalchemy.engine import make_url
 
-from quart_app.app import Built, build_services, create_app
+from quart_app.app import create_app
+from quart_app.composition import Built, build_services
 from quart_app.model import PlatformType, Role
 from quart_app.services import Services
 from quart_app.services.sessions import OldSession
@@ -46,6 +48,10 @@ PASSWORD = "correct horse battery staple"
 STATIC = f"/static/{read_tree().hash}"  # where the static files of this version are
 # Of a use case that asks which session asks, where a test has none.
 A_SESSION = OldSession(sid="s" * 22, expires_at=datetime.max.replace(tzinfo=UTC))
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("any time", deadline=None)
+hypothesis.settings.load_profile("any time")
 
 _SERVER_BYTES = 2**30  # of one server's files: 0.2 GiB, and as much again as tests may write
 

@@ -20,7 +20,7 @@ from itsdangerous import URLSafeTimedSerializer
 from quart.sessions import session_json_serializer
 from sqlalchemy import URL
 
-from quart_app.app import build_services
+from quart_app.composition import build_services
 from quart_app.model import EndReason, Revocation, Role
 from quart_app.settings import Settings
 from quart_app.storage.database import Database

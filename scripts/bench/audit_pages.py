@@ -43,7 +43,7 @@ from cryptography.fernet import Fernet
 from sqlalchemy import URL, text
 from sqlalchemy.engine import make_url
 
-from quart_app.app import build_services
+from quart_app.composition import build_services
 from quart_app.model import Role, User
 from quart_app.services import Services
 from quart_app.services.audit_reader import AuditFilter, AuditReader

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from quart_app.app import build_services, create_app
+from quart_app.app import create_app
+from quart_app.composition import build_services
 from quart_app.model import AuditEvent, PlatformType, Role
 from quart_app.settings import Settings
 from tests.browser.conftest import IN_ONE_LOOP, OpenPage

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from quart_app.app import build_services
+from quart_app.composition import build_services
 from quart_app.model import PlatformType
 from tests.browser.conftest import IN_ONE_LOOP, OpenPage
 from tests.conftest import PASSWORD

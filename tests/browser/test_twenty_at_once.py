@@ -6,7 +6,7 @@ import secrets
 import pytest
 from playwright.async_api import Page, expect
 
-from quart_app.app import build_services
+from quart_app.composition import build_services
 from quart_app.model import Role
 from tests.browser.conftest import IN_ONE_LOOP, OpenPage
 from tests.conftest import PASSWORD

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, text, update
 from werkzeug.security import generate_password_hash
 
-from quart_app.app import Built
+from quart_app.composition import Built
 from quart_app.errors import (
     BadCredentials,
     InvalidInput,

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import URL, event, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
-from quart_app.app import Built, build_services
+from quart_app.composition import Built, build_services
 from quart_app.errors import BadCredentials, Forbidden, InUse, NotFound, Unavailable
 from quart_app.model import AuditEntry, AuditEvent, EndReason, Role
 from quart_app.services import Services

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from quart_app.app import Built
+from quart_app.composition import Built
 from quart_app.errors import (
     AccountTaken,
     InUse,

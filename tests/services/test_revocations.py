@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import URL, delete, event, func, select, text
 from sqlalchemy.exc import OperationalError
 
-from quart_app.app import Built, build_services
+from quart_app.composition import Built, build_services
 from quart_app.errors import Unavailable
 from quart_app.model import EndReason, Login, Revocation, User
 from quart_app.services import Services

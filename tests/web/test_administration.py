@@ -8,7 +8,7 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Client
 from sqlalchemy import select, update
 
-from quart_app.app import Built
+from quart_app.composition import Built
 from quart_app.model import AuditEntry, AuditEvent, Role, User
 from quart_app.services import Services
 from quart_app.services.administration import OF_A_PAGE

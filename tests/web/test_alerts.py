@@ -11,7 +11,7 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Client
 from sqlalchemy import delete, select
 
-from quart_app.app import Built
+from quart_app.composition import Built
 from quart_app.model import Alert, AuditEntry, Login
 from quart_app.services import Services
 from quart_app.services.alerts import TOLD_FOR

@@ -13,7 +13,7 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Client
 from sqlalchemy import URL, MetaData, event, select, text
 
-from quart_app.app import Built
+from quart_app.composition import Built
 from quart_app.model import AuditEntry, AuditEvent, Role
 from quart_app.services import Services
 from quart_app.services.audit import hash_of_session

@@ -10,7 +10,7 @@ from quart import Quart, render_template_string
 from quart.typing import TestClientProtocol as Client
 from sqlalchemy import event, insert
 
-from quart_app.app import Built
+from quart_app.composition import Built
 from quart_app.model import AuditEntry
 from quart_app.services import Services
 from quart_app.services.login_days import DAYS

@@ -10,7 +10,7 @@ from quart import Quart, Response
 from quart.typing import TestClientProtocol as Client
 from sqlalchemy import func, select
 
-from quart_app.app import Built
+from quart_app.composition import Built
 from quart_app.model import AuditEntry, AuditEvent, PlatformConnection, Role, User
 from quart_app.services import Services
 from tests.conftest import PASSWORD, Clock, Member, log_in

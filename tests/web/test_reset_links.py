@@ -12,7 +12,7 @@ from quart.typing import TestClientProtocol as Client
 from sqlalchemy import select, text, update
 from werkzeug.security import generate_password_hash
 
-from quart_app.app import Built
+from quart_app.composition import Built
 from quart_app.errors import ResetLinkInvalid
 from quart_app.model import AuditEntry, AuditEvent, Role, User
 from quart_app.services import Services

@@ -9,7 +9,7 @@ from quart import Quart, Response
 from quart.typing import TestClientProtocol as Client
 from sqlalchemy import insert, text
 
-from quart_app.app import Built
+from quart_app.composition import Built
 from quart_app.model import PlatformConnection
 from quart_app.services.frames import MOST_CONNECTIONS
 from quart_app.services.platforms import OF_A_PAGE

@@ -9,7 +9,7 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Client
 from sqlalchemy import func, select
 
-from quart_app.app import Built
+from quart_app.composition import Built
 from quart_app.model import AuditEntry, Role, Throttle
 from quart_app.services import Services
 from quart_app.services.sessions import Device

@@ -31,7 +31,8 @@ async def log_in_by_page(page: Page, url: str, name: str) -> str:
 async def test_each_cause_leads_the_browser_to_the_login_page(
     processes: Processes, name: str, cause: Cause, open_page: OpenPage
 ) -> None:
-    page, here = await open_page(), processes.b.url
+    # By script it would leave by itself, in the middle of being asked: tests/browser/test_tabs.py.
+    page, here = await open_page(java_script_enabled=False), processes.b.url
     # The browser is the device that is to end: the other one, or where only one's own ends, that.
     if OTHER in cause.ends:
         own = await asyncio.to_thread(log_in, processes.a, name)

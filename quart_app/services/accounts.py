@@ -1,8 +1,8 @@
 """Use cases of an account: log in, confirm and change the password."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -35,12 +35,12 @@ from quart_app.storage.database import Database
 MOST_ATTEMPTS = 5
 
 
-class _Wrong(Exception):  # noqa: N818 named for the fact
-    """The name or the password is wrong, which nobody is told before a time of the event loop."""
+class _Refused(Exception):  # noqa: N818 named for the fact
+    """A login is refused, which nobody is told before a time of the event loop."""
 
-    def __init__(self, until: float) -> None:
+    def __init__(self, until: float, error: BadCredentials | TooManyAttempts) -> None:
         super().__init__()
-        self.until = until
+        self.until, self.error = until, error
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,9 @@ class Accounts:
     audit: Audit
     turns: Turns
     throttling: Throttling
-    # From when a wrong password was compared until that is told. Comparing with the older
-    # application's hashes takes longer, and would tell whose they are.
+    # From when a login has its turn until it is told that it is refused. To compare with the older
+    # application's hashes takes longer, and would tell whose they are; to read a user takes longer
+    # than to find none; and a right password that comes too late was compared, others were not.
     failed_login: timedelta
     now: Callable[[], datetime]
 
@@ -76,7 +77,7 @@ class Accounts:
         PasswordChangeNotNeeded, InvalidInput, TooManyAttempts, Busy.
         """
         try:
-            async with self.turns.turn(counted_address(device.address)):
+            async with self.turns.turn(counted_address(device.address)), self._told_later():
                 return await self._log_in(
                     login_name=login_name,
                     password=password,
@@ -85,10 +86,18 @@ class Accounts:
                     device=device,
                     replaced=replaced,
                 )
-        except _Wrong as wrong:
+        except _Refused as refused:
             # Out of turn, so that others go on. See `failed_login`.
-            await asyncio.sleep(wrong.until - asyncio.get_running_loop().time())
-            raise BadCredentials from None
+            await asyncio.sleep(refused.until - asyncio.get_running_loop().time())
+            raise refused.error from None
+
+    @asynccontextmanager
+    async def _told_later(self) -> AsyncIterator[None]:
+        until = asyncio.get_running_loop().time() + self.failed_login.total_seconds()
+        try:
+            yield
+        except (BadCredentials, TooManyAttempts) as error:
+            raise _Refused(until, error) from None
 
     async def _log_in(
         self,
@@ -102,7 +111,6 @@ class Accounts:
     ) -> NewSession:
         # Whoever changes the password or deactivates the account while we compare makes us start
         # over, so that a login never outlives what it was checked against.
-        began = asyncio.get_running_loop().time()
         for _ in range(MOST_ATTEMPTS):
             async with self.database.read() as db:
                 user = await stored_users.user_by_login_name(db, login_name)
@@ -113,7 +121,7 @@ class Accounts:
                 # Not by the name: where a field was missed, what stands there is the password.
                 self.audit.count(AuditEvent.LOGIN_FAILED, user_id=user.id if user else None)
                 await self.throttling.fail(attempt)
-                raise _Wrong(began + self.failed_login.total_seconds())
+                raise BadCredentials
             new_hash = user.password_hash
             if user.must_change_password:
                 if new_password is None:

@@ -1,6 +1,7 @@
 """Use cases of an account, and what happens when two of them meet."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -17,12 +18,14 @@ from quart_app.errors import (
     NotFound,
     PasswordChangeNeeded,
     SetUpAlready,
+    TooManyAttempts,
 )
 from quart_app.model import AuditEntry, AuditEvent, Role, Throttle, User
 from quart_app.services import Services
 from quart_app.services.accounts import Accounts
 from quart_app.services.passwords import Passwords
 from quart_app.services.sessions import UNKNOWN_DEVICE, NewSession
+from quart_app.services.throttle import OF_A_NAME
 from quart_app.services.uninterrupted import finish_what_is_running
 from tests.conftest import A_SESSION, PASSWORD, Clock, Member
 
@@ -152,6 +155,25 @@ async def test_a_login_that_meets_a_deactivation_gets_no_session(
     pausing.let_go.set()
     with pytest.raises(BadCredentials):
         await login
+
+
+async def test_too_many_attempts_are_told_as_late_as_a_wrong_password(
+    services: Services, member: Member
+) -> None:
+    """To read a user takes longer than to find none, and nothing limits how often one asks."""
+    held = timedelta(seconds=1)
+    accounts = replace(services.accounts, failed_login=held)
+    attempt = accounts.throttling.login(member.username, UNKNOWN_DEVICE, None)
+    for error in (BadCredentials, TooManyAttempts):
+        since = time.monotonic()
+        refused = asyncio.create_task(log_in(accounts, member, NEW_PASSWORD))
+        await asyncio.sleep(held.total_seconds() / 2)
+        assert accounts.turns._free == accounts.turns._slots  # and nobody waits for that
+        with pytest.raises(error):
+            await refused
+        assert time.monotonic() - since >= held.total_seconds()
+        for _ in range(OF_A_NAME.free):
+            await accounts.throttling.fail(attempt)
 
 
 async def test_a_guess_is_counted_though_the_guesser_hangs_up_before_that_is_written(

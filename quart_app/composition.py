@@ -93,6 +93,7 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         audit,
         devices,
         administrators,
+        accounts.turns,
         now,
     )
     services = Services(

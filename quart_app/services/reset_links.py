@@ -18,6 +18,8 @@ from quart_app.services.devices import Asking, Devices
 from quart_app.services.new_passwords import check_new_password
 from quart_app.services.passwords import Passwords
 from quart_app.services.sessions import Device, Sessions
+from quart_app.services.tally import counted_address
+from quart_app.services.turns import Turns
 from quart_app.services.uninterrupted import uninterrupted
 from quart_app.services.users import user_named
 from quart_app.storage import users as stored_users
@@ -52,6 +54,7 @@ class ResetLinks:
     audit: Audit
     devices: Devices
     administrators: Administrators
+    turns: Turns
     now: Callable[[], datetime]
 
     async def make(self, asking: Asking, whose_id: int) -> ResetLink:
@@ -105,11 +108,13 @@ class ResetLinks:
         """Set the password of whose link it is, ending every session of theirs.
 
         It begins none: who has the link has not shown the password yet. Raises ResetLinkInvalid,
-        InvalidInput.
+        InvalidInput, Busy.
         """
-        user = await self.user_of(token)
-        check_new_password(new_password, user.username, user.email)
-        return await self._use(token, await self.passwords.hash(new_password), device)
+        # A link is good for one use, but of as many at once each would be hashed before any login.
+        async with self.turns.turn(counted_address(device.address)):
+            user = await self.user_of(token)
+            check_new_password(new_password, user.username, user.email)
+            return await self._use(token, await self.passwords.hash(new_password), device)
 
     @uninterrupted
     async def _use(self, token: str, new_hash: str, device: Device) -> User:

@@ -16,6 +16,7 @@ from quart_app.composition import Built
 from quart_app.errors import ResetLinkInvalid
 from quart_app.model import AuditEntry, AuditEvent, Role, User
 from quart_app.services import Services
+from quart_app.services.passwords import Passwords
 from quart_app.services.reset_links import RESET_LINK_LIFETIME
 from quart_app.services.sessions import UNKNOWN_DEVICE
 from quart_app.settings import Settings, with_setting
@@ -213,6 +214,23 @@ async def test_of_many_uses_at_once_one_sets_the_password(root: Client, app: Qua
     assert sorted(answer.status_code for answer in answers) == [303, 410, 410, 410]
     for password, answer in zip(passwords, answers, strict=True):
         assert await can_log_in(app, password) is (answer.status_code == 303)
+
+
+async def test_of_many_uses_at_once_no_more_are_hashed_than_have_a_turn(
+    root: Client, app: Quart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else who has a link keeps all who log in waiting."""
+    token, hashed, hash_of = await made_by(root), 0, Passwords.hash
+
+    async def hash_and_count(self: Passwords, password: str) -> str:
+        nonlocal hashed
+        hashed += 1
+        return await hash_of(self, password)
+
+    monkeypatch.setattr(Passwords, "hash", hash_and_count)
+    answers = await asyncio.gather(*(use(app.test_client(), token) for _ in range(30)))
+    assert sorted(answer.status_code for answer in answers) == [303] + [410] * 29
+    assert hashed <= app.extensions["quart_app"].accounts.turns._slots
 
 
 async def test_a_password_for_one_use_is_no_longer_due_after_a_link(

@@ -33,7 +33,7 @@ class Passwords:
     """
 
     def __init__(self) -> None:
-        self.threads = os.cpu_count() or 1
+        self.threads = _cores()
         self._threads = ThreadPoolExecutor(
             self.threads, thread_name_prefix="passwords", initializer=_let_others_go_first
         )
@@ -60,6 +60,13 @@ class Passwords:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _cores() -> int:
+    """Return how many cores this process may use, which may be fewer than the machine has."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @cache

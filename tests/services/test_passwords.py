@@ -155,3 +155,15 @@ async def test_the_event_loop_stays_free_while_passwords_are_hashed(passwords: P
     )
     ticker.cancel()
     assert ticks > 25
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems don't tell")
+def test_there_are_as_many_threads_as_cores_that_the_process_may_use() -> None:
+    may_use = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(may_use)})
+    try:
+        passwords = Passwords()
+        passwords.close()
+        assert passwords.threads == 1
+    finally:
+        os.sched_setaffinity(0, may_use)

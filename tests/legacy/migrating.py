@@ -30,7 +30,7 @@ _OUR_COLUMNS = {
 # Of tables that are ours; what the sequences of the shared tables do, test_adoption tells.
 _OUR_OBJECTS = {
     *("users_id_seq", "platform_connections_id_seq", "revocations_seq_seq", "logins_id_seq"),
-    *("audit_id_seq", "audit_refuse", "alerts_id_seq"),
+    *("audit_id_seq", "audit_refuse", "alerts_id_seq", "changes_seq_seq"),
 }
 
 State = tuple[dict[str, Any], dict[str, list[str]]]

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import httpx2
@@ -180,6 +181,33 @@ def test_the_demonstration_logs_in_and_leaves_nothing(clone: Path) -> None:
         assert list((clone.parent / "tmp").iterdir()) != []
     assert list((clone.parent / "tmp").iterdir()) == []
     assert not (clone / "instance").exists()
+
+
+def test_at_another_address_the_links_of_its_pages_lead_there(clone: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    with subprocess.Popen(
+        command("--demo", "--", "--bind", address),
+        cwd=clone,
+        env=environ_in(clone),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout
+            greeting = "".join(takewhile(lambda line: "Nothing of it" not in line, process.stdout))
+            found = re.search(r"log in as (\S+) with the password (\S+)\n", greeting)
+            assert found
+            transport = httpx2.HTTPTransport(retries=5)  # it listens a little later
+            with httpx2.Client(base_url=f"http://{address}", transport=transport) as client:
+                login = {"username": found[1], "password": found[2]}
+                assert client.post("/api/login", json=login).status_code == 200
+                user = {"username": "ada", "email": "ada@example.com", "role": "viewer"}
+                made = client.post("/admin/users/new", data=user)
+            assert f"http://{address}/reset?token=" in made.text
+        finally:
+            process.kill()
 
 
 def test_a_taken_port_is_one_line(clone: Path) -> None:

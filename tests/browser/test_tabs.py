@@ -244,6 +244,40 @@ async def test_who_is_logged_out_leaves_in_every_tab_and_on_every_device(
     await expect(second).to_have_url(f"{processes.a.url}/login?next=/account")
 
 
+async def test_what_a_tab_had_sent_is_not_sent_again_for_who_logs_in_in_another(
+    processes: Processes, name: str, open_page: OpenPage
+) -> None:
+    url, sent = processes.a.url, []
+    page = await open_page()
+    await page.goto(f"{url}/login")
+    await page.get_by_label("Name or e-mail address").fill(name)
+    await page.get_by_label("Password", exact=True).fill("wrong")
+    await page.get_by_role("button", name="Log in").click()
+    await expect(page.get_by_role("alert")).to_be_visible()
+    page.on("request", lambda request: sent.append(request.method))
+    other = await enter(await page.context.new_page(), url, name)
+    await expect(page).to_have_url(f"{url}/")
+    assert "POST" not in sent
+
+    # The answer to a form, too, is left when somebody else is logged in.
+    connect(processes.a, await cookie_of(page.context), "Taken")
+    await page.goto(f"{url}/platforms#add")
+    for label, value in (
+        ("Name", "Taken"),
+        ("Instance", "mastodon.example"),
+        ("Access token", "a-token"),
+    ):
+        await page.get_by_label(label, exact=True).fill(value)
+    await page.get_by_role("button", name="Add the connection").click()
+    await expect(page.get_by_role("alert")).to_be_visible()
+    sent.clear()
+    somebody = await asyncio.to_thread(new_user, processes.settings)
+    await other.request.post(f"{url}/api/login", data={"username": somebody, "password": PASSWORD})
+    await expect(page.get_by_text("None yet.")).to_be_visible()
+    assert "GET" in sent
+    assert "POST" not in sent
+
+
 async def test_a_page_that_is_brought_back_shows_nothing_until_it_is_known_to_be_alive(
     processes: Processes, name: str, open_page: OpenPage
 ) -> None:

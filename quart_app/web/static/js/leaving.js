@@ -47,6 +47,11 @@ export function leave(reason) {
   location.replace(address);
 }
 
+/** Show what this address shows now. To reload the answer to a form would send that once more. */
+export function showAnew() {
+  location.replace(location.pathname + location.search); // with its fragment it would only scroll
+}
+
 /** Tell whether somebody has filled in what was not sent. */
 export function isSomethingTyped() {
   return [...document.forms].some((form) => [...form.elements].some(isChanged));

@@ -5,7 +5,7 @@
 // what the cookie says.
 
 import * as channel from "./channel.js";
-import { hide, isSomethingTyped, leave, reveal } from "./leaving.js";
+import { hide, isSomethingTyped, leave, reveal, showAnew } from "./leaving.js";
 import { learn, reached, understand, watch } from "./limits.js";
 import { lookAtForms } from "./stale_forms.js";
 import { ask, nameOf } from "./state.js";
@@ -62,7 +62,7 @@ function over(reason) {
 /** Another user is logged in here now, whose page this is not. Whatever waits for it waits on. */
 function startOver() {
   hide();
-  location.reload();
+  showAnew();
   return new Promise(() => {});
 }
 
@@ -182,7 +182,7 @@ function beLoggedIn() {
 function beVisited() {
   const hear = ({ kind, user: whose }) => {
     if (kind === "hello" && whose && location.pathname === "/login" && !isSomethingTyped()) {
-      location.reload();
+      showAnew();
     }
   };
   const begin = () => {

@@ -29,6 +29,7 @@ from quart_app.model import (
 _LONGEST_PASSWORD = 1024
 LONGEST_PATH = 2048
 _LONGEST_TOKEN = 4096
+_LARGEST_ID = 2**31 - 1  # of an INTEGER in PostgreSQL
 _LARGEST_BIG_ID = 2**63 - 1
 
 
@@ -218,7 +219,7 @@ class UsersQuery(Body):
         Annotated[str, StringConstraints(strip_whitespace=True, max_length=EMAIL_LENGTH), STORABLE]
         | None
     ) = None
-    after: Annotated[int, Field(ge=1, le=_LARGEST_BIG_ID)] | None = None
+    after: Annotated[int, Field(ge=1, le=_LARGEST_ID)] | None = None
 
 
 class PlatformsQuery(Body):

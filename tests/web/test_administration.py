@@ -132,6 +132,11 @@ async def test_users_are_paged_by_name(root: Client, built: Built) -> None:
     assert seen == names
 
 
+async def test_nobody_comes_after_a_user_whom_no_database_can_hold(root: Client) -> None:
+    for after, status in ((2**31 - 1, 200), (2**31, 422), (2**63, 422)):
+        assert (await root.get(f"/admin/users?after={after}")).status_code == status
+
+
 async def test_everybodys_logins_are_listed_newest_first(
     root: Client, app: Quart, member: Member
 ) -> None:

@@ -109,7 +109,10 @@ async def _app_error(error: errors.AppError) -> ResponseReturnValue:
 
 def _referring_path() -> str | None:
     """Return the path of the page of ours that sent this; None where there is none."""
-    referrer = urlsplit(request.headers.get("Referer", ""))
+    try:
+        referrer = urlsplit(request.headers.get("Referer", ""))
+    except ValueError:
+        return None
     if referrer.netloc != request.host or not referrer.path:
         return None
     return referrer._replace(scheme="", netloc="", fragment="").geturl()

@@ -206,6 +206,7 @@ async def test_after_a_login_one_is_back_at_the_page_whose_form_came_too_late(
         ("http://localhost/platforms/2/rename?x=1", "/login?next=/platforms/2/rename?x%3D1"),
         ("http://evil.example/platforms", "/login"),
         ("http://localhost", "/login"),
+        ("http://[", "/login"),
         ("", "/login"),
     ):
         response = await visitor.post(

@@ -275,7 +275,7 @@ def _origin(text: str) -> str:
     Raises InvalidInput for anything more than an https origin: a path, a user name, another scheme.
     """
     wrong = InvalidInput(
-        "An instance's address is https:// and its name, such as https://pixelfed.example.",
+        "An instance's address is its name alone, such as pixelfed.example, without a path.",
         field="instance_url",
     )
     text = text.strip()

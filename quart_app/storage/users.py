@@ -11,6 +11,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     func,
+    not_,
     or_,
     select,
     text,
@@ -131,8 +132,17 @@ async def is_there_a_user(db: AsyncSession) -> bool:
 
 
 async def is_there_an_active_admin(db: AsyncSession) -> bool:
-    """Tell whether anybody who can log in administers."""
-    return await db.scalar(select(User.id).where(_administers()).limit(1)) is not None
+    """Tell whether anybody who can log in administers.
+
+    Who was created by a link and has not used it may never do so, and has no other password.
+    """
+    waits_for_link = and_(
+        User.must_change_password.is_(True),
+        User.last_login.is_(None),
+        User.reset_token_hash.is_not(None),
+    )
+    query = select(User.id).where(_administers(), not_(waits_for_link)).limit(1)
+    return await db.scalar(query) is not None
 
 
 def _administers() -> ColumnElement[bool]:

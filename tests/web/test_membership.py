@@ -251,6 +251,18 @@ async def test_the_last_administrator_stays_one(
     assert await written(built, 2, *changes) == []
 
 
+async def test_who_has_not_used_their_link_does_not_stand_in_for_the_last_administrator(
+    root: Client, visitor: Client
+) -> None:
+    token = await created(root, role="admin")
+    for what in ("deactivate", "role"):
+        assert LAST in await html_of(
+            await root.post(f"/admin/users/2/{what}", form=_form(what)), 409
+        )
+    assert (await use(visitor, token)).status_code == 303
+    assert (await root.post("/admin/users/2/role", form=_form("role"))).status_code == 303
+
+
 async def test_oneself_may_go_where_another_administrator_stays(
     app: Quart, root: Client, services: Services
 ) -> None:

@@ -18,6 +18,25 @@ export function say(text, { isProblem = false } = {}) {
   close.addEventListener("click", () => region.replaceChildren());
   message.append(close);
   region.replaceChildren(message);
+  makeWay();
   clearTimeout(timer);
   if (!isProblem) timer = setTimeout(() => message.remove(), SHOWN_SECONDS * 1000);
+}
+
+// It never lies over what has the focus (WCAG 2.2, 2.4.11): then it goes to the page's other end.
+
+document.addEventListener("focusin", makeWay);
+
+function makeWay() {
+  // The browser scrolls to what has the focus after telling of it.
+  requestAnimationFrame(() => {
+    const message = document.querySelector(".said");
+    const focused = document.activeElement;
+    if (!message || focused.matches("body, main") || message.contains(focused)) return;
+    const [over, under] = [message, focused].map((each) => each.getBoundingClientRect());
+    if (over.top < under.bottom && under.top < over.bottom &&
+        over.left < under.right && under.left < over.right) {
+      message.classList.toggle("said-above");
+    }
+  });
 }

@@ -155,17 +155,26 @@ def wait_until_recovered(server: Server, cookie: str) -> None:
         time.sleep(0.02)
 
 
-def session_of(cookie: str) -> dict[str, Any]:
-    """Return what is signed into a session cookie, by the format's own words."""
-    serializer = URLSafeTimedSerializer(
+def _serializer() -> URLSafeTimedSerializer:
+    """Return what reads and writes session cookies, by the format's own words."""
+    return URLSafeTimedSerializer(
         SECRET_KEY,
         salt="cookie-session",
         serializer=session_json_serializer,
         signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha1},
     )
-    payload = serializer.loads(cookie)
+
+
+def session_of(cookie: str) -> dict[str, Any]:
+    """Return what is signed into a session cookie."""
+    payload = _serializer().loads(cookie)
     assert isinstance(payload, dict)
     return payload
+
+
+def with_session(cookie: str, **changes: object) -> str:
+    """Return the cookie of a session that is like this one's but for these values."""
+    return str(_serializer().dumps(session_of(cookie) | changes))
 
 
 def ended_by_hand(cookie: str) -> Revocation:

@@ -8,10 +8,11 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
+from tests.browser.scenes import scene
 from tests.conftest import lacking
 from tests.server.conftest import name, processes
 
-__all__ = ["name", "processes"]  # fixtures that these tests share with those of the server
+__all__ = ["name", "processes", "scene"]  # fixtures; the first two are those of the server's tests
 
 CHROMIUM = Path("/usr/bin/chromium")
 # In a container Chromium runs as root, without its sandbox; the others keep it from calling home.

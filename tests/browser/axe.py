@@ -1,0 +1,119 @@
+"""axe-core, which looks for what keeps people out of a page, and what it leaves to us."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from playwright.async_api import Page
+
+AXE = (Path(__file__).parent / "vendor" / "axe-4.14.1.min.js").read_text()
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+OF_COLOURS = ["color-contrast", "link-in-text-block"]  # what a theme alone can change
+
+
+@dataclass(frozen=True)
+class Look:
+    """A width, and a theme: the system's, or against it one that was chosen on the page."""
+
+    width: int
+    system: Literal["light", "dark"]
+    chosen: Literal["system", "light", "dark"] = "system"
+    rules: tuple[str, ...] = ()  # all of them
+
+    def __str__(self) -> str:
+        theme = self.system if self.chosen == "system" else f"{self.chosen}, chosen"
+        return f"{self.width} px, {theme}"
+
+    async def take(self, page: Page) -> None:
+        await page.set_viewport_size({"width": self.width, "height": 800})
+        await page.emulate_media(color_scheme=self.system)
+        await page.evaluate(
+            """theme => {
+                const control = document.getElementById("theme");
+                control.value = theme;
+                control.dispatchEvent(new Event("change", {bubbles: true}));
+            }""",
+            self.chosen,
+        )
+
+
+# Each width and each theme is looked at with every rule; both together, for their colours.
+LOOKS = [
+    Look(320, "light"),
+    Look(320, "light", "dark", rules=tuple(OF_COLOURS)),
+    Look(1280, "dark"),
+    Look(1280, "dark", "light", rules=tuple(OF_COLOURS)),
+]
+
+
+async def load_axe(page: Page) -> None:
+    """By the debugger, as which the page's policy does not stop it."""
+    await page.evaluate(AXE)
+
+
+RUN = """async ([tags, rules]) => {
+    const runOnly = rules.length ? {type: "rule", values: rules} : {type: "tag", values: tags};
+    const found = await axe.run(document, {runOnly, resultTypes: ["violations"]});
+    return found.violations.flatMap(({id, nodes}) => nodes.map(({html, any, all, none}) =>
+        `${id}: ${html.slice(0, 200)} (${[...any, ...all, ...none][0]?.message ?? ""})`
+    ));
+}"""
+
+
+async def violations(page: Page, rules: tuple[str, ...] = ()) -> list[str]:
+    """Return what axe-core finds, in words."""
+    found: list[str] = await page.evaluate(RUN, [TAGS, list(rules)])
+    return found
+
+
+# WCAG 2.2: 1.4.10, nothing is wider than the page; 2.5.8, what is pressed is large enough, but for
+# links within a sentence.
+MEASURE = """least => {
+    const {scrollWidth, clientWidth} = document.documentElement;
+    const wider = scrollWidth > clientWidth ? [`${scrollWidth - clientWidth} px too wide`] : [];
+    const isInSentence = (each) => each.matches("a") && getComputedStyle(each).display === "inline"
+        && each.parentElement.textContent.trim() !== each.textContent.trim();
+    const small = [...document.querySelectorAll("a, button, input, select, summary")]
+        .filter((each) => each.checkVisibility({visibilityProperty: true})
+            && !each.matches(".unseen, .skip") && !isInSentence(each))
+        .map((each) => [each.closest("label") ?? each, each.outerHTML])
+        .map(([each, html]) => [each.getBoundingClientRect(), html])
+        .filter(([{width, height}]) => Math.min(width, height) < least)
+        .map(([{width, height}, html]) => `${width} by ${height} px: ${html.slice(0, 200)}`);
+    return [...wider, ...small];
+}"""
+LEAST_PIXELS = 24
+LETTER_PIXELS = 16  # of a browser in which nobody has chosen another size
+# WCAG 2.2, 1.4.12: what somebody may set for all text. By the debugger, past the page's policy.
+SPACE = """() => {
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(`
+        * { line-height: 1.5 !important; letter-spacing: .12em !important;
+            word-spacing: .16em !important; }
+        p { margin-bottom: 2em !important; }
+    `);
+    document.adoptedStyleSheets = [sheet];
+}"""
+
+
+async def measures(page: Page) -> list[str]:
+    """Return what is wider than the page or too small to be pressed."""
+    found: list[str] = await page.evaluate(MEASURE, LEAST_PIXELS)
+    return found
+
+
+async def measures_of_larger_text(page: Page) -> list[str]:
+    """Return the same with letters twice as large (1.4.4), and with more room around them."""
+    debugger = await page.context.new_cdp_session(page)
+
+    async def set_letters(pixels: int) -> None:
+        await debugger.send("Page.setFontSizes", {"fontSizes": {"standard": pixels}})
+
+    await set_letters(2 * LETTER_PIXELS)
+    larger = await measures(page)
+    await set_letters(LETTER_PIXELS)
+    await debugger.detach()
+    await page.evaluate(SPACE)
+    spaced = await measures(page)
+    await page.evaluate("document.adoptedStyleSheets = []")
+    return [f"text of 200 %: {each}" for each in larger] + [f"spaced: {each}" for each in spaced]

@@ -1,0 +1,126 @@
+"""People with much to show, and one with nothing, at a server of their own."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from playwright.async_api import BrowserContext
+
+from quart_app.composition import build_services
+from quart_app.model import AuditEvent, PlatformType, Role
+from quart_app.settings import Settings
+from tests.browser.every_page import Values
+from tests.conftest import PASSWORD, migrated_database, settings_for
+from tests.processes import log_in, with_session
+from tests.servers import Server, hypercorn
+
+USERS, ENTRIES = 3, 12
+CONNECTIONS = 10  # more than eight, so that they can be searched
+LONG = "A name as long as it can be, for nobody stops whoever types it, and so they type on and on"
+
+
+@dataclass(frozen=True)
+class Scene:
+    server: Server
+    settings: Settings
+    values: Values
+
+
+async def fill(settings: Settings) -> Values:
+    """Make people who have much to show, and one who has nothing; return their ids and tokens."""
+    built = build_services(settings)
+    services = built.services
+    ids: dict[str, int] = {}
+    for name in ("root", "member", "newcomer", "collector", "walker", "gone", "ada"):
+        role = Role.ADMIN if name == "root" else Role.VIEWER
+        user, _ = await services.users.create_user(
+            username=name, email=f"{name}@example.com", role=role, password=PASSWORD
+        )
+        ids[name] = user.id
+    given, password = await services.users.create_user(
+        username="given", email="given@example.com", role=Role.VIEWER, password=None
+    )
+    await services.users.deactivate("gone")
+    for number in range(USERS):
+        await services.membership.create_for_operator(
+            username=f"zoe-{number:02}", email=f"zoe-{number:02}@example.com", role=Role.MODERATOR
+        )
+    numbered = [f"Garden {number:02}" for number in range(CONNECTIONS)]
+    for owner, names in {
+        "root": ["Photos", "Notes"],
+        "walker": ["Notes", "Photos"],
+        "member": ["Photos", "Notes", LONG, "حديقة الزهور", "Off"],
+        "collector": numbered,
+    }.items():
+        for number, name in enumerate(names):
+            connection, _ = await services.platforms.connect(
+                ids[owner],
+                name=name,
+                platform_type=list(PlatformType)[number % 2],
+                instance_url=f"https://instance{number}.example",
+                access_token="token",
+                username="rosa" if number % 3 else None,
+            )
+            if name == "Off":
+                await services.platforms.change(ids[owner], connection.id, is_active=False)
+                ids["off"] = connection.id
+            elif owner == "member" and name == "Notes":
+                ids["connection"] = connection.id
+    async with built.database.begin() as db:
+        for _ in range(ENTRIES):
+            await services.audit.record(db, AuditEvent.LOGIN, user_id=ids["member"])
+    link = await services.reset_links.make_for_user_named("ada")
+    await built.close()
+    values = {name: str(id_) for name, id_ in ids.items()}
+    return values | {
+        "given": str(password),
+        "given_id": str(given.id),
+        "token": link.url.rpartition("=")[2],
+    }
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def scene(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Scene]:
+    folder = tmp_path_factory.mktemp("accessibility")
+    with migrated_database(request.param, request, folder) as url:
+        settings = settings_for(url)
+        values = asyncio.run(fill(settings))
+        with hypercorn(settings, folder) as server:
+            log_in(server, "member")  # of another device
+            values["login"] = "1"
+            log_in(server, "walker")
+            yield Scene(server, settings, values)
+
+
+async def enter(context: BrowserContext, scene: Scene, who: str) -> None:
+    """Log in as `who` begins with; what follows says how it goes on."""
+    name, _, how = who.partition(", ")
+    if name == "a visitor":
+        return
+    answer = await context.request.post(
+        f"{scene.server.url}/api/login", data={"username": name, "password": PASSWORD}
+    )
+    assert answer.ok, await answer.text()
+    answer = await context.request.post(f"{scene.server.url}/account/it_was_me", form={"up_to": 99})
+    assert answer.ok, await answer.text()
+    if how == "who does nothing":
+        # What is asked for from here on is no activity.
+        await context.set_extra_http_headers({"X-Unattended": "true"})
+        await make_older(context, scene, scene.settings.session_idle - timedelta(seconds=90))
+    elif how == "an hour later":
+        await make_older(context, scene, timedelta(hours=1))
+    elif how == "told of another login":
+        await asyncio.to_thread(log_in, scene.server, name)
+
+
+async def make_older(context: BrowserContext, scene: Scene, duration: timedelta) -> None:
+    """Let the login be of so long ago, and nothing be done since."""
+    (cookie,) = [each for each in await context.cookies() if each["name"] == "session"]
+    then = (datetime.now(UTC) - duration).isoformat()
+    value = with_session(cookie["value"], created_at=then, last_activity=then)
+    await context.clear_cookies()  # that of its activity, too
+    await context.add_cookies([{"name": "session", "value": value, "url": scene.server.url}])

@@ -1,0 +1,163 @@
+"""Every page by the rules of WCAG 2.2 AA, as far as a machine can tell, in both themes."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from playwright.async_api import Page, expect
+
+from quart_app.app import create_app
+from quart_app.services.links import Links
+from quart_app.settings import Settings
+from tests.browser.axe import LOOKS, Look, load_axe, measures, measures_of_larger_text, violations
+from tests.browser.conftest import IN_ONE_LOOP, OpenPage
+from tests.browser.every_page import COMMON, ERROR, EXAMPLES, Example, sends
+from tests.browser.scenes import Scene, enter
+from tests.conftest import migrated_database, settings_for
+from tests.servers import hypercorn
+from tests.web.test_routes import routes
+
+pytestmark = [
+    IN_ONE_LOOP,
+    pytest.mark.sqlite_unless_thorough,
+    pytest.mark.xdist_group("accessibility"),  # one worker, so one server
+]
+
+# Not for people: for who runs the machine, and a table for a spreadsheet.
+NO_PAGES = {"operations.healthz", "operations.readyz", "audit.export"}
+
+
+async def show(page: Page, scene: Scene, example: Example) -> None:
+    await page.goto(scene.server.url + example.path.format_map(scene.values))
+    if example.act:
+        await example.act(page, scene.values)
+    await expect(page.locator(example.shown).first).to_be_visible()
+    await page.wait_for_load_state()
+
+
+async def problems_of(page: Page) -> list[str]:
+    """Return what is wrong with the page that is shown, in every look."""
+    await load_axe(page)
+    found = []
+    for look in LOOKS:
+        await look.take(page)
+        problems = await violations(page, look.rules) + await measures(page)
+        if look == LOOKS[0]:
+            problems += await measures_of_larger_text(page)
+        found += [f"{look}: {problem}" for problem in problems]
+    return found
+
+
+@pytest.mark.parametrize("who", EXAMPLES)
+async def test_every_page_is_accessible_in_both_themes_narrow_and_wide(
+    scene: Scene, open_page: OpenPage, who: str, measured: Callable[[str], None]
+) -> None:
+    page = await open_page(reduced_motion="reduce")
+    await enter(page.context, scene, who)
+    found: list[str] = []
+    began = time.monotonic()
+    examples = [example for each in EXAMPLES[who].values() for example in each]
+    for example in examples:
+        await show(page, scene, example)
+        found += [f"{example.name}, {problem}" for problem in await problems_of(page)]
+    measured(f"axe-core at {len(examples)} pages of {who}: {time.monotonic() - began:.1f} s")
+    assert not found, "\n".join(found)
+
+
+@pytest.fixture
+def set_up_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The page by which the first user is made, of a server without users; one engine will do."""
+    with migrated_database("sqlite", request, tmp_path) as url:
+        settings = settings_for(url)
+        token = Links([settings.secret_key]).set_up_token()
+        with hypercorn(settings, tmp_path) as server:
+            yield f"{server.url}/setup?token={token}"
+
+
+async def test_so_is_the_first_page_of_all(set_up_url: str, open_page: OpenPage) -> None:
+    page = await open_page(reduced_motion="reduce")
+    await page.goto(set_up_url)
+    assert await problems_of(page) == []
+    refused = sends(
+        "Make the account and log in",
+        username="ada",
+        email="ada@example.com",
+        new_password=COMMON,
+    )
+    await refused(page, {})
+    await expect(page.locator(ERROR)).to_be_visible()
+    assert await problems_of(page) == []
+
+
+def pages(settings: Settings) -> set[str]:
+    """Return the endpoints that answer with a page, or lead to one."""
+    return {
+        endpoint
+        for endpoint, method, path in routes(create_app(settings))
+        if method == "GET" and not path.startswith(("/api/", "/static/"))
+    } - NO_PAGES
+
+
+async def test_no_page_is_left_out(scene: Scene) -> None:
+    looked_at = {endpoint for each in EXAMPLES.values() for endpoint in each}
+    assert pages(scene.settings) - looked_at == set()
+
+
+# Of everything that is drawn, the colours that a theme decides.
+COLOURS = """() => [...document.querySelectorAll("body, body *")].map((each) => {
+    const {color, backgroundColor, borderTopColor, fill} = getComputedStyle(each);
+    return [each.nodeName, color, backgroundColor, borderTopColor, fill];
+})"""
+
+
+async def test_a_theme_that_is_chosen_looks_as_the_systems(
+    scene: Scene, open_page: OpenPage
+) -> None:
+    page = await open_page(reduced_motion="reduce")
+    await enter(page.context, scene, "member")
+    await page.goto(f"{scene.server.url}/platforms")
+    looks = [Look(1280, "light"), Look(1280, "dark"), Look(1280, "dark", "light")]
+    light, dark, chosen_light = [await colours_in(page, look) for look in looks]
+    assert light != dark
+    assert chosen_light == light
+    assert await colours_in(page, Look(1280, "light", "dark")) == dark
+
+
+async def colours_in(page: Page, look: Look) -> object:
+    await look.take(page)
+    return await page.evaluate(COLOURS)
+
+
+# What still moves once it was pointed at, had the focus and was told to be busy.
+MOVING = """() => document.getAnimations().map((each) => [
+    each.effect.target.nodeName, Number(each.effect.getComputedTiming().activeDuration),
+]).filter(([, milliseconds]) => milliseconds > 10)"""
+BUSY = "document.querySelector('.switcher-row').setAttribute('aria-busy', 'true')"
+ICON = "getComputedStyle(document.querySelector('.switcher-row'), '::before').backgroundImage"
+
+
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+async def test_nothing_moves_for_who_wants_it_so(
+    scene: Scene, open_page: OpenPage, motion: Literal["reduce", "no-preference"]
+) -> None:
+    page = await open_page(reduced_motion=motion)
+    await enter(page.context, scene, "member")
+    moving = []
+    for path in ("/", "/account"):
+        await page.goto(scene.server.url + path)
+        for control in await page.locator("main :is(button, a, .field input):visible").all():
+            await control.hover()
+            await control.focus()
+            moving += await page.evaluate(MOVING)
+    await page.locator("#switcher-button").click()
+    await page.evaluate(BUSY)
+    moving += await page.evaluate(MOVING)
+    icon = await page.evaluate(ICON)
+    if motion == "reduce":
+        assert moving == []
+        assert icon == "none"
+    else:  # as seen by the same eyes
+        assert moving
+        assert icon.startswith("url(")

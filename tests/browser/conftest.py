@@ -1,7 +1,9 @@
 """A real Chromium, Debian's, driven by Playwright."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ __all__ = ["name", "processes", "scene"]  # fixtures; the first two are those of
 
 CHROMIUM = Path("/usr/bin/chromium")
 # In a container Chromium runs as root, without its sandbox; the others keep it from calling home.
+_CLOSED_WITHIN_SECONDS = 10
 _ARGUMENTS = [
     "--disable-gpu",
     "--disable-quic",
@@ -74,5 +77,8 @@ async def open_page(chromium: Browser) -> AsyncIterator[OpenPage]:
 
     yield open_page
     for context in contexts:
-        await context.close()
+        # Now and then Playwright waits for a context's end for ever; the browser ends them all.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSED_WITHIN_SECONDS):
+                await context.close()
     assert complaints == []

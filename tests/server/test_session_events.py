@@ -22,6 +22,8 @@ from tests.processes import (
 from tests.servers import hypercorn
 from tests.streams import PATH, Listener, listening
 
+pytestmark = pytest.mark.sqlite_unless_thorough
+
 STOPPED_WITHIN_SECONDS = 5
 Measured = Callable[[str], None]
 

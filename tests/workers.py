@@ -54,7 +54,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         # Most who ask two processes time them; and one worker starts them once.
         if "processes" in getattr(item, "fixturenames", ()):
-            item.add_marker("alone")
+            is_timed = item.get_closest_marker("untimed") is None
+            item.add_marker("alone" if is_timed else pytest.mark.xdist_group("processes"))
     if is_worker(config):
         items.sort(key=is_alone)
         for item in filter(is_alone, items):

@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.browser.scenes import scene
-from tests.conftest import lacking
+from tests.conftest import PASSWORD, lacking
 from tests.server.conftest import name, processes
 
 __all__ = ["name", "processes", "scene"]  # fixtures; the first two are those of the server's tests
@@ -49,11 +48,18 @@ async def chromium(chromium_path: Path) -> AsyncIterator[Browser]:
         await browser.close()
 
 
+async def fill_and_log_in(page: Page, name: str, password: str = PASSWORD) -> None:
+    """Fill the form on the page for logging in, and send it."""
+    await page.get_by_label("Name or e-mail address").fill(name)
+    await page.get_by_label("Password", exact=True).fill(password)
+    await page.get_by_role("button", name="Log in").click()
+
+
 OpenPage = Callable[..., Awaitable[Page]]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def open_page(chromium: Browser) -> AsyncIterator[OpenPage]:
+async def open_page(chromium: Browser, measured: Callable[[str], None]) -> AsyncIterator[OpenPage]:
     """Open a page in a browser with nothing in it; an error on its console is a failure."""
     complaints: list[str] = []
     contexts: list[BrowserContext] = []
@@ -77,8 +83,9 @@ async def open_page(chromium: Browser) -> AsyncIterator[OpenPage]:
 
     yield open_page
     for context in contexts:
-        # Now and then Playwright waits for a context's end for ever; the browser ends them all.
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(_CLOSED_WITHIN_SECONDS):
                 await context.close()
+        except TimeoutError:  # seen once: Playwright waited for ever; the browser ends it, too
+            measured(f"a browser's context was not closed within {_CLOSED_WITHIN_SECONDS} s")
     assert complaints == []

@@ -9,12 +9,12 @@ import pytest
 from playwright.async_api import Page, expect
 
 from quart_app.model import Role
-from tests.browser.conftest import IN_ONE_LOOP, OpenPage
+from tests.browser.conftest import IN_ONE_LOOP, OpenPage, fill_and_log_in
 from tests.browser.test_ends_in_the_browser import log_in_by_page
 from tests.conftest import PASSWORD
 from tests.processes import Processes
 
-pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough]
+pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough, pytest.mark.untimed]
 
 
 async def test_a_user_is_created_by_a_link_given_a_role_and_shut_out(
@@ -61,9 +61,7 @@ async def test_a_user_is_created_by_a_link_given_a_role_and_shut_out(
     await user.wait_for_timeout(1000)
     await user.goto(f"{here}/admin/users")
     await expect(user).to_have_url(re.compile("/login"))
-    await user.get_by_label("Name or e-mail address").fill(name)
-    await user.get_by_label("Password", exact=True).fill(PASSWORD)
-    await user.get_by_role("button", name="Log in").click()
+    await fill_and_log_in(user, name)
     await expect(user.get_by_role("alert")).to_contain_text("do not match")
 
     await admin.get_by_role("link", name="what concerns them").click()

@@ -7,9 +7,8 @@ import time
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.conftest import IN_ONE_LOOP, OpenPage
+from tests.browser.conftest import IN_ONE_LOOP, OpenPage, fill_and_log_in
 from tests.causes import CAUSES, OTHER, OWN, Cause, Scene
-from tests.conftest import PASSWORD
 from tests.processes import ENDED_WITHIN_SECONDS, Processes, log_in
 
 # That it ends on PostgreSQL as soon, tests/server/test_ending_everywhere.py sees without a browser.
@@ -19,9 +18,7 @@ pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough]
 async def log_in_by_page(page: Page, url: str, name: str) -> str:
     """Log in, and return the session cookie's value."""
     await page.goto(f"{url}/account")
-    await page.get_by_label("Name or e-mail address").fill(name)
-    await page.get_by_label("Password", exact=True).fill(PASSWORD)
-    await page.get_by_role("button", name="Log in").click()
+    await fill_and_log_in(page, name)
     await expect(page).to_have_url(f"{url}/account")
     cookies = await page.context.cookies()
     return next(each["value"] for each in cookies if each["name"] == "session")

@@ -4,12 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 from sqlalchemy import URL
 
 from quart_app.settings import Settings
 from quart_app.storage.schema import upgrade_schema
-from tests.browser.conftest import IN_ONE_LOOP, OpenPage
+from tests.browser.conftest import IN_ONE_LOOP, OpenPage, fill_and_log_in
 from tests.conftest import ENCRYPTION_KEY, SECRET_KEY
 from tests.legacy.legacy_database import PASSWORDS, build_legacy_database
 from tests.servers import hypercorn
@@ -29,12 +29,6 @@ async def legacy_settings(empty_database_url: URL) -> Settings:
     )
 
 
-async def log_in(page: Page, username: str, password: str) -> None:
-    await page.get_by_label("Name or e-mail address").fill(username)
-    await page.get_by_label("Password", exact=True).fill(password)
-    await page.get_by_role("button", name="Log in").click()
-
-
 async def test_a_legacy_user_logs_in_switches_twice_and_logs_out(
     legacy_settings: Settings, tmp_path: Path, open_page: OpenPage
 ) -> None:
@@ -42,10 +36,10 @@ async def test_a_legacy_user_logs_in_switches_twice_and_logs_out(
         page = await open_page()
         await page.goto(f"{server.url}/platforms")
         await expect(page).to_have_url(re.compile("/login"))  # back to it after the login
-        await log_in(page, "ada", "not her password")
+        await fill_and_log_in(page, "ada", "not her password")
         await expect(page.get_by_role("alert")).to_contain_text("do not match")
         await expect(page.get_by_label("Name or e-mail address")).to_have_value("ada")
-        await log_in(page, "ada", PASSWORDS["ada"])
+        await fill_and_log_in(page, "ada", PASSWORDS["ada"])
         await expect(page).to_have_url(f"{server.url}/platforms")
 
         await page.get_by_role("link", name="Dashboard").click()
@@ -75,7 +69,7 @@ async def test_it_works_without_javascript(
     with hypercorn(legacy_settings, tmp_path) as server:
         page = await open_page(java_script_enabled=False)
         await page.goto(server.url)
-        await log_in(page, "ada", PASSWORDS["ada"])
+        await fill_and_log_in(page, "ada", PASSWORDS["ada"])
         await expect(page.locator("#acting")).to_be_visible()
         await page.get_by_role("link", name="Platforms", exact=True).click()
         await page.get_by_label("Name", exact=True).fill("A fourth, 第四")

@@ -12,7 +12,7 @@ from quart_app.app import create_app
 from quart_app.composition import build_services
 from quart_app.model import AuditEvent, PlatformType, Role
 from quart_app.settings import Settings
-from tests.browser.conftest import IN_ONE_LOOP, OpenPage
+from tests.browser.conftest import IN_ONE_LOOP, OpenPage, fill_and_log_in
 from tests.conftest import PASSWORD, migrated_database, settings_for
 from tests.servers import Server, hypercorn
 from tests.web.test_routes import routes
@@ -111,9 +111,7 @@ async def weigh(page: Page, url: str) -> tuple[int, list[Any]]:
 
 async def log_in(page: Page, server: Server) -> None:
     await page.goto(f"{server.url}/login")
-    await page.get_by_label("Name or e-mail address").fill("ada")
-    await page.get_by_label("Password", exact=True).fill(PASSWORD)
-    await page.get_by_role("button", name="Log in").click()
+    await fill_and_log_in(page, "ada")
     await expect(page.get_by_role("heading", name="Dashboard")).to_be_visible()
 
 

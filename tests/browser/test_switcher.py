@@ -11,8 +11,7 @@ from playwright.async_api import Locator, Page, expect
 
 from quart_app.composition import build_services
 from quart_app.model import PlatformType
-from tests.browser.conftest import IN_ONE_LOOP, OpenPage
-from tests.conftest import PASSWORD
+from tests.browser.conftest import IN_ONE_LOOP, OpenPage, fill_and_log_in
 from tests.processes import Processes
 
 pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough]
@@ -58,9 +57,7 @@ async def person(processes: Processes, number: int) -> tuple[str, dict[str, int]
 
 async def log_in(page: Page, processes: Processes, name: str, path: str) -> None:
     await page.goto(f"{processes.a.url}{path}")
-    await page.get_by_label("Name or e-mail address").fill(name)
-    await page.get_by_label("Password", exact=True).fill(PASSWORD)
-    await page.get_by_role("button", name="Log in").click()
+    await fill_and_log_in(page, name)
     await expect(page).to_have_url(f"{processes.a.url}{path}")
     await page.wait_for_load_state()  # with its scripts
 
@@ -127,6 +124,7 @@ async def test_one_click_switches_and_leaves_the_page_as_it_is(
     )
 
 
+@pytest.mark.untimed
 async def test_the_dashboard_follows_and_its_own_buttons_switch_in_place_too(
     processes: Processes, open_page: OpenPage
 ) -> None:
@@ -143,6 +141,7 @@ async def test_the_dashboard_follows_and_its_own_buttons_switch_in_place_too(
     assert page.url == f"{processes.a.url}/"
 
 
+@pytest.mark.untimed
 async def test_all_of_it_goes_by_keyboard(processes: Processes, open_page: OpenPage) -> None:
     name, _ = await person(processes, 5)
     page = await open_page()
@@ -195,6 +194,7 @@ async def test_all_of_it_goes_by_keyboard(processes: Processes, open_page: OpenP
     await acts_for(page, before)
 
 
+@pytest.mark.untimed
 async def test_of_more_than_eight_one_is_found_by_typing(
     processes: Processes, open_page: OpenPage
 ) -> None:
@@ -234,6 +234,7 @@ async def test_of_more_than_eight_one_is_found_by_typing(
     await expect(rows).to_have_count(1)
 
 
+@pytest.mark.untimed
 async def test_it_works_without_scripts(processes: Processes, open_page: OpenPage) -> None:
     name, _ = await person(processes, 10)
     page = await open_page(java_script_enabled=False)
@@ -251,6 +252,7 @@ async def test_it_works_without_scripts(processes: Processes, open_page: OpenPag
     await acts_for(page, "Notes")
 
 
+@pytest.mark.untimed
 @pytest.mark.parametrize("width", [320, 1280])
 async def test_it_fits_whatever_the_names(
     processes: Processes, open_page: OpenPage, width: int
@@ -279,6 +281,7 @@ async def test_it_fits_whatever_the_names(
     assert len(heights) == 1  # nothing moves
 
 
+@pytest.mark.untimed
 async def test_where_it_fails_the_page_says_why_and_for_whom_one_acts(
     processes: Processes, open_page: OpenPage
 ) -> None:
@@ -323,6 +326,7 @@ async def test_where_it_fails_the_page_says_why_and_for_whom_one_acts(
     await expect(page).to_have_url(re.compile(r"/login\?next=%2Faccount"))
 
 
+@pytest.mark.untimed
 async def test_it_follows_what_happens_elsewhere(processes: Processes, open_page: OpenPage) -> None:
     name, ids = await person(processes, 3)
     page = await open_page()

@@ -14,7 +14,7 @@ import pytest
 from playwright.async_api import BrowserContext, Locator, Page, Request, Response, expect
 
 from quart_app.settings import Settings
-from tests.browser.conftest import IN_ONE_LOOP, OpenPage
+from tests.browser.conftest import IN_ONE_LOOP, OpenPage, fill_and_log_in
 from tests.conftest import PASSWORD
 from tests.processes import ENDED_WITHIN_SECONDS, Processes, connect, log_in, log_out, new_user
 from tests.servers import hypercorn
@@ -47,9 +47,7 @@ NOW_MS = "performance.timeOrigin + performance.now()"
 async def enter(page: Page, url: str, name: str, path: str = "/") -> Page:
     """Log in by the page, and see the path that was asked for."""
     await page.goto(url + path)
-    await page.get_by_label("Name or e-mail address").fill(name)
-    await page.get_by_label("Password", exact=True).fill(PASSWORD)
-    await page.get_by_role("button", name="Log in").click()
+    await fill_and_log_in(page, name)
     await expect(page).to_have_url(url + path)
     return page
 
@@ -218,9 +216,7 @@ async def test_who_is_logged_out_leaves_in_every_tab_and_on_every_device(
     )
 
     # Logged in again in one, the other goes back to where it was.
-    await first.get_by_label("Name or e-mail address").fill(name)
-    await first.get_by_label("Password", exact=True).fill(PASSWORD)
-    await first.get_by_role("button", name="Log in").click()
+    await fill_and_log_in(first, name)
     await expect(second).to_have_url(f"{processes.a.url}/devices")
 
     there = await enter(await open_page(), processes.b.url, name, "/platforms")
@@ -250,9 +246,7 @@ async def test_what_a_tab_had_sent_is_not_sent_again_for_who_logs_in_in_another(
     url, sent = processes.a.url, []
     page = await open_page()
     await page.goto(f"{url}/login")
-    await page.get_by_label("Name or e-mail address").fill(name)
-    await page.get_by_label("Password", exact=True).fill("wrong")
-    await page.get_by_role("button", name="Log in").click()
+    await fill_and_log_in(page, name, "wrong")
     await expect(page.get_by_role("alert")).to_be_visible()
     page.on("request", lambda request: sent.append(request.method))
     other = await enter(await page.context.new_page(), url, name)
@@ -474,14 +468,8 @@ async def test_who_does_nothing_is_warned_and_may_stay(
             f"of {IDLE_SECONDS} s without activity one was warned after {warned:.1f} s, and at the"
             f" login page {left:.1f} s after typing"
         )
-        await enter_again(first, name)
+        await fill_and_log_in(first, name)
         await expect(first).to_have_url(f"{server.url}/account")
-
-
-async def enter_again(page: Page, name: str) -> None:
-    await page.get_by_label("Name or e-mail address").fill(name)
-    await page.get_by_label("Password", exact=True).fill(PASSWORD)
-    await page.get_by_role("button", name="Log in").click()
 
 
 async def test_the_absolute_limit_is_told_of_and_can_not_be_moved(

@@ -4,11 +4,11 @@ import pytest
 from playwright.async_api import Page, expect
 
 from quart_app.web.words import ago
-from tests.browser.conftest import IN_ONE_LOOP, OpenPage
-from tests.conftest import PASSWORD, Clock
+from tests.browser.conftest import IN_ONE_LOOP, OpenPage, fill_and_log_in
+from tests.conftest import Clock
 from tests.processes import Processes
 
-pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough]
+pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough, pytest.mark.untimed]
 
 LIGHT, DARK = "rgb(245, 246, 249)", "rgb(18, 20, 27)"
 COLOUR = "getComputedStyle(document.documentElement).backgroundColor"
@@ -68,9 +68,7 @@ async def test_without_scripts_it_is_the_systems(
 
 async def log_in(page: Page, processes: Processes, name: str) -> None:
     await page.goto(f"{processes.a.url}/account")
-    await page.get_by_label("Name or e-mail address").fill(name)
-    await page.get_by_label("Password", exact=True).fill(PASSWORD)
-    await page.get_by_role("button", name="Log in").click()
+    await fill_and_log_in(page, name)
 
 
 async def test_how_long_ago_something_was_stays_true_by_the_servers_clock(

@@ -16,7 +16,7 @@ PEOPLE = 16
 DEVICES = 5  # of one of them
 # They share the cores with the browser, which draws twenty pages.
 PATIENCE_MS = 60_000
-pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough]
+pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough, pytest.mark.untimed]
 
 
 async def create_people(processes: Processes) -> list[str]:

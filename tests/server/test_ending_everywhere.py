@@ -9,8 +9,6 @@ from tests.conftest import PASSWORD
 from tests.processes import Processes, log_in, log_out, seconds_until_refused
 from tests.servers import Server
 
-pytestmark = pytest.mark.sqlite_unless_thorough
-
 
 @pytest.mark.parametrize("cause", CAUSES.values(), ids=CAUSES.keys())
 def test_each_cause_ends_what_it_should_on_every_process_and_nothing_else(

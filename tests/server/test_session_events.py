@@ -22,8 +22,6 @@ from tests.processes import (
 from tests.servers import hypercorn
 from tests.streams import PATH, Listener, listening
 
-pytestmark = pytest.mark.sqlite_unless_thorough
-
 STOPPED_WITHIN_SECONDS = 5
 Measured = Callable[[str], None]
 
@@ -143,6 +141,7 @@ def test_no_more_streams_than_a_browser_needs(processes: Processes, name: str) -
         time.sleep(0.05)
 
 
+@pytest.mark.sqlite_unless_thorough  # of the engine they know nothing
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("worker_class", ["asyncio", "uvloop"])
 def test_open_streams_do_not_keep_a_server_from_stopping(
@@ -166,6 +165,7 @@ def test_open_streams_do_not_keep_a_server_from_stopping(
     assert took < STOPPED_WITHIN_SECONDS
 
 
+@pytest.mark.sqlite_unless_thorough
 def test_a_stream_ends_with_its_session_s_limits(settings: Settings, tmp_path: Path) -> None:
     name = new_user(settings)
     environ = {

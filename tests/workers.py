@@ -33,6 +33,19 @@ def is_alone(item: pytest.Item) -> bool:
     return item.get_closest_marker("alone") is not None
 
 
+def asks_processes(item: pytest.Item) -> bool:
+    """Tell whether it asks the two processes that tests share."""
+    return "processes" in getattr(item, "fixturenames", ())
+
+
+def is_timed(item: pytest.Item) -> bool:
+    """Tell whether it holds a bound that leaves room for one more such test beside it.
+
+    So do most who ask two processes; those that wait more than they compute.
+    """
+    return asks_processes(item) and item.get_closest_marker("untimed") is None
+
+
 def is_long(item: pytest.Item) -> bool:
     """Tell whether it waits for --thorough: on PostgreSQL, which is a small part of it."""
     parameters = getattr(item, "callspec", None)
@@ -51,28 +64,36 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if long:
             said_at_the_end.lacking.add(f"{len(long)} tests on PostgreSQL: --thorough runs them")
         items[:] = [item for item in items if item not in long]
-    for item in items:
-        # Most who ask two processes time them; and one worker starts them once.
-        if "processes" in getattr(item, "fixturenames", ()):
-            is_timed = item.get_closest_marker("untimed") is None
-            item.add_marker("alone" if is_timed else pytest.mark.xdist_group("processes"))
     if is_worker(config):
-        items.sort(key=is_alone)
-        for item in filter(is_alone, items):
-            item.add_marker(pytest.mark.xdist_group("alone"))
+        items.sort(key=lambda item: (is_alone(item), is_timed(item)))
+        for item in items:
+            # One worker starts two processes once, and one those of the tests in the browser.
+            if is_alone(item):
+                item.add_marker(pytest.mark.xdist_group("alone"))
+            elif is_timed(item):
+                item.add_marker(pytest.mark.xdist_group(f"timed in {item.path.parent.name}"))
+            elif asks_processes(item):
+                item.add_marker(pytest.mark.xdist_group("processes"))
 
 
 @pytest.fixture(autouse=True)
 def turn(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
-    """Let a test that must be alone begin when no other worker's test runs, and none beside it."""
+    """Let a test that must be alone begin when no other worker's test runs, and none beside it.
+
+    One that is timed begins when no other runs but those that are timed, too.
+    """
     if not is_worker(request.config):
         yield
         return
     everybodys = tmp_path_factory.getbasetemp().parent
-    with Path(everybodys, "turn").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX if is_alone(request.node) else fcntl.LOCK_SH)
+    alone, timed = is_alone(request.node), is_timed(request.node)
+    with Path(everybodys, "turn").open("w") as turn, Path(everybodys, "untimed").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if timed and not alone else fcntl.LOCK_SH)
+        if timed:
+            fcntl.flock(file, fcntl.LOCK_UN)  # they come last, so nobody else begins any more
+        fcntl.flock(turn, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         yield
 
 

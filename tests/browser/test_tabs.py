@@ -20,7 +20,7 @@ from tests.processes import ENDED_WITHIN_SECONDS, Processes, connect, log_in, lo
 from tests.servers import hypercorn
 
 # The database's part in it, tests/server/test_session_events.py sees on both engines.
-pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough, pytest.mark.alone]
+pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough]
 
 SAID_WITHIN_MS = 200
 HEARD_AGAIN_SECONDS = 30
@@ -432,6 +432,7 @@ def limits(**seconds: int) -> dict[str, str]:
     return {f"QUART_APP_SESSION_{name}_SECONDS": str(value) for name, value in seconds.items()}
 
 
+@pytest.mark.alone
 async def test_who_does_nothing_is_warned_and_may_stay(
     settings: Settings, tmp_path: Path, open_page: OpenPage, measured: Measured
 ) -> None:
@@ -472,6 +473,7 @@ async def test_who_does_nothing_is_warned_and_may_stay(
         await expect(first).to_have_url(f"{server.url}/account")
 
 
+@pytest.mark.alone
 async def test_the_absolute_limit_is_told_of_and_can_not_be_moved(
     settings: Settings, tmp_path: Path, open_page: OpenPage
 ) -> None:

@@ -54,6 +54,7 @@ async def fill(page: Page, name: str, password: str) -> None:
     await page.get_by_label("Password", exact=True).fill(password)
 
 
+WAIT_SECONDS = 15
 BUTTON = "main button:not([type])"
 AT_REST = {"text": "Log in", "disabled": None, "said": None}
 UNDER_WAY = {"text": "Log in", "disabled": "true", "said": ""}
@@ -190,17 +191,23 @@ async def test_a_form_whose_navigation_was_stopped_can_be_sent_again(
     sent: list[Request] = []
     page.on("request", lambda request: sent.append(request) if request.method == "POST" else None)
     await page.route("**/login", lambda _route: asyncio.sleep(0))  # there is no answer
-    states = await watch(page)
+    states, expected = await watch(page), []
     for end in (
         "stop()",
         # As from the back button's copy, of which this browser makes none under a driver.
         "dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true})); stop()",
     ):
         await fill(page, name, PASSWORD)
-        await page.evaluate(f"setTimeout(() => {{ {end} }}, 700)")
+        # From when it is sent, whatever the click takes.
+        await page.evaluate(
+            f"addEventListener('submit', () => setTimeout(() => {{ {end} }}, 700), {{once: true}})"
+        )
         await page.click(BUTTON)
-        await page.wait_for_timeout(1000)
-    assert states == [UNDER_WAY, SLOW, AT_REST] * 2
+        expected += [UNDER_WAY, SLOW, AT_REST]
+        async with asyncio.timeout(WAIT_SECONDS):
+            while len(states) < len(expected):
+                await page.wait_for_timeout(20)
+    assert states == expected
     assert len(sent) == 2
     await page.unroute_all()
     await page.click(BUTTON)

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def database(engine: str, folder: Path) -> Iterator[URL]:
 
 @contextmanager
 def served(url: URL, folder: Path, processes: int, *, uvloop: bool) -> Iterator[dict[int, int]]:
-    """Serve, by processes that each have a port of their own; yield their ids by port."""
+    """Serve, by processes that each have a port and a core; yield their ids by port."""
     environ = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT),
@@ -89,6 +90,7 @@ def served(url: URL, folder: Path, processes: int, *, uvloop: bool) -> Iterator[
             log = stack.enter_context((folder / f"server-{number}.log").open("wb"))
             server = subprocess.Popen(
                 [
+                    *on_core(number),
                     *(sys.executable, "-m", "hypercorn"),
                     *("--config", str(ROOT / "hypercorn.toml")),
                     *("--bind", f"fd://{listener.fileno()}"),
@@ -105,6 +107,15 @@ def served(url: URL, folder: Path, processes: int, *, uvloop: bool) -> Iterator[
             stack.callback(server.terminate)
             servers[listener.getsockname()[1]] = server.pid
         yield servers
+
+
+def on_core(number: int) -> list[str]:
+    """Return what runs a command on one core only, where the machine has a tool for that.
+
+    One process a core, each on its own, is how we tell operators to use more than one.
+    """
+    taskset = shutil.which("taskset")
+    return [] if taskset is None else [taskset, "-c", str(number % (os.cpu_count() or 1))]
 
 
 def processor_seconds(pids: Sequence[int]) -> float:

@@ -17,9 +17,10 @@ from werkzeug.security import check_password_hash
 # OWASP Password Storage Cheat Sheet: argon2id with m = 19456 KiB, t = 2, p = 1.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
 _LEGACY = ("scrypt:", "pbkdf2:")
-# What a core gives one of these threads, beside one at 0 that would take all of it, is a tenth.
-# With 5 it is a quarter, and others wait longer by a third; with SCHED_IDLE it may be nothing.
-_NICE = 10
+# What a core gives one of these threads, beside one at 0 that would take all of it, is a quarter.
+# With 10 it is a tenth: where a machine is busy with other things logins wait in vain, and the time
+# that a legacy hash takes tells whose it is.
+_NICE = 5
 SHORTEST = 8
 LONGEST = 1024
 

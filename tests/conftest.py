@@ -14,6 +14,7 @@ import secrets
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,12 +28,12 @@ import pytest
 from jinja2 import BytecodeCache, FileSystemBytecodeCache
 from quart import Quart
 from quart.typing import TestClientProtocol as Client
-from sqlalchemy import URL, event
+from sqlalchemy import URL, event, select
 from sqlalchemy.engine import make_url
 
 from quart_app.app import create_app
 from quart_app.composition import Built, build_services
-from quart_app.model import PlatformType, Role
+from quart_app.model import PlatformConnection, PlatformType, Role
 from quart_app.services import Services
 from quart_app.services.sessions import OldSession
 from quart_app.settings import Settings, read_database_url
@@ -167,6 +168,28 @@ def migrated_postgres(postgres: URL) -> str:
     return "template_migrated"
 
 
+@pytest.fixture(scope="session")
+def sqlite_with_member(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with `member` in it: to make one for each test would be a quarter of all time."""
+    path = tmp_path_factory.mktemp("member") / "template.db"
+    shutil.copy(migrated_sqlite, path)
+    asyncio.run(_make_first_member(read_database_url(f"sqlite:///{path}")))
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_with_member(migrated_postgres: str, postgres: URL) -> str:
+    administer(postgres, f"CREATE DATABASE template_member TEMPLATE {migrated_postgres}")
+    asyncio.run(_make_first_member(postgres.set(database="template_member")))
+    return "template_member"
+
+
+async def _make_first_member(url: URL) -> None:
+    built = build_services(settings_for(url), clock=time.time)
+    await make_member(built.services)
+    await built.close()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def engine_name(request: pytest.FixtureRequest) -> str:
     """Either engine; a test that names it, or a database, runs once on each."""
@@ -187,23 +210,26 @@ def empty_database_url(
 
 @contextmanager
 def migrated_database(
-    engine_name: str, request: pytest.FixtureRequest, folder: Path
+    engine_name: str, request: pytest.FixtureRequest, folder: Path, *, with_member: bool = False
 ) -> Iterator[URL]:
     """A migrated database of its own, for as long as the block lasts."""
     if engine_name == "sqlite":
         path = folder / "test.db"
-        shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
+        name = "sqlite_with_member" if with_member else "migrated_sqlite"
+        shutil.copy(request.getfixturevalue(name), path)
         yield read_database_url(f"sqlite:///{path}")
         return
-    template = request.getfixturevalue("migrated_postgres")
+    name = "postgres_with_member" if with_member else "migrated_postgres"
+    template = request.getfixturevalue(name)
     with _postgres_database(request.getfixturevalue("postgres"), template) as url:
         yield url
 
 
 @pytest.fixture
 def database_url(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[URL]:
-    """A migrated database of the test's own."""
-    with migrated_database(engine_name, request, tmp_path) as url:
+    """A migrated database of the test's own, in which `member` is already where it is asked for."""
+    with_member = "member" in request.fixturenames
+    with migrated_database(engine_name, request, tmp_path, with_member=with_member) as url:
         yield url
 
 
@@ -340,8 +366,12 @@ async def make_member(services: Services, username: str = "ada") -> Member:
 
 
 @pytest.fixture
-async def member(services: Services) -> Member:
-    return await make_member(services)
+async def member(built: Built) -> Member:
+    """The first user, ada."""
+    ids = select(PlatformConnection.id).order_by(PlatformConnection.id)
+    async with built.database.read() as db:
+        first, second, third = await db.scalars(ids)
+    return Member(1, "ada", PASSWORD, (first, second, third))
 
 
 async def log_in(client: Client, member: Member, *, remember: bool = False) -> Any:

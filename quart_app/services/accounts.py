@@ -19,12 +19,13 @@ from quart_app.errors import (
     Unavailable,
 )
 from quart_app.model import AlertKind, AuditEvent, EndReason, User
+from quart_app.services.addresses import counted_address
 from quart_app.services.alerts import Alerts
 from quart_app.services.audit import Audit, hash_of_session
+from quart_app.services.known_devices import UNKNOWN_DEVICE, Device
 from quart_app.services.new_passwords import check_new_password
 from quart_app.services.passwords import Passwords
-from quart_app.services.sessions import UNKNOWN_DEVICE, Device, NewSession, OldSession, Sessions
-from quart_app.services.tally import counted_address
+from quart_app.services.sessions import NewSession, OldSession, Sessions
 from quart_app.services.throttle import Attempt, Throttling
 from quart_app.services.turns import Turns
 from quart_app.services.uninterrupted import uninterrupted
@@ -215,7 +216,7 @@ class Accounts:
                 await self.alerts.password_changed(db, session, device)
             elif device.id_for(user) is None:
                 await self.alerts.add(
-                    db, user.id, AlertKind.NEW_DEVICE, device, device_id=session.device_id
+                    db, user.id, AlertKind.NEW_DEVICE, device, device_id=session.device.device_id
                 )
             return session
 

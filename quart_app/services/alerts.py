@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from quart_app.errors import NotFound, NotLoggedIn
 from quart_app.model import AlertKind, AuditEvent, EndReason
 from quart_app.services.audit import Audit
-from quart_app.services.sessions import UNKNOWN_DEVICE, Device, NewSession, OldSession, Sessions
+from quart_app.services.known_devices import UNKNOWN_DEVICE, Device
+from quart_app.services.sessions import NewSession, OldSession, Sessions
 from quart_app.services.uninterrupted import uninterrupted
 from quart_app.storage import alerts as stored_alerts
 from quart_app.storage import users as stored_users
@@ -59,7 +60,7 @@ class Alerts:
             session.user_id,
             AlertKind.PASSWORD_CHANGED,
             device,
-            device_id=session.device_id,
+            device_id=session.device.device_id,
         )
         await stored_alerts.mark_alerts_seen(db, session.user_id, session.sid, up_to=alert_id)
 

@@ -20,8 +20,9 @@ from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.model import SESSION_HASH_LENGTH, AuditEntry, AuditEvent
+from quart_app.services.addresses import counted_address, shown_address
 from quart_app.services.origin import origin
-from quart_app.services.tally import Counted, Tally, counted_address, shown_address
+from quart_app.services.tally import Counted, Tally
 from quart_app.storage import audit as stored
 from quart_app.storage.database import Database
 

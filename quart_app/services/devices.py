@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from quart_app.errors import NotFound, NotLoggedIn, PasswordNeeded
 from quart_app.model import EndReason, Login, User
 from quart_app.services.accounts import Accounts
-from quart_app.services.sessions import Device, Ending, OldSession, Sessions
+from quart_app.services.known_devices import Device
+from quart_app.services.sessions import Ending, OldSession, Sessions
 from quart_app.services.uninterrupted import uninterrupted
 from quart_app.services.users import user_named
 from quart_app.storage import logins as stored_logins

@@ -11,14 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import NotFound, ResetLinkInvalid, UserInactive
 from quart_app.model import AlertKind, AuditEvent, EndReason, User
+from quart_app.services.addresses import counted_address
 from quart_app.services.administrators import Administrators
 from quart_app.services.alerts import Alerts
 from quart_app.services.audit import Audit
 from quart_app.services.devices import Asking, Devices
+from quart_app.services.known_devices import Device, KnownDevice, new_id
 from quart_app.services.new_passwords import check_new_password
 from quart_app.services.passwords import Passwords
-from quart_app.services.sessions import Device, Sessions
-from quart_app.services.tally import counted_address
+from quart_app.services.sessions import Sessions
 from quart_app.services.turns import Turns
 from quart_app.services.uninterrupted import uninterrupted
 from quart_app.services.users import user_named
@@ -104,20 +105,23 @@ class ResetLinks:
             raise ResetLinkInvalid
         return user
 
-    async def use(self, token: str, new_password: str, *, device: Device) -> User:
+    async def use(self, token: str, new_password: str, *, device: Device) -> KnownDevice:
         """Set the password of whose link it is, ending every session of theirs.
 
-        It begins none: who has the link has not shown the password yet. Raises ResetLinkInvalid,
-        InvalidInput, Busy.
+        It begins none: who has the link has not shown the password yet. But the device is known
+        from now on, and not told of itself. Raises ResetLinkInvalid, InvalidInput, Busy.
         """
         # A link is good for one use, but of as many at once each would be hashed before any login.
         async with self.turns.turn(counted_address(device.address)):
             user = await self.user_of(token)
             check_new_password(new_password, user.username, user.email)
-            return await self._use(token, await self.passwords.hash(new_password), device)
+            # By an id that it had till now, what was answered there stays so.
+            device_id = device.id_for(user) or new_id()
+            new_hash = await self.passwords.hash(new_password)
+            return await self._use(token, new_hash, device, device_id)
 
     @uninterrupted
-    async def _use(self, token: str, new_hash: str, device: Device) -> User:
+    async def _use(self, token: str, new_hash: str, device: Device, device_id: str) -> KnownDevice:
         async with self.sessions.ending() as ending:
             user = await stored_users.replace_password_by_link(
                 ending.db, _hash_of(token), new_hash, self.now()
@@ -126,8 +130,10 @@ class ResetLinks:
                 raise ResetLinkInvalid
             await self.audit.record(ending.db, AuditEvent.PASSWORD_RESET, user_id=user.id)
             await ending.end_all(user, EndReason.PASSWORD_RESET)
-            await self.alerts.add(ending.db, user.id, AlertKind.PASSWORD_RESET, device)
-            return user
+            await self.alerts.add(
+                ending.db, user.id, AlertKind.PASSWORD_RESET, device, device_id=device_id
+            )
+            return KnownDevice(user_id=user.id, device_id=device_id, device_epoch=user.device_epoch)
 
 
 def _hash_of(token: str) -> str:

@@ -1,8 +1,6 @@
 """Begin and end sessions: what is signed into a cookie, and what is written down that ends it."""
 
-import base64
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,14 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import NotFound, Unavailable
 from quart_app.model import (
-    ADDRESS_LENGTH,
-    USER_AGENT_LENGTH,
     AuditEvent,
     EndReason,
     Revocation,
     User,
 )
 from quart_app.services.audit import Audit
+from quart_app.services.known_devices import Device, KnownDevice, new_id
 from quart_app.services.revocations import Revocations
 from quart_app.services.uninterrupted import go_on_afterwards, uninterrupted
 from quart_app.storage import alerts as stored_alerts
@@ -29,7 +26,6 @@ from quart_app.storage.database import Database
 from quart_app.storage.revocations import Ended, add_revocations, database_now
 
 MOST_LIVE_LOGINS = 50  # of one user (OWASP ASVS 5.0, 7.1.2)
-SID_BYTES = 16  # 128 bits from the system's generator (OWASP ASVS 5.0, 7.2.3)
 _TICK = timedelta(microseconds=1)
 # A new epoch is at least the seconds since then, so that none is given again after a restore; they
 # fit into 32 bits until 2093.
@@ -49,39 +45,7 @@ class NewSession:
     created_at: datetime
     expires_at: datetime
     remember: bool
-    # By which the browser is known when this user logs in there again.
-    device_id: str
-    device_epoch: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Device:
-    """From where somebody logs in, as far as the request tells.
-
-    `known_as` has, by the ids of users who logged in there, its id for each and as of which epoch.
-    """
-
-    address: str | None = None
-    user_agent: str | None = None
-    known_as: Mapping[int, tuple[str, int]] = field(default_factory=dict)
-
-    def id_for(self, user: User) -> str | None:
-        """Return the id by which the user's device is known; None where it is a new one."""
-        device_id, epoch = self.known_as.get(user.id, (None, None))
-        return device_id if epoch == user.device_epoch else None
-
-    @property
-    def shown_address(self) -> str | None:
-        """The address, as long as a column is."""
-        return self.address and self.address[:ADDRESS_LENGTH]
-
-    @property
-    def shown_user_agent(self) -> str | None:
-        """What the browser calls itself, as long as a column is."""
-        return self.user_agent and self.user_agent[:USER_AGENT_LENGTH]
-
-
-UNKNOWN_DEVICE = Device()
+    device: KnownDevice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,13 +182,16 @@ class Sessions:
         session = NewSession(
             user_id=user.id,
             platform_connection_id=platform_connection_id,
-            sid=_new_id(),
+            sid=new_id(),
             epoch=user.session_epoch,
             created_at=created_at,
             expires_at=created_at + (self.remember_absolute if remember else self.absolute),
             remember=remember,
-            device_id=device_id or _new_id(),
-            device_epoch=user.device_epoch,
+            device=KnownDevice(
+                user_id=user.id,
+                device_id=device_id or new_id(),
+                device_epoch=user.device_epoch,
+            ),
         )
         await stored_logins.add_login(
             ending.db,
@@ -235,7 +202,7 @@ class Sessions:
                 "expires_at": session.expires_at,
                 "address": device.shown_address,
                 "user_agent": device.shown_user_agent,
-                "device_id": session.device_id,
+                "device_id": session.device.device_id,
                 "alerts_seen": alerts_seen,
             },
         )
@@ -320,7 +287,3 @@ class Sessions:
 def epoch_at(moment: datetime) -> int:
     """Return the epoch that is the oldest that is given at a time; 0 before there were any."""
     return max(0, int((moment - _EPOCHS_BEGIN).total_seconds()))
-
-
-def _new_id() -> str:
-    return base64.urlsafe_b64encode(secrets.token_bytes(SID_BYTES)).rstrip(b"=").decode()

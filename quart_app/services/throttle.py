@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import TooManyAttempts
 from quart_app.model import THROTTLE_KEY_LENGTH
-from quart_app.services.sessions import CLOCK_TOLERANCE, Device
-from quart_app.services.tally import counted_address
+from quart_app.services.addresses import counted_address
+from quart_app.services.known_devices import Device
+from quart_app.services.sessions import CLOCK_TOLERANCE
 from quart_app.services.uninterrupted import uninterrupted
 from quart_app.storage import throttles as stored
 from quart_app.storage.database import Database

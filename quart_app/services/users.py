@@ -26,9 +26,10 @@ from quart_app.services import names
 from quart_app.services.accounts import MOST_ATTEMPTS
 from quart_app.services.alerts import Alerts
 from quart_app.services.audit import Audit
+from quart_app.services.known_devices import UNKNOWN_DEVICE, Device
 from quart_app.services.new_passwords import check_new_password, generated_password
 from quart_app.services.passwords import Passwords
-from quart_app.services.sessions import UNKNOWN_DEVICE, Device, Ending, NewSession, Sessions
+from quart_app.services.sessions import Ending, NewSession, Sessions
 from quart_app.storage import users as stored_users
 from quart_app.storage.database import Database
 

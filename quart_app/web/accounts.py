@@ -23,7 +23,7 @@ from quart_app.web.gate import (
     presented,
     services,
 )
-from quart_app.web.pages import go_on, local_path, page
+from quart_app.web.pages import go_on, page, page_at
 from quart_app.web.replies import status_of, with_retry_after
 from quart_app.web.session import clear_session, create_session, presented_session, validate_session
 
@@ -35,7 +35,7 @@ async def login_page() -> ResponseReturnValue:
     """Show the login form; whoever is logged in goes on."""
     next_path = request.args.get("next", "")
     if validate_session() is not None:
-        return go_on(local_path(next_path) or url_for("platforms.dashboard"))
+        return go_on(page_at(next_path) or url_for("platforms.dashboard"))
     response = await _login_form(next_path=next_path)
     # Its session is over by its time, or was ended elsewhere: nobody has logged out here.
     return response if presented_session() is None else with_cleared_cache(response)
@@ -68,7 +68,7 @@ async def log_in() -> ResponseReturnValue:
             error=error,
         )
     begin(new_session)
-    return go_on(local_path(form.next) or url_for("platforms.dashboard"))
+    return go_on(page_at(form.next) or url_for("platforms.dashboard"))
 
 
 async def _login_form(
@@ -82,7 +82,7 @@ async def _login_form(
     response = await page(
         "login.html",
         status=status_of(error) if error else HTTPStatus.OK,
-        next_path=local_path(next_path) or "",
+        next_path=page_at(next_path) or "",
         username=username,
         remember=remember,
         choose_new=choose_new,
@@ -102,7 +102,7 @@ def begin(new_session: NewSession) -> None:
         expires_at=new_session.expires_at,
         remember=new_session.remember,
     )
-    know_device_again(new_session)
+    know_device_again(new_session.device)
 
 
 @blueprint.post("/logout")

@@ -7,7 +7,7 @@ from quart_app.errors import NotLoggedIn
 from quart_app.web.accounts import with_cleared_cache
 from quart_app.web.bodies import AlertsForm, NoBody, read_form
 from quart_app.web.gate import current_login, device, presented, services
-from quart_app.web.pages import go_on, local_path
+from quart_app.web.pages import go_on, page_at
 from quart_app.web.session import clear_session
 
 blueprint = Blueprint("alerts", __name__, url_prefix="/account")
@@ -19,7 +19,7 @@ async def answer() -> ResponseReturnValue:
     form = await read_form(AlertsForm)
     login = current_login()
     await services().alerts.answer(login.user_id, login.sid, up_to=form.up_to)
-    return go_on(local_path(form.next) or url_for("platforms.dashboard"), notice="answered")
+    return go_on(page_at(form.next) or url_for("platforms.dashboard"), notice="answered")
 
 
 @blueprint.post("/not_me")

@@ -22,8 +22,9 @@ from quart_app.errors import (
 )
 from quart_app.model import AuditEvent
 from quart_app.services import Services
+from quart_app.services.known_devices import Device, KnownDevice
 from quart_app.services.origin import Origin, new_request_id, origin
-from quart_app.services.sessions import Device, NewSession, OldSession
+from quart_app.services.sessions import OldSession
 from quart_app.web.compression import compress_page
 from quart_app.web.device_cookie import DeviceCookie
 from quart_app.web.headers import csp_nonce, headers_of_every_answer, headers_of_page
@@ -103,6 +104,7 @@ def install(app: Quart, *, is_https: bool) -> None:
         if request.endpoint not in NOT_ACTIVITY and UNATTENDED not in request.headers:
             renew_session(at_once=request.endpoint == RENEWS_AT_ONCE)
         services().events.hear_of_activity(g.login.sid, log_in_required().idle_expires_at)
+        await refuse_other_user(g.login)
         await refuse_other_platform(g.login)
 
     async def leave(response: Response) -> Response:
@@ -169,11 +171,11 @@ def device_cookie() -> DeviceCookie:
     return cast(DeviceCookie, current_app.extensions["quart_app.device_cookie"])
 
 
-def know_device_again(session: NewSession) -> None:
+def know_device_again(known: KnownDevice) -> None:
     """Let the answer make the browser known to a user who has just given their password there."""
     known_as = dict(device().known_as)
-    known_as.pop(session.user_id, None)  # the last one comes last
-    g.known_as = known_as | {session.user_id: (session.device_id, session.device_epoch)}
+    known_as.pop(known.user_id, None)  # the last one comes last
+    g.known_as = known_as | {known.user_id: (known.device_id, known.device_epoch)}
 
 
 def refuse_undecided() -> None:
@@ -239,6 +241,19 @@ def _origin_parts(origin: str) -> tuple[str, str | None, int | None] | None:
     except ValueError:
         return None
     return url.scheme, url.hostname, port
+
+
+async def refuse_other_user(login: Login) -> None:
+    """Refuse the form of a page that was another user's. Raises PlatformChanged.
+
+    Two people use one browser, and this page was opened before the second one logged in.
+    """
+    if request.method in _SAFE_METHODS or request.blueprint == "api":
+        return
+    if (await request.form).get("user_id", str(login.user_id)) != str(login.user_id):
+        raise PlatformChanged(
+            "Another user is logged in here now than when this page was opened; nothing was done."
+        )
 
 
 async def refuse_other_platform(login: Login) -> None:

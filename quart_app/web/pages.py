@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from quart import Response, current_app, redirect, render_template, request, url_for
 from quart.typing import ResponseTypes
@@ -107,9 +107,7 @@ async def _rendered(
 def _this_page() -> str:
     """Return the path of the page that is shown, where it can be asked for again."""
     path = request.full_path.rstrip("?") if request.method == "GET" else request.path
-    adapter = current_app.create_url_adapter(request)
-    is_page = adapter is not None and adapter.test(request.path, "GET")
-    return (local_path(path) if is_page else None) or url_for("platforms.dashboard")
+    return page_at(path) or url_for("platforms.dashboard")
 
 
 def _sentence(notice: str) -> str | None:
@@ -117,16 +115,19 @@ def _sentence(notice: str) -> str | None:
     return f"{sentence} {_UNSENT}" if sentence and "unsent" in request.args else sentence
 
 
-def local_path(text: str) -> str | None:
-    r"""Return `text` if it is a path of this site, and not longer than a form may hold, else None.
+def page_at(text: str) -> str | None:
+    r"""Return `text` if a page of ours is there, and it is not longer than a form may hold.
 
-    A browser takes `//host` and `/\host` for another site, and drops tabs and line ends first.
+    Else None: what only a form is sent to can't be gone to. A browser takes `//host` and `/\host`
+    for another site, and drops tabs and line ends first.
     """
     if not text.startswith("/") or text[1:2] in {"/", "\\"} or len(text) > LONGEST_PATH:
         return None
     if not text.isprintable() or " " in text or "\\" in text:
         return None
-    return text
+    adapter = current_app.create_url_adapter(request)
+    is_page = adapter is not None and adapter.test(unquote(urlsplit(text).path), "GET")
+    return text if is_page else None
 
 
 def go_on(path: str, *, notice: str | None = None) -> ResponseTypes:

@@ -16,7 +16,7 @@ from quart_app.web.bodies import (
     read_query,
 )
 from quart_app.web.gate import ID, current_login, services
-from quart_app.web.pages import go_on, local_path, page
+from quart_app.web.pages import go_on, page, page_at
 from quart_app.web.replies import status_of, with_form_page
 from quart_app.web.session import switch_platform
 
@@ -184,4 +184,4 @@ def forget_if_active(connection_id: int) -> None:
 
 
 def _back(form: ReturnForm, *, notice: str) -> ResponseReturnValue:
-    return go_on(local_path(form.next) or url_for("platforms.list_page"), notice=notice)
+    return go_on(page_at(form.next) or url_for("platforms.list_page"), notice=notice)

@@ -7,7 +7,7 @@ from quart.typing import ResponseReturnValue
 
 from quart_app.errors import AppError, InvalidInput
 from quart_app.web.bodies import ResetForm, read_form
-from quart_app.web.gate import device, services
+from quart_app.web.gate import device, know_device_again, services
 from quart_app.web.pages import go_on, page
 from quart_app.web.replies import status_of
 from quart_app.web.session import clear_session, validate_session
@@ -47,11 +47,12 @@ async def use() -> ResponseReturnValue:
     """Set the password, and leave for the login page."""
     try:
         form = await read_form(ResetForm)
-        user = await services().reset_links.use(form.token, form.new_password, device=device())
+        known = await services().reset_links.use(form.token, form.new_password, device=device())
     except InvalidInput as error:
         return await _form_page((await request.form).get("token", ""), error)
+    know_device_again(known)
     login = validate_session()
-    if login is not None and login.user_id != user.id:
+    if login is not None and login.user_id != known.user_id:
         return go_on(url_for("platforms.dashboard"), notice="reset-for-another")
     clear_session()
     return go_on(url_for("accounts.login_page"), notice="reset")

@@ -23,8 +23,9 @@ from quart_app.errors import (
 from quart_app.model import AuditEntry, AuditEvent, Role, Throttle, User
 from quart_app.services import Services
 from quart_app.services.accounts import Accounts
+from quart_app.services.known_devices import UNKNOWN_DEVICE
 from quart_app.services.passwords import Passwords
-from quart_app.services.sessions import UNKNOWN_DEVICE, NewSession
+from quart_app.services.sessions import NewSession
 from quart_app.services.throttle import OF_A_NAME
 from quart_app.services.uninterrupted import finish_what_is_running
 from tests.conftest import A_SESSION, PASSWORD, Clock, Member

@@ -16,11 +16,12 @@ from quart_app.composition import Built, build_services
 from quart_app.errors import BadCredentials, Forbidden, InUse, NotFound, Unavailable
 from quart_app.model import AuditEntry, AuditEvent, EndReason, Role
 from quart_app.services import Services
+from quart_app.services.addresses import counted_address, shown_address
 from quart_app.services.audit import hash_of_session, line_of
 from quart_app.services.audit_reader import AuditFilter
 from quart_app.services.origin import Origin, origin
 from quart_app.services.sessions import NewSession, OldSession
-from quart_app.services.tally import MOST_COUNTED, counted_address, shown_address
+from quart_app.services.tally import MOST_COUNTED
 from quart_app.settings import Settings
 from quart_app.storage.audit import add_entries, delete_entries_past_their_time
 from quart_app.storage.schema import SchemaRefused, upgrade_schema
@@ -402,6 +403,10 @@ async def test_what_was_counted_is_written_now_and_then(
         ("::ffff:192.0.2.7", "192.0.2.7", "192.0.2.7"),
         ("2001:DB8:1:2:3::4", "2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
         ("fe80::1%eth0", "fe80::1", "fe80::/64"),
+        ("192.0.2.7:50412", "192.0.2.7", "192.0.2.7"),
+        ("[2001:db8:1:2:3::4]:50412", "2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("[::ffff:192.0.2.7]", "192.0.2.7", "192.0.2.7"),
+        ("192.0.2.700:1", "192.0.2.700:1", "192.0.2.700:1"),
         ("<local>", "<local>", "<local>"),
         ("x" * 60, "x" * 45, "x" * 45),
     ],

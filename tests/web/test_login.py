@@ -280,6 +280,18 @@ async def test_a_path_of_another_site_leads_to_the_dashboard(
     assert response.headers["Location"] == "/"
 
 
+async def test_what_is_no_page_leads_to_the_dashboard(visitor: Client, member: Member) -> None:
+    """Such as where only forms are sent to: a page that answers one stands at that address."""
+    for path, arrives in (
+        ("/logout_all", "/"),
+        ("/platforms/7/switch?x=1", "/"),
+        ("/no/such/page", "/"),
+        ("/platforms/7/rename?x=%C3%A9#name", "/platforms/7/rename?x=%C3%A9#name"),
+    ):
+        response = await by_page(visitor, username="ada", password=member.password, next=path)
+        assert response.headers["Location"] == arrives
+
+
 @pytest.mark.parametrize("engine_name", ["sqlite"])
 @settings(
     max_examples=200,

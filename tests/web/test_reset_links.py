@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,9 +17,9 @@ from quart_app.composition import Built
 from quart_app.errors import ResetLinkInvalid
 from quart_app.model import AuditEntry, AuditEvent, Role, User
 from quart_app.services import Services
+from quart_app.services.known_devices import UNKNOWN_DEVICE
 from quart_app.services.passwords import Passwords
 from quart_app.services.reset_links import RESET_LINK_LIFETIME
-from quart_app.services.sessions import UNKNOWN_DEVICE
 from quart_app.settings import Settings, with_setting
 from tests.conftest import (
     PASSWORD,
@@ -184,6 +185,30 @@ async def test_a_link_sets_the_password_once_and_ends_every_session(
     assert await column_of(built, "reset_token_hash") is None
     assert await column_of(built, "reset_expires_at") is None
     assert await column_of(built, "device_epoch") == known + 1  # every device is a new one
+
+
+async def test_where_a_link_was_used_nobody_is_asked_whether_it_was_them(
+    root: Client, browser: Client, visitor: Client, member: Member
+) -> None:
+    by_link, new_device = (
+        "by a link that an administrator had made",
+        "had not been used for it before",
+    )
+    assert (await use(visitor, await made_by(root))).status_code == 303
+    member = replace(member, password=NEW_PASSWORD)
+    await log_in(visitor, member)
+    html = await (await visitor.get("/")).get_data(as_text=True)
+    assert (html.count(by_link), html.count(new_device)) == (0, 1)  # the browser's, before
+    newest = re.findall(r'name="up_to" value="(\d+)"', html)[0]
+    await visitor.post("/account/it_was_me", form={"up_to": newest})
+    await log_in(browser, member)
+    html = await (await browser.get("/")).get_data(as_text=True)
+    assert html.count(by_link) == 1
+    # Used there once more, nothing is asked again that was answered.
+    assert (await use(visitor, await made_by(root), PASSWORD)).status_code == 303
+    await log_in(visitor, replace(member, password=PASSWORD))
+    html = await (await visitor.get("/")).get_data(as_text=True)
+    assert (html.count(by_link), html.count(new_device)) == (0, 1)  # the browser's, after
 
 
 async def test_a_refused_password_leaves_the_link_good(

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from quart_app.composition import Built
 from quart_app.model import AuditEntry, Role, Throttle
 from quart_app.services import Services
-from quart_app.services.sessions import Device
+from quart_app.services.known_devices import Device
 from quart_app.services.throttle import (
     FORGOTTEN_AFTER,
     LONGEST_WAIT,

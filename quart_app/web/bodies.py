@@ -271,7 +271,8 @@ async def read_form(body: type[BodyT]) -> BodyT:
         if len(values) > 1:
             raise InvalidInput("This was given twice.", field=name)
         fields[name] = values[0]
-    fields.pop("platform_connection_id", None)  # the gate has read it
+    for read_by_the_gate in ("user_id", "platform_connection_id"):
+        fields.pop(read_by_the_gate, None)
     for name, info in body.model_fields.items():
         if fields.get(name) == "" and not info.is_required():
             del fields[name]

@@ -194,9 +194,15 @@ async def test_other_devices_hear_of_changed_connections(
             took.append(await page.evaluate("window.changedAt.at(-1)") - at)
     measured(f"another device heard of changed connections after {max(took):.0f} ms")
     assert max(took) < HEARD_WITHIN_MS
-    # What this device acts for is its own affair.
+    # What this device acts for is its own affair, unless it is gone.
     shown = await there.evaluate("document.body.dataset.platformConnectionId")
     assert shown == str(accounts[0])
+    assert await there.get_by_role("status").inner_text() == ""
+    server.ask("DELETE", f"/api/platforms/{accounts[0]}", cookie)
+    for page in (there, tab):
+        await expect(page.get_by_role("status")).to_have_text(
+            "Apple was removed: you act for nobody now."
+        )
 
 
 async def test_who_is_logged_out_leaves_in_every_tab_and_on_every_device(

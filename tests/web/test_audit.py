@@ -320,6 +320,14 @@ async def test_the_table_is_one_for_who_can_not_see_it(admin: Client) -> None:
 # --- the export ----------------------------------------------------------------------------------
 
 
+async def test_head_tells_of_the_export_and_makes_none(admin: Client) -> None:
+    told = await admin.head("/admin/audit.csv")
+    export = await admin.get("/admin/audit.csv")
+    assert (told.status_code, await told.get_data()) == (200, b"")
+    for name in ("Content-Type", "Content-Disposition", "Cache-Control"):
+        assert told.headers[name] == export.headers[name]
+
+
 async def test_the_export_is_what_the_filter_leaves_in_several_transactions(
     built: Built, admin: Client, member: Member, served: Services
 ) -> None:

@@ -9,8 +9,9 @@ import pytest
 from quart import Quart
 from quart.typing import TestClientProtocol as Client
 
+from quart_app.services import Services
 from quart_app.services import events as events_service
-from tests.conftest import Clock, Member, log_in, set_cookies
+from tests.conftest import Clock, Member, log_in, make_member, set_cookies
 
 PATH = "/api/session_events"
 SIGN_OF_LIFE = b":\n\n"
@@ -197,6 +198,44 @@ async def test_a_form_made_while_the_session_acted_for_nobody_says_so(
     assert (await browser.post("/platforms", form=form)).status_code == 303
     # It is acted for now, and so the same form is out of date.
     assert (await browser.post("/platforms", form=form | {"name": "Fifth"})).status_code == 409
+
+
+async def test_a_form_of_another_user_s_page_is_refused(
+    app: Quart, services: Services, browser: Client, member: Member
+) -> None:
+    """Neither acts for a connection, so that only the user tells whose form it is."""
+    other = await make_member(services, "eve")
+    for each in (member, other):
+        await log_in(browser, each)
+        for id_ in each.platform_ids:
+            assert (await browser.delete(f"/api/platforms/{id_}")).status_code == 204
+    await log_in(app.test_client(), other)  # of which eve is told
+    forms = {
+        "/platforms": {
+            "name": "Fourth",
+            "platform_type": "mastodon",
+            "instance_url": "4.example",
+            "access_token": "a-token",
+            "platform_connection_id": "none",
+        },
+        "/account/it_was_me": {"up_to": "99"},
+        "/account/not_me": {},
+        "/logout_all": {},
+        "/devices/others/end": {},
+    }
+    for path, form in forms.items():
+        response = await browser.post(path, form=form | {"user_id": str(member.id)})
+        html = await response.get_data(as_text=True)
+        assert (path, response.status_code) == (path, 409)
+        assert "Another user is logged in here now" in html
+        assert ('value="Fourth"' in html) is (path == "/platforms")
+    html = await (await browser.get("/")).get_data(as_text=True)
+    assert "Was this you?" in html
+    assert f'name="user_id" value="{other.id}"' in html
+    for path, form in forms.items():
+        response = await browser.post(path, form=form | {"user_id": str(other.id)})
+        assert (path, response.status_code) == (path, 303)
+        await log_in(browser, other)
 
 
 async def test_after_a_login_one_is_back_at_the_page_whose_form_came_too_late(

@@ -99,7 +99,18 @@ document.addEventListener("session:switched-elsewhere", ({ detail }) => {
   mark(detail.platform_connection_id);
   bringUpToDate();
 });
-document.addEventListener("session:platforms-changed", refresh);
+document.addEventListener("session:platforms-changed", keepUp);
+
+async function keepUp() {
+  if (document.hidden) {
+    // Once it is looked at: of twenty tabs, nineteen need not ask the server at the same moment.
+    document.addEventListener("visibilitychange", keepUp, { once: true });
+    return;
+  }
+  const was = nameIn(opener());
+  await refresh();
+  if (was && !nameIn(opener())) say(`${was} was removed: you act for nobody now.`);
+}
 
 // --- opening, and where the keys lead ---
 

@@ -1,6 +1,6 @@
 """Several workers that share the tests of one run: who must be alone, and what is said at the end.
 
-`scripts/test` has a worker more than cores (pytest-xdist); in a single process nothing waits.
+`scripts/test` has two workers more than cores (pytest-xdist); in a single process nothing waits.
 """
 
 import fcntl

@@ -11,6 +11,6 @@ The rooms, from the door inwards; a request goes one way through them and nothin
     model.py      the tables, which are the words we think in
     errors.py     what can go wrong, as facts without HTTP
 
-Beside them, settings.py (the only reader of the environment), migration/ (from the older
+Beside them, settings/ (the only reader of the environment), migration/ (from the older
 application's database to here) and __main__.py (administration by the same services as the web).
 """

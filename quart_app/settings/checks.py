@@ -1,0 +1,70 @@
+"""What a setting may not be, however it is given."""
+
+import re
+from ipaddress import IPv6Address
+from urllib.parse import urlsplit
+
+from cryptography.fernet import Fernet
+
+from quart_app.settings.errors import PREFIX, SettingsError
+
+_SHORTEST_KEY_BYTES = 32
+_FEWEST_DISTINCT_CHARACTERS = 8
+_LONGEST_COOKIE_NAME = 64
+# A DNS name's label, with the _ that names of containers and hosts in a company's network have.
+_LABEL = r"[0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?"
+_HOST = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(\.{_LABEL})*\.?")
+# RFC 6265 section 4.1.1: a cookie's name is an HTTP token.
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_ORIGIN = re.compile(r"(?i:https?)://([^\s/?#@:\\\[\]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?/?")
+
+
+def check_key(name: str, key: str) -> None:
+    """Refuse a key that could be guessed. Raises SettingsError, as all of these."""
+    if re.search("[\ud800-\udfff]", key):  # how Python reads bytes that are not UTF-8
+        raise SettingsError(f"{PREFIX}{name} holds a key that is not UTF-8 text")
+    if len(key.encode()) < _SHORTEST_KEY_BYTES:
+        raise SettingsError(f"{PREFIX}{name} holds a key shorter than {_SHORTEST_KEY_BYTES} bytes")
+    if len(set(key)) < _FEWEST_DISTINCT_CHARACTERS:
+        raise SettingsError(f"{PREFIX}{name} holds a key of a few repeated characters")
+
+
+def check_fernet_key(key: str) -> None:
+    """Refuse what encrypts nothing."""
+    try:
+        Fernet(key)
+    except ValueError:
+        raise SettingsError(
+            f"{PREFIX}PLATFORM_ENCRYPTION_KEY is not a Fernet key (44 characters of base64url)"
+        ) from None
+
+
+def check_cookie_name(text: str) -> None:
+    """Refuse a name that no browser would take, or that says what it can't know."""
+    name = f"{PREFIX}SESSION_COOKIE_NAME"
+    if not _TOKEN.fullmatch(text):
+        raise SettingsError(f"{name} may hold only letters, digits and -_.")
+    if len(text) > _LONGEST_COOKIE_NAME:
+        raise SettingsError(f"{name} has more than {_LONGEST_COOKIE_NAME} characters")
+    if text.startswith("__"):
+        raise SettingsError(f"{name} gets its prefix from {PREFIX}PUBLIC_URL")
+
+
+def check_public_url(text: str) -> None:
+    """Refuse what is no origin."""
+    origin = _ORIGIN.fullmatch(text)
+    try:
+        well_formed = origin is not None and _is_host(origin[1]) and urlsplit(text).port != 0
+    except ValueError:
+        well_formed = False
+    if not well_formed:
+        raise SettingsError(
+            f"{PREFIX}PUBLIC_URL must be http:// or https:// and a host, without a path"
+        )
+
+
+def _is_host(host: str) -> bool:
+    """Tell whether it is a name or an address; ValueError where it can't even be taken apart."""
+    if host.startswith("["):
+        return bool(IPv6Address(host[1:-1]))
+    return _HOST.fullmatch(host.encode("idna").decode()) is not None

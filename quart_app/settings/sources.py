@@ -1,0 +1,73 @@
+"""Where settings stand: the environment, `.env` files, and files of one secret each."""
+
+import os
+from collections.abc import Mapping
+from io import StringIO
+from pathlib import Path
+
+from dotenv.parser import parse_stream
+
+from quart_app.settings.errors import PREFIX, SettingsError
+
+SECRETS_FILE = Path("instance/.env")
+_ENV_FILES = (SECRETS_FILE, Path(".env"))  # the later wins; the environment wins over both
+_SECRETS = {"SECRET_KEY", "SECRET_KEY_FALLBACKS", "DATABASE_URL", "PLATFORM_ENCRYPTION_KEY"}
+_LF = "\n"
+
+
+def given_settings(environ: Mapping[str, str] | None, directory: Path) -> dict[str, str]:
+    """Return our settings as they stand in the environment and the files, without the prefix.
+
+    Raises SettingsError.
+    """
+    given: dict[str, str] = {}
+    for path in _ENV_FILES:
+        try:
+            given |= _ours(_read_env_file(directory, path))
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"The file {path} can't be read: {_reason(error)}") from None
+    return given | _ours(os.environ if environ is None else environ)
+
+
+def _read_env_file(directory: Path, path: Path) -> dict[str, str]:
+    """Return what the file sets; a line of ours that sets nothing is refused, not passed over."""
+    values: dict[str, str] = {}
+    for line in parse_stream(StringIO((directory / path).read_text(encoding="utf-8"))):
+        text = line.original.string
+        if line.key is not None and line.value is not None and not line.error:
+            values[line.key] = line.value
+        elif PREFIX in text.partition("#")[0]:
+            blank = text[: len(text) - len(text.lstrip())]
+            raise SettingsError(
+                f"The file {path} has no NAME=VALUE in line {line.original.line + blank.count(_LF)}"
+            )
+    return values
+
+
+def _ours(environ: Mapping[str, str | None]) -> dict[str, str]:
+    return {
+        name.removeprefix(PREFIX): value
+        for name, value in environ.items()
+        if name.startswith(PREFIX) and value is not None
+    }
+
+
+def read_secret_files(given: dict[str, str], directory: Path) -> None:
+    """Put the secrets that stand in files, which a vault may have put there, in their own place."""
+    for name in [name for name in given if name.removesuffix("_FILE") in _SECRETS]:
+        secret = name.removesuffix("_FILE")
+        if secret == name:
+            continue
+        if secret in given:
+            raise SettingsError(f"{PREFIX}{secret} and {PREFIX}{name} are both given; one must go")
+        try:
+            text = (directory / given.pop(name)).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{PREFIX}{name} can't be read: {_reason(error)}") from None
+        given[secret] = text.rstrip("\r\n")
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str | None:
+    return error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"

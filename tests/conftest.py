@@ -69,8 +69,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(workers)
-    # A shell starts what runs in the background deaf to it, and so would be all that we start.
+    # A shell starts what runs in the background deaf to the one, and nohup to the other; and so
+    # would be all that we start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def lacking(config: pytest.Config, part: str) -> None:

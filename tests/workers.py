@@ -1,15 +1,17 @@
 """Several workers that share the tests of one run: who must be alone, and what is said at the end.
 
-`scripts/test` has two workers more than cores (pytest-xdist); in a single process nothing waits.
+`scripts/test` has a worker more than cores (pytest-xdist); in a single process nothing waits.
 """
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+_LONGER_FOR_THE_PATIENT = 5
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,14 @@ def is_timed(item: pytest.Item) -> bool:
 
     So do most who ask two processes; those that wait more than they compute.
     """
-    return asks_processes(item) and item.get_closest_marker("untimed") is None
+    if not asks_processes(item) or item.get_closest_marker("untimed") is not None:
+        return False
+    return not is_patient(item) or bool(item.config.getoption("thorough"))
+
+
+def is_patient(item: pytest.Item) -> bool:
+    """Tell whether its bounds may be longer than what is promised, where others run beside it."""
+    return item.get_closest_marker("patient") is not None
 
 
 def is_long(item: pytest.Item) -> bool:
@@ -74,6 +83,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.xdist_group(f"timed in {item.path.parent.name}"))
             elif asks_processes(item):
                 item.add_marker(pytest.mark.xdist_group("processes"))
+
+
+@pytest.fixture
+def bound(request: pytest.FixtureRequest) -> Callable[[float], float]:
+    """Takes a bound on time that is promised, and returns the one that the test has to hold."""
+    longer = 1 if is_timed(request.node) else _LONGER_FOR_THE_PATIENT
+    return lambda promised: promised * longer
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ types and values that the older one gave them, and ours stand beside them.
 import enum
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from sqlalchemy import (
     BigInteger,
@@ -141,6 +141,9 @@ class Base(DeclarativeBase):
     def table(cls) -> Table:
         """Return the table itself: to write a row that need not become an object costs half."""
         return cast(Table, cls.__table__)
+
+
+NO_PASSWORD: Final = ""  # in place of a hash: whoever waits for the link by which they choose one
 
 
 class User(Base):

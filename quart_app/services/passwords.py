@@ -45,11 +45,11 @@ class Passwords:
         return await self._in_thread(lambda: _HASHER.hash(_encoded(password)))
 
     async def matches(self, password_hash: str | None, password: str) -> bool:
-        """Compare; None (there is no such user) takes as long as a wrong password, and is False."""
+        """Compare; where there is no user or no hash it takes as long, and is False."""
         compared = await self._in_thread(
             lambda: _matches(password_hash or self._decoy, _encoded(password))
         )
-        return compared and password_hash is not None
+        return compared and bool(password_hash)
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Tell whether it is the older application's, or argon2id of other costs than ours."""

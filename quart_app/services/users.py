@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from quart_app.errors import InvalidInput, NameTaken, NotFound, SetUpAlready, Unavailable
 from quart_app.model import (
     EMAIL_LENGTH,
+    NO_PASSWORD,
     USERNAME_LENGTH,
     AlertKind,
     AuditEvent,
@@ -125,28 +126,22 @@ class Users:
         )
 
     async def user_without_password(self, *, username: str, email: str, role: Role) -> User:
-        """Return a new user, not written down yet, whose password nobody knows.
-
-        It is one like any other, so that a login by that name takes as long. Raises InvalidInput.
-        """
+        """Return a new user, not written down yet, who has no password. Raises InvalidInput."""
         return await self._new_user(
-            username=username,
-            email=email,
-            password=generated_password(),
-            role=role,
-            must_change=True,
+            username=username, email=email, password=None, role=role, must_change=True
         )
 
     async def _new_user(
-        self, *, username: str, email: str, password: str, role: Role, must_change: bool
+        self, *, username: str, email: str, password: str | None, role: Role, must_change: bool
     ) -> User:
         _check_username(username)
         _check_email(email)
-        check_new_password(password, username, email)
+        if password is not None:
+            check_new_password(password, username, email)
         return User(
             username=username,
             email=email,
-            password_hash=await self.passwords.hash(password),
+            password_hash=NO_PASSWORD if password is None else await self.passwords.hash(password),
             role=role,
             is_active=True,
             created_at=self.now(),

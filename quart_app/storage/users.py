@@ -11,7 +11,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     func,
-    not_,
     or_,
     select,
     text,
@@ -19,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.model import Role, User
+from quart_app.model import NO_PASSWORD, Role, User
 
 # The name, the address and addresses in other cases, of which two are too many.
 _MOST_LIKE_ONE_NAME = 10
@@ -134,14 +133,9 @@ async def is_there_a_user(db: AsyncSession) -> bool:
 async def is_there_an_active_admin(db: AsyncSession) -> bool:
     """Tell whether anybody who can log in administers.
 
-    Who was created by a link and has not used it may never do so, and has no other password.
+    Who was created by a link and has not used it may never do so.
     """
-    waits_for_link = and_(
-        User.must_change_password.is_(True),
-        User.last_login.is_(None),
-        User.reset_token_hash.is_not(None),
-    )
-    query = select(User.id).where(_administers(), not_(waits_for_link)).limit(1)
+    query = select(User.id).where(_administers(), User.password_hash != NO_PASSWORD).limit(1)
     return await db.scalar(query) is not None
 
 

@@ -169,6 +169,15 @@ class PlatformChanged(AppError):  # noqa: N818
     )
 
 
+class UserChanged(AppError):  # noqa: N818
+    """The form is of a page that was another user's than is logged in now."""
+
+    code = "user_changed"
+    default_sentence = (
+        "Another user is logged in here now than when this page was opened; nothing was done."
+    )
+
+
 class SetUpAlready(AppError):  # noqa: N818
     """The set-up link was used, is too old, or was never one."""
 

@@ -19,6 +19,7 @@ from quart_app.errors import (
     NotLoggedIn,
     PlatformChanged,
     Unavailable,
+    UserChanged,
 )
 from quart_app.model import AuditEvent
 from quart_app.services import Services
@@ -244,16 +245,14 @@ def _origin_parts(origin: str) -> tuple[str, str | None, int | None] | None:
 
 
 async def refuse_other_user(login: Login) -> None:
-    """Refuse the form of a page that was another user's. Raises PlatformChanged.
+    """Refuse the form of a page that was another user's. Raises UserChanged.
 
     Two people use one browser, and this page was opened before the second one logged in.
     """
     if request.method in _SAFE_METHODS or request.blueprint == "api":
         return
     if (await request.form).get("user_id", str(login.user_id)) != str(login.user_id):
-        raise PlatformChanged(
-            "Another user is logged in here now than when this page was opened; nothing was done."
-        )
+        raise UserChanged
 
 
 async def refuse_other_platform(login: Login) -> None:

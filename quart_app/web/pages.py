@@ -1,11 +1,13 @@
 """What all pages share: rendering one, and going on to another after a form."""
 
+import re
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from quart import Response, current_app, redirect, render_template, request, url_for
 from quart.typing import ResponseTypes
+from werkzeug.exceptions import HTTPException
 
 from quart_app.errors import NotFound
 from quart_app.services.frames import Frame
@@ -14,6 +16,10 @@ from quart_app.web.gate import PUBLIC, now, services
 from quart_app.web.session import Login, timestamp, validate_session
 from quart_app.web.user_agents import described
 
+# Of these blueprints, and of static files (of none), nothing is shown to people.
+_NO_PAGES: Final = frozenset({"", "api", "csp_reports", "events", "operations"})
+# What clients and servers make something else of, and not all the same.
+_LEADS_ELSEWHERE: Final = re.compile(r"//|/\.\.?(/|$)")
 _UNSENT: Final = "What you had typed was not sent."
 # What a page says at its top after something was done. The address holds only the key, so that
 # nobody can put words of their own on our page, and nothing need be kept in the session.
@@ -125,9 +131,14 @@ def page_at(text: str) -> str | None:
         return None
     if not text.isprintable() or " " in text or "\\" in text:
         return None
-    adapter = current_app.create_url_adapter(request)
-    is_page = adapter is not None and adapter.test(unquote(urlsplit(text).path), "GET")
-    return text if is_page else None
+    path, adapter = unquote(urlsplit(text).path), current_app.create_url_adapter(request)
+    if _LEADS_ELSEWHERE.search(path):
+        return None
+    try:
+        endpoint, _ = adapter.match(path, "GET") if adapter else ("", {})
+    except HTTPException:  # nothing is there, or only with a form or at another address
+        return None
+    return text if endpoint.rpartition(".")[0] not in _NO_PAGES else None
 
 
 def go_on(path: str, *, notice: str | None = None) -> ResponseTypes:

@@ -286,6 +286,10 @@ async def test_what_is_no_page_leads_to_the_dashboard(visitor: Client, member: M
         ("/logout_all", "/"),
         ("/platforms/7/switch?x=1", "/"),
         ("/no/such/page", "/"),
+        ("/api/session_events", "/"),
+        ("/healthz", "/"),
+        ("/static/..//evil.example", "/"),
+        ("/%2flogin", "/"),
         ("/platforms/7/rename?x=%C3%A9#name", "/platforms/7/rename?x=%C3%A9#name"),
     ):
         response = await by_page(visitor, username="ada", password=member.password, next=path)

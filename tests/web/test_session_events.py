@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -228,7 +229,8 @@ async def test_a_form_of_another_user_s_page_is_refused(
         html = await response.get_data(as_text=True)
         assert (path, response.status_code) == (path, 409)
         assert "Another user is logged in here now" in html
-        assert ('value="Fourth"' in html) is (path == "/platforms")
+        # Not the form again: what it holds is another's, and would be this one's when sent again.
+        assert "Fourth" not in html
     html = await (await browser.get("/")).get_data(as_text=True)
     assert "Was this you?" in html
     assert f'name="user_id" value="{other.id}"' in html
@@ -236,6 +238,28 @@ async def test_a_form_of_another_user_s_page_is_refused(
         response = await browser.post(path, form=form | {"user_id": str(other.id)})
         assert (path, response.status_code) == (path, 303)
         await log_in(browser, other)
+
+
+async def test_each_form_says_whose_page_it_stands_on(
+    root: Client, browser: Client, app: Quart, member: Member
+) -> None:
+    await log_in(app.test_client(), member)  # of which the member is told
+    id_, seen = member.platform_ids[1], set()
+    for client, user_id, paths in (
+        (browser, member.id, ("/", "/platforms", f"/platforms/{id_}/rename", "/account")),
+        (browser, member.id, (f"/platforms/{id_}/remove", "/devices/others/end")),
+        (root, 2, ("/admin/users/new", "/admin/users/1/role", "/admin/sessions/all/end")),
+    ):
+        for path in paths:
+            html = await (await client.get(path)).get_data(as_text=True)
+            forms = re.findall(
+                r'<form[^>]*method="post" action="([^"]+)"[^>]*>(.*?)</form>', html, re.DOTALL
+            )
+            for action, form in forms:
+                seen.add(re.sub("[0-9]+", "1", action))
+                is_said = f'name="user_id" value="{user_id}"' in form
+                assert (path, action, is_said) == (path, action, action != "/logout")
+    assert len(seen) >= 14
 
 
 async def test_after_a_login_one_is_back_at_the_page_whose_form_came_too_late(

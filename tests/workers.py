@@ -30,21 +30,18 @@ def is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
-def is_alone(item: pytest.Item) -> bool:
-    """Tell whether no other test may run beside it, for it holds a bound on time."""
-    return item.get_closest_marker("alone") is not None
-
-
 def asks_processes(item: pytest.Item) -> bool:
     """Tell whether it asks the two processes that tests share."""
     return "processes" in getattr(item, "fixturenames", ())
 
 
-def is_timed(item: pytest.Item) -> bool:
-    """Tell whether it holds a bound that leaves room for one more such test beside it.
+def is_alone(item: pytest.Item) -> bool:
+    """Tell whether no other test may run beside it, for it holds a bound on time.
 
-    So do most who ask two processes; those that wait more than they compute.
+    So do most who ask two processes; not those that wait more than they compute.
     """
+    if item.get_closest_marker("alone") is not None:
+        return True
     if not asks_processes(item) or item.get_closest_marker("untimed") is not None:
         return False
     return not is_patient(item) or bool(item.config.getoption("thorough"))
@@ -74,21 +71,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             said_at_the_end.lacking.add(f"{len(long)} tests on PostgreSQL: --thorough runs them")
         items[:] = [item for item in items if item not in long]
     if is_worker(config):
-        items.sort(key=lambda item: (is_alone(item), is_timed(item)))
+        items.sort(key=is_alone)
         for item in items:
-            # One worker starts two processes once, and one those of the tests in the browser.
             if is_alone(item):
                 item.add_marker(pytest.mark.xdist_group("alone"))
-            elif is_timed(item):
-                item.add_marker(pytest.mark.xdist_group(f"timed in {item.path.parent.name}"))
-            elif asks_processes(item):
+            elif asks_processes(item):  # one worker starts them once
                 item.add_marker(pytest.mark.xdist_group("processes"))
 
 
 @pytest.fixture
 def bound(request: pytest.FixtureRequest) -> Callable[[float], float]:
     """Takes a bound on time that is promised, and returns the one that the test has to hold."""
-    longer = 1 if is_timed(request.node) else _LONGER_FOR_THE_PATIENT
+    longer = 1 if is_alone(request.node) else _LONGER_FOR_THE_PATIENT
     return lambda promised: promised * longer
 
 
@@ -96,20 +90,13 @@ def bound(request: pytest.FixtureRequest) -> Callable[[float], float]:
 def turn(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
-    """Let a test that must be alone begin when no other worker's test runs, and none beside it.
-
-    One that is timed begins when no other runs but those that are timed, too.
-    """
+    """Let a test that must be alone begin when no other worker's test runs, and none beside it."""
     if not is_worker(request.config):
         yield
         return
     everybodys = tmp_path_factory.getbasetemp().parent
-    alone, timed = is_alone(request.node), is_timed(request.node)
-    with Path(everybodys, "turn").open("w") as turn, Path(everybodys, "untimed").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX if timed and not alone else fcntl.LOCK_SH)
-        if timed:
-            fcntl.flock(file, fcntl.LOCK_UN)  # they come last, so nobody else begins any more
-        fcntl.flock(turn, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+    with Path(everybodys, "turn").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX if is_alone(request.node) else fcntl.LOCK_SH)
         yield
 
 

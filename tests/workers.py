@@ -4,14 +4,12 @@
 """
 
 import fcntl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-_LONGER_FOR_THE_PATIENT = 5
 
 
 @dataclass(frozen=True)
@@ -42,14 +40,7 @@ def is_alone(item: pytest.Item) -> bool:
     """
     if item.get_closest_marker("alone") is not None:
         return True
-    if not asks_processes(item) or item.get_closest_marker("untimed") is not None:
-        return False
-    return not is_patient(item) or bool(item.config.getoption("thorough"))
-
-
-def is_patient(item: pytest.Item) -> bool:
-    """Tell whether its bounds may be longer than what is promised, where others run beside it."""
-    return item.get_closest_marker("patient") is not None
+    return asks_processes(item) and item.get_closest_marker("untimed") is None
 
 
 def is_long(item: pytest.Item) -> bool:
@@ -79,13 +70,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.xdist_group("processes"))
 
 
-@pytest.fixture
-def bound(request: pytest.FixtureRequest) -> Callable[[float], float]:
-    """Takes a bound on time that is promised, and returns the one that the test has to hold."""
-    longer = 1 if is_alone(request.node) else _LONGER_FOR_THE_PATIENT
-    return lambda promised: promised * longer
-
-
 @pytest.fixture(autouse=True)
 def turn(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -95,8 +79,8 @@ def turn(
         yield
         return
     everybodys = tmp_path_factory.getbasetemp().parent
-    with Path(everybodys, "turn").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX if is_alone(request.node) else fcntl.LOCK_SH)
+    with Path(everybodys, "turn").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if is_alone(request.node) else fcntl.LOCK_SH)
         yield
 
 

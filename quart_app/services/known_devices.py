@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from quart_app.model import USER_AGENT_LENGTH, User
 from quart_app.services.addresses import shown_address
 
-ID_BYTES = 16  # 128 bits from the system's generator (OWASP ASVS 5.0, 7.2.3)
+_ID_BYTES = 16  # 128 bits from the system's generator (OWASP ASVS 5.0, 7.2.3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,4 +52,4 @@ class KnownDevice:
 
 def new_id() -> str:
     """Return an id of a session or of a device, which nobody can guess."""
-    return base64.urlsafe_b64encode(secrets.token_bytes(ID_BYTES)).rstrip(b"=").decode()
+    return base64.urlsafe_b64encode(secrets.token_bytes(_ID_BYTES)).rstrip(b"=").decode()

@@ -3,7 +3,6 @@
 import asyncio
 import re
 import time
-from collections.abc import Callable
 
 import pytest
 from playwright.async_api import Page, expect
@@ -13,7 +12,7 @@ from tests.causes import CAUSES, OTHER, OWN, Cause, Scene
 from tests.processes import ENDED_WITHIN_SECONDS, Processes, log_in
 
 # That it ends on PostgreSQL as soon, tests/server/test_ending_everywhere.py sees without a browser.
-pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough, pytest.mark.patient]
+pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough]
 
 
 async def log_in_by_page(page: Page, url: str, name: str) -> str:
@@ -31,7 +30,6 @@ async def test_each_cause_leads_the_browser_to_the_login_page(
     name: str,
     cause: Cause,
     open_page: OpenPage,
-    bound: Callable[[float], float],
 ) -> None:
     # By script it would leave by itself, in the middle of being asked: tests/browser/test_tabs.py.
     page, here = await open_page(java_script_enabled=False), processes.b.url
@@ -49,7 +47,5 @@ async def test_each_cause_leads_the_browser_to_the_login_page(
         await page.goto(f"{here}/account")
         if re.search("/login", page.url):
             break
-        assert asked <= bound(ENDED_WITHIN_SECONDS), (
-            f"still answered when asked after {asked:.3f} s"
-        )
+        assert asked <= ENDED_WITHIN_SECONDS, f"still answered when asked after {asked:.3f} s"
     await expect(page.get_by_role("button", name="Log in")).to_be_visible()

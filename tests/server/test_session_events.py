@@ -24,13 +24,14 @@ from tests.streams import PATH, Listener, listening
 
 STOPPED_WITHIN_SECONDS = 5
 Measured = Callable[[str], None]
-Bound = Callable[[float], float]
 
-pytestmark = pytest.mark.patient
+# Those that hold a bound on time say that they are alone.
+pytestmark = pytest.mark.untimed
 
 
+@pytest.mark.alone
 def test_every_process_tells_of_switches_and_of_changed_connections(
-    processes: Processes, name: str, measured: Measured, bound: Bound
+    processes: Processes, name: str, measured: Measured
 ) -> None:
     cookie, other = log_in(processes.a, name), log_in(processes.b, name)
     stranger = log_in(processes.b, processes.new_user())
@@ -67,7 +68,7 @@ def test_every_process_tells_of_switches_and_of_changed_connections(
         assert of_stranger.events.empty()
     engine = processes.settings.database_url.get_backend_name()
     measured(f"streams heard of a change after {max(took) * 1000:.0f} ms ({engine})")
-    assert max(took) < bound(ENDED_WITHIN_SECONDS)
+    assert max(took) < ENDED_WITHIN_SECONDS
 
 
 def test_a_stream_begins_with_what_has_just_happened(processes: Processes, name: str) -> None:
@@ -95,9 +96,10 @@ ENDS: dict[str, tuple[Callable[[Processes, str, str], object], str]] = {
 }
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("how", ENDS)
 def test_the_end_of_the_session_ends_its_streams(
-    processes: Processes, name: str, how: str, measured: Measured, bound: Bound
+    processes: Processes, name: str, how: str, measured: Measured
 ) -> None:
     end, reason = ENDS[how]
     cookie, bystander = log_in(processes.a, name), log_in(processes.a, processes.new_user())
@@ -111,7 +113,7 @@ def test_the_end_of_the_session_ends_its_streams(
             assert (heard.kind, heard.data) == ("ended", {"reason": reason})
             took.append(heard.at - since)
             assert listener.next().kind == "closed"
-        assert max(took) < bound(ENDED_WITHIN_SECONDS)
+        assert max(took) < ENDED_WITHIN_SECONDS
         for server in processes:
             assert server.ask("GET", PATH, cookie).status_code == 401
         assert other.events.empty()

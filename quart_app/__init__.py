@@ -10,6 +10,7 @@ The rooms, from the door inwards; a request goes one way through them and nothin
     fediverse/    outbound HTTP to instances; sibling of storage
     model.py      the tables, which are the words we think in
     errors.py     what can go wrong, as facts without HTTP
+    printable.py  the one place where text leaves for a log line or a terminal
 
 Beside them, settings/ (the only reader of the environment), migration/ (from the older
 application's database to here) and __main__.py (administration by the same services as the web).

@@ -16,6 +16,7 @@ from cryptography.fernet import Fernet
 from quart_app.composition import build_services
 from quart_app.errors import AppError, Unavailable
 from quart_app.model import Role
+from quart_app.printable import printable
 from quart_app.services import Services
 from quart_app.services.reset_links import ResetLink
 from quart_app.settings import PREFIX, SECRETS_FILE, Settings, SettingsError, missing_secrets
@@ -317,8 +318,7 @@ def sessions_list(name: str) -> None:
     for each in logins:
         since, until = (f"{at:%Y-%m-%d %H:%M} UTC" for at in (each.created_at, each.expires_at))
         where = each.address or "an unknown address"
-        # What a browser calls itself is a stranger's text: no control characters for the terminal.
-        agent = (each.user_agent or "unknown").encode("unicode_escape").decode()
+        agent = printable(each.user_agent or "unknown")
         click.echo(f"{each.id}\tsince {since}\tuntil {until}\t{where}\t{agent}")
 
 

@@ -3,6 +3,8 @@
 import logging
 from urllib.parse import quote
 
+from quart_app.printable import printable
+
 _LOGGER = "hypercorn.access"
 _PATH_ATOM = "U"
 # RFC 3986 section 3.3: what a path holds as it is.
@@ -23,8 +25,5 @@ def in_one_line(record: logging.LogRecord) -> bool:
     if isinstance(record.args, dict) and isinstance(path := record.args.get(_PATH_ATOM), str):
         record.args[_PATH_ATOM] = quote(path, safe=_IN_A_PATH, errors="replace")
     line = record.getMessage()
-    record.msg, record.args = (
-        "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line),
-        (),
-    )
+    record.msg, record.args = printable(line), ()
     return True

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, UserDefinedType
 
 # The columns' lengths, for those who check what people type.
 USERNAME_LENGTH = 64
@@ -116,13 +116,35 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
+class _UntypedText(UserDefinedType[str]):
+    """Text that is bound without a cast, so that PostgreSQL gives it the column's own type.
+
+    SQLAlchemy binds a String as VARCHAR, which PostgreSQL does not assign to an enumeration type.
+    """
+
+    cache_ok = True
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def get_col_spec(self, **_: object) -> str:
+        """Return the type that a new database gets."""
+        return f"VARCHAR({self.length})"
+
+
+def _text_of_any_type(length: int) -> String:
+    """Return the type of a text column that an adopted database may hold as an enumeration."""
+    return String(length).with_variant(_UntypedText(length), "postgresql")
+
+
 class RoleByName(TypeDecorator[Role]):
     """A role in the database is its member's name, as the older application wrote it.
 
+    The column is VARCHAR, or an enumeration type where the older application made it on PostgreSQL.
     Null, or a name nobody knows, reads as VIEWER: the fewest rights.
     """
 
-    impl = String(9)
+    impl = _text_of_any_type(9)
     cache_ok = True
 
     def process_bind_param(self, value: Role | None, dialect: Dialect) -> str | None:
@@ -194,7 +216,7 @@ class PlatformConnection(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     name: Mapped[str] = mapped_column(String(PLATFORM_NAME_LENGTH))
-    platform_type: Mapped[str] = mapped_column(String(50))
+    platform_type: Mapped[str] = mapped_column(_text_of_any_type(50))
     instance_url: Mapped[str] = mapped_column(String(INSTANCE_URL_LENGTH))
     username: Mapped[str | None] = mapped_column(String(PLATFORM_USERNAME_LENGTH))
     # Fernet tokens: see services.credentials.

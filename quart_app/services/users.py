@@ -120,7 +120,7 @@ class Users:
         if await stored_users.does_anybody_log_in_by(db, user.email):
             raise NameTaken("That e-mail address is taken.", field="email")
         db.add(user)
-        await db.flush()
+        await _write_role(db, user.role)
         await self.audit.record(
             db, AuditEvent.USER_CREATED, user_id=user.id, detail={"role": user.role.value}
         )
@@ -218,11 +218,15 @@ class Users:
         await self.audit.record(db, AuditEvent.USER_ACTIVATED, user_id=user.id)
 
     async def give_role(self, db: AsyncSession, user: User, role: Role) -> None:
-        """Change the role of a user who is locked; one that they have is not written down again."""
+        """Change the role of a user who is locked; one that they have is not written down again.
+
+        Raises InvalidInput where the database cannot store the role.
+        """
         if user.role is role:
             return
         detail = {"from": user.role.value, "to": role.value}
         user.role = role
+        await _write_role(db, role)
         await self.audit.record(db, AuditEvent.ROLE_CHANGED, user_id=user.id, detail=detail)
 
 
@@ -232,6 +236,16 @@ async def user_named(db: AsyncSession, username: str, *, lock: bool = True) -> U
     if user is None:
         raise NotFound(f"There is no user named {username}.")
     return user
+
+
+async def _write_role(db: AsyncSession, role: Role) -> None:
+    """Write a role that an adopted database's enumeration type may lack. Raises InvalidInput."""
+    if not await stored_users.can_role_be_written(db):
+        raise InvalidInput(
+            f"This database cannot store the role {role.value}: the type of users.role has no"
+            f" {role.name}.",
+            field="role",
+        )
 
 
 def _administers(user: User) -> bool:

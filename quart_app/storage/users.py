@@ -10,12 +10,14 @@ from sqlalchemy import (
     String,
     and_,
     bindparam,
+    cast,
     func,
     or_,
     select,
     text,
     update,
 )
+from sqlalchemy.exc import DataError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.model import NO_PASSWORD, Role, User
@@ -139,8 +141,21 @@ async def is_there_an_active_admin(db: AsyncSession) -> bool:
     return await db.scalar(query) is not None
 
 
+async def can_role_be_written(db: AsyncSession) -> bool:
+    """Write pending changes; False where the role column's enumeration type lacks the new role.
+
+    Then the transaction can only be rolled back.
+    """
+    try:
+        await db.flush()
+    except DataError:
+        return False
+    return True
+
+
 def _administers() -> ColumnElement[bool]:
-    return and_(User.role == Role.ADMIN, User.is_active.is_(True))
+    # As text: an enumeration type refuses to be compared with a name that it does not have.
+    return and_(cast(User.role, String) == Role.ADMIN.name, User.is_active.is_(True))
 
 
 async def record_login(

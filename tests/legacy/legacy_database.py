@@ -110,6 +110,16 @@ _COLUMNS: dict[str, dict[str, str]] = {
     },
     "alembic_version": {"version_num": "VARCHAR(32) NOT NULL PRIMARY KEY"},
 }
+# Forms of the schema over the older application's history: as `_COLUMNS` has it; as its models make
+# it on PostgreSQL, with the role an enumeration type; and later, with more columns of users and with
+# keys that delete what refers to a connection.
+FIRST, MODELS, LATER = "first", "models", "later"
+_LATER_COLUMNS = {
+    "account_locked": "BOOLEAN",
+    "email_verified": "BOOLEAN",
+    "email_verification_token": "VARCHAR(255)",
+}
+_CASCADING = {"posts", "images", "processing_runs", "caption_generation_tasks"}
 _CONSTRAINTS: dict[str, dict[str, str]] = {
     "platform_connections": {
         "uq_user_platform_name": "UNIQUE (user_id, name)",
@@ -242,13 +252,28 @@ def _other_rows() -> dict[str, list[dict[str, Any]]]:
     }
 
 
+def _columns_of(engine: str, form: str) -> dict[str, dict[str, str]]:
+    """Return each table's columns in a form of the schema."""
+    columns = {table: dict(definitions) for table, definitions in _COLUMNS.items()}
+    if form != FIRST and engine == "postgresql":
+        columns["users"]["role"] = "userrole"
+    if form == LATER:
+        columns["users"] |= _LATER_COLUMNS
+        for table in _CASCADING:
+            columns[table]["platform_connection_id"] += " ON DELETE CASCADE"
+        columns["caption_generation_user_settings"]["platform_connection_id"] += (
+            " ON DELETE SET NULL"
+        )
+    return columns
+
+
 def build_legacy_database(
-    url: URL | str, *, encryption_key: str, without: Collection[str] = ()
+    url: URL | str, *, encryption_key: str, without: Collection[str] = (), form: str = FIRST
 ) -> None:
     """Build it in an empty database, or where a SQLite file is to be made.
 
     `without` leaves out what earlier forms lacked: a column (`users.last_login`), a constraint or
-    an index, each by its name.
+    an index, each by its name. `form` is FIRST, MODELS or LATER.
     """
     engine = make_url(url).get_backend_name()
     rows = {
@@ -256,8 +281,16 @@ def build_legacy_database(
         "platform_connections": list(_platform_connections(encryption_key)),
         **_other_rows(),
     }
+    if form != FIRST and engine == "postgresql":
+        for row in rows["users"]:  # an enumeration type holds no name but its own
+            row["role"] = None if row["role"] == "SUPERUSER" else row["role"]
+    if form == LATER:
+        for row in rows["users"]:
+            row |= {"account_locked": False, "email_verified": True}
     with connected(url) as execute:
-        for table, columns in _COLUMNS.items():
+        if form != FIRST and engine == "postgresql":
+            execute("CREATE TYPE userrole AS ENUM ('ADMIN', 'MODERATOR', 'REVIEWER', 'VIEWER')")
+        for table, columns in _columns_of(engine, form).items():
             lines = [
                 f"{name} {definition.format(**_TYPES[engine])}"
                 for name, definition in columns.items()

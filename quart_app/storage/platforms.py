@@ -9,6 +9,7 @@ from sqlalchemy.orm import load_only
 from sqlalchemy.sql import text
 
 from quart_app.model import PlatformConnection
+from quart_app.storage.references import is_referred_to
 
 
 async def connections_of(db: AsyncSession, user_id: int) -> list[PlatformConnection]:
@@ -123,7 +124,9 @@ _NEXT_ID = text(
 
 
 async def delete_connection(db: AsyncSession, connection: PlatformConnection) -> bool:
-    """Delete it; False where other tables refer to it, and then nothing was done."""
+    """Delete it; False where rows of other tables refer to it, and then nothing was done."""
+    if await is_referred_to(db, connection.id):
+        return False
     try:
         async with db.begin_nested():
             await db.execute(

@@ -47,8 +47,8 @@ FORMS: dict[tuple[str, str], tuple[str, list[str]]] = {
         MODELS,
         [
             "UPDATE users SET role = 'VIEWER' WHERE role IS NULL",
-            "ALTER TABLE users ALTER COLUMN role SET NOT NULL,"
-            " ALTER COLUMN role SET DEFAULT 'VIEWER'",
+            ("ALTER TABLE users ALTER COLUMN role SET NOT NULL,"
+            " ALTER COLUMN role SET DEFAULT 'VIEWER'"),
         ],
     ),
     ("postgresql", "enumeration of another schema"): (

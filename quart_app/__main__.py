@@ -21,6 +21,7 @@ from quart_app.services import Services
 from quart_app.services.reset_links import ResetLink
 from quart_app.settings import PREFIX, SECRETS_FILE, Settings, SettingsError, missing_secrets
 from quart_app.storage.schema import makes_a_new_file, upgrade_schema
+from quart_app.storage.schema.legacy_refusals import refused_by_the_legacy_login
 
 SECRET_BYTES = 32
 _OWNER_ONLY = 0o600
@@ -139,6 +140,8 @@ def db_upgrade() -> None:
         click.echo(f"The database is at revision {after} already.")
     else:
         click.echo(f"The database is at revision {after} now (before: {before or 'none'}).")
+        for line in _run_coroutine(refused_by_the_legacy_login(url)).in_words():
+            click.echo(line)
 
 
 @cli.group()
@@ -243,13 +246,20 @@ def user_list() -> None:
 @user.command("passwd")
 @_name
 @_password_stdin
-def user_passwd(name: str, *, password_stdin: bool) -> None:
+@click.option(
+    "--for-legacy",
+    is_flag=True,
+    help="Store it so that the older application reads it, after a migration was restored.",
+)
+def user_passwd(name: str, *, password_stdin: bool, for_legacy: bool) -> None:
     """Give a user another password, and end their sessions.
 
     It is asked for, piped or generated as by `user create`.
     """
     password = _read_password(from_stdin=password_stdin)
-    generated = _run(lambda services: services.users.reset_password(name, password))
+    generated = _run(
+        lambda services: services.users.reset_password(name, password, for_legacy=for_legacy)
+    )
     click.echo(f"The password of {name} is changed, and their sessions are over.")
     _show_generated(generated)
 

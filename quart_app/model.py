@@ -44,6 +44,7 @@ SESSION_HASH_LENGTH = 16
 DEVICE_ID_LENGTH = 22
 ALERT_KIND_LENGTH = 32
 THROTTLE_KEY_LENGTH = 32
+LEGACY_REFUSAL_LENGTH = 16
 RESET_TOKEN_HASH_LENGTH = 64  # SHA-256 in hex
 
 
@@ -165,6 +166,17 @@ class Base(DeclarativeBase):
         return cast(Table, cls.__table__)
 
 
+class LegacyRefusal(enum.StrEnum):
+    """Why a user came over from the older application as inactive. The column holds the value."""
+
+    LOCKED = "locked"
+    UNVERIFIED = "unverified"  # the e-mail address
+    DECIDED = "decided"  # one of both, and an administrator has activated or deactivated them since
+
+
+# How the older application's hashes begin, which are Werkzeug's.
+LEGACY_HASHES: Final = ("scrypt:", "pbkdf2:")
+NOT_KEPT: Final = ""  # in place of a legacy hash: there is no way back that would need one
 NO_PASSWORD: Final = ""  # in place of a hash: whoever waits for the link by which they choose one
 
 
@@ -196,6 +208,12 @@ class User(Base):
         String(RESET_TOKEN_HASH_LENGTH), unique=True, index=True
     )
     reset_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    legacy_refusal: Mapped[str | None] = mapped_column(String(LEGACY_REFUSAL_LENGTH))
+    # The older application's hash of the same password, which its login reads after the way back.
+    # No login here compares with it, and nothing else reads it: it is never loaded.
+    legacy_password_hash: Mapped[str | None] = mapped_column(
+        Text, deferred=True, deferred_raiseload=True
+    )
 
 
 class PlatformConnection(Base):

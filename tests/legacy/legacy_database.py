@@ -110,9 +110,9 @@ _COLUMNS: dict[str, dict[str, str]] = {
     },
     "alembic_version": {"version_num": "VARCHAR(32) NOT NULL PRIMARY KEY"},
 }
-# Forms of the schema over the older application's history: as `_COLUMNS` has it; as its models make
-# it on PostgreSQL, with the role an enumeration type; and later, with more columns of users and with
-# keys that delete what refers to a connection.
+# The schema over the older application's history: FIRST is `_COLUMNS`; MODELS is what its models
+# make on PostgreSQL, with the role an enumeration type; LATER has more columns of users, and keys
+# that delete what refers to a connection.
 FIRST, MODELS, LATER = "first", "models", "later"
 _LATER_COLUMNS = {
     "account_locked": "BOOLEAN",
@@ -252,6 +252,15 @@ def _other_rows() -> dict[str, list[dict[str, Any]]]:
     }
 
 
+def _users_of(engine: str, form: str) -> Iterator[dict[str, Any]]:
+    for row in _users():
+        if form != FIRST and engine == "postgresql" and row["role"] == "SUPERUSER":
+            row["role"] = None  # an enumeration type holds no name but its own
+        if form == LATER:
+            row |= {"account_locked": False, "email_verified": True}
+        yield row
+
+
 def _columns_of(engine: str, form: str) -> dict[str, dict[str, str]]:
     """Return each table's columns in a form of the schema."""
     columns = {table: dict(definitions) for table, definitions in _COLUMNS.items()}
@@ -277,16 +286,10 @@ def build_legacy_database(
     """
     engine = make_url(url).get_backend_name()
     rows = {
-        "users": list(_users()),
+        "users": list(_users_of(engine, form)),
         "platform_connections": list(_platform_connections(encryption_key)),
         **_other_rows(),
     }
-    if form != FIRST and engine == "postgresql":
-        for row in rows["users"]:  # an enumeration type holds no name but its own
-            row["role"] = None if row["role"] == "SUPERUSER" else row["role"]
-    if form == LATER:
-        for row in rows["users"]:
-            row |= {"account_locked": False, "email_verified": True}
     with connected(url) as execute:
         if form != FIRST and engine == "postgresql":
             execute("CREATE TYPE userrole AS ENUM ('ADMIN', 'MODERATOR', 'REVIEWER', 'VIEWER')")
@@ -313,9 +316,8 @@ def build_legacy_database(
                     f"INSERT INTO {table} ({', '.join(standing)}) VALUES ({marks})",  # noqa: S608 our own names
                     tuple(standing.values()),
                 )
-        for name, definition in _INDEXES.items():
-            if name not in without:
-                execute(f"CREATE {definition.format(name)}")
+        for name in _INDEXES.keys() - set(without):
+            execute(f"CREATE {_INDEXES[name].format(name)}")
         for statement in _SOMETHING_ELSE[engine].split(";\n"):
             execute(statement)
         if engine == "postgresql":

@@ -35,7 +35,7 @@ FORMS: dict[tuple[str, str], tuple[str, list[str]]] = {
         [
             "ALTER TABLE users RENAME COLUMN role TO former",
             f"ALTER TABLE users ADD COLUMN role VARCHAR(9) CHECK (role IN {LABELS})",
-            f"UPDATE users SET role = former WHERE former IN {LABELS}",
+            f"UPDATE users SET role = former WHERE former IN {LABELS}",  # noqa: S608 our own names
             "ALTER TABLE users DROP COLUMN former",
         ],
     ),
@@ -47,8 +47,10 @@ FORMS: dict[tuple[str, str], tuple[str, list[str]]] = {
         MODELS,
         [
             "UPDATE users SET role = 'VIEWER' WHERE role IS NULL",
-            ("ALTER TABLE users ALTER COLUMN role SET NOT NULL,"
-            " ALTER COLUMN role SET DEFAULT 'VIEWER'"),
+            (
+                "ALTER TABLE users ALTER COLUMN role SET NOT NULL,"
+                " ALTER COLUMN role SET DEFAULT 'VIEWER'"
+            ),
         ],
     ),
     ("postgresql", "enumeration of another schema"): (

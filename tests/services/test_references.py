@@ -17,18 +17,24 @@ from tests.legacy.legacy_database import connected
 # Each makes tables of the operator's and a row that refers to connection {id}, named {name}.
 ON_BOTH = {
     "cascade": [
-        ("CREATE TABLE posts (id INTEGER PRIMARY KEY, connection INTEGER"
-        " REFERENCES platform_connections (id) ON DELETE CASCADE)"),
+        (
+            "CREATE TABLE posts (id INTEGER PRIMARY KEY, connection INTEGER"
+            " REFERENCES platform_connections (id) ON DELETE CASCADE)"
+        ),
         "INSERT INTO posts VALUES (1, {id})",
     ],
     "set null": [
-        ("CREATE TABLE posts (id INTEGER PRIMARY KEY, connection INTEGER"
-        " REFERENCES platform_connections (id) ON DELETE SET NULL)"),
+        (
+            "CREATE TABLE posts (id INTEGER PRIMARY KEY, connection INTEGER"
+            " REFERENCES platform_connections (id) ON DELETE SET NULL)"
+        ),
         "INSERT INTO posts VALUES (1, {id})",
     ],
     "set default": [
-        ("CREATE TABLE posts (connection INTEGER DEFAULT NULL"
-        " REFERENCES platform_connections ON DELETE SET DEFAULT)"),
+        (
+            "CREATE TABLE posts (connection INTEGER DEFAULT NULL"
+            " REFERENCES platform_connections ON DELETE SET DEFAULT)"
+        ),
         "INSERT INTO posts VALUES ({id})",
     ],
     "no action": [
@@ -36,52 +42,72 @@ ON_BOTH = {
         "INSERT INTO posts VALUES ({id})",
     ],
     "deferred": [
-        ("CREATE TABLE posts (connection INTEGER REFERENCES platform_connections (id)"
-        " DEFERRABLE INITIALLY DEFERRED)"),
+        (
+            "CREATE TABLE posts (connection INTEGER REFERENCES platform_connections (id)"
+            " DEFERRABLE INITIALLY DEFERRED)"
+        ),
         "INSERT INTO posts VALUES ({id})",
     ],
     "quoted names": [
-        ('CREATE TABLE "Old ""posts"" %s :x" ("the ""connection"" %(y)s" INTEGER'
-        " REFERENCES platform_connections (id) ON DELETE CASCADE)"),
+        (
+            'CREATE TABLE "Old ""posts"" %s :x" ("the ""connection"" %(y)s" INTEGER'
+            " REFERENCES platform_connections (id) ON DELETE CASCADE)"
+        ),
         'INSERT INTO "Old ""posts"" %s :x" VALUES ({id})',
     ],
     "reserved names": [
-        ('CREATE TABLE "order" ("select" INTEGER REFERENCES platform_connections (id)'
-        " ON DELETE CASCADE)"),
+        (
+            'CREATE TABLE "order" ("select" INTEGER REFERENCES platform_connections (id)'
+            " ON DELETE CASCADE)"
+        ),
         'INSERT INTO "order" VALUES ({id})',
     ],
     "composite": [
-        ("CREATE TABLE albums (place VARCHAR(100), owner INTEGER, FOREIGN KEY (owner, place)"
-        " REFERENCES platform_connections (user_id, name) ON DELETE CASCADE)"),
+        (
+            "CREATE TABLE albums (place VARCHAR(100), owner INTEGER, FOREIGN KEY (owner, place)"
+            " REFERENCES platform_connections (user_id, name) ON DELETE CASCADE)"
+        ),
         "INSERT INTO albums VALUES ('{name}', 1)",
     ],
     "one of two keys": [
-        ("CREATE TABLE moves (origin INTEGER REFERENCES platform_connections (id),"
-        " target INTEGER REFERENCES platform_connections (id) ON DELETE CASCADE)"),
+        (
+            "CREATE TABLE moves (origin INTEGER REFERENCES platform_connections (id),"
+            " target INTEGER REFERENCES platform_connections (id) ON DELETE CASCADE)"
+        ),
         "INSERT INTO moves VALUES (NULL, {id})",
     ],
     "a column of users": [
-        ("ALTER TABLE users ADD COLUMN favourite INTEGER"
-        " REFERENCES platform_connections (id) ON DELETE SET NULL"),
+        (
+            "ALTER TABLE users ADD COLUMN favourite INTEGER"
+            " REFERENCES platform_connections (id) ON DELETE SET NULL"
+        ),
         "UPDATE users SET favourite = {id}",
     ],
     "another connection": [
-        ("ALTER TABLE platform_connections ADD COLUMN origin INTEGER"
-        " REFERENCES platform_connections (id) ON DELETE CASCADE"),
-        ("UPDATE platform_connections SET origin = {id} WHERE id = (SELECT max(id) FROM"
-        " platform_connections)"),
+        (
+            "ALTER TABLE platform_connections ADD COLUMN origin INTEGER"
+            " REFERENCES platform_connections (id) ON DELETE CASCADE"
+        ),
+        (
+            "UPDATE platform_connections SET origin = {id} WHERE id = (SELECT max(id) FROM"
+            " platform_connections)"
+        ),
     ],
 }
 BY_ENGINE = {
     "sqlite": {
         "capitals": [
-            ("CREATE TABLE Posts (Connection INTEGER REFERENCES Platform_Connections (ID)"
-            " ON DELETE CASCADE)"),
+            (
+                "CREATE TABLE Posts (Connection INTEGER REFERENCES Platform_Connections (ID)"
+                " ON DELETE CASCADE)"
+            ),
             "INSERT INTO posts VALUES ({id})",
         ],
         "text": [
-            ("CREATE TABLE posts (connection TEXT REFERENCES platform_connections (id)"
-            " ON DELETE CASCADE)"),
+            (
+                "CREATE TABLE posts (connection TEXT REFERENCES platform_connections (id)"
+                " ON DELETE CASCADE)"
+            ),
             "INSERT INTO posts VALUES ('{id}')",
         ],
         "a key that leads nowhere": [
@@ -91,28 +117,36 @@ BY_ENGINE = {
     "postgresql": {
         "another schema": [
             'CREATE SCHEMA "Old App"',
-            ('CREATE TABLE "Old App"."users" (connection bigint'
-            " REFERENCES platform_connections (id) ON DELETE CASCADE)"),
+            (
+                'CREATE TABLE "Old App"."users" (connection bigint'
+                " REFERENCES platform_connections (id) ON DELETE CASCADE)"
+            ),
             'INSERT INTO "Old App"."users" VALUES ({id})',
         ],
         "partitioned": [
-            ("CREATE TABLE posts (connection integer REFERENCES platform_connections (id)"
-            " ON DELETE CASCADE) PARTITION BY RANGE (connection)"),
+            (
+                "CREATE TABLE posts (connection integer REFERENCES platform_connections (id)"
+                " ON DELETE CASCADE) PARTITION BY RANGE (connection)"
+            ),
             "CREATE TABLE posts_1 PARTITION OF posts DEFAULT",
             "INSERT INTO posts VALUES ({id})",
         ],
         "a partition's own key": [
             "CREATE TABLE posts (connection integer) PARTITION BY RANGE (connection)",
             "CREATE TABLE posts_1 PARTITION OF posts DEFAULT",
-            ("ALTER TABLE posts_1 ADD FOREIGN KEY (connection)"
-            " REFERENCES platform_connections (id) ON DELETE CASCADE"),
+            (
+                "ALTER TABLE posts_1 ADD FOREIGN KEY (connection)"
+                " REFERENCES platform_connections (id) ON DELETE CASCADE"
+            ),
             "INSERT INTO posts VALUES ({id})",
         ],
         "not valid": [
             "CREATE TABLE posts (connection integer)",
             "INSERT INTO posts VALUES ({id})",
-            ("ALTER TABLE posts ADD FOREIGN KEY (connection)"
-            " REFERENCES platform_connections (id) ON DELETE CASCADE NOT VALID"),
+            (
+                "ALTER TABLE posts ADD FOREIGN KEY (connection)"
+                " REFERENCES platform_connections (id) ON DELETE CASCADE NOT VALID"
+            ),
         ],
     },
 }
@@ -223,7 +257,7 @@ async def test_no_row_that_is_added_meanwhile_is_deleted(
     ],
 )
 async def test_a_table_that_can_not_be_read_counts(
-    services: Services, member: Member, database_url: URL, closing: str
+    member: Member, database_url: URL, closing: str
 ) -> None:
     """Its key is enforced all the same, with the rights of its owner."""
     name = "quart_app_test"

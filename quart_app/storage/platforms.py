@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, bindparam, delete, func, or_, select
+from sqlalchemy import ColumnElement, Integer, bindparam, delete, func, inspect, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import load_only
@@ -121,6 +121,33 @@ _NEXT_ID = text(
     "SELECT max(highest, coalesce((SELECT max(id) FROM platform_connections), 0)) + 1 AS id"
     " FROM platform_connection_ids"
 ).columns(id=Integer)
+
+
+async def has_connections_table(db: AsyncSession) -> bool:
+    """Tell whether the database is ours, or the older application's."""
+    connection = await db.connection()
+    return await connection.run_sync(
+        lambda it: inspect(it).has_table(PlatformConnection.__tablename__)
+    )
+
+
+async def sealed_tokens(db: AsyncSession, *, most: int) -> list[str]:
+    """Return so many of the newest and of the oldest access tokens that are Fernet tokens."""
+    tokens: dict[int, str] = {}
+    for order in (PlatformConnection.id.desc(), PlatformConnection.id):
+        rows = await db.execute(
+            select(PlatformConnection.id, PlatformConnection.access_token)
+            .where(PlatformConnection.access_token.startswith(_FERNET))
+            .order_by(order)
+            .limit(most)
+        )
+        # SQLite keeps bytes in a text column, too.
+        tokens |= {id_: token for id_, token in rows if isinstance(token, str)}
+    return list(tokens.values())
+
+
+# https://github.com/fernet/spec: the version 0x80, and a time before the year 2106, in base64url
+_FERNET = "gAAAAA"
 
 
 async def delete_connection(db: AsyncSession, connection: PlatformConnection) -> bool:

@@ -75,7 +75,8 @@ class SealedCredentials:
         return fit.sentence
 
     def _fit(self, tokens: list[str]) -> KeyFit:
-        unopened = sum(self.credentials.unseal(token) is None for token in tokens)
+        # As text: SQLite keeps bytes in a text column, too.
+        unopened = sum(self.credentials.unseal(str(token)) is None for token in tokens)
         return KeyFit(len(tokens), unopened)
 
 

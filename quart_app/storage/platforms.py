@@ -141,8 +141,7 @@ async def sealed_tokens(db: AsyncSession, *, most: int) -> list[str]:
             .order_by(order)
             .limit(most)
         )
-        # SQLite keeps bytes in a text column, too.
-        tokens |= {id_: token for id_, token in rows if isinstance(token, str)}
+        tokens |= dict(rows.all())
     return list(tokens.values())
 
 

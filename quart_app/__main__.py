@@ -19,8 +19,18 @@ from quart_app.model import Role
 from quart_app.printable import printable
 from quart_app.services import Services
 from quart_app.services.reset_links import ResetLink
-from quart_app.settings import PREFIX, SECRETS_FILE, Settings, SettingsError, missing_secrets
+from quart_app.services.sealed_credentials import refuse_new_key
+from quart_app.settings import (
+    PREFIX,
+    SECRETS_FILE,
+    Settings,
+    SettingsError,
+    database_url_from_environ,
+    missing_secrets,
+)
+from quart_app.storage.database import Database
 from quart_app.storage.schema import makes_a_new_file, upgrade_schema
+from quart_app.storage.schema.legacy_refusals import refused_by_the_legacy_login
 
 SECRET_BYTES = 32
 _OWNER_ONLY = 0o600
@@ -52,6 +62,28 @@ def write_missing_secrets() -> list[str]:
             f"{' and '.join(missing_secrets())} can't be written to {SECRETS_FILE}"
             f" ({error.strerror}): let this user write there, or set them in the environment"
         ) from None
+
+
+def refuse_new_encryption_key() -> None:
+    """Make sure that a missing PLATFORM_ENCRYPTION_KEY may be made.
+
+    Raises WrongEncryptionKey where the database holds credentials that it would not open,
+    Unavailable where that can't be told, SettingsError.
+    """
+    if f"{PREFIX}PLATFORM_ENCRYPTION_KEY" not in missing_secrets():
+        return
+    url = database_url_from_environ()
+    if makes_a_new_file(url):
+        return
+
+    async def refuse() -> None:
+        database = Database(url)
+        try:
+            await refuse_new_key(database)
+        finally:
+            await database.close()
+
+    asyncio.run(refuse())
 
 
 def _write_missing_secrets() -> list[str]:
@@ -139,6 +171,10 @@ def db_upgrade() -> None:
         click.echo(f"The database is at revision {after} already.")
     else:
         click.echo(f"The database is at revision {after} now (before: {before or 'none'}).")
+        for line in _run_coroutine(refused_by_the_legacy_login(url)).in_words():
+            click.echo(line)
+    if warning := _run(lambda services: services.sealed_credentials.fit()).sentence:
+        click.echo(f"Warning: {warning}", err=True)
 
 
 @cli.group()
@@ -243,13 +279,20 @@ def user_list() -> None:
 @user.command("passwd")
 @_name
 @_password_stdin
-def user_passwd(name: str, *, password_stdin: bool) -> None:
+@click.option(
+    "--for-legacy",
+    is_flag=True,
+    help="Store it so that the older application reads it, after a migration was restored.",
+)
+def user_passwd(name: str, *, password_stdin: bool, for_legacy: bool) -> None:
     """Give a user another password, and end their sessions.
 
     It is asked for, piped or generated as by `user create`.
     """
     password = _read_password(from_stdin=password_stdin)
-    generated = _run(lambda services: services.users.reset_password(name, password))
+    generated = _run(
+        lambda services: services.users.reset_password(name, password, for_legacy=for_legacy)
+    )
     click.echo(f"The password of {name} is changed, and their sessions are over.")
     _show_generated(generated)
 

@@ -1,10 +1,12 @@
 """Put the application together: the one place that knows all rooms."""
 
+import asyncio
 import gc
 import logging
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from hypercorn.middleware import ProxyFixMiddleware
 from hypercorn.typing import ASGIFramework
@@ -12,7 +14,9 @@ from jinja2 import StrictUndefined
 from quart import Quart
 
 from quart_app.composition import build_services
+from quart_app.errors import Unavailable
 from quart_app.services.audit import log as audit_log
+from quart_app.services.sealed_credentials import WrongEncryptionKey
 from quart_app.settings import Settings, SettingsError
 from quart_app.web import (
     access_log,
@@ -54,8 +58,11 @@ def create_app(
     if settings is None:
         try:
             settings = Settings.from_environ()
+            _refuse_wrong_encryption_keys(settings)
         except SettingsError as error:
             sys.exit(f"quart_app: {error}")
+        except WrongEncryptionKey as error:
+            sys.exit(f"quart_app: {error.sentence}")
     app = Quart("quart_app", template_folder="web/templates", static_folder=None)
     app.config.update(
         MAX_CONTENT_LENGTH=gate.LARGEST_BODY_BYTES,
@@ -112,6 +119,30 @@ def create_app(
     _let_the_audit_be_heard(app)
     _answer_before_quart(app, settings)
     return app
+
+
+def _refuse_wrong_encryption_keys(settings: Settings) -> None:
+    """Raise WrongEncryptionKey where no key opens what the database holds; warn of missing ones.
+
+    Where the database is away or not set up, the start goes on without that. Not at the server's
+    start-up event: Hypercorn shows a traceback for whatever fails there.
+    """
+
+    async def check() -> str | None:
+        built = build_services(settings)
+        try:
+            return await built.services.sealed_credentials.check()
+        finally:
+            await built.close()
+
+    # In a thread, for a program that makes the application may run an event loop already.
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            warning = thread.submit(lambda: asyncio.run(check())).result()
+        except Unavailable:
+            return
+    if warning is not None:
+        logging.getLogger("quart_app").warning(warning)
 
 
 def _let_the_audit_be_heard(app: Quart) -> None:

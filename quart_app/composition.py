@@ -24,6 +24,7 @@ from quart_app.services.platforms import Platforms
 from quart_app.services.readiness import Readiness
 from quart_app.services.reset_links import ResetLinks
 from quart_app.services.revocations import Revocations
+from quart_app.services.sealed_credentials import SealedCredentials
 from quart_app.services.sessions import Sessions
 from quart_app.services.throttle import Throttling
 from quart_app.services.turns import Turns
@@ -58,6 +59,7 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         return datetime.fromtimestamp(clock(), UTC)
 
     database, passwords = Database(settings.database_url), Passwords()
+    credentials = Credentials(settings.platform_encryption_keys)
     feed = Feed(settings.database_url)
     revocations = Revocations(feed, refuse_after=settings.refuse_after)
     audit = Audit(database, settings.audit_retention)
@@ -105,7 +107,8 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         frames=Frames(database, now),
         devices=devices,
         revocations=revocations,
-        platforms=Platforms(database, Credentials(settings.platform_encryption_keys), audit, now),
+        platforms=Platforms(database, credentials, audit, now),
+        sealed_credentials=SealedCredentials(database, credentials),
         links=Links(settings.session_keys),
         readiness=Readiness(database, revocations),
         audit=audit,

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, UserDefinedType
 
 # The columns' lengths, for those who check what people type.
 USERNAME_LENGTH = 64
@@ -44,6 +44,7 @@ SESSION_HASH_LENGTH = 16
 DEVICE_ID_LENGTH = 22
 ALERT_KIND_LENGTH = 32
 THROTTLE_KEY_LENGTH = 32
+LEGACY_REFUSAL_LENGTH = 16
 RESET_TOKEN_HASH_LENGTH = 64  # SHA-256 in hex
 
 
@@ -116,13 +117,35 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
+class _UntypedText(UserDefinedType[str]):
+    """Text that is bound without a cast, so that PostgreSQL gives it the column's own type.
+
+    SQLAlchemy binds a String as VARCHAR, which PostgreSQL does not assign to an enumeration type.
+    """
+
+    cache_ok = True
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def get_col_spec(self, **_: object) -> str:
+        """Return the type that a new database gets."""
+        return f"VARCHAR({self.length})"
+
+
+def _text_of_any_type(length: int) -> String:
+    """Return the type of a text column that an adopted database may hold as an enumeration."""
+    return String(length).with_variant(_UntypedText(length), "postgresql")
+
+
 class RoleByName(TypeDecorator[Role]):
     """A role in the database is its member's name, as the older application wrote it.
 
+    The column is VARCHAR, or an enumeration type where the older application made it on PostgreSQL.
     Null, or a name nobody knows, reads as VIEWER: the fewest rights.
     """
 
-    impl = String(9)
+    impl = _text_of_any_type(9)
     cache_ok = True
 
     def process_bind_param(self, value: Role | None, dialect: Dialect) -> str | None:
@@ -143,6 +166,17 @@ class Base(DeclarativeBase):
         return cast(Table, cls.__table__)
 
 
+class LegacyRefusal(enum.StrEnum):
+    """Why a user came over from the older application as inactive. The column holds the value."""
+
+    LOCKED = "locked"
+    UNVERIFIED = "unverified"  # the e-mail address
+    DECIDED = "decided"  # one of both, and an administrator has activated or deactivated them since
+
+
+# How the older application's hashes begin, which are Werkzeug's.
+LEGACY_HASHES: Final = ("scrypt:", "pbkdf2:")
+NOT_KEPT: Final = ""  # in place of a legacy hash: there is no way back that would need one
 NO_PASSWORD: Final = ""  # in place of a hash: whoever waits for the link by which they choose one
 
 
@@ -174,6 +208,12 @@ class User(Base):
         String(RESET_TOKEN_HASH_LENGTH), unique=True, index=True
     )
     reset_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    legacy_refusal: Mapped[str | None] = mapped_column(String(LEGACY_REFUSAL_LENGTH))
+    # The older application's hash of the same password, which its login reads after the way back.
+    # No login here compares with it, and nothing else reads it: it is never loaded.
+    legacy_password_hash: Mapped[str | None] = mapped_column(
+        Text, deferred=True, deferred_raiseload=True
+    )
 
 
 class PlatformConnection(Base):
@@ -194,7 +234,7 @@ class PlatformConnection(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     name: Mapped[str] = mapped_column(String(PLATFORM_NAME_LENGTH))
-    platform_type: Mapped[str] = mapped_column(String(50))
+    platform_type: Mapped[str] = mapped_column(_text_of_any_type(50))
     instance_url: Mapped[str] = mapped_column(String(INSTANCE_URL_LENGTH))
     username: Mapped[str | None] = mapped_column(String(PLATFORM_USERNAME_LENGTH))
     # Fernet tokens: see services.credentials.

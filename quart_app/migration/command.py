@@ -98,10 +98,13 @@ def _refuse_contradictions(given: dict[str, Any]) -> None:
         "backup": ["no_backup"],
         "check": ["dry_run", "backup", "no_backup", "restore", "carry_over_active_platform"],
         "restore": ["backup", "no_backup", "carry_over_active_platform"],
+        "no_return": ["backup", "no_backup", "restore", "carry_over_active_platform"],
     }.items():
         for other in others:
             if first in names and other in names:
                 raise click.UsageError(f"{names[first]} and {names[other]} contradict each other.")
+    if "carry_back_default_platform" in names and "restore" not in names:
+        raise click.UsageError("--carry-back-default-platform goes with --restore.")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -122,6 +125,16 @@ def _refuse_contradictions(given: dict[str, Any]) -> None:
     "--carry-over-active-platform",
     is_flag=True,
     help="Make each user's last active platform the default.",
+)
+@click.option(
+    "--carry-back-default-platform",
+    is_flag=True,
+    help="With --restore: mark the default that each user has here as the older application's.",
+)
+@click.option(
+    "--no-return",
+    is_flag=True,
+    help="Erase the older application's password hashes, which are kept for --restore.",
 )
 @click.option("--json", is_flag=True, help="Report by one JSON object on standard output.")
 @click.option("--verbose", is_flag=True, help="Say more, also about what failed.")
@@ -146,6 +159,8 @@ def cli(**given: Any) -> tuple[Options, bool]:
         yes=given["yes"],
         restore=given["restore"],
         carry_over=given["carry_over_active_platform"],
+        carry_back_default=given["carry_back_default_platform"],
+        no_return=given["no_return"],
         verbose=given["verbose"],
     ), given["json"]
 

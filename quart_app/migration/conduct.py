@@ -12,6 +12,7 @@ from sqlalchemy import URL
 
 from quart_app.migration import console
 from quart_app.migration.engine import Engine
+from quart_app.migration.erasure import erase_hashes, refuse_erasure
 from quart_app.migration.facts import Standing
 from quart_app.migration.files import refuse_as_backup, refuse_full_disk, unused
 from quart_app.migration.inspection import look, look_closely
@@ -26,6 +27,7 @@ from quart_app.migration.restoration import (
     restore_session_table,
 )
 from quart_app.migration.sealed_file import SealedFile
+from quart_app.migration.way_back import KeptHashes, kept_hashes
 
 _HURRY_SECONDS = 0.1
 _LOOKS = 3  # while another run is at work
@@ -45,6 +47,8 @@ class Options:
     yes: bool = False
     restore: Path | None = None
     carry_over: bool = False
+    carry_back_default: bool = False
+    no_return: bool = False
     verbose: bool = False
 
     @property
@@ -93,6 +97,8 @@ async def conduct(
         interruption,
     )
     operator.facts["database"] = conductor.engine.shown
+    if options.no_return:
+        return await conductor.erase()
     return await (conductor.restore() if options.restore else conductor.remove())
 
 
@@ -196,6 +202,7 @@ class _Conductor:
                 for table, before in removed.before.items()
             },
             "defaults_changed": removed.defaults_changed,
+            "refused": removed.refused,
             "locks": removed.locks,
         }
         self.operator.say(
@@ -219,13 +226,16 @@ class _Conductor:
         )
         self._ask("Go on?")
         restored = await self.in_thread(lambda: self._restore(backup))
-        if restored.rows is None:
+        if not restored.is_change:
+            if restored.given_back is not None:
+                self.operator.say("\n".join(restored.given_back.in_words()))
             return Outcome.NOTHING_TO_DO, console.restoration_message(restored, dry_run=False)
         dry_run = self.options.dry_run
         self.operator.facts |= {
             "dry_run": dry_run,
             "rows": restored.rows,
             "notes": restored.notes,
+            "given_back": restored.given_back,
         }
         self.operator.say(console.restored_in_words(restored, dry_run=dry_run))
         return Outcome.DONE, console.restoration_message(restored, dry_run=dry_run)
@@ -243,8 +253,38 @@ class _Conductor:
             if self.options.dry_run:
                 engine = stack.enter_context(engine.rehearsing(self.reporter))
             return restore_session_table(
-                engine, self.reporter, backup, commit=not self.options.dry_run
+                engine,
+                self.reporter,
+                backup,
+                carry_back_default=self.options.carry_back_default,
+                commit=not self.options.dry_run,
             )
+
+    # --- no return ---
+
+    async def erase(self) -> tuple[Outcome, str]:
+        """Count the legacy hashes that are kept, ask, and erase them."""
+        hashes, backup = await self.in_thread(self._look_at_hashes)
+        self.operator.facts["hashes"] = hashes
+        if not hashes.are_pending:
+            return Outcome.NOTHING_TO_DO, "Nothing to do: no legacy password hash is kept."
+        self.operator.say(console.hashes_in_words(self.engine.shown, hashes, backup))
+        if self.options.check:
+            return Outcome.PENDING, "Work is pending; nothing was changed."
+        self._ask("Erase them? There is no way back from that.")
+        if self.options.dry_run:
+            return Outcome.DONE, "Dry run: they would be erased; nothing was changed."
+        await self.in_thread(lambda: erase_hashes(self.engine))
+        message = f"Done: {hashes.kept:,} legacy password hashes are erased, and no more are kept."
+        self.operator.say(message)
+        return Outcome.DONE, message
+
+    def _look_at_hashes(self) -> tuple[KeptHashes, str | None]:
+        with self.engine.reading() as connection:
+            standing = look(self.engine, connection)
+            refuse_erasure(standing)
+            last = standing.removals[-1].backup if standing.removals else None
+            return kept_hashes(connection), last
 
     def _ask(self, question: str) -> None:
         if self.options.must_ask and not self.operator.agrees(question):

@@ -10,6 +10,7 @@ from quart_app.migration.facts import SessionTable, Standing
 from quart_app.migration.outcome import Outcome
 from quart_app.migration.removal import Removed
 from quart_app.migration.restoration import Restored
+from quart_app.migration.way_back import KeptHashes
 
 _SHORT_DIGITS = 16
 
@@ -41,6 +42,7 @@ def plan_in_words(standing: Standing, *, backup: Path | None, verbose: bool) -> 
     ]
     if standing.sessions is not None:
         lines += _sessions_in_words(standing.sessions, backup=backup, verbose=verbose)
+    lines += standing.refused.in_words(every=verbose)
     return "\n".join(lines)
 
 
@@ -80,6 +82,7 @@ def removed_in_words(removed: Removed, *, dry_run: bool, verbose: bool) -> str:
         )
     if removed.defaults_changed is not None:
         lines.append(f"Default platforms that changed: {removed.defaults_changed:,}")
+    lines += removed.refused.in_words(every=verbose)
     if removed.backup is not None and not dry_run:
         backup = removed.backup
         lines.append(
@@ -99,19 +102,44 @@ def removal_message(removed: Removed, *, dry_run: bool) -> str:
         what += f" and {sessions.name} ({removed.rows:,} rows) {{}}"
     if dry_run:
         return "Dry run: " + what.format("would be", "would be removed") + "; nothing was changed."
-    return "Done: " + what.format("is", "is removed") + "; everything else is as it was."
+    inactive = len(removed.refused.locked) + len(removed.refused.unverified)
+    but = f"; {inactive:,} users are inactive" if inactive else ""
+    return "Done: " + what.format("is", "is removed") + f"{but}; everything else is as it was."
+
+
+def hashes_in_words(database: str, hashes: KeptHashes, backup: str | None) -> str:
+    """Return what --no-return erases."""
+    lines = [
+        f"Database  {shown(database)}",
+        f"Erased    {hashes.kept:,} legacy password hashes, which only the older application reads",
+    ]
+    if hashes.to_come:
+        lines.append(
+            f"Later     {hashes.to_come:,} users have not logged in here yet; of them none will be"
+            " kept"
+        )
+    if backup is not None:
+        lines.append(f"Backup    {shown(backup)} holds old hashes, too: delete it yourself")
+    return "\n".join(lines)
 
 
 def restored_in_words(restored: Restored, *, dry_run: bool) -> str:
     """Return what was brought back."""
-    return "\n".join([*restored.notes, restoration_message(restored, dry_run=dry_run)])
+    given_back = restored.given_back.in_words() if restored.given_back else []
+    message = restoration_message(restored, dry_run=dry_run)
+    return "\n".join([*restored.notes, *given_back, message])
 
 
 def restoration_message(restored: Restored, *, dry_run: bool) -> str:
     """Return the outcome in a sentence."""
     table = restored.backup.manifest["table"]
-    if restored.rows is None:
+    if not restored.is_change:
         return f"Nothing to do: {table} stands there, just as the backup holds it."
+    if restored.rows is None:
+        stands = f"{table} stands there already, and the rows of users"
+        if dry_run:
+            return f"Dry run: {stands} would be the older application's; nothing was changed."
+        return f"Done: {stands} are the older application's again."
     what = f"{table} ({restored.rows:,} rows)"
     if dry_run:
         return f"Dry run: {what} would be there again; nothing was changed."

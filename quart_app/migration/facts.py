@@ -1,8 +1,10 @@
 """What stands in a database, as values: what the plan shows and the checks judge."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+
+from quart_app.storage.schema.legacy_refusals import RefusedUsers
 
 SESSIONS = "user_sessions"
 # What the older application called the column, in its later and its earlier form.
@@ -90,6 +92,7 @@ class Standing:
     sessions: SessionTable | None
     removals: tuple[Removal, ...]
     unknown_here: str | None = None  # what it uses and SQLite does not have here
+    refused: RefusedUsers = field(default_factory=RefusedUsers)  # users who come over as inactive
     elsewhere: str | None = None  # where else a user_sessions stands (PostgreSQL's schemas)
 
     @property

@@ -9,6 +9,7 @@ from quart_app.migration.facts import SessionTable, Standing, TableFacts
 from quart_app.migration.progress import Reporter
 from quart_app.migration.record import removals
 from quart_app.storage.schema import newest_revision, refuse_unknown_revision, revision_of
+from quart_app.storage.schema.legacy_refusals import refused_users
 
 _NAMES_SHOWN = 5
 _ROWS_ASKED = 1000  # for those names
@@ -48,7 +49,8 @@ def look_closely(engine: Engine, connection: Connection, reporter: Reporter) -> 
         sessions = standing.sessions
         if sessions is not None and standing.refusal is None:
             sessions = _with_rows(engine, connection, sessions)
-    return dataclasses.replace(standing, tables=tuple(tables), sessions=sessions)
+    refused = refused_users(connection) if standing.refusal is None else standing.refused
+    return dataclasses.replace(standing, tables=tuple(tables), sessions=sessions, refused=refused)
 
 
 def _facts(engine: Engine, connection: Connection, name: str) -> TableFacts:

@@ -20,6 +20,12 @@ from quart_app.migration.progress import Reporter
 from quart_app.migration.record import ID_LENGTH, RECORD_TABLE, write_down
 from quart_app.model import Base
 from quart_app.storage.schema import VERSION_TABLE, upgrade_within
+from quart_app.storage.schema.legacy_refusals import (
+    RefusedUsers,
+    deactivate_refused,
+    reactivate_refused,
+    refused_users,
+)
 
 _SHARED = {"users", "platform_connections"}  # theirs, and adopted as ours
 _OURS = (set(Base.metadata.tables) - _SHARED) | {
@@ -30,6 +36,7 @@ _OURS = (set(Base.metadata.tables) - _SHARED) | {
 _OUR_COLUMNS = {
     *("default_platform_connection_id", "session_epoch", "must_change_password"),
     *("device_epoch", "reset_token_hash", "reset_expires_at"),
+    *("legacy_refusal", "legacy_password_hash"),
 }
 
 
@@ -43,6 +50,7 @@ class Removed:
     backup: Backup | None = None
     rows: int = 0
     defaults_changed: int | None = None
+    refused: RefusedUsers = field(default_factory=RefusedUsers)
     before: dict[str, Contents] = field(default_factory=dict)
     after: dict[str, Contents] = field(default_factory=dict)
     locks: list[str] = field(default_factory=list)
@@ -134,6 +142,9 @@ def _change(
     before = _look_before(engine, connection, reporter, sessions)
     with reporter.step("adopting the schema"):
         removed.revision = upgrade_within(connection)[1]
+        # Also where the schema was adopted before, and the table brought back since.
+        deactivate_refused(connection)
+        removed.refused = refused_users(connection)
     if sessions is not None:
         if carry_over:
             with reporter.step("carrying over the active platforms", unit="users") as step:
@@ -215,11 +226,15 @@ def _contents(
     columns: dict[str, list[str]],
     title: str,
 ) -> dict[str, Contents]:
-    with reporter.step(title) as step:
-        return {
+    with reporter.step(title) as step, connection.begin_nested() as savepoint:
+        # Of users as a restoration leaves them, for which is_active gets its old values back.
+        reactivate_refused(connection)
+        contents = {
             table: engine.contents(connection, table, names, step.advance)
             for table, names in columns.items()
         }
+        savepoint.rollback()
+        return contents
 
 
 def _prove(

@@ -15,18 +15,25 @@ from quart_app.migration.outcome import Refused
 from quart_app.migration.progress import Reporter
 from quart_app.migration.record import write_down_restoration
 from quart_app.migration.sealed_file import SEAL_BYTES, SealedFile, open_sealed
+from quart_app.migration.way_back import GivenBack, give_back
 
 _NOTHING = "Nothing was restored."
 
 
 @dataclass
 class Restored:
-    """What was brought back; `rows` is None where it stood there already, just so."""
+    """What was brought back; `rows` is None where the table stood there already, just so."""
 
     standing: Standing
     backup: SealedFile
     rows: int | None = None
     notes: list[str] = field(default_factory=list)
+    given_back: GivenBack | None = None
+
+    @property
+    def is_change(self) -> bool:
+        """Whether anything in the database is not as it was."""
+        return self.rows is not None or bool(self.given_back and self.given_back.is_change)
 
 
 def open_backup(engine: Engine, reporter: Reporter, path: Path) -> SealedFile:
@@ -43,7 +50,12 @@ def open_backup(engine: Engine, reporter: Reporter, path: Path) -> SealedFile:
 
 
 def restore_session_table(
-    engine: Engine, reporter: Reporter, backup: SealedFile, *, commit: bool = True
+    engine: Engine,
+    reporter: Reporter,
+    backup: SealedFile,
+    *,
+    carry_back_default: bool = False,
+    commit: bool = True,
 ) -> Restored:
     """Bring it back in one transaction. Raises Refused, Busy, Failed or Interrupted."""
     with ExitStack() as stack:
@@ -56,7 +68,8 @@ def restore_session_table(
         restored = Restored(look(engine, connection), backup)
         try:
             _restore(engine, connection, reporter, restored)
-            if commit and restored.rows is not None:
+            restored.given_back = give_back(connection, carry_back_default=carry_back_default)
+            if commit and restored.is_change:
                 engine.interruption.commit_begins()
                 connection.commit()
                 engine.interruption.committed()

@@ -21,6 +21,7 @@ from quart_app.services.platforms import Platforms
 from quart_app.services.readiness import Readiness
 from quart_app.services.reset_links import ResetLinks
 from quart_app.services.revocations import Revocations
+from quart_app.services.sealed_credentials import SealedCredentials
 from quart_app.services.sessions import Sessions
 from quart_app.services.users import Users
 
@@ -38,6 +39,7 @@ class Services:
     devices: Devices
     revocations: Revocations
     platforms: Platforms
+    sealed_credentials: SealedCredentials
     links: Links
     readiness: Readiness
     audit: Audit

@@ -186,7 +186,11 @@ class Accounts:
             with self._counting_who_must_wait(seen):
                 await self.throttling.succeed(db, attempt)
             user = await stored_users.record_login(
-                db, seen, seen_hash=seen.password_hash, new_hash=new_hash, at=self.now()
+                db,
+                seen,
+                new_hash=new_hash,
+                is_new_password=seen.must_change_password,
+                at=self.now(),
             )
             if user is None:
                 return None

@@ -12,11 +12,13 @@ from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from werkzeug.security import check_password_hash
+from werkzeug.security import check_password_hash, generate_password_hash
+
+from quart_app.model import LEGACY_HASHES
 
 # OWASP Password Storage Cheat Sheet: argon2id with m = 19456 KiB, t = 2, p = 1.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
-_LEGACY = ("scrypt:", "pbkdf2:")
+_LEGACY_METHOD = "scrypt:32768:8:1"
 # What a core gives one of these threads, beside one at 0 that would take all of it, is a quarter.
 # With 10 it is a tenth: where a machine is busy with other things logins wait in vain, and the time
 # that a legacy hash takes tells whose it is.
@@ -44,6 +46,14 @@ class Passwords:
         """Return the argon2id hash, in PHC format."""
         return await self._in_thread(lambda: _HASHER.hash(_encoded(password)))
 
+    async def hash_for_legacy(self, password: str) -> str:
+        """Return a hash that the older application reads, too."""
+        return await self._in_thread(
+            lambda: generate_password_hash(
+                _encoded(password).decode("utf-8", "surrogatepass"), _LEGACY_METHOD
+            )
+        )
+
     async def matches(self, password_hash: str | None, password: str) -> bool:
         """Compare; where there is no user or no hash it takes as long, and is False."""
         compared = await self._in_thread(
@@ -53,7 +63,7 @@ class Passwords:
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Tell whether it is the older application's, or argon2id of other costs than ours."""
-        return password_hash.startswith(_LEGACY) or _HASHER.check_needs_rehash(password_hash)
+        return password_hash.startswith(LEGACY_HASHES) or _HASHER.check_needs_rehash(password_hash)
 
     def close(self) -> None:
         """Let the threads end."""
@@ -100,7 +110,7 @@ def _encoded(password: str) -> bytes:
 
 def _matches(password_hash: str, password: bytes) -> bool:
     try:
-        if password_hash.startswith(_LEGACY):
+        if password_hash.startswith(LEGACY_HASHES):
             return check_password_hash(password_hash, password.decode("utf-8", "surrogatepass"))
         return _HASHER.verify(password_hash, password)
     except (VerificationError, InvalidHashError, ValueError, OverflowError):

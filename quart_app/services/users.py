@@ -20,6 +20,7 @@ from quart_app.model import (
     AlertKind,
     AuditEvent,
     EndReason,
+    LegacyRefusal,
     Role,
     User,
 )
@@ -120,7 +121,7 @@ class Users:
         if await stored_users.does_anybody_log_in_by(db, user.email):
             raise NameTaken("That e-mail address is taken.", field="email")
         db.add(user)
-        await db.flush()
+        await _write_role(db, user.role)
         await self.audit.record(
             db, AuditEvent.USER_CREATED, user_id=user.id, detail={"role": user.role.value}
         )
@@ -154,17 +155,20 @@ class Users:
         async with self.database.read() as db:
             return await stored_users.users_in_order_of_id(db)
 
-    async def reset_password(self, username: str, password: str | None) -> str | None:
+    async def reset_password(
+        self, username: str, password: str | None, *, for_legacy: bool = False
+    ) -> str | None:
         """Give a user a password, ending every session; one we make is for one use, and returned.
 
-        Raises NotFound, InvalidInput.
+        With `for_legacy` the older application reads its hash. Raises NotFound, InvalidInput.
         """
+        make_hash = self.passwords.hash_for_legacy if for_legacy else self.passwords.hash
         given = generated_password() if password is None else password
         for _ in range(MOST_ATTEMPTS):
             async with self.database.read() as db:
                 seen = await user_named(db, username, lock=False)
             check_new_password(given, seen.username, seen.email)
-            new_hash = await self.passwords.hash(given)
+            new_hash = await make_hash(given)
             async with self.sessions.ending() as ending:
                 user = await stored_users.replace_password(
                     ending.db, seen, new_hash, must_change=password is None
@@ -208,6 +212,7 @@ class Users:
     async def shut_out(self, ending: Ending, user: User) -> None:
         """Deactivate a user who is locked, ending every session."""
         user.is_active = False
+        _note_decision(user)
         stored_users.forget_reset_link(user)
         await self.audit.record(ending.db, AuditEvent.USER_DEACTIVATED, user_id=user.id)
         await ending.end_all(user, EndReason.DEACTIVATED)
@@ -215,14 +220,19 @@ class Users:
     async def let_in(self, db: AsyncSession, user: User) -> None:
         """Activate a user who is locked."""
         user.is_active = True
+        _note_decision(user)
         await self.audit.record(db, AuditEvent.USER_ACTIVATED, user_id=user.id)
 
     async def give_role(self, db: AsyncSession, user: User, role: Role) -> None:
-        """Change the role of a user who is locked; one that they have is not written down again."""
+        """Change the role of a user who is locked; one that they have is not written down again.
+
+        Raises InvalidInput where the database cannot store the role.
+        """
         if user.role is role:
             return
         detail = {"from": user.role.value, "to": role.value}
         user.role = role
+        await _write_role(db, role)
         await self.audit.record(db, AuditEvent.ROLE_CHANGED, user_id=user.id, detail=detail)
 
 
@@ -232,6 +242,22 @@ async def user_named(db: AsyncSession, username: str, *, lock: bool = True) -> U
     if user is None:
         raise NotFound(f"There is no user named {username}.")
     return user
+
+
+def _note_decision(user: User) -> None:
+    """Let an administrator's word count for more than what the older application refused."""
+    if user.legacy_refusal is not None:
+        user.legacy_refusal = LegacyRefusal.DECIDED
+
+
+async def _write_role(db: AsyncSession, role: Role) -> None:
+    """Write a role that an adopted database's enumeration type may lack. Raises InvalidInput."""
+    if not await stored_users.can_role_be_written(db):
+        raise InvalidInput(
+            f"This database cannot store the role {role.value}: the type of users.role has no"
+            f" {role.name}.",
+            field="role",
+        )
 
 
 def _administers(user: User) -> bool:

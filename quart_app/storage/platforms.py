@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, bindparam, delete, func, or_, select
+from sqlalchemy import ColumnElement, Integer, bindparam, delete, func, inspect, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import load_only
 from sqlalchemy.sql import text
 
 from quart_app.model import PlatformConnection
+from quart_app.storage.references import is_referred_to
 
 
 async def connections_of(db: AsyncSession, user_id: int) -> list[PlatformConnection]:
@@ -122,8 +123,36 @@ _NEXT_ID = text(
 ).columns(id=Integer)
 
 
+async def has_connections_table(db: AsyncSession) -> bool:
+    """Tell whether the database is ours, or the older application's."""
+    connection = await db.connection()
+    return await connection.run_sync(
+        lambda it: inspect(it).has_table(PlatformConnection.__tablename__)
+    )
+
+
+async def sealed_tokens(db: AsyncSession, *, most: int) -> list[str]:
+    """Return so many of the newest and of the oldest access tokens that are Fernet tokens."""
+    tokens: dict[int, str] = {}
+    for order in (PlatformConnection.id.desc(), PlatformConnection.id):
+        rows = await db.execute(
+            select(PlatformConnection.id, PlatformConnection.access_token)
+            .where(PlatformConnection.access_token.startswith(_FERNET))
+            .order_by(order)
+            .limit(most)
+        )
+        tokens |= dict(rows.all())
+    return list(tokens.values())
+
+
+# https://github.com/fernet/spec: the version 0x80, and a time before the year 2106, in base64url
+_FERNET = "gAAAAA"
+
+
 async def delete_connection(db: AsyncSession, connection: PlatformConnection) -> bool:
-    """Delete it; False where other tables refer to it, and then nothing was done."""
+    """Delete it; False where rows of other tables refer to it, and then nothing was done."""
+    if await is_referred_to(db, connection.id):
+        return False
     try:
         async with db.begin_nested():
             await db.execute(

@@ -5,20 +5,25 @@ from datetime import datetime
 from functools import cache
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     Select,
     String,
     and_,
     bindparam,
+    case,
+    cast,
     func,
+    null,
     or_,
     select,
     text,
     update,
 )
+from sqlalchemy.exc import DataError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.model import NO_PASSWORD, Role, User
+from quart_app.model import LEGACY_HASHES, NO_PASSWORD, NOT_KEPT, Role, User
 
 # The name, the address and addresses in other cases, of which two are too many.
 _MOST_LIKE_ONE_NAME = 10
@@ -139,22 +144,57 @@ async def is_there_an_active_admin(db: AsyncSession) -> bool:
     return await db.scalar(query) is not None
 
 
+async def can_role_be_written(db: AsyncSession) -> bool:
+    """Write pending changes; False where the role column's enumeration type lacks the new role.
+
+    Then the transaction can only be rolled back.
+    """
+    try:
+        await db.flush()
+    except DataError:
+        return False
+    return True
+
+
 def _administers() -> ColumnElement[bool]:
-    return and_(User.role == Role.ADMIN, User.is_active.is_(True))
+    # As text: an enumeration type refuses to be compared with a name that it does not have.
+    return and_(cast(User.role, String) == Role.ADMIN.name, User.is_active.is_(True))
 
 
 async def record_login(
-    db: AsyncSession, user: User, *, seen_hash: str, new_hash: str, at: datetime
+    db: AsyncSession, seen: User, *, new_hash: str, is_new_password: bool, at: datetime
 ) -> User | None:
     """Write down a login, and the password's new hash, if the account is still as it was seen.
 
-    Returns None where meanwhile the password changed or the account was deactivated.
+    A legacy hash that is replaced by one of the same password is kept for the way back; of a new
+    password none is kept. Returns None where meanwhile the password changed or the account was
+    deactivated.
     """
     return await db.scalar(
-        _RECORD_LOGIN, {"whose": user.id, "seen_hash": seen_hash, "at": at, "new_hash": new_hash}
+        _RECORD_LOGIN,
+        {
+            "whose": seen.id,
+            "seen_hash": seen.password_hash,
+            "at": at,
+            "new_hash": new_hash,
+            "is_new_password": is_new_password,
+        },
     )
 
 
+# By what the row holds in this statement: the hashes may have been erased since the user was read.
+_KEPT_HASH = case(
+    (bindparam("is_new_password", type_=Boolean).is_(True), null()),
+    (
+        and_(
+            func.coalesce(User.legacy_password_hash, "unknown") != NOT_KEPT,
+            User.password_hash != bindparam("new_hash"),
+            or_(*(User.password_hash.startswith(start) for start in LEGACY_HASHES)),
+        ),
+        User.password_hash,
+    ),
+    else_=User.legacy_password_hash,
+)
 _RECORD_LOGIN = (
     update(User)
     .where(
@@ -162,7 +202,11 @@ _RECORD_LOGIN = (
         User.password_hash == bindparam("seen_hash"),
         User.is_active.is_(True),
     )
-    .values(last_login=bindparam("at"), password_hash=bindparam("new_hash"))
+    .values(
+        last_login=bindparam("at"),
+        password_hash=bindparam("new_hash"),
+        legacy_password_hash=_KEPT_HASH,
+    )
     .returning(User)
     .execution_options(populate_existing=True, synchronize_session=False)
 )
@@ -176,6 +220,7 @@ async def replace_password(
     if user is None or user.password_hash != seen.password_hash:
         return None
     user.password_hash = new_hash
+    user.legacy_password_hash = None
     user.must_change_password = must_change
     user.device_epoch += 1  # who knew the old one may have made a device known
     forget_reset_link(user)
@@ -199,6 +244,7 @@ async def replace_password_by_link(
         .where(_is_good(token_hash, at))
         .values(
             password_hash=new_hash,
+            legacy_password_hash=None,
             must_change_password=False,
             device_epoch=User.device_epoch + 1,  # as with every change
             reset_token_hash=None,

@@ -110,6 +110,16 @@ _COLUMNS: dict[str, dict[str, str]] = {
     },
     "alembic_version": {"version_num": "VARCHAR(32) NOT NULL PRIMARY KEY"},
 }
+# The schema over the older application's history: FIRST is `_COLUMNS`; MODELS is what its models
+# make on PostgreSQL, with the role an enumeration type; LATER has more columns of users, and keys
+# that delete what refers to a connection.
+FIRST, MODELS, LATER = "first", "models", "later"
+_LATER_COLUMNS = {
+    "account_locked": "BOOLEAN",
+    "email_verified": "BOOLEAN",
+    "email_verification_token": "VARCHAR(255)",
+}
+_CASCADING = {"posts", "images", "processing_runs", "caption_generation_tasks"}
 _CONSTRAINTS: dict[str, dict[str, str]] = {
     "platform_connections": {
         "uq_user_platform_name": "UNIQUE (user_id, name)",
@@ -242,22 +252,48 @@ def _other_rows() -> dict[str, list[dict[str, Any]]]:
     }
 
 
+def _users_of(engine: str, form: str) -> Iterator[dict[str, Any]]:
+    for row in _users():
+        if form != FIRST and engine == "postgresql" and row["role"] == "SUPERUSER":
+            row["role"] = None  # an enumeration type holds no name but its own
+        if form == LATER:
+            row |= {"account_locked": False, "email_verified": True}
+        yield row
+
+
+def _columns_of(engine: str, form: str) -> dict[str, dict[str, str]]:
+    """Return each table's columns in a form of the schema."""
+    columns = {table: dict(definitions) for table, definitions in _COLUMNS.items()}
+    if form != FIRST and engine == "postgresql":
+        columns["users"]["role"] = "userrole"
+    if form == LATER:
+        columns["users"] |= _LATER_COLUMNS
+        for table in _CASCADING:
+            columns[table]["platform_connection_id"] += " ON DELETE CASCADE"
+        columns["caption_generation_user_settings"]["platform_connection_id"] += (
+            " ON DELETE SET NULL"
+        )
+    return columns
+
+
 def build_legacy_database(
-    url: URL | str, *, encryption_key: str, without: Collection[str] = ()
+    url: URL | str, *, encryption_key: str, without: Collection[str] = (), form: str = FIRST
 ) -> None:
     """Build it in an empty database, or where a SQLite file is to be made.
 
     `without` leaves out what earlier forms lacked: a column (`users.last_login`), a constraint or
-    an index, each by its name.
+    an index, each by its name. `form` is FIRST, MODELS or LATER.
     """
     engine = make_url(url).get_backend_name()
     rows = {
-        "users": list(_users()),
+        "users": list(_users_of(engine, form)),
         "platform_connections": list(_platform_connections(encryption_key)),
         **_other_rows(),
     }
     with connected(url) as execute:
-        for table, columns in _COLUMNS.items():
+        if form != FIRST and engine == "postgresql":
+            execute("CREATE TYPE userrole AS ENUM ('ADMIN', 'MODERATOR', 'REVIEWER', 'VIEWER')")
+        for table, columns in _columns_of(engine, form).items():
             lines = [
                 f"{name} {definition.format(**_TYPES[engine])}"
                 for name, definition in columns.items()
@@ -280,9 +316,8 @@ def build_legacy_database(
                     f"INSERT INTO {table} ({', '.join(standing)}) VALUES ({marks})",  # noqa: S608 our own names
                     tuple(standing.values()),
                 )
-        for name, definition in _INDEXES.items():
-            if name not in without:
-                execute(f"CREATE {definition.format(name)}")
+        for name in _INDEXES.keys() - set(without):
+            execute(f"CREATE {_INDEXES[name].format(name)}")
         for statement in _SOMETHING_ELSE[engine].split(";\n"):
             execute(statement)
         if engine == "postgresql":

@@ -11,6 +11,11 @@ from typing import Any
 
 from sqlalchemy import URL
 
+from quart_app.migration.command import cli
+from quart_app.migration.conduct import conduct
+from quart_app.migration.console import report
+from quart_app.migration.interruption import Interruption
+from quart_app.migration.outcome import Stopped
 from quart_app.migration.record import RECORD_TABLE
 from tests.legacy.legacy_database import Snapshot, connected, schema_of, snapshot
 from tests.servers import ROOT
@@ -26,6 +31,7 @@ OURS = {
 _OUR_COLUMNS = {
     *("default_platform_connection_id", "session_epoch", "must_change_password"),
     *("device_epoch", "reset_token_hash", "reset_expires_at"),
+    *("legacy_refusal", "legacy_password_hash"),
 }
 # Of tables that are ours; what the sequences of the shared tables do, test_adoption tells.
 _OUR_OBJECTS = {
@@ -83,6 +89,38 @@ def start(url: URL, *arguments: object, **options: Any) -> subprocess.Popen[str]
 def end_of(process: subprocess.Popen[str]) -> Ended:
     said, complained = process.communicate(timeout=TIMEOUT_SECONDS)
     return Ended(process.returncode, said, complained)
+
+
+class _Operator:
+    """Keeps what is said, and can't be asked."""
+
+    def __init__(self) -> None:
+        self.facts: dict[str, Any] = {}
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def can_be_asked(self) -> bool:
+        return False
+
+    def agrees(self, _question: str) -> bool:
+        return False
+
+
+async def migrated(url: URL, *arguments: object) -> Ended:
+    """Run the script's work in this event loop, beside an application that goes on meanwhile."""
+    given = ["--database-url", as_text(url), *map(str, arguments)]
+    options, is_json = cli.main(given, standalone_mode=False)
+    operator = _Operator()
+    try:
+        outcome, message = await conduct(options, operator, Interruption())
+    except Stopped as stopped:
+        return Ended(stopped.outcome.exit_code, "", stopped.sentence)
+    if is_json:
+        return Ended(outcome.exit_code, report(outcome, message, operator.facts), "")
+    said = operator.said if operator.said[-1:] == [message] else [*operator.said, message]
+    return Ended(outcome.exit_code, "\n".join([*said, ""]), "")
 
 
 def state_of(url: URL) -> State:

@@ -212,7 +212,7 @@ def test_the_help_names_every_option_and_exit_code(capsys: pytest.CaptureFixture
     said = capsys.readouterr().out
     for option in (
         *("--database-url", "--dry-run", "--check", "--backup", "--no-backup", "--yes"),
-        *("--restore", "--carry-over-active-platform", "--json", "--verbose"),
+        *("--restore", "--carry-over-active-platform", "--no-return", "--json", "--verbose"),
         *("1 failed", "2 wrong usage", "3 refused", "4 work", "5 the database", "130"),
     ):
         assert option in said

@@ -1,0 +1,160 @@
+"""What the older application needs of its users' rows to take them back, and how it is erased."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, and_, func, inspect, or_, select, text, update
+from sqlalchemy import true as sql_true
+
+from quart_app.model import LEGACY_HASHES, NO_PASSWORD, NOT_KEPT, PlatformConnection, User
+from quart_app.printable import printable
+from quart_app.storage.schema.legacy_refusals import reactivate_refused
+
+_USERS, _CONNECTIONS = User.table(), PlatformConnection.table()
+_NAMES_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class GivenBack:
+    """What the restoration changed in the rows of users and of their connections.
+
+    `without_hash` names users whose password the older application can't compare: they were created
+    here, or have chosen another password here. `defaults` is None where they were not asked for.
+    """
+
+    hashes: int
+    reactivated: int
+    without_hash: tuple[str, ...]
+    defaults: int | None
+
+    @property
+    def is_change(self) -> bool:
+        """Whether any row was changed."""
+        return bool(self.hashes or self.reactivated or self.defaults)
+
+    def in_words(self) -> list[str]:
+        """Return lines for a terminal."""
+        lines = []
+        if self.hashes:
+            lines.append(f"Password hashes given back: {self.hashes:,}")
+        if self.reactivated:
+            lines.append(
+                f"Users whom the older application refuses by itself, active again as they were:"
+                f" {self.reactivated:,}"
+            )
+        if self.defaults is not None:
+            lines.append(f"Default platforms carried back: {self.defaults:,} rows changed")
+        if self.without_hash:
+            shown = self.without_hash[:_NAMES_SHOWN]
+            more = ", …" if len(self.without_hash) > len(shown) else ""
+            lines += [
+                (
+                    f"The older application cannot read the password of {len(self.without_hash):,}"
+                    " users, who were created here or chose another password here:"
+                    f" {', '.join(map(printable, shown))}{more}"
+                ),
+                "  To give one a password that it reads:",
+                "  .venv/bin/python -m quart_app user passwd NAME --for-legacy",
+            ]
+        return lines
+
+
+def give_back(connection: Connection, *, carry_back_default: bool) -> GivenBack:
+    """Let the older application find its hashes, and its users as active as they were."""
+    return GivenBack(
+        hashes=_give_back_hashes(connection),
+        reactivated=reactivate_refused(connection),
+        without_hash=tuple(
+            connection.scalars(
+                select(_USERS.c.username)
+                .where(or_(_is_ours(), _USERS.c.password_hash == NO_PASSWORD))
+                .order_by(_USERS.c.username)
+            )
+        ),
+        defaults=_carry_back_defaults(connection) if carry_back_default else None,
+    )
+
+
+def _is_ours() -> ColumnElement[bool]:
+    return _USERS.c.password_hash.startswith("$argon2")
+
+
+def _is_legacy() -> ColumnElement[bool]:
+    return or_(*(_USERS.c.password_hash.startswith(start) for start in LEGACY_HASHES))
+
+
+def _give_back_hashes(connection: Connection) -> int:
+    if not keeps_hashes(connection):
+        return 0
+    given = connection.execute(
+        update(_USERS)
+        .where(_is_ours(), _USERS.c.legacy_password_hash != NOT_KEPT)
+        .values(password_hash=_USERS.c.legacy_password_hash)
+    ).rowcount
+    # From here on the older application decides; another migration begins anew.
+    is_noted = _USERS.c.legacy_password_hash.is_not(None)
+    connection.execute(update(_USERS).where(is_noted).values(legacy_password_hash=None))
+    return given
+
+
+def _carry_back_defaults(connection: Connection) -> int:
+    """Mark the default of each user who has one, and none of their other connections."""
+    default = (
+        select(_USERS.c.default_platform_connection_id)
+        .where(_USERS.c.id == _CONNECTIONS.c.user_id)
+        .scalar_subquery()
+    )
+    is_default = _CONNECTIONS.c.is_default
+    unmarked = connection.execute(
+        update(_CONNECTIONS)
+        .where(is_default.is_(sql_true()), _CONNECTIONS.c.id != default)
+        .values(is_default=False)
+    )
+    marked = connection.execute(
+        update(_CONNECTIONS)
+        .where(is_default.is_not(sql_true()), _CONNECTIONS.c.id == default)
+        .values(is_default=True)
+    )
+    return unmarked.rowcount + marked.rowcount
+
+
+# --- no return -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class KeptHashes:
+    """How many legacy hashes are kept, and of how many users one would be at their next login."""
+
+    kept: int
+    to_come: int
+
+    @property
+    def are_pending(self) -> bool:
+        """Whether there is anything to erase, or to keep from being kept."""
+        return bool(self.kept or self.to_come)
+
+
+def keeps_hashes(connection: Connection) -> bool:
+    """Tell whether the schema has a column for them."""
+    columns = {column["name"] for column in inspect(connection).get_columns("users")}
+    return "legacy_password_hash" in columns
+
+
+def kept_hashes(connection: Connection) -> KeptHashes:
+    """Count them."""
+    kept, to_come = connection.execute(
+        select(
+            func.count().filter(_USERS.c.legacy_password_hash != NOT_KEPT),
+            func.count().filter(and_(_is_legacy(), _USERS.c.legacy_password_hash.is_(None))),
+        ).select_from(_USERS)
+    ).one()
+    return KeptHashes(kept, to_come)
+
+
+def erase_kept_hashes(connection: Connection) -> None:
+    """Erase them, and let none be kept from here on."""
+    if connection.dialect.name == "sqlite":  # not only forgotten: overwritten in the file
+        connection.execute(text("PRAGMA secure_delete = ON"))
+    is_kept = _USERS.c.legacy_password_hash != NOT_KEPT
+    connection.execute(
+        update(_USERS).where(or_(is_kept, _is_legacy())).values(legacy_password_hash=NOT_KEPT)
+    )

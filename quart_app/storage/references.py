@@ -1,0 +1,111 @@
+"""Rows of other tables that refer to a platform connection, found by the database's own keys.
+
+A key may say ON DELETE CASCADE or SET NULL, so the database's refusal to delete is no sign.
+"""
+
+import sqlite3
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, column, exists, select, table, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from quart_app.model import PlatformConnection, User
+
+_TABLE = PlatformConnection.__tablename__
+# The one key of this application's own, which forgets a default that is removed.
+_OUR_KEY = (User.__tablename__, User.default_platform_connection_id.key)
+_SQLITE_ERROR = 1  # https://www.sqlite.org/rescode.html: no such column, foreign key mismatch
+# https://www.postgresql.org/docs/18/errcodes-appendix.html: insufficient_privilege, which is also
+# what row level security that hides rows amounts to
+_NOT_ALLOWED = "42501"
+
+
+class _Key(NamedTuple):
+    """One foreign key: pairs are (column of the referring table, column of the connections)."""
+
+    schema: str | None
+    table: str
+    pairs: tuple[tuple[str, str], ...]
+
+
+async def is_referred_to(db: AsyncSession, connection_id: int) -> bool:
+    """Tell whether any row of another table refers to the connection, by any foreign key.
+
+    The connection is locked until the transaction ends: on PostgreSQL nobody can then add a row
+    that refers to it. On SQLite a transaction that writes is alone. True as well where a table
+    can't be read: what it holds is not to be deleted unseen.
+    """
+    await db.get(PlatformConnection, connection_id, with_for_update=True, populate_existing=True)
+    keys = await (_keys_on_sqlite if _is_sqlite(db) else _keys_on_postgresql)(db)
+    try:
+        async with db.begin_nested():
+            if not _is_sqlite(db):  # an error instead of rows that a policy hides
+                await db.execute(text("SET LOCAL row_security = off"))
+            for key in keys:
+                if await db.scalar(select(exists().where(*_refers(key, connection_id)))):
+                    return True
+    except DBAPIError as error:
+        if not _is_unreadable(error):
+            raise
+        return True
+    return False
+
+
+def _refers(key: _Key, connection_id: int) -> list[ColumnElement[Any]]:
+    names = [name for name, _ in key.pairs]
+    referring = table(key.table, *map(column, names), schema=key.schema).alias("referring")
+    connections = table(_TABLE, *map(column, {"id", *(to for _, to in key.pairs)})).alias("gone")
+    # SQLite compares by the collation of what stands on the left, and keys by their parent's.
+    return [
+        connections.c.id == connection_id,
+        *(connections.c[to] == referring.c[name] for name, to in key.pairs),
+    ]
+
+
+async def _keys_on_sqlite(db: AsyncSession) -> list[_Key]:
+    rows = await db.execute(
+        text(
+            'SELECT m.name, k.id, k."from", coalesce(k."to", \'id\') FROM sqlite_master AS m,'
+            " pragma_foreign_key_list(m.name) AS k WHERE m.type = 'table'"
+            " AND m.sql NOT LIKE 'CREATE VIRTUAL%' AND lower(k.\"table\") = :table"
+        ),
+        {"table": _TABLE},
+    )
+    pairs: dict[tuple[str, int], list[tuple[str, str]]] = {}
+    for name, number, own, to in rows:
+        if (name, own) != _OUR_KEY:
+            pairs.setdefault((name, number), []).append((own, to))
+    return [_Key(None, name, tuple(found)) for (name, _), found in pairs.items()]
+
+
+async def _keys_on_postgresql(db: AsyncSession) -> list[_Key]:
+    rows = await db.execute(
+        text(
+            "SELECT n.nspname, c.relname, n.nspname = current_schema(),"
+            " (SELECT array_agg(ARRAY[own.attname::text, theirs.attname::text])"
+            "  FROM unnest(k.conkey, k.confkey) AS pair (own, theirs)"
+            "  JOIN pg_attribute AS own ON own.attrelid = k.conrelid AND own.attnum = pair.own"
+            "  JOIN pg_attribute AS theirs"
+            "   ON theirs.attrelid = k.confrelid AND theirs.attnum = pair.theirs)"
+            " FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid"
+            " JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+            " WHERE k.contype = 'f' AND k.confrelid = to_regclass(:table) AND k.conparentid = 0"
+        ),
+        {"table": _TABLE},
+    )
+    return [
+        _Key(schema, name, tuple((own, to) for own, to in pairs))
+        for schema, name, is_here, pairs in rows
+        if not (is_here and (name, pairs[0][0]) == _OUR_KEY)
+    ]
+
+
+def _is_sqlite(db: AsyncSession) -> bool:
+    return db.get_bind().dialect.name == "sqlite"
+
+
+def _is_unreadable(error: DBAPIError) -> bool:
+    if isinstance(error.orig, sqlite3.Error):
+        return error.orig.sqlite_errorcode == _SQLITE_ERROR
+    return getattr(error.orig, "sqlstate", None) == _NOT_ALLOWED

@@ -1,0 +1,153 @@
+"""Users whom the older application's login refused: locked, or with an unverified address.
+
+Adoption deactivates those who were active, and `users.legacy_refusal` remembers why, so that the
+way back gives `is_active` its old value. The older application's own columns stay as they are.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import URL, Connection, inspect, text
+
+from quart_app.model import LegacyRefusal
+from quart_app.printable import printable
+from quart_app.storage.database import Database
+
+_OF_REFUSED = f"('{LegacyRefusal.LOCKED}', '{LegacyRefusal.UNVERIFIED}')"
+# The columns hold booleans; but whoever copied a database by hand may have made them integers or
+# text. As text, these are false.
+_FALSE = "('', '0', '0.0', 'f', 'false', 'n', 'no', 'off')"
+_NAMES_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class RefusedUsers:
+    """Names of users who are inactive, or will be, because the older application refused them."""
+
+    locked: tuple[str, ...] = ()
+    unverified: tuple[str, ...] = ()
+
+    def in_words(self, *, every: bool = False) -> list[str]:
+        """Return lines for a terminal, with some of the names or every one; none without users."""
+        if not self.locked and not self.unverified:
+            return []
+        return [
+            "Inactive  the older application refused these users, and so does this one:",
+            *_line("  locked", self.locked, every=every),
+            *_line("  e-mail address not verified", self.unverified, every=every),
+            "  To let one in: .venv/bin/python -m quart_app user activate NAME",
+        ]
+
+
+def _line(title: str, names: tuple[str, ...], *, every: bool) -> list[str]:
+    if not names:
+        return []
+    shown = names if every else names[:_NAMES_SHOWN]
+    more = ", …" if len(names) > len(shown) else ""
+    return [f"{title}, {len(names):,}: {', '.join(map(printable, shown))}{more}"]
+
+
+def refused_users(connection: Connection) -> RefusedUsers:
+    """Name the users who came over as inactive, or who will when the database is adopted."""
+    columns = _columns(connection)
+    reason = _reason(columns)
+    if "legacy_refusal" in columns:
+        condition = (
+            f"legacy_refusal IN {_OF_REFUSED} AND NOT {_is_active(connection, columns)}"
+            f" OR {_is_to_be_deactivated(connection, columns)}"
+        )
+        reason = f"coalesce(legacy_refusal, {reason})"
+    else:
+        condition = _is_to_be_deactivated(connection, columns)
+    rows = connection.execute(
+        text(f"SELECT username, {reason} FROM users WHERE {condition} ORDER BY username")
+    ).all()
+    return RefusedUsers(
+        tuple(str(name) for name, why in rows if why == LegacyRefusal.LOCKED),
+        tuple(str(name) for name, why in rows if why == LegacyRefusal.UNVERIFIED),
+    )
+
+
+async def refused_by_the_legacy_login(url: URL) -> RefusedUsers:
+    """Name them, for a database that was adopted. Raises Unavailable."""
+    database = Database(url)
+    try:
+        async with database.read() as db:
+            return await (await db.connection()).run_sync(refused_users)
+    finally:
+        await database.close()
+
+
+def deactivate_refused(connection: Connection) -> None:
+    """Deactivate active users whom the older application refused, unless it was decided since."""
+    columns = _columns(connection)
+    connection.execute(
+        text(
+            f"UPDATE users SET is_active = {_literal(connection, value=False)},"
+            f" legacy_refusal = {_reason(columns)}"
+            f" WHERE {_is_to_be_deactivated(connection, columns)}"
+        )
+    )
+
+
+def reactivate_refused(connection: Connection) -> int:
+    """Give `is_active` the value that it had before adoption, and return for how many users.
+
+    Whom an administrator activated or deactivated here stays as that left them.
+    """
+    columns = _columns(connection)
+    if "legacy_refusal" not in columns:
+        return 0
+    activated = connection.execute(
+        text(
+            f"UPDATE users SET is_active = {_literal(connection, value=True)}"
+            f" WHERE legacy_refusal IN {_OF_REFUSED} AND NOT {_is_active(connection, columns)}"
+        )
+    )
+    connection.execute(
+        text("UPDATE users SET legacy_refusal = NULL WHERE legacy_refusal IS NOT NULL")
+    )
+    return activated.rowcount
+
+
+def _columns(connection: Connection) -> dict[str, str]:
+    """Return the names of the columns of users, as they are written, by their lower case."""
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    names = [column["name"] for column in inspect(connection).get_columns("users")]
+    return {name.lower(): quote(name) for name in names}
+
+
+def _reason(columns: dict[str, str]) -> str:
+    """Write why the older application refused a user; NULL where it did not."""
+    whens = []
+    if locked := columns.get("account_locked"):
+        whens.append(f"WHEN {_is_true(locked)} THEN '{LegacyRefusal.LOCKED}'")
+    if verified := columns.get("email_verified"):
+        # Of a user who was created here, or logged in here, that column says nothing.
+        is_legacy = "password_hash <> '' AND substr(password_hash, 1, 7) <> '$argon2'"
+        whens.append(
+            f"WHEN NOT {_is_true(verified)} AND {is_legacy} THEN '{LegacyRefusal.UNVERIFIED}'"
+        )
+    return f"CASE {' '.join(whens)} END" if whens else "NULL"
+
+
+def _is_true(column: str) -> str:
+    """Write whether a value is true to the older application, to which NULL is not."""
+    return f"coalesce(lower(trim(CAST({column} AS TEXT))) NOT IN {_FALSE}, 1 = 0)"
+
+
+def _is_active(connection: Connection, columns: dict[str, str]) -> str:
+    if "is_active" not in columns:  # adoption adds it, and then everybody is active
+        return "(1 = 1)"
+    return f"(is_active IS NOT NULL AND is_active = {_literal(connection, value=True)})"
+
+
+def _is_to_be_deactivated(connection: Connection, columns: dict[str, str]) -> str:
+    undecided = "legacy_refusal IS NULL AND " if "legacy_refusal" in columns else ""
+    is_refused = f"{_reason(columns)} IS NOT NULL"
+    return f"({undecided}{_is_active(connection, columns)} AND {is_refused})"
+
+
+def _literal(connection: Connection, *, value: bool) -> str:
+    if connection.dialect.name == "sqlite":
+        return "1" if value else "0"
+    return "true" if value else "false"

@@ -1,0 +1,215 @@
+"""Users whom the older application's login refused come over as inactive, and are named."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from quart import Quart
+from sqlalchemy import URL
+
+from quart_app.services import Services
+from quart_app.settings import Settings
+from quart_app.storage.schema import upgrade_schema
+from tests.conftest import ENCRYPTION_KEY, MakeApp, settings_for
+from tests.legacy.legacy_database import (
+    FIRST,
+    LATER,
+    PASSWORDS,
+    build_legacy_database,
+    connected,
+)
+from tests.legacy.migrating import (
+    Migrate,
+    change,
+    migrated,
+    state_of,
+    without_sessions,
+)
+from tests.legacy.test_role_column import run
+
+LOCKED = "UPDATE users SET account_locked = {true} WHERE username IN ('bert', 'carol', 'dora')"
+UNVERIFIED = "UPDATE users SET email_verified = {false} WHERE username IN ('bert', 'Carol', 'dora')"
+REFUSED = {"locked": ["bert", "carol"], "unverified": ["Carol"]}  # dora is inactive anyway
+
+
+def retyped(column: str, type_: str, values: str) -> list[str]:
+    """Give a column another type, its values by an expression of the old ones."""
+    return [
+        f"ALTER TABLE users RENAME COLUMN {column} TO former",
+        f"ALTER TABLE users ADD COLUMN {column} {type_}",
+        f"UPDATE users SET {column} = {values}",  # noqa: S608 our own words
+        "ALTER TABLE users DROP COLUMN former",
+    ]
+
+
+# What else may be true of both columns; it changes nobody's fate.
+KINDS: dict[str, list[str]] = {
+    "booleans": [],
+    "null for no": ["UPDATE users SET account_locked = NULL WHERE username IN ('ada', 'Carol')"],
+    "null for not verified": [
+        "UPDATE users SET email_verified = NULL WHERE username IN ('bert', 'Carol', 'dora')"
+    ],
+    "integers": [
+        *retyped("account_locked", "INTEGER", "CASE WHEN former THEN 1 ELSE 0 END"),
+        *retyped("email_verified", "INTEGER", "CASE WHEN former THEN 1 ELSE 0 END"),
+    ],
+    "text": [
+        *retyped("account_locked", "TEXT", "CASE WHEN former THEN ' True' ELSE 'FALSE' END"),
+        *retyped("email_verified", "TEXT", "CASE WHEN former THEN 't' ELSE '' END"),
+    ],
+    "capitals": [
+        'ALTER TABLE users RENAME COLUMN account_locked TO "Account_Locked"',
+        'ALTER TABLE users RENAME COLUMN email_verified TO "EMAIL_VERIFIED"',
+    ],
+}
+
+
+def build(url: URL, kind: str = "booleans") -> None:
+    build_legacy_database(url, encryption_key=ENCRYPTION_KEY, form=LATER)
+    is_sqlite = url.get_backend_name() == "sqlite"
+    words = {"true": "1", "false": "0"} if is_sqlite else {"true": "true", "false": "false"}
+    change(url, *(each.format(**words) for each in (LOCKED, UNVERIFIED)), *KINDS[kind])
+
+
+def is_active(url: URL) -> dict[str, Any]:
+    with connected(url) as execute:
+        return {
+            name: None if value is None else bool(value)
+            for name, value in execute("SELECT username, is_active FROM users")
+        }
+
+
+@pytest.fixture
+def later_url(empty_database_url: URL) -> URL:
+    """A database of the older application with locked and unverified users."""
+    build(empty_database_url)
+    return empty_database_url
+
+
+async def log_in(app: Quart, name: str) -> int:
+    given = {"username": name, "password": PASSWORDS[name]}
+    status: int = (await app.test_client().post("/api/login", json=given)).status_code
+    return status
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_migration_counts_names_and_deactivates_them(
+    empty_database_url: URL, migrate: Migrate, tmp_path: Path, kind: str
+) -> None:
+    url = empty_database_url
+    build(url, kind)
+    before = state_of(url)
+    checked = migrate(url, "--check")
+    assert checked.code == 4
+    rehearsed = migrate(url, "--dry-run", "--no-backup")
+    assert rehearsed.code == 0, rehearsed.complained
+    assert state_of(url) == before
+    backup = tmp_path / "b"
+    ended = migrate(url, "--yes", "--backup", backup)
+    assert ended.code == 0, ended.complained
+    for each in (checked, rehearsed, ended):
+        assert "locked, 2: bert, carol\n" in each.said
+        assert "not verified, 1: Carol\n" in each.said
+        assert "user activate NAME" in each.said
+    assert "3 users are inactive" in ended.said
+    active = is_active(url)
+    assert {name for name in active if active[name] is False} == {"bert", "carol", "Carol"}
+    assert active["dora"] is None
+    assert migrate(url, "--yes", "--restore", backup).code == 0
+    assert state_of(url) == before  # is_active among it
+
+
+def test_the_report_names_them_all(later_url: URL, migrate: Migrate) -> None:
+    report = migrate(later_url, "--yes", "--json", "--no-backup").report
+    assert report["plan"]["refused"] == REFUSED
+    assert report["refused"] == REFUSED
+
+
+async def test_db_upgrade_deactivates_and_names_them_too(later_url: URL) -> None:
+    said = await run(settings_for(later_url), "db", "upgrade")
+    assert "locked, 2: bert, carol\n" in said
+    assert "not verified, 1: Carol\n" in said
+    assert "locked, 2" not in await run(settings_for(later_url), "db", "upgrade")
+
+
+@pytest.fixture
+async def database_url(later_url: URL) -> URL:
+    """The same, adopted."""
+    await upgrade_schema(later_url)
+    return later_url
+
+
+async def test_they_log_in_when_an_administrator_lets_them_in(
+    app: Quart, services: Services
+) -> None:
+    assert await log_in(app, "ada") == 200
+    for name in ("bert", "carol", "Carol", "dora"):
+        assert await log_in(app, name) == 401
+    await services.users.activate("bert")
+    assert await log_in(app, "bert") == 200
+
+
+async def test_a_decision_of_an_administrator_outlasts_the_migration(
+    database_url: URL, services: Services, tmp_path: Path
+) -> None:
+    await services.users.activate("bert")
+    await services.users.deactivate("carol")
+    assert (await migrated(database_url, "--yes", "--backup", tmp_path / "b")).code == 0
+    active = is_active(database_url)
+    assert (active["bert"], active["carol"], active["Carol"]) == (True, False, False)
+    assert (await migrated(database_url, "--yes", "--restore", tmp_path / "b")).code == 0
+    active = is_active(database_url)
+    assert (active["bert"], active["carol"], active["Carol"]) == (True, False, True)
+    # Back there, and migrated once more: the older application's word counts again.
+    change(database_url, "UPDATE users SET account_locked = email_verified WHERE username = 'ada'")
+    assert (await migrated(database_url, "--yes", "--backup", tmp_path / "c")).code == 0
+    active = is_active(database_url)
+    assert (active["ada"], active["bert"], active["Carol"]) == (False, False, False)
+
+
+async def test_a_user_who_was_created_here_is_not_refused(
+    empty_database_url: URL, make_app: MakeApp
+) -> None:
+    """Their address was never to be verified: the column is null, or false by its default."""
+    url = empty_database_url
+    build(url)
+    await upgrade_schema(url)
+    settings: Settings = settings_for(url)
+    app = await make_app(settings)
+    assert await log_in(app, "ada") == 200  # the hash is ours from here on
+    await run(settings, "user", "create", "cleo", "cleo@example.com", "--link")
+    change(url, "UPDATE users SET email_verified = NULL WHERE username = 'ada'")
+    assert (await migrated(url, "--yes", "--no-backup")).code == 0
+    assert (is_active(url)["cleo"], is_active(url)["ada"]) == (True, True)
+
+
+@pytest.mark.parametrize("column", ["account_locked", "email_verified"])
+def test_a_column_that_is_missing_refuses_nobody(
+    later_url: URL, migrate: Migrate, column: str
+) -> None:
+    change(later_url, f"ALTER TABLE users DROP COLUMN {column}")
+    report = migrate(later_url, "--yes", "--json", "--no-backup").report
+    assert (
+        report["refused"]
+        == {
+            "account_locked": {"locked": [], "unverified": ["Carol", "bert"]},
+            "email_verified": {"locked": ["bert", "carol"], "unverified": []},
+        }[column]
+    )
+
+
+def test_without_both_columns_nothing_is_said(empty_database_url: URL, migrate: Migrate) -> None:
+    build_legacy_database(empty_database_url, encryption_key=ENCRYPTION_KEY, form=FIRST)
+    before = state_of(empty_database_url)
+    ended = migrate(empty_database_url, "--yes", "--no-backup")
+    assert (ended.code, "Inactive" in ended.said) == (0, False)
+    assert state_of(empty_database_url) == without_sessions(before)
+
+
+def test_a_name_that_would_control_the_terminal_is_escaped(
+    later_url: URL, migrate: Migrate
+) -> None:
+    change(later_url, "UPDATE users SET username = 'b\x1b[2Jert' WHERE username = 'bert'")
+    ended = migrate(later_url, "--check")
+    assert "b\\x1b[2Jert" in ended.said
+    assert "\x1b" not in ended.said

@@ -1,0 +1,66 @@
+"""With a key that opens nothing of what is stored, no process starts, and none is made."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from sqlalchemy import URL
+
+from quart_app.settings import Settings, with_setting
+from tests.conftest import ENCRYPTION_KEY, SECRET_KEY
+from tests.legacy.legacy_database import build_legacy_database, connected
+from tests.server.test_serve import clone, refusal
+from tests.servers import APP, ROOT, STARTUP_SECONDS, environ_of, hypercorn
+
+__all__ = ["clone"]  # a fixture
+
+OTHER = Fernet.generate_key().decode()
+WITH_CONNECTIONS = pytest.mark.usefixtures("member")
+
+
+@WITH_CONNECTIONS
+def test_the_server_ends_with_one_line(settings: Settings) -> None:
+    environ = environ_of(with_setting(settings, platform_encryption_keys=(OTHER,)))
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "hypercorn", "--config", str(ROOT / "hypercorn.toml")),
+            *("--bind", "127.0.0.1:0", APP),
+        ],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=STARTUP_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("quart_app: QUART_APP_PLATFORM_ENCRYPTION_KEY opens none")
+
+
+@WITH_CONNECTIONS
+def test_where_some_are_of_a_lost_key_it_serves_and_warns(
+    settings: Settings, database_url: URL, tmp_path: Path
+) -> None:
+    sealed = Fernet(OTHER).encrypt(b"a token").decode()
+    with connected(database_url) as execute:
+        execute(f"UPDATE platform_connections SET access_token = '{sealed}' WHERE id = 2")  # noqa: S608
+    with hypercorn(settings, tmp_path) as server:
+        assert "does not open 1 of 3 stored credentials" in server.log.read_text()
+
+
+@pytest.mark.parametrize("given", [{}, {"QUART_APP_PLATFORM_ENCRYPTION_KEY": OTHER}])
+def test_serve_makes_no_key_beside_sealed_credentials(
+    empty_database_url: URL, clone: Path, given: dict[str, str]
+) -> None:
+    build_legacy_database(empty_database_url, encryption_key=ENCRYPTION_KEY)
+    environ = {
+        "QUART_APP_DATABASE_URL": empty_database_url.render_as_string(hide_password=False),
+        "QUART_APP_SECRET_KEY": SECRET_KEY,
+        **given,
+    }
+    line = refusal(clone, environ=environ)
+    assert "QUART_APP_PLATFORM_ENCRYPTION_KEY" in line
+    assert "the older application's PLATFORM_ENCRYPTION_KEY" in line
+    assert not (clone / "instance/.env").exists()

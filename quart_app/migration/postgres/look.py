@@ -107,7 +107,7 @@ _KEYS = f"""
         {_COLUMNS_OF_KEY.format(key="conkey", table="conrelid")},
         {_COLUMNS_OF_KEY.format(key="confkey", table="confrelid")}
     FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid
-    WHERE k.contype = 'f' AND c.relnamespace = current_schema()::regnamespace AND c.relname <> %s
+    WHERE k.contype = 'f' AND c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relname <> %s
 """
 
 
@@ -115,7 +115,7 @@ def relation(connection: psycopg.Connection, name: str = SESSIONS) -> tuple[int,
     """Return oid and kind of what has the name in the current schema."""
     return connection.execute(
         "SELECT oid::bigint, relkind::text FROM pg_class WHERE relname = %s"
-        " AND relnamespace = current_schema()::regnamespace AND relkind = ANY(%s)",
+        " AND relnamespace = quote_ident(current_schema())::regnamespace AND relkind = ANY(%s)",
         (name, list(_KINDS)),
     ).fetchone()
 
@@ -124,7 +124,7 @@ def tables(connection: psycopg.Connection) -> list[str]:
     """Name the tables of the current schema."""
     rows = connection.execute(
         "SELECT relname FROM pg_class WHERE relkind = 'r'"
-        " AND relnamespace = current_schema()::regnamespace ORDER BY relname"
+        " AND relnamespace = quote_ident(current_schema())::regnamespace ORDER BY relname"
     )
     return [name for (name,) in rows]
 
@@ -133,7 +133,7 @@ def columns(connection: psycopg.Connection, table: str) -> list[str]:
     """Name the columns, generated ones included."""
     rows = connection.execute(
         "SELECT attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid"
-        " WHERE c.relname = %s AND c.relnamespace = current_schema()::regnamespace"
+        " WHERE c.relname = %s AND c.relnamespace = quote_ident(current_schema())::regnamespace"
         " AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
         (table,),
     )
@@ -144,7 +144,7 @@ def size_bytes(connection: psycopg.Connection, table: str) -> int | None:
     """Return what a table takes, with its indexes; None where it was dropped meanwhile."""
     row = connection.execute(
         "SELECT pg_total_relation_size(oid) FROM pg_class WHERE relname = %s"
-        " AND relnamespace = current_schema()::regnamespace",
+        " AND relnamespace = quote_ident(current_schema())::regnamespace",
         (table,),
     ).fetchone()
     return None if row is None else row[0]

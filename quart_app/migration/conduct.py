@@ -22,7 +22,6 @@ from quart_app.migration.removal import Removed, remove_session_table
 from quart_app.migration.restoration import (
     Restored,
     open_backup,
-    refuse_restoration,
     restore_session_table,
 )
 from quart_app.migration.sealed_file import SealedFile
@@ -231,11 +230,9 @@ class _Conductor:
         return Outcome.DONE, console.restoration_message(restored, dry_run=dry_run)
 
     def _look_at_backup(self, path: Path) -> tuple[Standing, SealedFile]:
-        backup = open_backup(self.engine, self.reporter, path)
         with self.engine.reading() as connection:
             standing = look(self.engine, connection)
-        refuse_restoration(standing, backup)
-        return standing, backup
+        return standing, open_backup(self.engine, self.reporter, path, standing)
 
     def _restore(self, backup: SealedFile) -> Restored:
         with ExitStack() as stack:

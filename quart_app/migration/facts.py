@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import quote
 
 SESSIONS = "user_sessions"
 # What the older application called the column, in its later and its earlier form.
@@ -77,6 +78,7 @@ class Removal:
     rows: int
     backup: str | None
     restored_at: datetime | None
+    backup_sha256: str | None = None  # None without a backup, and of versions before
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Standing:
     removals: tuple[Removal, ...]
     unknown_here: str | None = None  # what it uses and SQLite does not have here
     elsewhere: str | None = None  # where else a user_sessions stands (PostgreSQL's schemas)
+    hidden: str | None = None  # why rows can't be seen (PostgreSQL's row level security)
 
     @property
     def refusal(self) -> str | None:
@@ -108,8 +111,10 @@ class Standing:
             return (
                 f"The table {SESSIONS} stands in the schema {self.elsewhere}, which is not the"
                 " first of the search path: name it in the URL, as"
-                f" ?options=-csearch_path%3D{self.elsewhere}"
+                f" ?options=-csearch_path%3D{quote(self.elsewhere, safe='')}"
             )
+        if self.hidden is not None:
+            return self.hidden
         if self.unknown_here is not None:
             return (
                 f"SQLite can't check this database: {self.unknown_here}. Drop the index, or"

@@ -1,16 +1,16 @@
 """Connections to PostgreSQL: one that only reads, and the one that changes."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from weakref import WeakKeyDictionary
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 import psycopg
 from psycopg import sql
 from sqlalchemy import URL, Connection, create_engine, event
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from quart_app.migration.facts import SESSIONS
 from quart_app.migration.interruption import Interruption
+from quart_app.migration.postgres.definition import identifier
 from quart_app.storage import postgresql
 from quart_app.storage.sqlite import BUSY_TIMEOUT_SECONDS
 
@@ -37,8 +37,7 @@ _SETTINGS = {
     "bytea_output": "hex",
 }
 
-# A pooler may give each transaction another connection to the server, so each sets them anew.
-_SETTINGS_OF: WeakKeyDictionary[psycopg.Connection, str] = WeakKeyDictionary()
+_SETTINGS_KEY = "settings"
 
 
 def raw(connection: Connection) -> psycopg.Connection:
@@ -61,11 +60,17 @@ def connected(url: URL, interruption: Interruption, *, read_only: bool) -> Itera
             APPLICATION_NAME, timeout_seconds=BUSY_TIMEOUT_SECONDS
         ),
     )
-    event.listen(engine, "connect", lambda connection, _: _prepare(connection, settings))
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: psycopg.Connection, record: ConnectionPoolEntry) -> None:
+        postgresql.prepare(connection)
+        connection.commit()
+        record.info[_SETTINGS_KEY] = settings
+
     try:
         with engine.connect() as connection:
             connection.execution_options(postgresql_readonly=read_only)
-            begin(raw(connection))
+            begin(connection)
             with interruption.canceling(lambda: raw(connection).cancel_safe(timeout=1)):
                 try:
                     yield connection
@@ -82,7 +87,7 @@ def lock(connection: Connection) -> None:
     What it sees is then what stood there when nobody else could write to them any more.
     """
     for turn in range(_TURNS):
-        names = _lockable(raw(connection))
+        names = _lockable(connection)
         if not names:
             return
         try:
@@ -98,35 +103,43 @@ def lock(connection: Connection) -> None:
             return
 
 
-def _lockable(connection: psycopg.Connection) -> list[tuple[str, str]]:
+def _lockable(connection: Connection) -> list[tuple[str, str]]:
     """Return schema and name of what is changed, in a transaction of its own."""
     begin(connection)
-    rows = connection.execute(
-        "SELECT current_schema()::text, relname FROM pg_class"
-        " WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relkind IN ('r', 'p')"
-        " AND relname = ANY(%s) ORDER BY relname = %s DESC, relname",
-        ([SESSIONS, "users", "platform_connections"], SESSIONS),
-    ).fetchall()
+    rows = (
+        raw(connection)
+        .execute(
+            "SELECT current_schema()::text, relname FROM pg_class"
+            " WHERE relnamespace = quote_ident(current_schema())::regnamespace"
+            " AND relkind IN ('r', 'p') AND relname = ANY(%s) ORDER BY relname = %s DESC, relname",
+            ([SESSIONS, "users", "platform_connections"], SESSIONS),
+        )
+        .fetchall()
+    )
     begin(connection)
     return rows
 
 
-def _prepare(connection: psycopg.Connection, settings: str) -> None:
-    postgresql.prepare(connection)
-    connection.commit()
-    _SETTINGS_OF[connection] = settings
+def begin(connection: Connection) -> None:
+    """Begin a transaction anew, with its settings, which take no snapshot.
 
-
-def begin(connection: psycopg.Connection) -> None:
-    """Begin a transaction anew, with its settings, which take no snapshot."""
-    connection.rollback()
-    connection.execute(_SETTINGS_OF[connection].encode())
+    A pooler may give each transaction another connection to the server, so each sets them anew.
+    """
+    driver = raw(connection)
+    driver.rollback()
+    driver.execute(str(connection.info[_SETTINGS_KEY]).encode())
 
 
 @contextmanager
-def nothing_in_search_path(connection: psycopg.Connection) -> Iterator[None]:
-    """Let every name come with its schema, so that it means the same to whoever reads it later."""
+def search_path(connection: psycopg.Connection, schemas: Sequence[str]) -> Iterator[None]:
+    """Look names up in these schemas, in this order, until the block ends."""
     row = connection.execute("SELECT current_setting('search_path')").fetchone()
-    connection.execute("SELECT set_config('search_path', '', true)")
+    path = ", ".join(identifier(schema) for schema in schemas)
+    connection.execute("SELECT set_config('search_path', %s, true)", [path])
     yield
     connection.execute("SELECT set_config('search_path', %s, true)", row)
+
+
+def nothing_in_search_path(connection: psycopg.Connection) -> AbstractContextManager[None]:
+    """Let every name come with its schema, so that it means the same to whoever reads it later."""
+    return search_path(connection, [])

@@ -31,7 +31,6 @@ class PostgresEngine(Engine):
     """The current schema of a PostgreSQL database."""
 
     _rehearsal: Path | None = None
-    _is_backed_up = False
     _standing: Sequence[int] = ()
 
     @contextmanager
@@ -97,6 +96,10 @@ class PostgresEngine(Engine):
         """Name another schema in which it stands."""
         return look.elsewhere(raw(connection))
 
+    def hidden(self, connection: Connection) -> str | None:
+        """Say which table's rows a policy hides from us."""
+        return look.hidden(raw(connection))
+
     def key(self, column: str) -> str:
         """Compare as text: a column may have any type."""
         return f"CAST({column} AS text)"
@@ -137,23 +140,22 @@ class PostgresEngine(Engine):
         reporter: Reporter,
     ) -> Backup:
         """Copy the rows out in the transaction itself."""
-        self._is_backed_up = True
         return backup.back_up(raw(connection), table, path, manifest, reporter)
 
     def remove(self, connection: Connection, table: SessionTable) -> None:
-        """Drop the table; see to it that the backup could make it again."""
-        driver = raw(connection)
-        facts = backup.facts_of_sessions(driver, table.name)
+        """Drop the table."""
         try:
-            driver.execute(f"DROP TABLE {identifier(table.name)}".encode())
+            raw(connection).execute(f"DROP TABLE {identifier(table.name)}".encode())
         except psycopg.errors.DependentObjectsStillExist as error:
             said = "; ".join((error.diag.message_detail or "").splitlines())
             raise Refused(
                 f"Others depend on {table.name}, and nothing is removed along with it: {said}."
                 " The database is as it was."
             ) from error
-        if self._is_backed_up:
-            backup.refuse_what_could_not_be_made_again(driver, table.name, facts)
+
+    def try_backup(self, connection: Connection, sealed: SealedFile, reporter: Reporter) -> None:
+        """Make the table again, and take it back."""
+        restore.try_backup(raw(connection), sealed, reporter)
 
     def bring_back(
         self, connection: Connection, sealed: SealedFile, reporter: Reporter

@@ -85,17 +85,23 @@ _DEFINITIONS = """
             concat_ws(' ', pg_get_triggerdef(g.oid), g.tgenabled)
         FROM pg_trigger AS g JOIN pg_class AS t ON t.oid = g.tgrelid
             JOIN ours ON ours.oid = t.relnamespace WHERE NOT g.tgisinternal
-    UNION ALL SELECT c.relname, 'view ' || c.oid::regclass, pg_get_viewdef(c.oid)
+    UNION ALL SELECT c.relname, 'view ' || c.oid::regclass,
+            concat_ws(' ', pg_get_viewdef(c.oid), pg_get_userbyid(c.relowner), c.relacl)
         FROM pg_class AS c JOIN ours ON ours.oid = c.relnamespace WHERE c.relkind IN ('v', 'm')
     UNION ALL SELECT coalesce(t.relname, c.relname), 'sequence ' || c.oid::regclass,
-            to_jsonb(s)::text
+            concat_ws(' ', to_jsonb(s), pg_get_userbyid(c.relowner), c.relacl)
         FROM pg_sequence AS s JOIN pg_class AS c ON c.oid = s.seqrelid
             JOIN ours ON ours.oid = c.relnamespace
             LEFT JOIN pg_depend AS d ON d.objid = c.oid AND d.classid = 'pg_class'::regclass
                 AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
             LEFT JOIN pg_class AS t ON t.oid = d.refobjid
-    UNION ALL SELECT '', 'function ' || p.oid::regprocedure, pg_get_functiondef(p.oid)
+    UNION ALL SELECT '', 'function ' || p.oid::regprocedure,
+            concat_ws(' ', pg_get_functiondef(p.oid), pg_get_userbyid(p.proowner), p.proacl)
         FROM pg_proc AS p JOIN ours ON ours.oid = p.pronamespace WHERE p.prokind IN ('f', 'p')
+    UNION ALL SELECT '', 'schema ' || nspname, concat_ws(' ', pg_get_userbyid(nspowner), nspacl)
+        FROM pg_namespace AS n WHERE n.oid IN (SELECT oid FROM ours)
+    UNION ALL SELECT '', 'event trigger ' || evtname, concat_ws(' ', evtevent, evtfoid, evtenabled)
+        FROM pg_event_trigger
 """
 # Of each foreign key: its table's name, both tables as SQL writes them, and their columns.
 _COLUMNS_OF_KEY = """
@@ -107,7 +113,8 @@ _KEYS = f"""
         {_COLUMNS_OF_KEY.format(key="conkey", table="conrelid")},
         {_COLUMNS_OF_KEY.format(key="confkey", table="confrelid")}
     FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid
-    WHERE k.contype = 'f' AND c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relname <> %s
+    WHERE k.contype = 'f' AND c.relnamespace = quote_ident(current_schema())::regnamespace
+        AND c.relname <> %s
 """
 
 
@@ -183,14 +190,27 @@ def _dependents(connection: psycopg.Connection, oid: int) -> tuple[str, ...]:
 
 
 def elsewhere(connection: psycopg.Connection) -> str | None:
-    """Name another schema of the search path with a table of the name."""
+    """Name another schema of the search path with a table of the name, as SQL writes it."""
     row = connection.execute(
-        "SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+        "SELECT quote_ident(n.nspname) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
         " WHERE c.relname = %s AND c.relkind = 'r' AND n.nspname = ANY(current_schemas(false))"
         " AND n.nspname <> current_schema()",
         (SESSIONS,),
     ).fetchone()
     return None if row is None else str(row[0])
+
+
+def hidden(connection: psycopg.Connection) -> str | None:
+    """Name a table of the current schema whose rows a policy hides from the role that looks."""
+    row = connection.execute(
+        "SELECT relname::text, current_user::text FROM pg_class WHERE relkind IN ('r', 'p')"
+        " AND relnamespace = quote_ident(current_schema())::regnamespace"
+        " AND row_security_active(oid) ORDER BY relname LIMIT 1"
+    ).fetchone()
+    return row and (
+        f"Row level security hides rows of {row[0]} from the role {row[1]}, so nothing can be"
+        " proved: migrate as a superuser, or as a role with BYPASSRLS."
+    )
 
 
 def definitions(connection: psycopg.Connection) -> dict[tuple[str, str], str]:

@@ -159,6 +159,11 @@ class _Conductor:
         refuse_as_backup(backup, self.engine.own_files(), is_rehearsed=self.options.dry_run)
         if standing.sessions is not None:
             with self.engine.reading() as connection:
+                if not self.engine.can_store(connection, str(backup)):
+                    raise Refused(
+                        f"The database's encoding can't hold the name {backup}, which is to be"
+                        " written down in it: give the backup another by --backup."
+                    )
                 needed = self.engine.backup_needs_bytes(connection, standing.sessions.name)
             refuse_full_disk(backup.parent, needed, "the backup")
 

@@ -90,6 +90,10 @@ class Engine(ABC):
         """Say, in a sentence, why some rows can't be seen."""
         return None
 
+    def can_store(self, connection: Connection, text: str) -> bool:
+        """Tell whether the database's encoding has every character of the text."""
+        return True
+
     def key(self, column: str) -> str:
         """Write a column so that it compares with a column of another type."""
         return column
@@ -111,6 +115,10 @@ class Engine(ABC):
     @abstractmethod
     def broken_foreign_keys(self, connection: Connection) -> Counter[str]:
         """Count by table the rows whose foreign key leads nowhere."""
+
+    def why_rows_change(self, connection: Connection) -> str:
+        """Return a sentence, with a space before it, on what may write into others' tables."""
+        return ""
 
     # --- changing ---
 

@@ -1,5 +1,6 @@
 """What stands in a database, as values: what the plan shows and the checks judge."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -111,7 +112,7 @@ class Standing:
             return (
                 f"The table {SESSIONS} stands in the schema {self.elsewhere}, which is not the"
                 " first of the search path: name it in the URL, as"
-                f" ?options=-csearch_path%3D{quote(self.elsewhere, safe='')}"
+                f" ?options=-csearch_path%3D{_in_options(self.elsewhere)}"
             )
         if self.hidden is not None:
             return self.hidden
@@ -139,6 +140,11 @@ class Standing:
             f"Nothing to do: {SESSIONS} ({last.rows:,} rows) was removed at"
             f" {last.removed_at:%Y-%m-%d %H:%M:%S} UTC{backup}, and {at}."
         )
+
+
+def _in_options(text: str) -> str:
+    """Write text as the value of a setting in a URL's `options`."""
+    return quote(re.sub(r"([\\\s])", r"\\\1", text), safe="")
 
 
 @dataclass(frozen=True)

@@ -260,18 +260,15 @@ def _prove(
     contents = _contents(engine, connection, reporter, before.columns, "checksums after")
     changed = [table for table in contents if contents[table] != before.contents[table]]
     if changed:
-        raise Failed(f"Rows of {', '.join(changed)} would have been changed. {AS_IT_WAS}")
+        raise Failed(
+            f"Rows of {', '.join(changed)} would have been changed. {AS_IT_WAS}"
+            f"{engine.why_rows_change(connection)}"
+        )
     after = engine.definitions(connection)
     changed = [
         what
         for (table, what), definition in before.definitions.items()
         if after.get((table, what)) != definition
-    ]
-    # What nothing belongs to, such as a function, may be one of the schema's own.
-    changed += [
-        f"{what}, which is new,"
-        for table, what in after.keys() - before.definitions.keys()
-        if table and table not in _SHARED | _OURS
     ]
     if changed:
         raise Failed(f"The definition of {', '.join(changed)} would have changed. {AS_IT_WAS}")

@@ -100,6 +100,10 @@ class PostgresEngine(Engine):
         """Say which table's rows a policy hides from us."""
         return look.hidden(raw(connection))
 
+    def can_store(self, connection: Connection, text: str) -> bool:
+        """Tell whether the text comes back as it was sent."""
+        return raw(connection).execute("SELECT %s::text", [text]).fetchone() == (text,)
+
     def key(self, column: str) -> str:
         """Compare as text: a column may have any type."""
         return f"CAST({column} AS text)"
@@ -121,6 +125,13 @@ class PostgresEngine(Engine):
     def broken_foreign_keys(self, connection: Connection) -> Counter[str]:
         """Count by table the rows whose foreign key leads nowhere."""
         return look.broken_foreign_keys(raw(connection))
+
+    def why_rows_change(self, connection: Connection) -> str:
+        """Name the event triggers, which hear of tables that are made and removed."""
+        statements = look.disabling_event_triggers(raw(connection))
+        if not statements:
+            return ""
+        return f" An event trigger may have written there. Disable it first: {statements}"
 
     def default_backup(self, stamp: str) -> Path:
         """Return a path in the working directory, for the server's folders are not ours."""

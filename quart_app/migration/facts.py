@@ -80,6 +80,7 @@ class Removal:
     backup: str | None
     restored_at: datetime | None
     backup_sha256: str | None = None  # None without a backup, and of versions before
+    backup_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -157,12 +158,16 @@ class Contents:
 
 @dataclass(frozen=True)
 class Backup:
-    """A backup that was written, synced, read again and counted."""
+    """A backup that was written, synced, read again and counted.
+
+    `notes` are sentences about what was found in it and is no reason to stop.
+    """
 
     path: Path
     rows: int
     size_bytes: int
     sha256: str
+    notes: tuple[str, ...] = ()
 
     @property
     def is_there(self) -> bool:

@@ -13,7 +13,7 @@ from quart_app.model import UtcDateTime
 RECORD_TABLE = "quart_app_migration"
 ID_LENGTH = 32
 SHA256_DIGITS = 64
-_LATER = {"backup_sha256"}
+_LATER = {"backup_sha256", "backup_bytes"}
 _removals = sa.Table(
     RECORD_TABLE,
     sa.MetaData(),
@@ -23,8 +23,9 @@ _removals = sa.Table(
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("backup", sa.Text),
     sa.Column("restored_at", UtcDateTime),
-    # What authenticates the backup. Versions before did not have it.
+    # What authenticates the backup. Versions before did not have these.
     sa.Column("backup_sha256", sa.String(SHA256_DIGITS)),
+    sa.Column("backup_bytes", sa.BigInteger),
 )
 
 
@@ -45,6 +46,7 @@ def removals(connection: Connection) -> tuple[Removal, ...]:
             row.backup,
             row.restored_at,
             getattr(row, "backup_sha256", None),
+            getattr(row, "backup_bytes", None),
         )
         for row in rows
     )
@@ -73,6 +75,7 @@ def write_down(connection: Connection, removal: Removal) -> None:
             rows=removal.rows,
             backup=removal.backup,
             backup_sha256=removal.backup_sha256,
+            backup_bytes=removal.backup_bytes,
             restored_at=None,
         )
     )

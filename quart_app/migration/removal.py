@@ -166,6 +166,7 @@ def _write_down(connection: Connection, removed: Removed) -> None:
             None if backup is None else str(backup.path),
             None,
             None if backup is None else backup.sha256,
+            None if backup is None else backup.size_bytes,
         ),
     )
 

@@ -86,9 +86,14 @@ def restore_session_table(
 def refuse_restoration(standing: Standing, backup: SealedFile) -> Removal:
     """Return the removal that made the backup, by its checksum; raises Refused.
 
-    The checksum authenticates the file: statements are built from what it holds.
+    The checksum authenticates the file: statements are built from what it holds. Its size says
+    sooner that a file of many gigabytes is another one.
     """
-    found = [each for each in standing.removals if each.backup_sha256 == backup.sha256]
+    found = [
+        each
+        for each in standing.removals
+        if (each.backup_sha256, each.backup_bytes) == (backup.sha256, backup.size_bytes)
+    ]
     if not found:
         raise Refused(_belongs_elsewhere(standing, backup))
     if found[0] != standing.removals[-1]:

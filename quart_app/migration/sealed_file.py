@@ -45,6 +45,7 @@ class SealedFile:
     path: Path
     manifest: dict[str, Any]
     payload_bytes: int
+    size_bytes: int
     sha256: str
 
 
@@ -149,4 +150,4 @@ def _read_claims(path: Path, file: BinaryIO) -> SealedFile:
         isinstance(manifest.get(name), kind) for name, kind in _MANIFEST.items()
     ):
         raise no_backup
-    return SealedFile(path, manifest, payload_bytes, sha256)
+    return SealedFile(path, manifest, payload_bytes, size, sha256)

@@ -11,6 +11,7 @@ from sqlalchemy import URL
 from tests.conftest import ENCRYPTION_KEY, administer
 from tests.legacy.legacy_database import build_legacy_database
 from tests.legacy.migrating import Migrate, as_text, change, state_of
+from tests.poolers import pgbouncer
 
 
 @pytest.fixture
@@ -365,3 +366,23 @@ def test_a_database_of_another_encoding_is_migrated_and_restored_to_the_byte(
     if encoding != "SQL_ASCII":
         assert (ended.code, "give the backup another by --backup" in ended.complained) == (3, True)
     administer(postgres, f"DROP DATABASE {url.database} WITH (FORCE)")
+
+
+@pytest.mark.parametrize("options", ["", "-c search_path=public -c work_mem=8MB"])
+def test_it_works_through_a_pooler_with_default_settings(
+    legacy_url: URL,
+    migrate: Migrate,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    options: str,
+) -> None:
+    before, backup = state_of(legacy_url), tmp_path / "b"
+    with pgbouncer(request.config, legacy_url) as pooled:
+        url = pooled.update_query_dict({"options": options}) if options else pooled
+        assert migrate(url, "--check").code == 4
+        assert migrate(url, "--dry-run").code == 0
+        ended = migrate(url, "--yes", "--backup", backup)
+        assert ended.code == 0, ended.complained
+        ended = migrate(url, "--yes", "--restore", backup)
+        assert ended.code == 0, ended.complained
+    assert state_of(legacy_url) == before

@@ -3,7 +3,10 @@
 import hashlib
 import json
 import os
+import re
 import resource
+import secrets
+import sqlite3
 import subprocess
 import zlib
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 from sqlalchemy import URL
 
 from quart_app.migration.sealed_file import SEAL_BYTES, read_claims
+from quart_app.migration.sqlite.restore import only_making_the_table
 from tests.legacy.legacy_database import connected
 from tests.legacy.migrating import Migrate, change, command, state_of
 
@@ -71,10 +75,10 @@ def test_a_backup_whose_seal_was_computed_anew_is_refused(
     "place", ["default", "type", "index", "trigger", "check", "option", "setval", "owner", "role"]
 )
 def test_no_command_hides_in_a_fact_of_the_backup(
-    migrated_url: URL, migrate: Migrate, backup: Path, tmp_path: Path, place: str
+    migrated_url: URL, migrate: Migrate, backup: Path, place: str
 ) -> None:
     """Even where the database takes the checksum for right."""
-    proof = tmp_path / "proof"
+    proof = Path("/tmp", f"quart_app-proof-{secrets.token_hex(8)}")  # noqa: S108 where the server may write
     evil = f"; COPY (SELECT 1) TO PROGRAM 'touch {proof}'; --"
     payload, manifest = parts(backup)
     facts = manifest["facts"]
@@ -102,8 +106,43 @@ def test_no_command_hides_in_a_fact_of_the_backup(
     ended = migrate(migrated_url, "--yes", "--restore", backup)
     assert ended.code in {1, 3}, ended.complained
     assert "Traceback" not in ended.complained
-    assert not proof.exists()
+    was_run = proof.exists()
+    proof.unlink(missing_ok=True)
+    assert not was_run
     assert state_of(migrated_url) == before
+
+
+@pytest.mark.parametrize(
+    ("statement", "is_allowed"),
+    [
+        ("CREATE TABLE user_sessions (id INTEGER PRIMARY KEY AUTOINCREMENT, user_id INT)", True),
+        ("CREATE INDEX i ON user_sessions (lower(id)) WHERE user_id > 0", True),
+        ("CREATE TRIGGER t AFTER INSERT ON user_sessions BEGIN DELETE FROM users; END", True),
+        ("CREATE TRIGGER t AFTER INSERT ON users BEGIN DELETE FROM users; END", False),
+        ("CREATE TABLE other AS SELECT * FROM users", False),
+        ("CREATE INDEX i ON users (id)", False),
+        ("CREATE VIEW other AS SELECT * FROM users", False),
+        ("CREATE VIRTUAL TABLE user_sessions USING fts5(body)", False),
+        ("DELETE FROM users", False),
+        ("DROP TABLE users", False),
+        ("ATTACH ':memory:' AS elsewhere", False),
+        ("PRAGMA writable_schema = ON", False),
+    ],
+)
+def test_the_backups_statements_may_make_only_the_table(
+    statement: str, *, is_allowed: bool
+) -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.execute("CREATE TABLE users (id INTEGER)")
+    if " user_sessions (lower" in statement or "ON user_sessions" in statement:
+        connection.execute("CREATE TABLE user_sessions (id INTEGER, user_id INTEGER)")
+    with only_making_the_table(connection):
+        if is_allowed:
+            connection.execute(statement)
+        else:
+            with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+                connection.execute(statement)
+    connection.close()
 
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])
@@ -142,6 +181,7 @@ def test_a_statement_of_the_backup_makes_the_table_and_nothing_else(
     before = state_of(migrated_url)
     ended = migrate(migrated_url, "--yes", "--restore", backup)
     assert ended.code in {1, 3}, ended.complained
+    assert re.search("not authorized|malformed database schema", ended.complained)
     assert state_of(migrated_url) == before
 
 

@@ -78,12 +78,12 @@ def _make(
     (_, create), *others = statements
     # Rows that broke their table's rules before, break them again.
     connection.execute("PRAGMA ignore_check_constraints = ON")
-    with _only_making(connection):
+    with only_making_the_table(connection):
         connection.execute(create)
     with reporter.step(f"{trial}rows", unit="rows") as step:
         _copy_rows(connection, name, step.advance)
     with reporter.step(f"{trial}indexes and triggers"):
-        with _only_making(connection):
+        with only_making_the_table(connection):
             for _, sql in others:
                 connection.execute(sql)
         _copy_sequence(connection, name)
@@ -91,7 +91,7 @@ def _make(
 
 
 @contextmanager
-def _only_making(connection: sqlite3.Connection) -> Iterator[None]:
+def only_making_the_table(connection: sqlite3.Connection) -> Iterator[None]:
     """Let statements of the backup make the table, its indexes and triggers, and nothing else."""
 
     def authorize(action: int, name: str | None, table: str | None, *_: str | None) -> int:

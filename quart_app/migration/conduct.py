@@ -23,7 +23,6 @@ from quart_app.migration.removal import Removed, remove_session_table
 from quart_app.migration.restoration import (
     Restored,
     open_backup,
-    refuse_restoration,
     restore_session_table,
 )
 from quart_app.migration.sealed_file import SealedFile
@@ -166,6 +165,11 @@ class _Conductor:
         refuse_as_backup(backup, self.engine.own_files(), is_rehearsed=self.options.dry_run)
         if standing.sessions is not None:
             with self.engine.reading() as connection:
+                if not self.engine.can_store(connection, str(backup)):
+                    raise Refused(
+                        f"The database's encoding can't hold the name {backup}, which is to be"
+                        " written down in it: give the backup another by --backup."
+                    )
                 needed = self.engine.backup_needs_bytes(connection, standing.sessions.name)
             refuse_full_disk(backup.parent, needed, "the backup")
 
@@ -241,11 +245,9 @@ class _Conductor:
         return Outcome.DONE, console.restoration_message(restored, dry_run=dry_run)
 
     def _look_at_backup(self, path: Path) -> tuple[Standing, SealedFile]:
-        backup = open_backup(self.engine, self.reporter, path)
         with self.engine.reading() as connection:
             standing = look(self.engine, connection)
-        refuse_restoration(standing, backup)
-        return standing, backup
+        return standing, open_backup(self.engine, self.reporter, path, standing)
 
     def _restore(self, backup: SealedFile) -> Restored:
         with ExitStack() as stack:

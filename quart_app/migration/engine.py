@@ -86,6 +86,14 @@ class Engine(ABC):
         """Say what the database uses and we don't have, so that it can't be checked."""
         return None
 
+    def hidden(self, connection: Connection) -> str | None:
+        """Say, in a sentence, why some rows can't be seen."""
+        return None
+
+    def can_store(self, connection: Connection, text: str) -> bool:
+        """Tell whether the database's encoding has every character of the text."""
+        return True
+
     def key(self, column: str) -> str:
         """Write a column so that it compares with a column of another type."""
         return column
@@ -107,6 +115,10 @@ class Engine(ABC):
     @abstractmethod
     def broken_foreign_keys(self, connection: Connection) -> Counter[str]:
         """Count by table the rows whose foreign key leads nowhere."""
+
+    def why_rows_change(self, connection: Connection) -> str:
+        """Return a sentence, with a space before it, on what may write into others' tables."""
+        return ""
 
     # --- changing ---
 
@@ -136,6 +148,13 @@ class Engine(ABC):
     @abstractmethod
     def remove(self, connection: Connection, table: SessionTable) -> None:
         """Drop the table, and nothing along with it but its own parts."""
+
+    @abstractmethod
+    def try_backup(self, connection: Connection, sealed: SealedFile, reporter: Reporter) -> None:
+        """Make the table again from its backup, rows included, and take it back.
+
+        Raises Refused with the name of what would be lost.
+        """
 
     def attached(self, sealed: SealedFile) -> AbstractContextManager[None]:
         """Let the next transaction see the backup beside the database, where that is needed."""

@@ -1,8 +1,10 @@
 """What stands in a database, as values: what the plan shows and the checks judge."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import quote
 
 from quart_app.storage.schema.legacy_refusals import RefusedUsers
 
@@ -79,6 +81,8 @@ class Removal:
     rows: int
     backup: str | None
     restored_at: datetime | None
+    backup_sha256: str | None = None  # None without a backup, and of versions before
+    backup_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ class Standing:
     unknown_here: str | None = None  # what it uses and SQLite does not have here
     refused: RefusedUsers = field(default_factory=RefusedUsers)  # users who come over as inactive
     elsewhere: str | None = None  # where else a user_sessions stands (PostgreSQL's schemas)
+    hidden: str | None = None  # why rows can't be seen (PostgreSQL's row level security)
 
     @property
     def refusal(self) -> str | None:
@@ -111,8 +116,10 @@ class Standing:
             return (
                 f"The table {SESSIONS} stands in the schema {self.elsewhere}, which is not the"
                 " first of the search path: name it in the URL, as"
-                f" ?options=-csearch_path%3D{self.elsewhere}"
+                f" ?options=-csearch_path%3D{_in_options(self.elsewhere)}"
             )
+        if self.hidden is not None:
+            return self.hidden
         if self.unknown_here is not None:
             return (
                 f"SQLite can't check this database: {self.unknown_here}. Drop the index, or"
@@ -139,6 +146,11 @@ class Standing:
         )
 
 
+def _in_options(text: str) -> str:
+    """Write text as the value of a setting in a URL's `options`."""
+    return quote(re.sub(r"([\\\s])", r"\\\1", text), safe="")
+
+
 @dataclass(frozen=True)
 class Contents:
     """A table's rows and their SHA-256, in the columns that were there before."""
@@ -149,12 +161,16 @@ class Contents:
 
 @dataclass(frozen=True)
 class Backup:
-    """A backup that was written, synced, read again and counted."""
+    """A backup that was written, synced, read again and counted.
+
+    `notes` are sentences about what was found in it and is no reason to stop.
+    """
 
     path: Path
     rows: int
     size_bytes: int
     sha256: str
+    notes: tuple[str, ...] = ()
 
     @property
     def is_there(self) -> bool:

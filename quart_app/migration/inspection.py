@@ -33,13 +33,14 @@ def look(engine: Engine, connection: Connection) -> Standing:
         removals=removals(connection),
         unknown_here=engine.unknown_here(connection) if sessions is not None else None,
         elsewhere=engine.session_table_elsewhere(connection) if sessions is None else None,
+        hidden=engine.hidden(connection),
     )
 
 
 def look_closely(engine: Engine, connection: Connection, reporter: Reporter) -> Standing:
     """Return what stands there with rows and sizes, for the plan."""
     standing = look(engine, connection)
-    if standing.unknown_here is not None:  # to count rows may need it
+    if standing.unknown_here or standing.hidden:  # to count rows may need it
         return standing
     with reporter.step("looking", total=len(standing.tables), unit="tables") as step:
         tables = []

@@ -12,6 +12,8 @@ from quart_app.model import UtcDateTime
 
 RECORD_TABLE = "quart_app_migration"
 ID_LENGTH = 32
+SHA256_DIGITS = 64
+_LATER = {"backup_sha256", "backup_bytes"}
 _removals = sa.Table(
     RECORD_TABLE,
     sa.MetaData(),
@@ -21,25 +23,48 @@ _removals = sa.Table(
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("backup", sa.Text),
     sa.Column("restored_at", UtcDateTime),
+    # What authenticates the backup. Versions before did not have these.
+    sa.Column("backup_sha256", sa.String(SHA256_DIGITS)),
+    sa.Column("backup_bytes", sa.BigInteger),
 )
 
 
 def removals(connection: Connection) -> tuple[Removal, ...]:
     """Return what was removed, the oldest first; raises Refused for a table of somebody else's."""
+    present = _columns(connection)
+    if not present:
+        return ()
+    if not set(_removals.c.keys()) - _LATER <= present:
+        raise Refused(f"A table {RECORD_TABLE} stands there and is not this application's.")
+    known = [column for column in _removals.c if column.name in present]
+    rows = connection.execute(sa.select(*known).order_by(_removals.c.number))
+    return tuple(
+        Removal(
+            row.id,
+            row.removed_at,
+            row.rows,
+            row.backup,
+            row.restored_at,
+            getattr(row, "backup_sha256", None),
+            getattr(row, "backup_bytes", None),
+        )
+        for row in rows
+    )
+
+
+def _columns(connection: Connection) -> set[str]:
     inspector = sa.inspect(connection)
     if not inspector.has_table(RECORD_TABLE):
-        return ()
-    if {each["name"] for each in inspector.get_columns(RECORD_TABLE)} != set(_removals.c.keys()):
-        raise Refused(f"A table {RECORD_TABLE} stands there and is not this application's.")
-    rows = connection.execute(sa.select(_removals).order_by(_removals.c.number))
-    return tuple(
-        Removal(row.id, row.removed_at, row.rows, row.backup, row.restored_at) for row in rows
-    )
+        return set()
+    return {each["name"] for each in inspector.get_columns(RECORD_TABLE)}
 
 
 def write_down(connection: Connection, removal: Removal) -> None:
     """Write down a removal."""
     _removals.create(connection, checkfirst=True)
+    for name in _LATER - _columns(connection):
+        kind = _removals.c[name].type.compile(connection.dialect)
+        connection.execute(sa.text(f"ALTER TABLE {RECORD_TABLE} ADD COLUMN {name} {kind}"))
     connection.execute(
         _removals.insert().values(
             id=removal.id,
@@ -49,6 +74,8 @@ def write_down(connection: Connection, removal: Removal) -> None:
             removed_at=removal.removed_at,
             rows=removal.rows,
             backup=removal.backup,
+            backup_sha256=removal.backup_sha256,
+            backup_bytes=removal.backup_bytes,
             restored_at=None,
         )
     )

@@ -18,6 +18,7 @@ from quart_app.migration.inspection import look
 from quart_app.migration.outcome import Failed, Refused
 from quart_app.migration.progress import Reporter
 from quart_app.migration.record import ID_LENGTH, RECORD_TABLE, write_down
+from quart_app.migration.sealed_file import read_claims
 from quart_app.model import Base
 from quart_app.storage.schema import VERSION_TABLE, upgrade_within
 from quart_app.storage.schema.legacy_refusals import (
@@ -108,8 +109,7 @@ class OutcomeUnknown(Failed):
 
 
 def _commit(engine: Engine, connection: Connection, removed: Removed) -> None:
-    if removed.backup is not None and not removed.backup.is_there:
-        raise Failed(f"The backup {removed.backup.path} was taken away meanwhile. {AS_IT_WAS}")
+    _refuse_lost_backup(removed)
     engine.interruption.commit_begins()
     try:
         connection.commit()
@@ -121,6 +121,11 @@ def _commit(engine: Engine, connection: Connection, removed: Removed) -> None:
             f"The server's answer to the commit was lost: --check tells whether it happened{kept}."
         ) from error
     engine.interruption.committed()
+
+
+def _refuse_lost_backup(removed: Removed) -> None:
+    if removed.backup is not None and not removed.backup.is_there:
+        raise Failed(f"The backup {removed.backup.path} was taken away meanwhile. {AS_IT_WAS}")
 
 
 def _change(
@@ -153,10 +158,28 @@ def _change(
         with reporter.step(f"removing {sessions.name}") as step:
             engine.remove(connection, sessions)
             step.advance(removed.rows)
-        path = None if removed.backup is None else str(removed.backup.path)
-        write_down(connection, Removal(removed.id, datetime.now(UTC), removed.rows, path, None))
+        if removed.backup is not None:
+            _refuse_lost_backup(removed)
+            engine.try_backup(connection, read_claims(removed.backup.path), reporter)
+        _write_down(connection, removed)
     removed.before = before.contents
     removed.after = _prove(engine, connection, reporter, sessions, before)
+
+
+def _write_down(connection: Connection, removed: Removed) -> None:
+    backup = removed.backup
+    write_down(
+        connection,
+        Removal(
+            removed.id,
+            datetime.now(UTC),
+            removed.rows,
+            None if backup is None else str(backup.path),
+            None,
+            None if backup is None else backup.sha256,
+            None if backup is None else backup.size_bytes,
+        ),
+    )
 
 
 def _count(connection: Connection, table: SessionTable) -> int:
@@ -253,7 +276,10 @@ def _prove(
     contents = _contents(engine, connection, reporter, before.columns, "checksums after")
     changed = [table for table in contents if contents[table] != before.contents[table]]
     if changed:
-        raise Failed(f"Rows of {', '.join(changed)} would have been changed. {AS_IT_WAS}")
+        raise Failed(
+            f"Rows of {', '.join(changed)} would have been changed. {AS_IT_WAS}"
+            f"{engine.why_rows_change(connection)}"
+        )
     after = engine.definitions(connection)
     changed = [
         what

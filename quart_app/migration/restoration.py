@@ -14,8 +14,9 @@ from quart_app.migration.inspection import look
 from quart_app.migration.outcome import Refused
 from quart_app.migration.progress import Reporter
 from quart_app.migration.record import write_down_restoration
-from quart_app.migration.sealed_file import SEAL_BYTES, SealedFile, open_sealed
+from quart_app.migration.sealed_file import SEAL_BYTES, SealedFile, read_claims, verify
 from quart_app.migration.way_back import GivenBack, give_back
+from quart_app.printable import printable
 
 _NOTHING = "Nothing was restored."
 
@@ -36,17 +37,32 @@ class Restored:
         return self.rows is not None or bool(self.given_back and self.given_back.is_change)
 
 
-def open_backup(engine: Engine, reporter: Reporter, path: Path) -> SealedFile:
-    """Return a backup that is whole and of this engine; raises Refused."""
-    with reporter.step("reading the backup", unit="bytes") as step:
-        step.total = path.stat().st_size - SEAL_BYTES if path.is_file() else None
-        backup = open_sealed(path, lambda block: step.advance(len(block)))
-    if backup.manifest.get("engine") != engine.name:
+def open_backup(engine: Engine, reporter: Reporter, path: Path, standing: Standing) -> SealedFile:
+    """Return the backup of the database's last removal, unchanged; raises Refused.
+
+    The whole file is read only after its checksum is known to be the one written down.
+    """
+    backup = _claims_for(engine, path)
+    refuse_restoration(standing, backup)
+    _verify(backup, reporter)
+    return backup
+
+
+def _claims_for(engine: Engine, path: Path) -> SealedFile:
+    backup = read_claims(path)
+    made_for = backup.manifest["engine"]
+    if made_for != engine.name:
         raise Refused(
-            f"The backup {path} is of {backup.manifest.get('engine')}, and this database is"
+            f"The backup {path} is of {printable(made_for)}, and this database is"
             f" {engine.name}. {_NOTHING}"
         )
     return backup
+
+
+def _verify(backup: SealedFile, reporter: Reporter) -> None:
+    with reporter.step("reading the backup", unit="bytes") as step:
+        step.total = backup.path.stat().st_size - SEAL_BYTES
+        verify(backup, lambda block: step.advance(len(block)))
 
 
 def restore_session_table(
@@ -63,8 +79,9 @@ def restore_session_table(
         with reporter.step("waiting for the database"):
             connection = stack.enter_context(engine.writing())
         # The question may have stood for hours since it was read.
-        if open_backup(engine, reporter, backup.path) != backup:
+        if _claims_for(engine, backup.path) != backup:
             raise Refused(f"The backup {backup.path} was replaced meanwhile. {_NOTHING}")
+        _verify(backup, reporter)
         restored = Restored(look(engine, connection), backup)
         try:
             _restore(engine, connection, reporter, restored)
@@ -80,8 +97,16 @@ def restore_session_table(
 
 
 def refuse_restoration(standing: Standing, backup: SealedFile) -> Removal:
-    """Return the removal that the backup belongs to; raises Refused."""
-    found = [each for each in standing.removals if each.id == backup.manifest["removal"]]
+    """Return the removal that made the backup, by its checksum; raises Refused.
+
+    The checksum authenticates the file: statements are built from what it holds. Its size says
+    sooner that a file of many gigabytes is another one.
+    """
+    found = [
+        each
+        for each in standing.removals
+        if (each.backup_sha256, each.backup_bytes) == (backup.sha256, backup.size_bytes)
+    ]
     if not found:
         raise Refused(_belongs_elsewhere(standing, backup))
     if found[0] != standing.removals[-1]:
@@ -94,12 +119,23 @@ def refuse_restoration(standing: Standing, backup: SealedFile) -> Removal:
 def _belongs_elsewhere(standing: Standing, backup: SealedFile) -> str:
     if standing.sessions is not None and not standing.removals:
         return f"{SESSIONS} was never removed from this database, it stands there. {_NOTHING}"
+    same = [each for each in standing.removals if each.id == backup.manifest["removal"]]
+    if same and same[0].backup_sha256 is None:
+        return (
+            f"An earlier version of this script made the backup {backup.path}, and wrote no"
+            f" checksum of it into the database: restore it with that version. {_NOTHING}"
+        )
+    if same:
+        return (
+            f"The backup {backup.path} was changed after it was made: its checksum is not the one"
+            f" that the database remembers. {_NOTHING}"
+        )
     last = standing.removals[-1].backup if standing.removals else None
     own = f" This database's own backup is {last}." if last else ""
+    of, made_at = (printable(backup.manifest[name]) for name in ("database", "made_at"))
     return (
-        f"The backup {backup.path} belongs to another database"
-        f" ({backup.manifest['database']}, {backup.manifest['made_at']}) or to a run that was"
-        f" rolled back.{own} {_NOTHING}"
+        f"The backup {backup.path} belongs to another database ({of}, {made_at}) or to a run that"
+        f" was rolled back.{own} {_NOTHING}"
     )
 
 

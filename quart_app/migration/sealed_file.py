@@ -13,7 +13,9 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,18 +25,27 @@ from quart_app.migration.outcome import Refused
 _SEAL = re.compile(rb"quart_app backup 1 ([0-9]{20}) ([0-9a-f]{64})\n")
 SEAL_BYTES = len("quart_app backup 1 ") + 20 + 1 + 64 + 1
 _BLOCK_BYTES = 1 << 20
-_LONGEST_MANIFEST_BYTES = 1 << 26
+_LONGEST_MANIFEST_BYTES = 1 << 22
+_MANIFEST = {
+    "removal": str,
+    "engine": str,
+    "database": str,
+    "made_at": str,
+    "table": str,
+    "rows": int,
+}
 
 Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class SealedFile:
-    """A backup that was found to be whole."""
+    """What a backup says of itself; `verify` finds out whether it is true."""
 
     path: Path
     manifest: dict[str, Any]
     payload_bytes: int
+    size_bytes: int
     sha256: str
 
 
@@ -53,7 +64,9 @@ def seal(file: BinaryIO, manifest: dict[str, Any], digest: "hashlib._Hash") -> s
 
     `digest` is that of what stands there. Then the file is synced.
     """
-    line = json.dumps(manifest, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+    line = _line_of(manifest)
+    if len(line) > _LONGEST_MANIFEST_BYTES:
+        raise Refused("The table's definition is too long for a backup. The database is as it was.")
     digest.update(line)
     file.seek(0, os.SEEK_END)
     file.write(line + b"quart_app backup 1 %020d %s\n" % (len(line), digest.hexdigest().encode()))
@@ -62,43 +75,79 @@ def seal(file: BinaryIO, manifest: dict[str, Any], digest: "hashlib._Hash") -> s
     return digest.hexdigest()
 
 
-def open_sealed(path: Path, see: Callable[[bytes], None]) -> SealedFile:
-    """Read the whole file and return what it is. Raises Refused for one that was changed.
+def read_claims(path: Path) -> SealedFile:
+    """Return what a backup says of itself, from its last lines alone.
+
+    Raises Refused for what is no backup. Nothing of it is proved yet.
+    """
+    with _opened(path) as file:
+        return _read_claims(path, file)
+
+
+def verify(sealed: SealedFile, see: Callable[[bytes], None]) -> None:
+    """Read the whole file; raise Refused where it is not what it said it was.
 
     `see` is shown each block of what stands before the seal.
     """
+    changed = Refused(
+        f"The backup {sealed.path} was changed after it was made: its checksum does not fit."
+        " Nothing was restored."
+    )
+    with _opened(sealed.path) as file:
+        if _read_claims(sealed.path, file) != sealed:
+            raise changed
+        digest, left = hashlib.sha256(), file.seek(-SEAL_BYTES, os.SEEK_END)
+        file.seek(0)
+        last = b""
+        while left and (block := file.read(min(_BLOCK_BYTES, left))):
+            digest.update(block)
+            left -= len(block)
+            last = (last + block)[-_LONGEST_MANIFEST_BYTES:]
+            see(block)
+    # The manifest must be that of the bytes that were hashed, not only of those read before.
+    if digest.hexdigest() != sealed.sha256 or not last.endswith(_line_of(sealed.manifest)):
+        raise changed
+
+
+def _line_of(manifest: dict[str, Any]) -> bytes:
+    return json.dumps(manifest, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file; raise Refused for anything else, and for what can't be read."""
     try:
-        with path.open("rb") as file:
-            return _open_sealed(path, file, see)
+        # Opening a named pipe would otherwise wait for somebody who writes.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:  # noqa: PTH123 a descriptor
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise Refused(f"{path} is not a file, so it is no backup. Nothing was restored.")
+            yield file
     except OSError as error:
         raise Refused(f"The backup {path} can't be read: {error.strerror}.") from error
 
 
-def _open_sealed(path: Path, file: BinaryIO, see: Callable[[bytes], None]) -> SealedFile:
+def _read_claims(path: Path, file: BinaryIO) -> SealedFile:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(size - SEAL_BYTES, 0))
-    found = _SEAL.fullmatch(file.read())
-    if found is None:
-        raise Refused(
-            f"The file {path} is no backup of this script's, or it was cut off or changed."
-            " Nothing was restored."
-        )
-    length, sha256 = int(found[1]), found[2].decode()
-    payload_bytes = size - SEAL_BYTES - length
-    changed = Refused(
-        f"The backup {path} was changed after it was made: its checksum does not fit."
+    found = _SEAL.fullmatch(file.read(SEAL_BYTES))
+    no_backup = Refused(
+        f"The file {path} is no backup of this script's, or it was cut off or changed."
         " Nothing was restored."
     )
+    if found is None:
+        raise no_backup
+    length, sha256 = int(found[1]), found[2].decode()
+    payload_bytes = size - SEAL_BYTES - length
     if payload_bytes < 0 or length > _LONGEST_MANIFEST_BYTES:
-        raise changed
-    digest, left = hashlib.sha256(), size - SEAL_BYTES
-    file.seek(0)
-    while left and (block := file.read(min(_BLOCK_BYTES, left))):
-        digest.update(block)
-        left -= len(block)
-        see(block)
-    if digest.hexdigest() != sha256:
-        raise changed
+        raise no_backup
     file.seek(payload_bytes)
-    manifest: dict[str, Any] = json.loads(file.read(length))
-    return SealedFile(path, manifest, payload_bytes, sha256)
+    try:
+        manifest = json.loads(file.read(length))
+    except (ValueError, RecursionError):
+        raise no_backup from None
+    if not isinstance(manifest, dict) or not all(
+        isinstance(manifest.get(name), kind) for name, kind in _MANIFEST.items()
+    ):
+        raise no_backup
+    return SealedFile(path, manifest, payload_bytes, size, sha256)

@@ -30,6 +30,7 @@ from quart_app.storage import platforms as stored
 from quart_app.storage import users as stored_users
 from quart_app.storage.changes import add_change
 from quart_app.storage.database import Database
+from quart_app.storage.encoding import refuse_unstorable
 
 OF_A_PAGE = 50
 _BLANK = re.compile(r"\s")
@@ -124,6 +125,7 @@ class Platforms:
         )
         async with self.database.begin() as db:
             user = await _active_user(db, user_id, lock=True)
+            await refuse_unstorable(db, name=name, instance_url=instance_url, username=username)
             if await stored.connection_named(db, user_id, name):
                 raise NameTaken("You have a connection of that name already.", field="name")
             if username and await stored.connection_to_account(db, user_id, instance_url, username):
@@ -176,6 +178,7 @@ class Platforms:
             connection = await self._theirs(db, user_id, connection_id)
             if name is not None:
                 name = _checked_name(name)
+                await refuse_unstorable(db, name=name)
                 other = await stored.connection_named(db, user_id, name)
                 if other is not None and other is not connection:
                     raise NameTaken("You have a connection of that name already.", field="name")

@@ -34,6 +34,7 @@ from quart_app.services.passwords import Passwords
 from quart_app.services.sessions import Ending, NewSession, Sessions
 from quart_app.storage import users as stored_users
 from quart_app.storage.database import Database
+from quart_app.storage.encoding import refuse_unstorable
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Users:
             await stored_users.lock_out_other_set_ups(ending.db)
             if await stored_users.is_there_a_user(ending.db):
                 raise SetUpAlready
+            await refuse_unstorable(ending.db, username=username, email=email)
             user.last_login = self.now()
             ending.db.add(user)
             await ending.db.flush()
@@ -115,7 +117,8 @@ class Users:
             raise NameTaken("That name or e-mail address is taken.", field="username") from None
 
     async def add(self, db: AsyncSession, user: User) -> None:
-        """Write a new user down. Raises NameTaken, for the field that is taken."""
+        """Write a new user down. Raises NameTaken or InvalidInput, for the field at fault."""
+        await refuse_unstorable(db, username=user.username, email=user.email)
         if await stored_users.does_anybody_log_in_by(db, user.username):
             raise NameTaken(field="username")
         if await stored_users.does_anybody_log_in_by(db, user.email):

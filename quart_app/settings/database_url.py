@@ -6,6 +6,8 @@ from urllib.parse import unquote
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from quart_app.storage.postgresql import settings_of
+
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
     "sqlite+aiosqlite": "sqlite+aiosqlite",
@@ -70,6 +72,7 @@ def _check_postgresql_url(url: URL) -> None:
         raise ValueError(f"names a port that is none: they go from 1 to {_LARGEST_PORT}")
     if not _psycopg_takes_options_of(url):
         raise ValueError(_NOT_TAKEN)
+    settings_of(url, {})
 
 
 def _psycopg_takes_options_of(url: URL) -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy import URL, event
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import (
     DatabaseError,
+    DBAPIError,
     DisconnectionError,
     InterfaceError,
     InternalError,
@@ -19,9 +20,10 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
-from quart_app.errors import Unavailable
+from quart_app.errors import InvalidInput, Unavailable
+from quart_app.storage import postgresql
 from quart_app.storage.sqlite import (
     BEGIN_TO_WRITE,
     BUSY_TIMEOUT_SECONDS,
@@ -34,6 +36,13 @@ _BEGIN = "quart_app_begin"  # the execution option that says how SQLite is to be
 # https://www.postgresql.org/docs/18/errcodes-appendix.html: read_only_sql_transaction (a standby),
 # undefined_table, undefined_column
 _UNAVAILABLE_STATES = {"25006", "42P01", "42703"}
+_UNTRANSLATABLE_CHARACTER = "22P05"
+_POSTGRESQL_SETTINGS = {
+    "lock_timeout": f"{BUSY_TIMEOUT_SECONDS}s",
+    "statement_timeout": "15s",
+    # A process that stops in the middle of a transaction holds nobody up for long.
+    "idle_in_transaction_session_timeout": "15s",
+}
 
 
 class Database:
@@ -52,8 +61,10 @@ class Database:
         self.engine = _engine(url, create=create, name=name)
         # One pool; a writer on SQLite takes the write lock when it begins. With a plain BEGIN, a
         # read followed by a write fails at once where another writer came between (SQLITE_BUSY).
-        self._writing = self.engine.execution_options(**{_BEGIN: BEGIN_TO_WRITE})
         is_sqlite = url.get_backend_name() == "sqlite"
+        self._writing = self.engine.execution_options(
+            **({_BEGIN: BEGIN_TO_WRITE} if is_sqlite else {})
+        )
         self._turn_to_write = _TurnToWrite() if is_sqlite else nullcontext()
 
     @asynccontextmanager
@@ -114,11 +125,17 @@ class _unavailable_where_the_database_fails:  # noqa: N801 reads as what it does
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         if error is not None and _is_failure_of_the_database(error):
             raise Unavailable from error
+        if isinstance(error, DBAPIError) and _state_of(error) == _UNTRANSLATABLE_CHARACTER:
+            raise InvalidInput("The database can't store one of these characters.") from error
+
+
+def _state_of(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
 
 
 def _is_failure_of_the_database(error: BaseException) -> bool:
     if isinstance(error, ProgrammingError | InternalError):
-        return getattr(error.orig, "sqlstate", None) in _UNAVAILABLE_STATES
+        return _state_of(error) in _UNAVAILABLE_STATES
     return (
         isinstance(error, OperationalError | InterfaceError | PoolTimeoutError | _Locked)
         or type(error) is DatabaseError  # "file is not a database", "disk image is malformed"
@@ -138,24 +155,36 @@ def _engine(url: URL, *, create: bool, name: str) -> AsyncEngine:
         event.listen(engine.sync_engine, "checkout", _let_go_of_a_replaced_file)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
-    return create_async_engine(
-        url,
+    return _postgresql_engine(url, name=name)
+
+
+def _postgresql_engine(url: URL, *, name: str) -> AsyncEngine:
+    engine = create_async_engine(
+        postgresql.without_options(url),
         pool_pre_ping=True,  # a server that was restarted is noticed before a use case begins
         pool_timeout=BUSY_TIMEOUT_SECONDS,
         hide_parameters=True,
+        isolation_level="AUTOCOMMIT",  # the driver begins nothing by itself: `begin` does
         connect_args={
-            "fallback_application_name": name,
-            "connect_timeout": BUSY_TIMEOUT_SECONDS,
+            **postgresql.connect_args(name, timeout_seconds=BUSY_TIMEOUT_SECONDS),
             # A server that is gone without a word is noticed, instead of being waited for.
             "tcp_user_timeout": BUSY_TIMEOUT_SECONDS * 1000,
-            # A pooler between us and the server may hand each transaction to another connection.
-            "prepare_threshold": None,
-            # And a process that stops in the middle of a transaction holds nobody up for long.
-            # What the URL asks for comes last and wins, such as a search_path.
-            "options": f"-c lock_timeout={BUSY_TIMEOUT_SECONDS}s -c statement_timeout=15s"
-            f" -c idle_in_transaction_session_timeout=15s {url.query.get('options', '')}",
         },
     )
+    settings = postgresql.set_local(postgresql.settings_of(url, _POSTGRESQL_SETTINGS))
+
+    def begin(dbapi_connection: PoolProxiedConnection) -> None:
+        """Begin with the settings of the transaction, in one message to the server."""
+        cursor = dbapi_connection.cursor()
+        cursor.execute(f"BEGIN; {settings}")
+        cursor.close()
+
+    # Not by the event "begin", in which SQLAlchemy does not recognise a lost connection.
+    engine.dialect.do_begin = begin  # type: ignore[method-assign]
+    event.listen(
+        engine.sync_engine, "connect", lambda connection, _: postgresql.prepare(connection)
+    )
+    return engine
 
 
 def _opened_by_uri(url: URL, *, create: bool) -> URL:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import URL, text
+from sqlalchemy import URL
 
 from quart_app.storage.alerts import delete_expired_alerts
 from quart_app.storage.changes import Changed, changes_from, delete_old_changes, newest_change
@@ -91,15 +91,15 @@ class Feed:
     async def listen(self, heard: Callable[[], None]) -> None:
         """Call `heard` for each notification, until the connection fails (by any error)."""
         async with self._database.engine.connect() as connection:
-            await connection.execution_options(isolation_level="AUTOCOMMIT")
-            await connection.execute(text(f"LISTEN {CHANNEL}"))
+            # By the driver alone, which is in autocommit mode: in a transaction nothing is heard.
             driver: Any = (await connection.get_raw_connection()).driver_connection
+            await driver.execute(f"LISTEN {CHANNEL}")
             while True:
                 async for _ in driver.notifies(timeout=_HEARTBEAT_SECONDS):
                     heard()
                 # A dead socket is silent: only a question to the server tells.
                 async with asyncio.timeout(_HEARTBEAT_SECONDS):
-                    await connection.execute(text("SELECT 1"))
+                    await driver.execute("SELECT 1")
 
     async def purge(self, *, kept_for: timedelta) -> datetime:
         """Delete, a few at a time, what expired longer than `kept_for` ago by the database's clock.

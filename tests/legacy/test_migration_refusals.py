@@ -72,8 +72,114 @@ DEPENDENTS = [
     ),
 ]
 
+NUMBER = (
+    "CREATE FUNCTION number() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM user_sessions'"
+)
+PURGE = (
+    "CREATE FUNCTION purge(integer) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN"
+    ' DELETE FROM public."user_sessions" WHERE user_id = $1; RETURN true; END $$'
+)
+BY_FUNCTIONS = [
+    (
+        "postgresql",
+        [
+            PURGE,
+            (
+                "CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS"
+                " $$ BEGIN PERFORM Public.Purge (OLD.id); RETURN OLD; END $$"
+            ),
+            "CREATE TRIGGER forget AFTER DELETE ON users FOR EACH ROW EXECUTE FUNCTION forget()",
+        ],
+        "the trigger forget on users",
+    ),
+    ("postgresql", [NUMBER, "CREATE VIEW numbers AS SELECT number()"], "the view numbers"),
+    (
+        "postgresql",
+        [NUMBER, "ALTER TABLE posts ADD COLUMN at bigint DEFAULT number()"],
+        "the default of the column at of posts",
+    ),
+    (
+        "postgresql",
+        [PURGE, "ALTER TABLE posts ADD CONSTRAINT none CHECK (purge(id)) NOT VALID"],
+        "the check none of posts",
+    ),
+    (
+        "postgresql",
+        [PURGE, "CREATE DOMAIN gone AS integer CHECK (purge(VALUE))"],
+        "the check gone_check of the domain gone",
+    ),
+    (
+        "postgresql",
+        [PURGE, "CREATE POLICY gone ON posts USING (purge(id))"],
+        "the policy gone on posts",
+    ),
+    (
+        "postgresql",
+        [
+            PURGE.replace("LANGUAGE", "IMMUTABLE LANGUAGE"),
+            "CREATE INDEX numbered ON caption_generation_tasks (purge(user_id)) WHERE id = ''",
+        ],
+        "the index numbered on caption_generation_tasks",
+    ),
+    (
+        "postgresql",
+        [
+            NUMBER,
+            (
+                "CREATE FUNCTION twice() RETURNS bigint LANGUAGE sql"
+                " BEGIN ATOMIC SELECT 2 * number(); END"
+            ),
+        ],
+        "the function twice()",
+    ),
+    (
+        "postgresql",
+        [
+            (
+                "CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql"
+                " AS $$ BEGIN EXECUTE 'DELETE FROM USER_SESSIONS'; END $$"
+            ),
+            "CREATE EVENT TRIGGER watch ON sql_drop EXECUTE FUNCTION watch()",
+        ],
+        "the event trigger watch",
+    ),
+    ("postgresql", [PURGE], "the function purge(integer)"),
+    (
+        "postgresql",
+        [
+            (
+                "CREATE PROCEDURE begin_at(integer) LANGUAGE plpgsql"
+                " AS $$ BEGIN PERFORM setval('user_sessions_id_seq', $1); END $$"
+            )
+        ],
+        "the function begin_at(integer)",
+    ),
+    *(
+        ("sqlite", [f"CREATE VIRTUAL TABLE found USING {arguments}"], "the virtual table found")
+        for arguments in (
+            "fts5(user_agent, content='user_sessions', content_rowid='id')",
+            'fts4(user_agent, content="User_Sessions")',
+            "fts4(user_agent, content=user_sessions)",
+        )
+    ),
+    *(
+        (
+            "sqlite",
+            [
+                "CREATE VIEW people AS SELECT id FROM users",
+                (
+                    "CREATE TRIGGER gone INSTEAD OF DELETE ON people BEGIN"
+                    " DELETE FROM NAME WHERE user_id = OLD.id; END".replace("NAME", name)
+                ),
+            ],
+            "the trigger gone on people",
+        )
+        for name in ("[user_sessions]", "`User_Sessions`", "'USER_SESSIONS'")
+    ),
+]
 
-@pytest.mark.parametrize(("engine_name", "statements", "name"), DEPENDENTS)
+
+@pytest.mark.parametrize(("engine_name", "statements", "name"), DEPENDENTS + BY_FUNCTIONS)
 def test_who_depends_on_the_table_is_named(
     legacy_url: URL, migrate: Migrate, statements: list[str], name: str
 ) -> None:
@@ -100,6 +206,17 @@ NOT_MEANT = {
         "CREATE TABLE old_user_sessions (id INTEGER)",
         "CREATE SCHEMA archive",
         "CREATE TABLE archive.user_sessions (session_id text, user_id integer)",
+        (
+            "CREATE FUNCTION archived() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN"
+            " /* not user_sessions */ RETURN (SELECT count(*) -- FROM user_sessions\n"
+            " FROM archive.user_sessions) + (SELECT count(*) FROM old_user_sessions); END $$"
+        ),
+        "CREATE VIEW number_archived AS SELECT archived()",
+        (
+            "CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " PERFORM count(*) FROM user_sessions; RETURN NEW; END $$"
+        ),
+        "CREATE TRIGGER own BEFORE INSERT ON user_sessions FOR EACH ROW EXECUTE FUNCTION own()",
     ],
 }
 

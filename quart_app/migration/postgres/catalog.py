@@ -7,6 +7,14 @@ from psycopg.rows import dict_row
 
 Facts = dict[str, list[dict[str, Any]]]
 
+# Who may do what, defaults included: with a null grantee for PUBLIC.
+_GRANTS = """
+    SELECT pg_get_userbyid(grantor) AS grantor,
+        CASE WHEN grantee <> 0 THEN pg_get_userbyid(grantee) END AS grantee,
+        privilege_type AS privilege, is_grantable
+    FROM aclexplode(coalesce(c.relacl,
+        acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner)))
+    ORDER BY 1, 2 NULLS FIRST, 3"""
 # Each query takes the table's oid. What a version does not know yet is null by way of to_jsonb.
 _QUERIES = {
     "table": """
@@ -38,11 +46,8 @@ _QUERIES = {
         FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
             LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
         WHERE a.attrelid = %(oid)s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum""",
-    "grants": """
-        SELECT grantor::regrole::text AS grantor,
-            CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS grantee,
-            privilege_type AS privilege, is_grantable
-        FROM pg_class, aclexplode(relacl) WHERE oid = %(oid)s ORDER BY 1, 2, 3""",
+    "grants": f"""
+        SELECT g.* FROM pg_class AS c, LATERAL ({_GRANTS}) AS g WHERE c.oid = %(oid)s""",
     "constraints": """
         SELECT conname AS name, contype AS type, pg_get_constraintdef(oid) AS definition,
             convalidated AS is_valid, confrelid = conrelid AS is_own,
@@ -64,13 +69,13 @@ _QUERIES = {
         SELECT tgname AS name, pg_get_triggerdef(oid) AS definition, tgenabled AS enabled,
             obj_description(oid, 'pg_trigger') AS comment
         FROM pg_trigger WHERE tgrelid = %(oid)s AND NOT tgisinternal ORDER BY tgname""",
-    "sequences": """
+    "sequences": f"""
         SELECT c.relname AS name, n.nspname AS schema, a.attname AS column, d.deptype AS how,
             format_type(s.seqtypid, NULL) AS type, s.seqstart AS start,
             s.seqincrement AS increment, s.seqmin AS minimum, s.seqmax AS maximum,
             s.seqcache AS cache, s.seqcycle AS cycle, c.relpersistence AS persistence,
-            (SELECT array_agg(each::text ORDER BY each::text) FROM unnest(c.relacl) AS each)
-                AS grants, obj_description(c.oid, 'pg_class') AS comment
+            ARRAY(SELECT to_jsonb(g) FROM ({_GRANTS}) AS g) AS grants,
+            pg_get_userbyid(c.relowner) AS owner, obj_description(c.oid, 'pg_class') AS comment
         FROM pg_depend AS d JOIN pg_class AS c ON c.oid = d.objid AND c.relkind = 'S'
             JOIN pg_namespace AS n ON n.oid = c.relnamespace
             JOIN pg_sequence AS s ON s.seqrelid = c.oid
@@ -98,7 +103,8 @@ def facts_of(connection: psycopg.Connection, oid: int) -> Facts:
     """Return all of it; equal facts are equal tables, but for their rows."""
     with connection.cursor(row_factory=dict_row) as cursor:
         facts = {
-            name: cursor.execute(query, {"oid": oid}).fetchall() for name, query in _QUERIES.items()
+            name: cursor.execute(query.encode(), {"oid": oid}).fetchall()
+            for name, query in _QUERIES.items()
         }
     for sequence in facts["sequences"]:
         position = psycopg.sql.SQL("SELECT last_value, is_called FROM {}").format(
@@ -108,3 +114,13 @@ def facts_of(connection: psycopg.Connection, oid: int) -> Facts:
         assert row is not None  # noqa: S101 a sequence is a table of one row
         sequence["last_value"], sequence["is_called"] = row
     return facts
+
+
+def grants_of(connection: psycopg.Connection, name: str) -> list[dict[str, Any]]:
+    """Return who may do what with a table or sequence, whose name is written as SQL does."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            f"SELECT g.* FROM pg_class AS c, LATERAL ({_GRANTS}) AS g"
+            " WHERE c.oid = %s::regclass".encode(),
+            [name],
+        ).fetchall()

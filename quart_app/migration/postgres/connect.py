@@ -1,15 +1,17 @@
 """Connections to PostgreSQL: one that only reads, and the one that changes."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import URL, Connection, create_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy import URL, Connection, create_engine, event
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from quart_app.migration.facts import SESSIONS
 from quart_app.migration.interruption import Interruption
+from quart_app.migration.postgres.definition import identifier
+from quart_app.storage import postgresql
 from quart_app.storage.sqlite import BUSY_TIMEOUT_SECONDS
 
 APPLICATION_NAME = "quart_app migration"
@@ -18,22 +20,24 @@ APPLICATION_NAME = "quart_app migration"
 # internal_error ("could not open relation", a moment earlier), deadlock_detected
 STATES_OF_ANOTHER_RUN = {"42P01", "42703", "XX000", "40P01"}
 _TURNS = 3
-_OPTIONS = " ".join(
-    [
-        f"-c lock_timeout={BUSY_TIMEOUT_SECONDS}s",
-        # What a database or a role sets for requests is too short for a table of millions.
-        "-c statement_timeout=0",
-        "-c idle_in_transaction_session_timeout=0",
-        # Rows come in the order in which they stand, each time the same.
-        "-c synchronize_seqscans=off",
-        "-c max_parallel_workers_per_gather=0",
-        # Values are written as they are read, whatever the database's own habits.
-        "-c datestyle=ISO,YMD",
-        "-c intervalstyle=postgres",
-        "-c extra_float_digits=1",
-        "-c bytea_output=hex",
-    ]
-)
+_SETTINGS = {
+    "lock_timeout": f"{BUSY_TIMEOUT_SECONDS}s",
+    # What a database or a role sets for requests is too short for a table of millions.
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    # An error, instead of rows that a policy hides from the owner.
+    "row_security": "off",
+    # Rows come in the order in which they stand, each time the same.
+    "synchronize_seqscans": "off",
+    "max_parallel_workers_per_gather": "0",
+    # Values are written as they are read, whatever the database's own habits.
+    "datestyle": "ISO,YMD",
+    "intervalstyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+}
+
+_SETTINGS_KEY = "settings"
 
 
 def raw(connection: Connection) -> psycopg.Connection:
@@ -46,22 +50,27 @@ def raw(connection: Connection) -> psycopg.Connection:
 @contextmanager
 def connected(url: URL, interruption: Interruption, *, read_only: bool) -> Iterator[Connection]:
     """Give a connection of which the transaction sees one state: that at its first query."""
-    given = url.query.get("options", "")
+    settings = postgresql.set_local(postgresql.settings_of(url, _SETTINGS))
     engine = create_engine(
-        url,
+        postgresql.without_options(url),
         poolclass=NullPool,
         isolation_level="REPEATABLE READ",
         hide_parameters=True,
-        connect_args={
-            "fallback_application_name": APPLICATION_NAME,
-            "connect_timeout": BUSY_TIMEOUT_SECONDS,
-            "prepare_threshold": None,
-            "options": f"{given if isinstance(given, str) else ' '.join(given)} {_OPTIONS}",
-        },
+        connect_args=postgresql.connect_args(
+            APPLICATION_NAME, timeout_seconds=BUSY_TIMEOUT_SECONDS
+        ),
     )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: psycopg.Connection, record: ConnectionPoolEntry) -> None:
+        postgresql.prepare(connection)
+        connection.commit()
+        record.info[_SETTINGS_KEY] = settings
+
     try:
         with engine.connect() as connection:
             connection.execution_options(postgresql_readonly=read_only)
+            begin(connection)
             with interruption.canceling(lambda: raw(connection).cancel_safe(timeout=1)):
                 try:
                     yield connection
@@ -78,7 +87,7 @@ def lock(connection: Connection) -> None:
     What it sees is then what stood there when nobody else could write to them any more.
     """
     for turn in range(_TURNS):
-        names = _lockable(raw(connection))
+        names = _lockable(connection)
         if not names:
             return
         try:
@@ -90,28 +99,47 @@ def lock(connection: Connection) -> None:
         except psycopg.Error as error:  # another run was first, as a rule
             if error.sqlstate not in STATES_OF_ANOTHER_RUN or turn == _TURNS - 1:
                 raise
-            raw(connection).rollback()
         else:
             return
 
 
-def _lockable(connection: psycopg.Connection) -> list[tuple[str, str]]:
+def _lockable(connection: Connection) -> list[tuple[str, str]]:
     """Return schema and name of what is changed, in a transaction of its own."""
-    connection.rollback()
-    rows = connection.execute(
-        "SELECT current_schema()::text, relname FROM pg_class"
-        " WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')"
-        " AND relname = ANY(%s) ORDER BY relname = %s DESC, relname",
-        ([SESSIONS, "users", "platform_connections"], SESSIONS),
-    ).fetchall()
-    connection.rollback()
+    begin(connection)
+    rows = (
+        raw(connection)
+        .execute(
+            "SELECT current_schema()::text, relname FROM pg_class"
+            " WHERE relnamespace = quote_ident(current_schema())::regnamespace"
+            " AND relkind IN ('r', 'p') AND relname = ANY(%s) ORDER BY relname = %s DESC, relname",
+            ([SESSIONS, "users", "platform_connections"], SESSIONS),
+        )
+        .fetchall()
+    )
+    begin(connection)
     return rows
 
 
+def begin(connection: Connection) -> None:
+    """Begin a transaction anew, with its settings, which take no snapshot.
+
+    A pooler may give each transaction another connection to the server, so each sets them anew.
+    """
+    driver = raw(connection)
+    driver.rollback()
+    driver.execute(str(connection.info[_SETTINGS_KEY]).encode())
+
+
 @contextmanager
-def nothing_in_search_path(connection: psycopg.Connection) -> Iterator[None]:
-    """Let every name come with its schema, so that it means the same to whoever reads it later."""
+def search_path(connection: psycopg.Connection, schemas: Sequence[str]) -> Iterator[None]:
+    """Look names up in these schemas, in this order, until the block ends."""
     row = connection.execute("SELECT current_setting('search_path')").fetchone()
-    connection.execute("SELECT set_config('search_path', '', true)")
+    path = ", ".join(identifier(schema) for schema in schemas)
+    connection.execute("SELECT set_config('search_path', %s, true)", [path])
     yield
     connection.execute("SELECT set_config('search_path', %s, true)", row)
+
+
+def nothing_in_search_path(connection: psycopg.Connection) -> AbstractContextManager[None]:
+    """Let every name come with its schema, so that it means the same to whoever reads it later."""
+    return search_path(connection, [])

@@ -1,13 +1,25 @@
-"""The statements that make a table again, from what the catalog says about it."""
+"""The statements that make a table again, from what the catalog says about it.
 
+Names are quoted and numbers are numbers. Types and expressions are what the catalog wrote; the
+backup's checksum, which the database remembers, is what authenticates those.
+"""
+
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+import psycopg
 
 from quart_app.migration.postgres.catalog import Facts
 
 _ENABLED = {"D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
 _STORAGE = {"p": "PLAIN", "e": "EXTERNAL", "x": "EXTENDED", "m": "MAIN"}
 _COMPRESSION = {"p": "pglz", "l": "lz4"}
+_INTEGERS = {"smallint", "integer", "bigint"}
+_INDEX = re.compile(r"CREATE (UNIQUE )?INDEX ")
+_TRIGGER = re.compile(r"CREATE (CONSTRAINT )?TRIGGER ")
+_OPTION = re.compile(r"([a-z_.]+)=(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -15,11 +27,12 @@ class Definition:
     """Statements in the order in which they are run; the rows come after `keys`.
 
     Keys that refer to other tables come first for whoever may load rows without them being
-    checked, and after `finish` for everybody else.
+    checked, and after `finish` for everybody else. Of `keys` and `checks` each has its name.
     """
 
     create: list[str]
-    keys: list[str]
+    keys: dict[str, str]
+    checks: dict[str, str]
     finish: list[str]
     last: list[str]
 
@@ -40,17 +53,19 @@ def definition_of(facts: Facts) -> Definition:
     name = identifier(table["schema"], table["name"])
     constraints = [each for each in facts["constraints"] if each["type"] != "n"]
     keys = [each for each in constraints if each["type"] == "f" and not each["is_own"]]
-    own = [each for each in constraints if each not in keys]
+    checks = [each for each in constraints if each["type"] == "c"]
+    own = [each for each in constraints if each not in keys and each not in checks]
     return Definition(
         create=[*_sequences(facts), _create(name, facts), *_owned(name, facts)],
-        keys=[_add(name, key) for key in keys],
+        keys={key["name"]: _add(name, key) for key in keys},
+        checks={check["name"]: _add(name, check) for check in checks},
         finish=[
             *_positions(facts),
             *(_add(name, each) for each in own),
             *_indexes(name, facts),
             *_triggers(name, facts),
         ],
-        last=[*_comments(name, facts), *_rights(name, facts)],
+        last=[*_comments(name, facts), *_settings(name, facts)],
     )
 
 
@@ -69,7 +84,6 @@ def obstacles_in(facts: Facts) -> tuple[str, ...]:
             found.append(f"the grants on the column {column['name']}")
         if column["options"]:
             found.append(f"the options of the column {column['name']}")
-    found += [f"the grants on {each['name']}" for each in facts["sequences"] if each["grants"]]
     found += [f"the invalid index {e['name']}" for e in facts["indexes"] if not e["is_valid"]]
     return tuple(found)
 
@@ -84,9 +98,9 @@ def _add(table: str, constraint: dict[str, Any]) -> str:
 def _options_of(sequence: dict[str, Any]) -> str:
     cycle = "CYCLE" if sequence["cycle"] else "NO CYCLE"
     return (
-        f"INCREMENT BY {sequence['increment']} MINVALUE {sequence['minimum']}"
-        f" MAXVALUE {sequence['maximum']} START WITH {sequence['start']}"
-        f" CACHE {sequence['cache']} {cycle}"
+        f"INCREMENT BY {int(sequence['increment'])} MINVALUE {int(sequence['minimum'])}"
+        f" MAXVALUE {int(sequence['maximum'])} START WITH {int(sequence['start'])}"
+        f" CACHE {int(sequence['cache'])} {cycle}"
     )
 
 
@@ -94,7 +108,8 @@ def _sequences(facts: Facts) -> list[str]:
     unlogged = {"u": "UNLOGGED "}
     return [
         f"CREATE {unlogged.get(each['persistence'], '')}SEQUENCE"
-        f" {identifier(each['schema'], each['name'])} AS {each['type']} {_options_of(each)}"
+        f" {identifier(each['schema'], each['name'])} AS {_one_of(_INTEGERS, each['type'])}"
+        f" {_options_of(each)}"
         for each in facts["sequences"]
         if each["how"] == "a"
     ]
@@ -112,7 +127,7 @@ def _owned(table: str, facts: Facts) -> list[str]:
 def _positions(facts: Facts) -> list[str]:
     return [
         f"SELECT setval({literal(identifier(each['schema'], each['name']))}::regclass,"
-        f" {each['last_value']}, {str(each['is_called']).lower()})"
+        f" {int(each['last_value'])}, {'true' if each['is_called'] else 'false'})"
         for each in facts["sequences"]
     ]
 
@@ -121,8 +136,8 @@ def _create(name: str, facts: Facts) -> str:
     (table,) = facts["table"]
     columns = ", ".join(_column(each, facts) for each in facts["columns"])
     unlogged = "UNLOGGED " if table["persistence"] == "u" else ""
-    options = [*(table["options"] or [])]
-    options += [f"toast.{each}" for each in table["toast_options"] or []]
+    options = [_option(each) for each in table["options"] or []]
+    options += [_option(f"toast.{each}") for each in table["toast_options"] or []]
     return (
         f"CREATE {unlogged}TABLE {name} ({columns})"
         + (f" USING {identifier(table['access_method'])}" if table["access_method"] else "")
@@ -160,7 +175,11 @@ def _column(column: dict[str, Any], facts: Facts) -> str:
 
 
 def _indexes(table: str, facts: Facts) -> list[str]:
-    statements = [each["definition"] for each in facts["indexes"] if not each["of_constraint"]]
+    statements = [
+        _beginning(_INDEX, each["definition"])
+        for each in facts["indexes"]
+        if not each["of_constraint"]
+    ]
     return statements + [
         f"ALTER TABLE {table} CLUSTER ON {identifier(each['name'])}"
         for each in facts["indexes"]
@@ -169,7 +188,7 @@ def _indexes(table: str, facts: Facts) -> list[str]:
 
 
 def _triggers(table: str, facts: Facts) -> list[str]:
-    statements = [each["definition"] for each in facts["triggers"]]
+    statements = [_beginning(_TRIGGER, each["definition"]) for each in facts["triggers"]]
     return statements + [
         f"ALTER TABLE {table} {_ENABLED[each['enabled']]} TRIGGER {identifier(each['name'])}"
         for each in facts["triggers"]
@@ -199,7 +218,7 @@ def _comments(table: str, facts: Facts) -> list[str]:
     ]
 
 
-def _rights(table: str, facts: Facts) -> list[str]:
+def _settings(table: str, facts: Facts) -> list[str]:
     statements = []
     for column in facts["columns"]:
         change = f"ALTER TABLE {table} ALTER COLUMN {identifier(column['name'])} SET"
@@ -208,12 +227,34 @@ def _rights(table: str, facts: Facts) -> list[str]:
         if column["compression"]:
             statements.append(f"{change} COMPRESSION {_COMPRESSION[column['compression']]}")
         if column["statistics"]:
-            statements.append(f"{change} STATISTICS {column['statistics']}")
-    owner = facts["table"][0]["owner"]
-    statements.append(f"ALTER TABLE {table} OWNER TO {identifier(owner)}")
-    if facts["grants"]:
-        statements.append(f"REVOKE ALL ON {table} FROM {identifier(owner)}, PUBLIC")
-    for each in facts["grants"]:
-        option = " WITH GRANT OPTION" if each["is_grantable"] else ""
-        statements.append(f"GRANT {each['privilege']} ON {table} TO {each['grantee']}{option}")
+            statements.append(f"{change} STATISTICS {int(column['statistics'])}")
     return statements
+
+
+def _one_of(known: set[str], word: str) -> str:
+    if word not in known:
+        raise ValueError(f"{word} is none of {', '.join(sorted(known))}")
+    return word
+
+
+def _beginning(pattern: re.Pattern[str], statement: str) -> str:
+    if not pattern.match(statement):
+        raise ValueError(f"{statement} is another statement")
+    return statement
+
+
+def _option(text: str) -> str:
+    match = _OPTION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text} is no option")
+    return f"{match[1]} = {literal(match[2])}"
+
+
+def run(connection: psycopg.Connection, statements: Iterable[str]) -> None:
+    """Run statements, which hold their values.
+
+    The extended protocol, which `binary` asks for, takes one command at a time: an expression
+    that ends its statement and begins another is an error.
+    """
+    for statement in statements:
+        connection.execute(statement.encode(), binary=True)

@@ -31,7 +31,6 @@ class PostgresEngine(Engine):
     """The current schema of a PostgreSQL database."""
 
     _rehearsal: Path | None = None
-    _is_backed_up = False
     _standing: Sequence[int] = ()
 
     @contextmanager
@@ -97,6 +96,14 @@ class PostgresEngine(Engine):
         """Name another schema in which it stands."""
         return look.elsewhere(raw(connection))
 
+    def hidden(self, connection: Connection) -> str | None:
+        """Say which table's rows a policy hides from us."""
+        return look.hidden(raw(connection))
+
+    def can_store(self, connection: Connection, text: str) -> bool:
+        """Tell whether the text comes back as it was sent."""
+        return raw(connection).execute("SELECT %s::text", [text]).fetchone() == (text,)
+
     def key(self, column: str) -> str:
         """Compare as text: a column may have any type."""
         return f"CAST({column} AS text)"
@@ -119,6 +126,13 @@ class PostgresEngine(Engine):
         """Count by table the rows whose foreign key leads nowhere."""
         return look.broken_foreign_keys(raw(connection))
 
+    def why_rows_change(self, connection: Connection) -> str:
+        """Name the event triggers, which hear of tables that are made and removed."""
+        statements = look.disabling_event_triggers(raw(connection))
+        if not statements:
+            return ""
+        return f" An event trigger may have written there. Disable it first: {statements}"
+
     def default_backup(self, stamp: str) -> Path:
         """Return a path in the working directory, for the server's folders are not ours."""
         name = re.sub(r"[^\w.-]", "_", self.url.database or "postgresql")
@@ -137,23 +151,22 @@ class PostgresEngine(Engine):
         reporter: Reporter,
     ) -> Backup:
         """Copy the rows out in the transaction itself."""
-        self._is_backed_up = True
         return backup.back_up(raw(connection), table, path, manifest, reporter)
 
     def remove(self, connection: Connection, table: SessionTable) -> None:
-        """Drop the table; see to it that the backup could make it again."""
-        driver = raw(connection)
-        facts = backup.facts_of_sessions(driver, table.name)
+        """Drop the table."""
         try:
-            driver.execute(f"DROP TABLE {identifier(table.name)}".encode())
+            raw(connection).execute(f"DROP TABLE {identifier(table.name)}".encode())
         except psycopg.errors.DependentObjectsStillExist as error:
             said = "; ".join((error.diag.message_detail or "").splitlines())
             raise Refused(
                 f"Others depend on {table.name}, and nothing is removed along with it: {said}."
                 " The database is as it was."
             ) from error
-        if self._is_backed_up:
-            backup.refuse_what_could_not_be_made_again(driver, table.name, facts)
+
+    def try_backup(self, connection: Connection, sealed: SealedFile, reporter: Reporter) -> None:
+        """Make the table again, and take it back."""
+        restore.try_backup(raw(connection), sealed, reporter)
 
     def bring_back(
         self, connection: Connection, sealed: SealedFile, reporter: Reporter

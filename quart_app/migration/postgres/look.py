@@ -10,6 +10,7 @@ from psycopg import sql
 from quart_app.migration.facts import SESSIONS, Contents, SessionTable
 from quart_app.migration.postgres.catalog import facts_of
 from quart_app.migration.postgres.definition import obstacles_in
+from quart_app.migration.postgres.dependents import dependents
 from quart_app.migration.sealed_file import Advance
 
 _ROWS_AT_ONCE = 2000
@@ -21,43 +22,6 @@ _KINDS = {
     "f": "foreign table",
 }
 _BY_ID = {"users", "platform_connections"}  # an upgrade moves their rows about
-# Keys of other tables, views, tables that inherit, functions that PostgreSQL knows to depend,
-# columns of the table's own row type, others' policies and defaults; then functions that name it in
-# their source, which it can't know, where a trigger calls them.
-_DEPENDENTS = """
-    SELECT 'the table ' || conrelid::regclass::text || ' by its foreign key ' || conname
-        FROM pg_constraint WHERE confrelid = %(oid)s AND conrelid <> %(oid)s AND contype = 'f'
-            AND conparentid = 0
-    UNION SELECT CASE c.relkind WHEN 'm' THEN 'the materialized view ' WHEN 'v' THEN 'the view '
-            ELSE 'the rule ' || r.rulename || ' on ' END || c.oid::regclass::text
-        FROM pg_depend AS d JOIN pg_rewrite AS r ON r.oid = d.objid
-            JOIN pg_class AS c ON c.oid = r.ev_class
-        WHERE d.classid = 'pg_rewrite'::regclass AND d.refobjid = %(oid)s AND c.oid <> %(oid)s
-    UNION SELECT 'the table ' || inhrelid::regclass::text || ', which inherits from it'
-        FROM pg_inherits WHERE inhparent = %(oid)s
-    UNION SELECT 'the function ' || d.objid::regprocedure::text FROM pg_depend AS d
-        WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'n'
-            AND d.refobjid IN (%(oid)s, (SELECT reltype FROM pg_class WHERE oid = %(oid)s))
-    UNION SELECT 'the column ' || a.attname || ' of ' || a.attrelid::regclass::text
-        FROM pg_attribute AS a JOIN pg_class AS c ON c.reltype = a.atttypid AND c.oid = %(oid)s
-            WHERE NOT a.attisdropped
-    UNION SELECT 'the policy ' || p.polname || ' on ' || p.polrelid::regclass::text
-        FROM pg_depend AS d JOIN pg_policy AS p ON p.oid = d.objid
-        WHERE d.classid = 'pg_policy'::regclass AND d.refclassid = 'pg_class'::regclass
-            AND d.refobjid = %(oid)s AND p.polrelid <> %(oid)s
-    UNION SELECT 'the default of the column ' || a.attname || ' of ' || a.attrelid::regclass::text
-            || ' by the sequence ' || s.objid::regclass::text
-        FROM pg_depend AS s JOIN pg_depend AS d ON d.refobjid = s.objid
-                AND d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass
-            JOIN pg_attrdef AS f ON f.oid = d.objid AND f.adrelid <> %(oid)s
-            JOIN pg_attribute AS a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
-        WHERE s.classid = 'pg_class'::regclass AND s.refclassid = 'pg_class'::regclass
-            AND s.refobjid = %(oid)s AND s.deptype IN ('a', 'i')
-    UNION SELECT 'the trigger ' || t.tgname || ' on ' || t.tgrelid::regclass::text
-        FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
-        WHERE NOT t.tgisinternal AND t.tgrelid <> %(oid)s AND p.prosrc ~* %(word)s
-    ORDER BY 1
-"""
 # Of what is nobody's part but a table's: (the table's name, the object's name, what defines it).
 _DEFINITIONS = """
     WITH ours AS (
@@ -85,17 +49,23 @@ _DEFINITIONS = """
             concat_ws(' ', pg_get_triggerdef(g.oid), g.tgenabled)
         FROM pg_trigger AS g JOIN pg_class AS t ON t.oid = g.tgrelid
             JOIN ours ON ours.oid = t.relnamespace WHERE NOT g.tgisinternal
-    UNION ALL SELECT c.relname, 'view ' || c.oid::regclass, pg_get_viewdef(c.oid)
+    UNION ALL SELECT c.relname, 'view ' || c.oid::regclass,
+            concat_ws(' ', pg_get_viewdef(c.oid), pg_get_userbyid(c.relowner), c.relacl)
         FROM pg_class AS c JOIN ours ON ours.oid = c.relnamespace WHERE c.relkind IN ('v', 'm')
     UNION ALL SELECT coalesce(t.relname, c.relname), 'sequence ' || c.oid::regclass,
-            to_jsonb(s)::text
+            concat_ws(' ', to_jsonb(s), pg_get_userbyid(c.relowner), c.relacl)
         FROM pg_sequence AS s JOIN pg_class AS c ON c.oid = s.seqrelid
             JOIN ours ON ours.oid = c.relnamespace
             LEFT JOIN pg_depend AS d ON d.objid = c.oid AND d.classid = 'pg_class'::regclass
                 AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
             LEFT JOIN pg_class AS t ON t.oid = d.refobjid
-    UNION ALL SELECT '', 'function ' || p.oid::regprocedure, pg_get_functiondef(p.oid)
+    UNION ALL SELECT '', 'function ' || p.oid::regprocedure,
+            concat_ws(' ', pg_get_functiondef(p.oid), pg_get_userbyid(p.proowner), p.proacl)
         FROM pg_proc AS p JOIN ours ON ours.oid = p.pronamespace WHERE p.prokind IN ('f', 'p')
+    UNION ALL SELECT '', 'schema ' || nspname, concat_ws(' ', pg_get_userbyid(nspowner), nspacl)
+        FROM pg_namespace AS n WHERE n.oid IN (SELECT oid FROM ours)
+    UNION ALL SELECT '', 'event trigger ' || evtname, concat_ws(' ', evtevent, evtfoid, evtenabled)
+        FROM pg_event_trigger
 """
 # Of each foreign key: its table's name, both tables as SQL writes them, and their columns.
 _COLUMNS_OF_KEY = """
@@ -107,7 +77,8 @@ _KEYS = f"""
         {_COLUMNS_OF_KEY.format(key="conkey", table="conrelid")},
         {_COLUMNS_OF_KEY.format(key="confkey", table="confrelid")}
     FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid
-    WHERE k.contype = 'f' AND c.relnamespace = current_schema()::regnamespace AND c.relname <> %s
+    WHERE k.contype = 'f' AND c.relnamespace = quote_ident(current_schema())::regnamespace
+        AND c.relname <> %s
 """
 
 
@@ -115,7 +86,7 @@ def relation(connection: psycopg.Connection, name: str = SESSIONS) -> tuple[int,
     """Return oid and kind of what has the name in the current schema."""
     return connection.execute(
         "SELECT oid::bigint, relkind::text FROM pg_class WHERE relname = %s"
-        " AND relnamespace = current_schema()::regnamespace AND relkind = ANY(%s)",
+        " AND relnamespace = quote_ident(current_schema())::regnamespace AND relkind = ANY(%s)",
         (name, list(_KINDS)),
     ).fetchone()
 
@@ -124,7 +95,7 @@ def tables(connection: psycopg.Connection) -> list[str]:
     """Name the tables of the current schema."""
     rows = connection.execute(
         "SELECT relname FROM pg_class WHERE relkind = 'r'"
-        " AND relnamespace = current_schema()::regnamespace ORDER BY relname"
+        " AND relnamespace = quote_ident(current_schema())::regnamespace ORDER BY relname"
     )
     return [name for (name,) in rows]
 
@@ -133,7 +104,7 @@ def columns(connection: psycopg.Connection, table: str) -> list[str]:
     """Name the columns, generated ones included."""
     rows = connection.execute(
         "SELECT attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid"
-        " WHERE c.relname = %s AND c.relnamespace = current_schema()::regnamespace"
+        " WHERE c.relname = %s AND c.relnamespace = quote_ident(current_schema())::regnamespace"
         " AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
         (table,),
     )
@@ -144,7 +115,7 @@ def size_bytes(connection: psycopg.Connection, table: str) -> int | None:
     """Return what a table takes, with its indexes; None where it was dropped meanwhile."""
     row = connection.execute(
         "SELECT pg_total_relation_size(oid) FROM pg_class WHERE relname = %s"
-        " AND relnamespace = current_schema()::regnamespace",
+        " AND relnamespace = quote_ident(current_schema())::regnamespace",
         (table,),
     ).fetchone()
     return None if row is None else row[0]
@@ -172,25 +143,45 @@ def session_table(connection: psycopg.Connection) -> SessionTable | None:
             for each in facts[plural]
             if not each.get("of_constraint") and each.get("type") != "n"
         ),
-        dependents=_dependents(connection, oid),
+        dependents=dependents(connection, oid),
         obstacles=obstacles_in(facts),
     )
 
 
-def _dependents(connection: psycopg.Connection, oid: int) -> tuple[str, ...]:
-    rows = connection.execute(_DEPENDENTS.encode(), {"oid": oid, "word": rf"\m{SESSIONS}\M"})
-    return tuple(name for (name,) in rows)
-
-
 def elsewhere(connection: psycopg.Connection) -> str | None:
-    """Name another schema of the search path with a table of the name."""
+    """Name another schema of the search path with a table of the name, as SQL writes it."""
     row = connection.execute(
-        "SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+        "SELECT quote_ident(n.nspname) FROM pg_class AS c"
+        " JOIN pg_namespace AS n ON n.oid = c.relnamespace"
         " WHERE c.relname = %s AND c.relkind = 'r' AND n.nspname = ANY(current_schemas(false))"
         " AND n.nspname <> current_schema()",
         (SESSIONS,),
     ).fetchone()
     return None if row is None else str(row[0])
+
+
+def hidden(connection: psycopg.Connection) -> str | None:
+    """Name a table of the current schema whose rows a policy hides from the role that looks."""
+    row = connection.execute(
+        "SELECT relname::text, current_user::text FROM pg_class WHERE relkind IN ('r', 'p')"
+        " AND relnamespace = quote_ident(current_schema())::regnamespace"
+        " AND row_security_active(oid) ORDER BY relname LIMIT 1"
+    ).fetchone()
+    if row is None:
+        return None
+    return (
+        f"Row level security hides rows of {row[0]} from the role {row[1]}, so nothing can be"
+        " proved: migrate as a superuser, or as a role with BYPASSRLS."
+    )
+
+
+def disabling_event_triggers(connection: psycopg.Connection) -> str:
+    """Return the statements that disable the database's event triggers."""
+    rows = connection.execute(
+        "SELECT format('ALTER EVENT TRIGGER %I DISABLE;', evtname) FROM pg_event_trigger"
+        " WHERE evtenabled <> 'D' ORDER BY evtname"
+    )
+    return " ".join(statement for (statement,) in rows)
 
 
 def definitions(connection: psycopg.Connection) -> dict[tuple[str, str], str]:

@@ -1,50 +1,105 @@
 """The session table from a backup: made again, filled by COPY, and compared."""
 
-import psycopg
-from psycopg import sql
+from typing import Any
 
+import psycopg
+
+from quart_app.migration.facts import SESSIONS
 from quart_app.migration.outcome import Refused
-from quart_app.migration.postgres.backup import (
-    copy_out,
-    differences,
-    facts_of_sessions,
-    run,
-)
-from quart_app.migration.postgres.connect import nothing_in_search_path
-from quart_app.migration.postgres.definition import Definition
+from quart_app.migration.postgres.backup import copy_out, copy_query, facts_of_sessions
+from quart_app.migration.postgres.catalog import Facts
+from quart_app.migration.postgres.connect import search_path
+from quart_app.migration.postgres.definition import Definition, definition_of, run
+from quart_app.migration.postgres.rights import give_rights
 from quart_app.migration.progress import Reporter
 from quart_app.migration.sealed_file import Advance, SealedFile
 
 _BLOCK_BYTES = 1 << 18
+_NOT_VALID = " NOT VALID"
+_AS_IT_WAS = "The database is as it was."
+
+
+def try_backup(connection: psycopg.Connection, backup: SealedFile, reporter: Reporter) -> None:
+    """Make the table again, now that it is gone, compare, and take it back.
+
+    Just as a restoration does, with the rows and the same search path. Raises Refused with the
+    name of what would be lost.
+    """
+    connection.execute("SAVEPOINT restorable")
+    try:
+        _bring_back(connection, backup, reporter, is_trial=True)
+    except psycopg.Error as error:
+        if error.sqlstate is None or error.sqlstate.startswith("57"):  # a server that stops
+            raise
+        said = " ".join(str(error).split())
+        raise Refused(f"A backup could not bring {SESSIONS} back: {said}. {_AS_IT_WAS}") from error
+    except _Different as different:
+        raise Refused(
+            f"A backup could not bring back of {SESSIONS}: {different}. {_AS_IT_WAS}"
+        ) from None
+    connection.execute("ROLLBACK TO SAVEPOINT restorable")
 
 
 def bring_back(connection: psycopg.Connection, backup: SealedFile, reporter: Reporter) -> list[str]:
-    """Make the table again; return which keys are not checked for old rows, and why."""
-    manifest = backup.manifest
-    definition = Definition(**manifest["definition"])
-    notes: list[str] = []
-    connection.execute("SELECT set_config('client_encoding', %s, true)", [manifest["encoding"]])
-    with nothing_in_search_path(connection):
+    """Make the table again; return which keys and checks hold for new rows only, and why."""
+    try:
+        return _bring_back(connection, backup, reporter, is_trial=False)
+    except _Different as different:
+        raise Refused(
+            f"The table would not be what it was: {different}. Nothing was restored."
+        ) from None
+
+
+class _Different(Exception):  # noqa: N818 named for the fact
+    """What was made is not what was removed."""
+
+
+def _bring_back(
+    connection: psycopg.Connection, backup: SealedFile, reporter: Reporter, *, is_trial: bool
+) -> list[str]:
+    facts, definition = _checked(backup)
+    trial = "trial: " if is_trial else ""
+    notes: dict[str, str] = {}
+    # Functions that rows, indexes and event triggers call may name things without a schema.
+    with search_path(connection, backup.manifest["search_path"]):
         run(connection, definition.create)
         unchecked = _may_load_unchecked(connection)
         if unchecked:
-            run(connection, definition.keys)
-        with reporter.step("rows", total=manifest["rows"]) as step:
+            run(connection, definition.keys.values())
+        with reporter.step(f"{trial}rows", total=backup.manifest["rows"]) as step:
             _copy_in(connection, backup, step.advance)
         if unchecked:
             connection.execute("SET LOCAL session_replication_role = origin")
-        with reporter.step("indexes, keys and triggers"):
-            run(connection, definition.finish)
+        with reporter.step(f"{trial}indexes, keys and triggers"):
+            if is_trial:
+                run(connection, definition.checks.values())
+            else:
+                notes |= _added(connection, definition.checks)
             if not unchecked:
-                notes = [note for key in definition.keys if (note := _add_key(connection, key))]
+                notes |= _added(connection, definition.keys)
+            run(connection, definition.finish)
             run(connection, definition.last)
-    with reporter.step("comparing", total=manifest["rows"]) as step:
-        different = compare(connection, backup, step.advance)
-    if different and not notes:
+            give_rights(connection, facts)
+    with reporter.step(f"{trial}comparing", total=backup.manifest["rows"]) as step:
+        different = compare(connection, backup, step.advance, not_valid=set(notes))
+    if different:
+        raise _Different("; ".join(different))
+    return list(notes.values())
+
+
+def _checked(backup: SealedFile) -> tuple[Facts, Definition]:
+    """Return the table's facts and statements; raise Refused where the file has other things."""
+    facts = backup.manifest.get("facts")
+    try:
+        definition = definition_of(facts)  # type: ignore[arg-type] # whatever else it is, is caught
+        assert isinstance(facts, dict)  # noqa: S101 definition_of has read it
+        if facts["table"][0]["name"] != SESSIONS:
+            raise ValueError  # noqa: TRY301 the reason is the one sentence below
+    except (LookupError, TypeError, ValueError, AttributeError):
         raise Refused(
-            f"The table would not be what it was: {'; '.join(different)}. Nothing was restored."
-        )
-    return notes
+            f"The backup {backup.path} does not say how the table was made. Nothing was restored."
+        ) from None
+    return facts, definition
 
 
 def _may_load_unchecked(connection: psycopg.Connection) -> bool:
@@ -60,10 +115,8 @@ def _may_load_unchecked(connection: psycopg.Connection) -> bool:
 
 def _copy_in(connection: psycopg.Connection, backup: SealedFile, advance: Advance) -> None:
     manifest = backup.manifest
-    (table,) = manifest["facts"]["table"]
-    query = sql.SQL("COPY {} ({}) FROM STDIN").format(
-        sql.Identifier(table["schema"], table["name"]),
-        sql.SQL(", ").join(map(sql.Identifier, manifest["columns"])),
+    query = copy_query(
+        manifest["facts"], manifest["columns"], manifest["encoding"], direction="FROM STDIN"
     )
     left = backup.payload_bytes
     with backup.path.open("rb") as file, connection.cursor().copy(query) as copy:
@@ -73,28 +126,83 @@ def _copy_in(connection: psycopg.Connection, backup: SealedFile, advance: Advanc
             advance(block.count(b"\n"))
 
 
-def _add_key(connection: psycopg.Connection, statement: str) -> str | None:
-    """Add a key; where rows lead nowhere, for new rows only, and say so."""
-    connection.execute("SAVEPOINT adding")
-    try:
-        connection.execute(statement.encode())
-    except psycopg.errors.ForeignKeyViolation as error:
-        connection.execute("ROLLBACK TO SAVEPOINT adding")
-        not_valid = "" if statement.endswith(" NOT VALID") else " NOT VALID"
-        connection.execute(f"{statement}{not_valid}".encode())
-        return (
-            f"The key {error.diag.constraint_name} is NOT VALID, which a superuser could have"
-            f" avoided: {error.diag.message_detail}"
-        )
-    return None
+def _added(connection: psycopg.Connection, constraints: dict[str, str]) -> dict[str, str]:
+    """Add constraints; return why some hold for new rows only, by their names.
+
+    Rows may lead nowhere. And a check whose function reads another table need not find there
+    what it found when its row was written.
+    """
+    notes = {}
+    for name, statement in constraints.items():
+        connection.execute("SAVEPOINT adding")
+        try:
+            run(connection, [statement])
+        except (psycopg.errors.ForeignKeyViolation, psycopg.errors.CheckViolation) as error:
+            connection.execute("ROLLBACK TO SAVEPOINT adding")
+            run(connection, [statement.removesuffix(_NOT_VALID) + _NOT_VALID])
+            notes[name] = _note(name, error)
+    return notes
 
 
-def compare(connection: psycopg.Connection, backup: SealedFile, advance: Advance) -> list[str]:
-    """Name what the table that stands there has not as the backup has it."""
+def _note(name: str, error: psycopg.Error) -> str:
+    if isinstance(error, psycopg.errors.CheckViolation):
+        return f"The check {name} is NOT VALID: rows do not satisfy it any more."
+    return (
+        f"The key {name} is NOT VALID, which a superuser could have avoided:"
+        f" {error.diag.message_detail}"
+    )
+
+
+def compare(
+    connection: psycopg.Connection,
+    backup: SealedFile,
+    advance: Advance,
+    *,
+    not_valid: set[str] | None = None,
+) -> list[str]:
+    """Name what the table that stands there has otherwise than the backup, or has besides."""
     manifest = backup.manifest
-    table = str(manifest["table"])
-    facts = facts_of_sessions(connection, table)
-    if different := differences(manifest["facts"], facts):
+    wanted = _with_not_valid(manifest["facts"], not_valid or set())
+    facts = facts_of_sessions(connection, str(manifest["table"]))
+    if different := differences(wanted, facts):
         return different
-    digest = copy_out(connection, table, manifest["columns"], None, advance)
+    query = copy_query(facts, manifest["columns"], manifest["encoding"], direction="TO STDOUT")
+    digest = copy_out(connection, query, None, advance)
     return [] if digest.hexdigest() == manifest["rows_sha256"] else ["its rows"]
+
+
+def _with_not_valid(facts: Facts, names: set[str]) -> Facts:
+    constraints = [
+        each
+        | {
+            "is_valid": False,
+            "definition": each["definition"].removesuffix(_NOT_VALID) + _NOT_VALID,
+        }
+        if each["name"] in names
+        else each
+        for each in facts["constraints"]
+    ]
+    return facts | {"constraints": constraints}
+
+
+def differences(before: Facts, after: Facts) -> list[str]:
+    """Name what is missing or other, and what is there besides."""
+    found = {
+        _named(what, each): None
+        for what in before
+        for each in before[what]
+        if each not in after[what]
+    }
+    found |= {
+        f"{name} (besides)": None
+        for what in after
+        for each in after[what]
+        if each not in before[what] and (name := _named(what, each)) not in found
+    }
+    return list(found)
+
+
+def _named(what: str, fact: dict[str, Any]) -> str:
+    if what == "grants":
+        return f"the privilege {fact['privilege']} of {fact['grantee'] or 'PUBLIC'}"
+    return f"{what} {fact.get('name') or ''}".strip()

@@ -1,7 +1,6 @@
 """A backup of the whole file, by SQLite's online backup, and what proves it good."""
 
 import os
-import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -11,16 +10,13 @@ from typing import Any
 from quart_app.migration.facts import Backup, SessionTable
 from quart_app.migration.files import new_file
 from quart_app.migration.interruption import Interruption
-from quart_app.migration.outcome import Refused
 from quart_app.migration.progress import Reporter
 from quart_app.migration.sealed_file import digest_of, seal
 from quart_app.migration.sqlite.connect import open_sqlite, uri
 from quart_app.migration.sqlite.dependents import quoted
+from quart_app.migration.sqlite.integrity import check_integrity
 
 _PAGES_AT_ONCE = 4096
-_COMPLAINTS = 1000
-# What integrity_check says of rows and not of the file: they break a rule of their own table.
-_OF_ROWS = re.compile(r"(\S+ value in |CHECK constraint failed in )")
 
 
 def copy_database(source: sqlite3.Connection, path: Path, title: str, reporter: Reporter) -> None:
@@ -63,9 +59,9 @@ def back_up(
             opened(partial, reporter.interruption) as copy,
         ):
             rows = count_rows(copy, table.name)
-            refuse_damage(copy)
+            notes = check_integrity(copy)
             step.advance(rows)
-    return Backup(path, rows, size, sha256)
+    return Backup(path, rows, size, sha256, tuple(notes))
 
 
 @contextmanager
@@ -82,16 +78,3 @@ def count_rows(connection: sqlite3.Connection, table: str) -> int:
     """Return how many rows a table has."""
     (rows,) = connection.execute(f"SELECT count(*) FROM {quoted(table)}").fetchone()
     return int(rows)
-
-
-def refuse_damage(connection: sqlite3.Connection) -> None:
-    """Raise Refused for a database whose pages or indexes don't fit together."""
-    for (said,) in connection.execute(f"PRAGMA integrity_check({_COMPLAINTS})"):
-        if said != "ok" and not _OF_ROWS.match(said):
-            lines = said.splitlines()
-            # A heading, as in "*** in database main ***", says nothing by itself.
-            line = next((line for line in lines if not line.startswith("***")), said)
-            raise Refused(
-                f"The database is damaged: {line}. Repair it first, for example by"
-                " `sqlite3 FILE .recover`. The database is as it was."
-            )

@@ -1,5 +1,6 @@
 """Who would break without the session table: asked of SQLite itself, which compiles them."""
 
+import re
 import sqlite3
 
 _KINDS = {
@@ -17,7 +18,11 @@ def quoted(name: str) -> str:
 
 def dependents(connection: sqlite3.Connection, table: str) -> list[str]:
     """Name other tables' foreign keys to the table, and the views and triggers that use it."""
-    return [*_foreign_keys(connection, table), *_views_and_triggers(connection, table)]
+    return [
+        *_foreign_keys(connection, table),
+        *_virtual_tables(connection, table),
+        *_views_and_triggers(connection, table),
+    ]
 
 
 def _foreign_keys(connection: sqlite3.Connection, table: str) -> list[str]:
@@ -29,6 +34,15 @@ def _foreign_keys(connection: sqlite3.Connection, table: str) -> list[str]:
         (table, table),
     )
     return [f"the table {name} by its foreign key on {column}" for name, column in rows]
+
+
+def _virtual_tables(connection: sqlite3.Connection, table: str) -> list[str]:
+    """Name those that take the table as an argument: full-text search has content=TABLE."""
+    argument = re.compile(rf"=\s*['\"`\[]*{re.escape(table)}['\"`\]]*\s*[,)]", re.IGNORECASE)
+    rows = connection.execute(
+        "SELECT name, sql FROM sqlite_master WHERE sql LIKE 'CREATE VIRTUAL%' ORDER BY 1"
+    )
+    return [f"the virtual table {name}" for name, sql in rows if argument.search(sql)]
 
 
 def _views_and_triggers(connection: sqlite3.Connection, table: str) -> list[str]:

@@ -150,6 +150,10 @@ class SqliteEngine(Engine):
         """Drop the table."""
         connect.raw(connection).execute(f"DROP TABLE main.{quoted(table.name)}")
 
+    def try_backup(self, connection: Connection, sealed: SealedFile, reporter: Reporter) -> None:
+        """Make the table again in a database of its own."""
+        restore.try_backup(restore.attachable(sealed), str(sealed.manifest["table"]), reporter)
+
     @contextmanager
     def attached(self, sealed: SealedFile) -> Iterator[None]:
         """Let the next transaction see the backup beside the database."""

@@ -1,16 +1,29 @@
 """The session table from a backup: its definition, its rows with their ids, its indexes."""
 
 import sqlite3
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 
+from quart_app.migration.facts import SESSIONS
 from quart_app.migration.outcome import Refused
 from quart_app.migration.progress import Reporter
 from quart_app.migration.sealed_file import Advance, SealedFile
-from quart_app.migration.sqlite.connect import uri
+from quart_app.migration.sqlite.connect import open_sqlite, uri
 from quart_app.migration.sqlite.contents import columns, contents
 from quart_app.migration.sqlite.dependents import quoted
 
 _ROWS_AT_ONCE = 20_000
+_MAKING = {
+    sqlite3.SQLITE_CREATE_TABLE,
+    sqlite3.SQLITE_CREATE_INDEX,
+    sqlite3.SQLITE_CREATE_TRIGGER,
+}
+# What these need: rows of the schema, the table's own columns and functions over them.
+_NEEDED = {sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_REINDEX}
+_BOOKKEEPING = {"sqlite_master", "sqlite_schema", "sqlite_sequence"}
+# SQLITE_ERROR, SQLITE_CONSTRAINT, SQLITE_MISMATCH, SQLITE_AUTH: https://www.sqlite.org/rescode.html
+_OF_STATEMENTS = {1, 19, 20, 23}
+_PRIMARY = 0xFF
 
 
 def attachable(backup: SealedFile) -> str:
@@ -18,27 +31,83 @@ def attachable(backup: SealedFile) -> str:
     return uri(backup.path.absolute(), "mode=ro&immutable=1")
 
 
+def try_backup(path: str, name: str, reporter: Reporter) -> None:
+    """Make the table again from its backup, rows included, in a database of its own.
+
+    Raises Refused where it does not become what it was.
+    """
+    with (
+        closing(open_sqlite("")) as connection,  # a file without a name, gone when it is closed
+        reporter.interruption.canceling(connection.interrupt),
+    ):
+        connection.execute("ATTACH ? AS backup", (path,))
+        connection.execute("BEGIN")
+        try:
+            same = _make(connection, name, reporter, trial="trial: ")
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode & _PRIMARY not in _OF_STATEMENTS:
+                raise
+            raise Refused(
+                f"A backup could not bring {name} back: {error}. The database is as it was."
+            ) from error
+        if not same:
+            raise Refused(
+                f"A backup could not bring {name} back as it was. The database is as it was."
+            )
+
+
 def bring_back(connection: sqlite3.Connection, backup: SealedFile, reporter: Reporter) -> list[str]:
     """Make the table again from the database that is attached as `backup`."""
     name = backup.manifest["table"]
+    if not _make(connection, name, reporter):
+        raise Refused(f"The table {name} would not be what the backup holds. Nothing was restored.")
+    return _lost_users(connection, name)
+
+
+def _make(
+    connection: sqlite3.Connection, name: str, reporter: Reporter, *, trial: str = ""
+) -> bool:
+    """Make the table with its rows and all that is its own; tell whether it is the same then."""
     statements = connection.execute(
         "SELECT type, sql FROM backup.sqlite_master WHERE tbl_name = ? AND sql IS NOT NULL"
         " ORDER BY type = 'trigger', type = 'index', rowid",
         (name,),
     ).fetchall()
+    if name.lower() != SESSIONS or not statements:
+        raise Refused(f"The backup holds no table {SESSIONS}. Nothing was restored.")
     (_, create), *others = statements
     # Rows that broke their table's rules before, break them again.
     connection.execute("PRAGMA ignore_check_constraints = ON")
-    connection.execute(create)
-    with reporter.step("rows", total=backup.manifest["rows"]) as step:
+    with only_making_the_table(connection):
+        connection.execute(create)
+    with reporter.step(f"{trial}rows", unit="rows") as step:
         _copy_rows(connection, name, step.advance)
-    with reporter.step("indexes and triggers"):
-        for _, sql in others:
-            connection.execute(sql)
+    with reporter.step(f"{trial}indexes and triggers"):
+        with only_making_the_table(connection):
+            for _, sql in others:
+                connection.execute(sql)
         _copy_sequence(connection, name)
-    if not is_same(connection, name, reporter):
-        raise Refused(f"The table {name} would not be what the backup holds. Nothing was restored.")
-    return _lost_users(connection, name)
+    return is_same(connection, name, reporter)
+
+
+@contextmanager
+def only_making_the_table(connection: sqlite3.Connection) -> Iterator[None]:
+    """Let statements of the backup make the table, its indexes and triggers, and nothing else."""
+
+    def authorize(action: int, name: str | None, table: str | None, *_: str | None) -> int:
+        if action in _MAKING:
+            made_for = name if action == sqlite3.SQLITE_CREATE_TABLE else table
+            # SQLite makes sqlite_sequence by itself, for the first AUTOINCREMENT.
+            allowed = (made_for or "").lower() in {SESSIONS, "sqlite_sequence"}
+        else:
+            allowed = action in _NEEDED or (name or "").lower() in _BOOKKEEPING
+        return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
+
+    connection.set_authorizer(authorize)
+    try:
+        yield
+    finally:
+        connection.set_authorizer(None)
 
 
 def _writable(connection: sqlite3.Connection, table: str) -> list[str]:

@@ -1,0 +1,77 @@
+"""What SQLite finds wrong with a database: damage, or a search index that lags behind its text."""
+
+import re
+import sqlite3
+from collections.abc import Mapping
+
+from quart_app.migration.outcome import Refused
+from quart_app.migration.sqlite.dependents import quoted
+
+_COMPLAINTS = 1000
+# What integrity_check says of rows and not of the file: they break a rule of their own table.
+_OF_ROWS = re.compile(r"(\S+ value in |CHECK constraint failed in )")
+# What virtual tables say of themselves, since SQLite 3.44: a search index that does not fit its
+# text, as after an edit of the text alone, and R-trees. The file is sound.
+_OUT_OF_STEP = re.compile(
+    r'(?:malformed inverted index for FTS\d table main\.|fts5: .* table ")(.+)'
+)
+_NOT_VALIDATED = re.compile(
+    r"unable to validate the inverted index for FTS\d table main\.(.+?): [^:]*"
+)
+_OF_RTREE = re.compile(r"In RTree main\.(.+?):\n.*", re.DOTALL)
+_CONTENTLESS = re.compile(r"content\s*=\s*(''|\"\")", re.IGNORECASE)
+
+
+def check_integrity(connection: sqlite3.Connection) -> list[str]:
+    """Return sentences about virtual tables that need their owner's care.
+
+    Raises Refused for a database whose pages or indexes don't fit together.
+    """
+    virtual_tables = dict(
+        connection.execute("SELECT name, sql FROM sqlite_master WHERE sql LIKE 'CREATE VIRTUAL%'")
+    )
+    notes = []
+    for (said,) in connection.execute(f"PRAGMA integrity_check({_COMPLAINTS})").fetchall():
+        if said == "ok" or _OF_ROWS.match(said):
+            continue
+        note = note_on_virtual_table(said, virtual_tables)
+        if note is None:
+            raise Refused(
+                f"The database is damaged: {_first_line(said)}. Repair it first, for example by"
+                " `sqlite3 FILE .recover`. The database is as it was."
+            )
+        notes.append(note)
+    return [note for note in notes if note]
+
+
+def note_on_virtual_table(said: str, definitions: Mapping[str, str]) -> str | None:
+    """Return what to do about a complaint of a virtual table; empty where that is nothing.
+
+    None where the complaint is of anything else. `definitions` are their statements by name.
+    """
+    if found := _OUT_OF_STEP.fullmatch(said):
+        name = found[1].removesuffix('"') if said.startswith("fts5") else found[1]
+        if name not in definitions:
+            return None
+        if _CONTENTLESS.search(definitions[name]):
+            return (
+                f"The full-text index {name} is out of step with its text, which it does not keep."
+            )
+        return (
+            f"The full-text index {name} is out of step with its text. The migration leaves it as"
+            f" it is; INSERT INTO {quoted(name)}({quoted(name)}) VALUES('rebuild') mends it."
+        )
+    found = _NOT_VALIDATED.fullmatch(said) or _OF_RTREE.fullmatch(said)
+    if found is None or found[1] not in definitions:
+        return None
+    if _CONTENTLESS.search(definitions[found[1]]):
+        return ""  # there is no text that SQLite could compare the index with
+    return (
+        f"SQLite says of the virtual table {found[1]}, which stays as it is: {_first_line(said)}."
+    )
+
+
+def _first_line(said: str) -> str:
+    """Return the first line that says something: a heading says nothing by itself."""
+    lines = said.splitlines()
+    return next((line for line in lines if not line.startswith(("***", "In RTree"))), said)

@@ -1,0 +1,23 @@
+"""Text that a PostgreSQL database of another encoding than UTF-8 can't hold."""
+
+from sqlalchemy import Text, cast, literal, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from quart_app.errors import InvalidInput
+
+
+async def refuse_unstorable(db: AsyncSession, **fields: str | None) -> None:
+    """Raise InvalidInput for the first field whose text would not be stored as it is.
+
+    The database is asked: what it can't hold comes back with a substitute.
+    """
+    if db.get_bind().dialect.name == "sqlite":
+        return
+    for field, value in fields.items():
+        if value is None or value.isascii():
+            continue
+        if await db.scalar(select(cast(literal(value), Text))) != value:
+            raise InvalidInput(
+                "The database can't store one of these characters: its encoding is not UTF-8.",
+                field=field,
+            )

@@ -1,0 +1,153 @@
+"""PostgreSQL connections that work through any pooler, and on databases of any encoding.
+
+Nothing of ours is sent as the start-up parameter `options`, which PgBouncer refuses by default.
+Settings are set by SET LOCAL, in the same message as BEGIN: a pooler may give each transaction
+another server connection, and must not hand our settings to somebody else.
+"""
+
+import codecs
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import URL
+
+SUBSTITUTE = "\x1a"
+_CLIENT_ENCODING = "UTF8"
+_SAFE_ENCODINGS = {"UTF8", "SQL_ASCII"}  # SQL_ASCII keeps any bytes
+_LISTS_OF_NAMES = {"search_path", "temp_tablespaces"}
+_UNKNOWN_TYPE = 0  # in psycopg: any that it does not know, such as an enumeration
+_TEXT_TYPES = ("text", "varchar", "bpchar", '"char"', "name", _UNKNOWN_TYPE)
+# -c name=value, -cname=value or --name=value; a backslash escapes the character behind it.
+# https://www.postgresql.org/docs/18/libpq-connect.html#LIBPQ-CONNECT-OPTIONS
+_OPTION = re.compile(r"\s*(?:-c\s*|--)([A-Za-z_][\w.-]*)=((?:\\.|[^\\\s])*)(?=\s|$)", re.DOTALL)
+
+
+def settings_in(options: str) -> dict[str, str]:
+    """Return the settings in a URL's `options`; raises ValueError for anything else in them."""
+    found, end = {}, 0
+    while match := _OPTION.match(options, end):
+        name, value = match.groups()
+        found[name.replace("-", "_")] = re.sub(r"\\(.)", r"\1", value, flags=re.DOTALL)
+        end = match.end()
+    if options[end:].strip():
+        raise ValueError("has options other than -c name=value")
+    return found
+
+
+def settings_of(url: URL, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return our settings and those of the URL's `options`, which win."""
+    given = url.query.get("options", "")
+    return {**settings, **settings_in(given if isinstance(given, str) else " ".join(given))}
+
+
+def without_options(url: URL) -> URL:
+    """Return the URL without `options`, which is not sent."""
+    return url.difference_update_query(["options"])
+
+
+def connect_args(name: str, *, timeout_seconds: int) -> dict[str, Any]:
+    """Return what each connection is opened with; the server's administrator sees it as `name`."""
+    return {
+        "fallback_application_name": name,
+        "connect_timeout": timeout_seconds,
+        "client_encoding": _CLIENT_ENCODING,
+        # A pooler may hand each transaction to another server connection.
+        "prepare_threshold": None,
+    }
+
+
+def set_local(settings: Mapping[str, str]) -> str:
+    """Return the statements that set these until the transaction ends.
+
+    They take no snapshot, so they may come before the first query of a repeatable read.
+    """
+    return "; ".join(
+        f"SET LOCAL {'.'.join(map(_identifier, name.split('.')))} TO {_value(name, value)}"
+        for name, value in settings.items()
+    )
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _value(name: str, value: str) -> str:
+    if name.lower() in _LISTS_OF_NAMES:  # as one literal it would be one name
+        return ", ".join(map(_identifier, schemas_in(value))) or "''"
+    return "E'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def schemas_in(search_path: str) -> list[str]:
+    """Return the schemas of a search path, as PostgreSQL reads it."""
+    parts = re.findall(r'\s*("(?:[^"]|"")*"|[^,"]+)\s*(?:,|$)', search_path)
+    return [
+        part[1:-1].replace('""', '"') if part.startswith('"') else part.strip().lower()
+        for part in parts
+    ]
+
+
+def prepare(connection: Any) -> None:
+    """Let a driver's connection speak to a database of whatever encoding.
+
+    Characters that the database can't hold are sent as U+001A, which no name may contain: what is
+    only recorded is recorded, and a name that holds one is nobody's. Bytes that are not UTF-8,
+    which a SQL_ASCII database may hold, are read as U+FFFD.
+    """
+    encoding = connection.info.parameter_status("server_encoding") or _CLIENT_ENCODING
+    if encoding == "SQL_ASCII":
+        # The server would refuse to send what is not UTF-8. Poolers know this setting as one of
+        # each client's own.
+        cursor = connection.cursor()
+        cursor.execute("SET client_encoding TO SQL_ASCII")
+        cursor.close()
+        for name in _TEXT_TYPES:
+            connection.adapters.register_loader(name, _tolerant_loader())
+    elif encoding not in _SAFE_ENCODINGS and (codec := _codec(encoding)):
+        connection.adapters.register_dumper(str, _substituting_dumper(codec))
+
+
+def _codec(encoding: str) -> str | None:
+    """Return Python's name of PostgreSQL's encoding; None where Python has none."""
+    name = re.sub("^WIN", "cp", encoding)
+    try:
+        return codecs.lookup({"KOI8R": "koi8-r", "KOI8U": "koi8-u"}.get(name, name)).name
+    except LookupError:
+        return None
+
+
+def _substituting_dumper(codec: str) -> Any:
+    from psycopg.types.string import StrDumperUnknown  # noqa: PLC0415 comes with an extra
+
+    class Dumper(StrDumperUnknown):
+        def dump(self, obj: str) -> Any:
+            return super().dump(storable(obj, codec))
+
+    return Dumper
+
+
+def storable(text: str, codec: str) -> str:
+    """Return the text with U+001A for each character that the encoding lacks."""
+    try:
+        text.encode(codec)
+    except UnicodeEncodeError:
+        return "".join(each if _can_hold(codec, each) else SUBSTITUTE for each in text)
+    return text
+
+
+def _can_hold(codec: str, character: str) -> bool:
+    try:
+        character.encode(codec)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _tolerant_loader() -> Any:
+    from psycopg.adapt import Loader  # noqa: PLC0415 comes with an extra
+
+    class TolerantLoader(Loader):
+        def load(self, data: Any) -> str:
+            return bytes(data).decode(errors="replace")
+
+    return TolerantLoader

@@ -1,0 +1,259 @@
+"""A backup that somebody changed, or that is no file at all, changes nothing and runs nothing."""
+
+import hashlib
+import json
+import os
+import re
+import resource
+import secrets
+import sqlite3
+import subprocess
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import URL
+
+from quart_app.migration.sealed_file import SEAL_BYTES, read_claims
+from quart_app.migration.sqlite.restore import only_making_the_table
+from tests.legacy.legacy_database import connected
+from tests.legacy.migrating import Migrate, change, command, state_of
+
+MEMORY_BYTES = 1 << 30  # of addresses, all libraries included
+SECONDS = 60
+
+
+@pytest.fixture
+def backup(tmp_path: Path) -> Path:
+    return tmp_path / "sessions.backup"
+
+
+@pytest.fixture
+def migrated_url(legacy_url: URL, migrate: Migrate, backup: Path) -> URL:
+    assert migrate(legacy_url, "--yes", "--backup", backup).code == 0
+    return legacy_url
+
+
+def reseal(path: Path, payload: bytes, manifest: dict[str, Any]) -> str:
+    """Write a backup whose seal fits, as an attacker would, and return its checksum."""
+    line = json.dumps(manifest, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+    digest = hashlib.sha256(payload + line).hexdigest()
+    path.write_bytes(
+        payload + line + b"quart_app backup 1 %020d %s\n" % (len(line), digest.encode())
+    )
+    return digest
+
+
+def parts(path: Path) -> tuple[bytes, dict[str, Any]]:
+    sealed = read_claims(path)
+    return path.read_bytes()[: sealed.payload_bytes], sealed.manifest
+
+
+def remember(url: URL, digest: str, path: Path) -> None:
+    """Let the database take the checksum for the backup's own, as only its owner can."""
+    values = f"backup_sha256 = '{digest}', backup_bytes = {path.stat().st_size}"
+    change(url, f"UPDATE quart_app_migration SET {values}")  # noqa: S608 ours
+
+
+def test_a_backup_whose_seal_was_computed_anew_is_refused(
+    migrated_url: URL, migrate: Migrate, backup: Path
+) -> None:
+    payload, manifest = parts(backup)
+    changed = payload.replace(b"Mozilla", b"Godzill")
+    assert changed != payload
+    reseal(backup, changed, manifest)
+    before = state_of(migrated_url)
+    ended = migrate(migrated_url, "--yes", "--restore", backup)
+    assert ended.code == 3
+    assert "is not the one that the database remembers" in ended.complained
+    assert state_of(migrated_url) == before
+
+
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+@pytest.mark.parametrize(
+    "place", ["default", "type", "index", "trigger", "check", "option", "setval", "owner", "role"]
+)
+def test_no_command_hides_in_a_fact_of_the_backup(
+    migrated_url: URL, migrate: Migrate, backup: Path, place: str
+) -> None:
+    """Even where the database takes the checksum for right."""
+    proof = Path("/tmp", f"quart_app-proof-{secrets.token_hex(8)}")  # noqa: S108 where the server may write
+    evil = f"; COPY (SELECT 1) TO PROGRAM 'touch {proof}'; --"
+    payload, manifest = parts(backup)
+    facts = manifest["facts"]
+    last_column = facts["columns"][-1]
+    if place == "default":
+        last_column["default"] = f"'x'){evil}"
+    elif place == "type":
+        last_column["type"] = f"text){evil}"
+    elif place == "index":
+        facts["indexes"][-1]["definition"] = evil.strip("; -")
+    elif place == "trigger":
+        facts["triggers"] = [{"name": "t", "definition": evil[2:], "enabled": "O", "comment": None}]
+    elif place == "check":
+        facts["constraints"][0] |= {"type": "c", "definition": f"CHECK (true){evil}"}
+    elif place == "option":
+        facts["table"][0]["options"] = [f"fillfactor=50){evil}"]
+    elif place == "setval":
+        facts["sequences"][0]["last_value"] = f"1){evil}"
+    elif place == "owner":
+        facts["table"][0]["owner"] = f'postgres"{evil}'
+    else:
+        facts["grants"][0]["privilege"] = f"SELECT ON users TO PUBLIC{evil}"
+    remember(migrated_url, reseal(backup, payload, manifest), backup)
+    before = state_of(migrated_url)
+    ended = migrate(migrated_url, "--yes", "--restore", backup)
+    assert ended.code in {1, 3}, ended.complained
+    assert "Traceback" not in ended.complained
+    was_run = proof.exists()
+    proof.unlink(missing_ok=True)
+    assert not was_run
+    assert state_of(migrated_url) == before
+
+
+@pytest.mark.parametrize(
+    ("statement", "is_allowed"),
+    [
+        ("CREATE TABLE user_sessions (id INTEGER PRIMARY KEY AUTOINCREMENT, user_id INT)", True),
+        ("CREATE INDEX i ON user_sessions (lower(id)) WHERE user_id > 0", True),
+        ("CREATE TRIGGER t AFTER INSERT ON user_sessions BEGIN DELETE FROM users; END", True),
+        ("CREATE TRIGGER t AFTER INSERT ON users BEGIN DELETE FROM users; END", False),
+        ("CREATE TABLE other AS SELECT * FROM users", False),
+        ("CREATE INDEX i ON users (id)", False),
+        ("CREATE VIEW other AS SELECT * FROM users", False),
+        ("CREATE VIRTUAL TABLE user_sessions USING fts5(body)", False),
+        ("DELETE FROM users", False),
+        ("DROP TABLE users", False),
+        ("ATTACH ':memory:' AS elsewhere", False),
+        ("PRAGMA writable_schema = ON", False),
+    ],
+)
+def test_the_backups_statements_may_make_only_the_table(
+    statement: str, *, is_allowed: bool
+) -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.execute("CREATE TABLE users (id INTEGER)")
+    if " user_sessions (lower" in statement or "ON user_sessions" in statement:
+        connection.execute("CREATE TABLE user_sessions (id INTEGER, user_id INTEGER)")
+    with only_making_the_table(connection):
+        if is_allowed:
+            connection.execute(statement)
+        else:
+            with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+                connection.execute(statement)
+    connection.close()
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE user_sessions AS SELECT * FROM main.users",
+        "CREATE TABLE other (session_id TEXT)",
+        "CREATE VIEW user_sessions AS SELECT * FROM users",
+        "DROP TABLE users",
+        "ATTACH '/tmp/elsewhere' AS elsewhere",
+        "PRAGMA writable_schema = ON",
+        "INSERT INTO users SELECT * FROM users",
+        "CREATE TRIGGER t AFTER INSERT ON users BEGIN DELETE FROM users; END",
+        "CREATE INDEX i ON users (id)",
+    ],
+)
+def test_a_statement_of_the_backup_makes_the_table_and_nothing_else(
+    migrated_url: URL, migrate: Migrate, backup: Path, tmp_path: Path, statement: str
+) -> None:
+    payload, manifest = parts(backup)
+    file = tmp_path / "changed.db"
+    file.write_bytes(payload)
+    url = migrated_url.set(database=str(file))
+    kind = "TRIGGER" if "TRIGGER" in statement else "INDEX" if "INDEX" in statement else "TABLE"
+    with connected(url) as execute:
+        execute("PRAGMA writable_schema = ON")
+        if kind == "TABLE":
+            execute("UPDATE sqlite_master SET sql = ? WHERE name = 'user_sessions'", (statement,))
+        else:
+            execute(
+                "INSERT INTO sqlite_master VALUES (?, 't', 'user_sessions', 0, ?)",
+                (kind.lower(), statement),
+            )
+    remember(migrated_url, reseal(backup, file.read_bytes(), manifest), backup)
+    before = state_of(migrated_url)
+    ended = migrate(migrated_url, "--yes", "--restore", backup)
+    assert ended.code in {1, 3}, ended.complained
+    assert re.search("not authorized|malformed database schema", ended.complained)
+    assert state_of(migrated_url) == before
+
+
+def _strange(kind: str, path: Path, original: bytes) -> Path:
+    if kind == "a named pipe":
+        os.mkfifo(path)
+    elif kind == "a folder":
+        path.mkdir()
+    elif kind == "/dev/zero":
+        return Path("/dev/zero")
+    elif kind == "a link to /dev/zero":
+        path.symlink_to("/dev/zero")
+    elif kind == "ten gigabytes of nothing":
+        with path.open("wb") as file:
+            file.truncate(10 << 30)
+    elif kind == "ten gigabytes under a seal":
+        with path.open("wb") as file:
+            file.seek(10 << 30)
+            file.write(original[-20_000:])
+    elif kind == "compressed":
+        compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
+        some = [compressor.compress(bytes(1 << 20)) for _ in range(64)]
+        path.write_bytes(b"".join([*some, compressor.flush()]))
+    else:  # a manifest that takes much memory to read
+        line = b"[" * (4_000_000 if kind == "deep" else 200_000_000) + b"\n"
+        digest = hashlib.sha256(line).hexdigest().encode()
+        path.write_bytes(line + b"quart_app backup 1 %020d %s\n" % (len(line), digest))
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("a named pipe", "a folder", "/dev/zero", "a link to /dev/zero"),
+        *("ten gigabytes of nothing", "ten gigabytes under a seal", "compressed", "deep", "long"),
+    ],
+)
+def test_what_is_no_backup_ends_with_an_error_soon_and_without_much_memory(
+    migrated_url: URL, backup: Path, tmp_path: Path, kind: str
+) -> None:
+    path = _strange(kind, tmp_path / "strange", backup.read_bytes())
+    before = state_of(migrated_url)
+    ended = subprocess.run(
+        command(migrated_url, "--yes", "--restore", path),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES)),
+    )
+    assert ended.returncode == 3, ended.stderr
+    assert "Error: The " in ended.stderr or "is not a file" in ended.stderr
+    assert state_of(migrated_url) == before
+
+
+def test_a_removal_of_an_earlier_version_is_restored_by_that_version(
+    migrated_url: URL, migrate: Migrate, backup: Path, tmp_path: Path
+) -> None:
+    change(migrated_url, "ALTER TABLE quart_app_migration DROP COLUMN backup_sha256")
+    change(migrated_url, "ALTER TABLE quart_app_migration DROP COLUMN backup_bytes")
+    assert migrate(migrated_url, "--check").code == 0
+    ended = migrate(migrated_url, "--yes", "--restore", backup)
+    assert (ended.code, "restore it with that version" in ended.complained) == (3, True)
+    change(migrated_url, "CREATE TABLE user_sessions (session_id text, user_id integer)")
+    second = tmp_path / "second"
+    assert migrate(migrated_url, "--yes", "--backup", second).code == 0
+    ended = migrate(migrated_url, "--yes", "--restore", second)
+    assert ended.code == 0, ended.complained
+
+
+def test_the_database_remembers_the_checksum(migrated_url: URL, backup: Path) -> None:
+    digest = hashlib.sha256(backup.read_bytes()[:-SEAL_BYTES]).hexdigest()
+    with connected(migrated_url) as execute:
+        assert execute("SELECT backup_sha256 FROM quart_app_migration") == [(digest,)]

@@ -1,0 +1,77 @@
+"""PgBouncer between the application and PostgreSQL: Debian's, with its default settings."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL
+
+from tests.conftest import lacking
+
+_STARTUP_SECONDS = 20
+# Only what it can't guess: where the server is, who may come, and how connections are pooled.
+_CONFIGURATION = """
+[databases]
+* = host={server_folder} port={server_port} user={user}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+logfile = {folder}/log
+"""
+
+
+@contextmanager
+def pgbouncer(config: pytest.Config, url: URL) -> Iterator[URL]:
+    """Give the URL by which PgBouncer leads to a database, until the block ends."""
+    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        lacking(config, "PgBouncer (Debian's package pgbouncer)")
+        return
+    server_folder = str(url.query["host"])
+    owner = pwd.getpwuid(Path(server_folder).stat().st_uid)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="quart_app-") as folder:
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+        file = Path(folder, "pgbouncer.ini")
+        file.write_text(
+            _CONFIGURATION.format(
+                server_folder=server_folder,
+                server_port=url.query.get("port", 5432),
+                user=url.username or owner.pw_name,
+                port=port,
+                folder=folder,
+            )
+        )
+        # It refuses to be root, and may read the server's socket only as the server's user.
+        as_owner = ["-u", owner.pw_name] if os.geteuid() == 0 else []
+        process = subprocess.Popen([str(program), *as_owner, str(file)], stderr=subprocess.DEVNULL)
+        try:
+            _wait_until_listening(process, port, Path(folder, "log"))
+            yield url.set(host="127.0.0.1", port=port, query={})
+        finally:
+            process.terminate()
+            process.wait(_STARTUP_SECONDS)
+
+
+def _wait_until_listening(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    deadline = time.monotonic() + _STARTUP_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    raise AssertionError(log.read_text() if log.exists() else "PgBouncer did not start")

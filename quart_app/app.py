@@ -34,6 +34,10 @@ from quart_app.web import (
     wire,
     words,
 )
+from quart_app.web.connections.descriptors import connections_within, raise_descriptor_limit
+from quart_app.web.connections.hypercorn import bound_hypercorn
+from quart_app.web.connections.listener import accepting_within_bounds
+from quart_app.web.connections.register import Bounds, Register
 from quart_app.web.device_cookie import DeviceCookie
 from quart_app.web.headers import headers_of_every_answer
 from quart_app.web.session import Limits
@@ -98,6 +102,7 @@ def create_app(
     async def know_what_has_ended() -> AsyncGenerator[None]:
         services = built.services
         async with (
+            accepting_within_bounds(Register(_bounds(settings))),
             services.revocations.followed(then=services.events.catch_up),
             services.audit.kept(),
         ):
@@ -108,10 +113,17 @@ def create_app(
             services.events.stop()
         await built.close()
 
+    bound_hypercorn()
     access_log.install()
     _let_the_audit_be_heard(app)
     _answer_before_quart(app, settings)
     return app
+
+
+def _bounds(settings: Settings) -> Bounds:
+    """Return how many connections may be open; those of a proxy all come from one address."""
+    total = connections_within(raise_descriptor_limit())
+    return Bounds(total, per_address=None if settings.trusted_proxies else total // 4)
 
 
 def _let_the_audit_be_heard(app: Quart) -> None:

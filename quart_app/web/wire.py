@@ -59,13 +59,22 @@ class TargetCheck:
             await self.app(scope, receive, send)
             return
         is_readable = _has_readable_target(scope)
-        if scope["type"] == "websocket":
+        if _is_handshake(scope):
+            await _refuse(send, "http.response", HTTPStatus.NOT_FOUND, self.headers)
+        elif scope["type"] == "websocket":
             await receive()  # the handshake
             await _refuse(send, "websocket.http.response", HTTPStatus.NOT_FOUND, self.headers)
         elif is_readable:
             await self.app(scope, receive, send)
         else:
             await _refuse(send, "http.response", HTTPStatus.BAD_REQUEST, self.headers)
+
+
+def _is_handshake(scope: HTTPScope | WebsocketScope) -> bool:
+    """Tell whether this asks for a WebSocket, from which the server has removed `Upgrade`."""
+    return scope["type"] == "http" and any(
+        name.lower() == b"sec-websocket-key" for name, _ in scope["headers"]
+    )
 
 
 def _has_readable_host(scope: HTTPScope) -> bool:

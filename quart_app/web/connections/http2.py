@@ -8,22 +8,30 @@ from typing import Any, Final
 
 import h2.errors
 import h2.events
-from hypercorn.events import Closed
+import h2.exceptions
+from h2.utilities import HeaderValidationFlags, validate_headers
+from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.events import Body, Data, EndBody, EndData
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol
 
-from quart_app.web.connections.heads import LARGEST_HEAD_BYTES, MOST_FIELDS
+from quart_app.web.connections.heads import LARGEST_HEAD_BYTES, MOST_FIELDS, PIECE_BYTES
 
 # RFC 9110 section 5.6.2, as h11 has it for HTTP/1.1.
 _TOKEN: Final = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _TARGET: Final = re.compile(rb"[\x21-\x7e]+")
-# Frames that carry next to nothing, for each connection and each of its requests: pings, resets of
-# requests just made, a body a few bytes at a time. Each costs as much as one with a page in it.
+# Frames that carry next to nothing, such as pings, or a body a few bytes at a time: each costs as
+# much as one with a page in it. A connection may send so many, and some more with each request.
 _FRAMES_FOR_NOTHING: Final = 200
 _FRAMES_FOR_NOTHING_PER_REQUEST: Final = 10
+# A reset costs more than its request brings, so that 100 in a row end the connection
+# (CVE-2023-44487: requests that are reset at once are work without a limit).
+_FRAMES_PER_RESET: Final = 12
 _SMALL_BYTES: Final = 256
 _STALLED_SECONDS: Final = 30
+_OF_A_REQUEST: Final = HeaderValidationFlags(
+    is_client=False, is_trailer=False, is_response_header=False, is_push_promise=False
+)
 
 
 class BoundedH2Protocol(H2Protocol):
@@ -31,7 +39,18 @@ class BoundedH2Protocol(H2Protocol):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
+        # Or h2 ends the connection, with all its other requests, where one request is malformed.
+        self.connection.config.validate_inbound_headers = False
         self._allowed_for_nothing = _FRAMES_FOR_NOTHING
+
+    async def handle(self, event: Event) -> None:
+        """Read what the client sent, a piece at a time."""
+        if not isinstance(event, RawData):
+            await super().handle(event)
+            return
+        for start in range(0, len(event.data), PIECE_BYTES):
+            if self._allowed_for_nothing >= 0:
+                await super().handle(RawData(event.data[start : start + PIECE_BYTES]))
 
     async def stream_send(self, event: StreamEvent) -> None:
         """Send a piece of an answer; close the connection of a client that takes none of it.
@@ -49,7 +68,7 @@ class BoundedH2Protocol(H2Protocol):
 
     async def _handle_events(self, events: Sequence[h2.events.Event]) -> None:
         for event in events:
-            self._allowed_for_nothing -= _carries_nothing(event)
+            self._allowed_for_nothing -= _frames_for_nothing(event)
             if self._allowed_for_nothing < 0:
                 self.connection.close_connection(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
                 await self._flush()
@@ -83,7 +102,9 @@ class BoundedH2Protocol(H2Protocol):
             self.connection.reset_stream(request.stream_id, h2.errors.ErrorCodes.NO_ERROR)
 
 
-def _carries_nothing(event: h2.events.Event) -> bool:
+def _frames_for_nothing(event: h2.events.Event) -> int:
+    if isinstance(event, h2.events.StreamReset):
+        return _FRAMES_PER_RESET
     if isinstance(event, h2.events.DataReceived):
         return len(event.data) < _SMALL_BYTES and event.stream_ended is None
     if isinstance(event, h2.events.WindowUpdated):
@@ -93,25 +114,29 @@ def _carries_nothing(event: h2.events.Event) -> bool:
         h2.events.PingReceived
         | h2.events.PriorityUpdated
         | h2.events.RemoteSettingsChanged
-        | h2.events.StreamReset
         | h2.events.UnknownFrameReceived,
     )
 
 
 def _reason_to_refuse(headers: Sequence[tuple[bytes, bytes]]) -> HTTPStatus | None:
-    """Return the status for a request that Hypercorn can't take; None for all others.
+    """Return the status for a request that can't be served; None for all others.
 
     Hypercorn decodes method and path as ASCII and expects both, though CONNECT has no path; then
     the whole connection ends, with a traceback. A method may hold a quote, which would end it in
     the access log.
     """
-    fields = dict(headers)
-    method, target = fields.get(b":method", b""), fields.get(b":path", b"")
-    if method == b"CONNECT" and fields.get(b":protocol") != b"websocket":
-        return HTTPStatus.METHOD_NOT_ALLOWED
-    if not _TOKEN.fullmatch(method) or not _TARGET.fullmatch(target):
-        return HTTPStatus.BAD_REQUEST
     size = sum(len(name) + len(value) for name, value in headers)
     if size > LARGEST_HEAD_BYTES or len(headers) > MOST_FIELDS:
         return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    try:
+        for _ in validate_headers(headers, _OF_A_REQUEST):
+            pass
+    except h2.exceptions.ProtocolError:
+        return HTTPStatus.BAD_REQUEST
+    fields = dict(headers)
+    method, target = fields.get(b":method", b""), fields.get(b":path", b"")
+    if method == b"CONNECT":  # a tunnel, or a WebSocket (RFC 8441)
+        return HTTPStatus.NOT_FOUND
+    if not _TOKEN.fullmatch(method) or not _TARGET.fullmatch(target):
+        return HTTPStatus.BAD_REQUEST
     return None

@@ -218,7 +218,7 @@ async def refuse_large_body() -> None:
     # One that does not tell its length is odd with GET, and so costs the usual one nothing.
     if request.method not in _SAFE_METHODS or "Transfer-Encoding" in request.headers:
         try:
-            body = await request.get_data()
+            body = cast(bytes, await request.get_data())
         except RequestEntityTooLarge:
             raise BodyTooLarge from None
         is_form = request.mimetype == "application/x-www-form-urlencoded"

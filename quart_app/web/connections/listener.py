@@ -10,6 +10,7 @@ import errno
 import logging
 import socket
 import ssl
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -19,9 +20,10 @@ from quart_app.web.connections.register import Connection, Register
 
 _log = logging.getLogger("quart_app.connections")
 _PER_ROUND: Final = 64  # then others have their turn in the event loop
+_HANDED_OVER_PER_ROUND: Final = 4
 _PAUSE_SECONDS: Final = 0.01
 _OUT_OF_DESCRIPTORS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-_OUT_OF_DESCRIPTORS_PAUSE_SECONDS: Final = 0.1
+_LONG_PAUSE_SECONDS: Final = 0.1  # where no connection waits for its client
 _SILENCE_SECONDS: Final = 75  # as long as `keep_alive_timeout` in hypercorn.toml
 _REPORT_SECONDS: Final = 1.0
 _HAND_OVER_SECONDS: Final = 1.0
@@ -92,6 +94,7 @@ class Listener:
         self._loop, self._register, self._sock = loop, register, sock
         self._protocol_factory, self._tls = protocol_factory, tls
         self._silent: dict[Connection, asyncio.TimerHandle] = {}
+        self._ready: dict[str | None, deque[Connection]] = {}  # by address; they sent a byte
         self._handing_over: set[asyncio.Task[None]] = set()
         self._resuming: asyncio.TimerHandle | None = None
 
@@ -127,8 +130,8 @@ class Listener:
                 return
             except OSError as error:
                 if error.errno in _OUT_OF_DESCRIPTORS:
-                    self._register.close_one()
-                    self._pause(_OUT_OF_DESCRIPTORS_PAUSE_SECONDS)
+                    has_closed = self._register.close_some(_PER_ROUND)
+                    self._pause(_PAUSE_SECONDS if has_closed else _LONG_PAUSE_SECONDS)
                     return
                 continue  # that connection is gone already, such as by ECONNABORTED
             self._admit(sock, address)
@@ -168,11 +171,31 @@ class Listener:
         if is_at_its_end:
             self._close_silent(connection)
             return
-        self._no_longer_silent(connection)
-        connection.close = connection.shut_down
-        task = self._loop.create_task(self._hand_over(connection))
-        self._handing_over.add(task)
-        task.add_done_callback(self._handing_over.discard)
+        self._loop.remove_reader(connection.sock.fileno())
+        if not self._ready:
+            self._loop.call_soon(self._hand_over_round)
+        self._ready.setdefault(connection.address, deque()).append(connection)
+
+    def _hand_over_round(self) -> None:
+        """Hand over a few connections, from each address in turn.
+
+        To set one up takes Hypercorn a millisecond. A thousand from one address must not keep those
+        of others waiting.
+        """
+        for _ in range(min(_HANDED_OVER_PER_ROUND, len(self._ready))):
+            address, waiting = next(iter(self._ready.items()))
+            del self._ready[address]
+            connection = waiting.popleft()
+            if waiting:
+                self._ready[address] = waiting  # as the last one
+            if connection in self._silent:  # it was not closed meanwhile
+                self._no_longer_silent(connection)
+                connection.close = connection.shut_down
+                task = self._loop.create_task(self._hand_over(connection))
+                self._handing_over.add(task)
+                task.add_done_callback(self._handing_over.discard)
+        if self._ready:
+            self._loop.call_soon(self._hand_over_round)
 
     async def _hand_over(self, connection: Connection) -> None:
         def protocol() -> asyncio.BaseProtocol:

@@ -117,9 +117,9 @@ class Register:
             group.add(connection, connection.phase)
         return connection
 
-    def close_one(self) -> None:
-        """Close a connection, because the process has no descriptor left."""
-        self._close_first_of(self._all)
+    def close_some(self, most: int) -> bool:
+        """Close connections because the process has no descriptor left; tell whether any was."""
+        return sum(self._close_first_of(self._all) for _ in range(most)) > 0
 
     def move(self, connection: Connection, phase: Phase) -> None:
         """Note what a connection is doing now."""

@@ -156,8 +156,9 @@ def test_silent_connections_keep_nobody_out(
         lacking(request.config, f"{count + 100} file descriptors (ulimit -Hn)")
     before = descriptors(server)
     with connected(server, count, lambda connection: connection.sendall(sent)):
-        for address in ("127.0.0.1", ATTACKERS[0]):
-            assert seconds_until_answered(server, address) < ANSWERED_WITHIN_SECONDS
+        assert seconds_until_answered(server) < ANSWERED_WITHIN_SECONDS
+        if not sent:  # else this address waits for what it has sent itself
+            assert seconds_until_answered(server, ATTACKERS[0]) < ANSWERED_WITHIN_SECONDS
     assert_descriptors_come_back(server, before)
     assert seconds_until_answered(server) < ANSWERED_WITHIN_SECONDS
     assert server.log.stat().st_size < LARGEST_LOG_BYTES

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -95,10 +96,11 @@ class BoundedH2Protocol(H2Protocol):
 
     def _refuse(self, request: h2.events.RequestReceived, status: HTTPStatus) -> None:
         fields = [(b":status", b"%d" % status), (b"content-length", b"0")]
-        self.connection.send_headers(
-            request.stream_id, fields + self.config.response_headers("h2"), end_stream=True
-        )
-        if request.stream_ended is None:
+        # h2 has read on already: the client may have ended the stream, or reset it.
+        with suppress(h2.exceptions.ProtocolError):
+            self.connection.send_headers(
+                request.stream_id, fields + self.config.response_headers("h2"), end_stream=True
+            )
             self.connection.reset_stream(request.stream_id, h2.errors.ErrorCodes.NO_ERROR)
 
 

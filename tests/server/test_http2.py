@@ -269,3 +269,12 @@ def test_a_request_is_one_line_of_the_log_with_its_parts_in_place(
     assert all(line.isprintable() and line.count('"') == 2 for line in lines)
     assert not [line for line in lines if "forged" in line]
     assert len([line for line in lines if '"GET /one%22%0A%1B%5B31m%5C%22 2" 404' in line]) == 1
+
+
+def test_a_connection_serves_thousands_of_requests(client: Client) -> None:
+    for stream in range(1, 2401, 2):
+        client.ask(stream)
+        if stream % 99 == 0:
+            client.read_until(lambda stream=stream: stream in client.statuses)  # type: ignore[misc]
+    client.read_until(lambda: len(client.statuses) == 1200)
+    assert set(client.statuses.values()) == {200}

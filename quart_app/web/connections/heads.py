@@ -2,9 +2,7 @@
 
 from typing import Final
 
-# The two cookies are 8 KiB at the very most.
-LARGEST_HEAD_BYTES: Final = 16 * 1024
-# Browsers send about 20.
+# In a head, whose size hypercorn.toml bounds. Browsers send about 20.
 MOST_FIELDS: Final = 100
 # The libraries parse at once what they are given at once. Hypercorn gives them up to 64 KiB, in
 # which 16,000 trailers or 7,000 frames have room.

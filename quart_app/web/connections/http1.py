@@ -8,7 +8,7 @@ from hypercorn.events import Event, RawData
 from hypercorn.protocol.h11 import H2ProtocolAssumedError, H11Protocol
 from hypercorn.typing import H11SendableEvent
 
-from quart_app.web.connections.heads import LARGEST_HEAD_BYTES, MOST_FIELDS, PIECE_BYTES
+from quart_app.web.connections.heads import MOST_FIELDS, PIECE_BYTES
 
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")  # as h11, which takes a bare LF for a line end
 # A body has 64 KiB at most. Chunks of single bytes would cost more than everything else in it.
@@ -19,8 +19,9 @@ _LONGEST_LINE_IN_BODY_BYTES: Final = 1024
 class BoundedH11Connection(h11.Connection):
     """A connection that refuses a request before its parsing costs much."""
 
-    def __init__(self) -> None:
-        super().__init__(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD_BYTES)
+    def __init__(self, largest_head_bytes: int) -> None:
+        super().__init__(h11.SERVER, max_incomplete_event_size=largest_head_bytes)
+        self._largest_head_bytes = largest_head_bytes
         self._requests = self._chunks = 0
         self.is_refused = False
 
@@ -52,8 +53,8 @@ class BoundedH11Connection(h11.Connection):
         received = self.trailing_data[0]
         end = _END_OF_HEAD.search(received)
         size = end.end() if end else len(received)
-        if size > LARGEST_HEAD_BYTES or received.count(b"\n", 0, size) > MOST_FIELDS + 2:
-            is_target = b"\n" not in received[:LARGEST_HEAD_BYTES]
+        if size > self._largest_head_bytes or received.count(b"\n", 0, size) > MOST_FIELDS + 2:
+            is_target = b"\n" not in received[: self._largest_head_bytes]
             self._refuse(414 if is_target else 431, "The head is too large")
 
     def _check_request(self, request: h11.Request) -> None:
@@ -81,7 +82,9 @@ class BoundedH11Protocol(H11Protocol):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.connection: BoundedH11Connection = BoundedH11Connection()
+        self.connection: BoundedH11Connection = BoundedH11Connection(
+            self.config.h11_max_incomplete_size
+        )
 
     async def _send_h11_event(self, event: H11SendableEvent) -> None:
         """Send to the client, but for the application's answer to a request refused meanwhile."""

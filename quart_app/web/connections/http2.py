@@ -16,7 +16,7 @@ from hypercorn.protocol.events import Body, Data, EndBody, EndData
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol
 
-from quart_app.web.connections.heads import LARGEST_HEAD_BYTES, MOST_FIELDS, PIECE_BYTES
+from quart_app.web.connections.heads import MOST_FIELDS, PIECE_BYTES
 
 # RFC 9110 section 5.6.2, as h11 has it for HTTP/1.1.
 _TOKEN: Final = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
@@ -80,7 +80,7 @@ class BoundedH2Protocol(H2Protocol):
 
     async def _handle_event(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.RequestReceived):
-            status = _reason_to_refuse(event.headers)
+            status = _reason_to_refuse(event.headers, self.config.h2_max_header_list_size)
             if status is not None:
                 self._refuse(event, status)
                 return
@@ -120,7 +120,9 @@ def _frames_for_nothing(event: h2.events.Event) -> int:
     )
 
 
-def _reason_to_refuse(headers: Sequence[tuple[bytes, bytes]]) -> HTTPStatus | None:
+def _reason_to_refuse(
+    headers: Sequence[tuple[bytes, bytes]], largest_bytes: int
+) -> HTTPStatus | None:
     """Return the status for a request that can't be served; None for all others.
 
     Hypercorn decodes method and path as ASCII and expects both, though CONNECT has no path; then
@@ -128,7 +130,7 @@ def _reason_to_refuse(headers: Sequence[tuple[bytes, bytes]]) -> HTTPStatus | No
     the access log.
     """
     size = sum(len(name) + len(value) for name, value in headers)
-    if size > LARGEST_HEAD_BYTES or len(headers) > MOST_FIELDS:
+    if size > largest_bytes or len(headers) > MOST_FIELDS:
         return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
     try:
         for _ in validate_headers(headers, _OF_A_REQUEST):

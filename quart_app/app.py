@@ -38,6 +38,10 @@ from quart_app.web import (
     wire,
     words,
 )
+from quart_app.web.connections.descriptors import connections_within, raise_descriptor_limit
+from quart_app.web.connections.hypercorn import bound_hypercorn
+from quart_app.web.connections.listener import accepting_within_bounds
+from quart_app.web.connections.register import Bounds, Register
 from quart_app.web.device_cookie import DeviceCookie
 from quart_app.web.headers import headers_of_every_answer
 from quart_app.web.session import Limits
@@ -105,6 +109,7 @@ def create_app(
     async def know_what_has_ended() -> AsyncGenerator[None]:
         services = built.services
         async with (
+            accepting_within_bounds(Register(_bounds(settings))),
             services.revocations.followed(then=services.events.catch_up),
             services.audit.kept(),
         ):
@@ -115,6 +120,7 @@ def create_app(
             services.events.stop()
         await built.close()
 
+    bound_hypercorn()
     access_log.install()
     _let_the_audit_be_heard(app)
     _answer_before_quart(app, settings)
@@ -143,6 +149,12 @@ def _refuse_wrong_encryption_keys(settings: Settings) -> None:
             return
     if warning is not None:
         logging.getLogger("quart_app").warning(warning)
+
+
+def _bounds(settings: Settings) -> Bounds:
+    """Return how many connections may be open; those of a proxy all come from one address."""
+    total = connections_within(raise_descriptor_limit())
+    return Bounds(total, per_address=None if settings.trusted_proxies else total // 4)
 
 
 def _let_the_audit_be_heard(app: Quart) -> None:

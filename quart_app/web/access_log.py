@@ -1,6 +1,7 @@
-"""One request is one line of the access log, whatever its path holds."""
+"""The access log: one line for each request, whose parts no request can forge."""
 
 import logging
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from quart_app.printable import printable
@@ -9,21 +10,37 @@ _LOGGER = "hypercorn.access"
 _PATH_ATOM = "U"
 # RFC 3986 section 3.3: what a path holds as it is.
 _IN_A_PATH = "/!$&'()*+,;=:@~"
+# The format puts quotes around parts of the line. A backslash would make the escapes ambiguous.
+_ESCAPED = {ord('"'): r"\x22", ord("\\"): r"\x5c"}
 
 
 def install() -> None:
-    """Let Hypercorn's access log show paths as they were sent, and no control characters."""
+    """Let Hypercorn's access log show paths as they were sent, and escape what could forge it."""
     logging.getLogger(_LOGGER).addFilter(in_one_line)
 
 
 def in_one_line(record: logging.LogRecord) -> bool:
-    """Put the path's percent signs back, which Hypercorn took away, and escape what isn't shown.
+    """Format the line with every value escaped: the method, the path, and any header.
 
-    A path with a line end would else write a line of its own, and one with an escape sequence
-    would speak to the terminal.
+    A line end in a value would write a line of its own, a quote would end the value early, and an
+    escape sequence would control the terminal.
     """
-    if isinstance(record.args, dict) and isinstance(path := record.args.get(_PATH_ATOM), str):
-        record.args[_PATH_ATOM] = quote(path, safe=_IN_A_PATH, errors="replace")
-    line = record.getMessage()
-    record.msg, record.args = printable(line), ()
+    if isinstance(record.args, dict):
+        record.msg, record.args = record.msg % _Escaped(record.args), ()
+    record.msg, record.args = printable(record.getMessage()), ()
     return True
+
+
+class _Escaped:
+    """Hypercorn's values (its "atoms") as they may stand in a line."""
+
+    def __init__(self, atoms: Mapping[str, object]) -> None:
+        self._atoms = atoms
+
+    def __getitem__(self, name: str) -> object:
+        value = self._atoms[name]
+        if not isinstance(value, str):
+            return value
+        if name == _PATH_ATOM:  # Hypercorn has taken its percent signs away
+            value = quote(value, safe=_IN_A_PATH, errors="replace")
+        return value.translate(_ESCAPED)

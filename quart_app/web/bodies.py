@@ -14,6 +14,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic_core import from_json
 from quart import request
 
 from quart_app.errors import InvalidInput, MalformedBody, UnsupportedBody
@@ -29,6 +30,8 @@ from quart_app.model import (
 _LONGEST_PASSWORD = 1024
 LONGEST_PATH = 2048
 _LONGEST_TOKEN = 4096
+_MOST_FIELDS = 50
+_MANY_FIELDS_BYTES = 5 * _MOST_FIELDS  # a field has five characters at least: `"a":0`
 _LARGEST_ID = 2**31 - 1  # of an INTEGER in PostgreSQL
 _LARGEST_BIG_ID = 2**63 - 1
 
@@ -259,9 +262,19 @@ async def read_json(body: type[BodyT]) -> BodyT:
     if not request.is_json:
         raise UnsupportedBody
     try:
+        if len(data) > _MANY_FIELDS_BYTES:
+            _refuse_many_fields(from_json(data))
         return body.model_validate_json(data, strict=True)
-    except ValidationError as error:
-        raise _what_is_wrong(error) from None
+    except ValueError as error:
+        if isinstance(error, ValidationError):
+            raise _what_is_wrong(error) from None
+        raise MalformedBody from None
+
+
+def _refuse_many_fields(data: object) -> None:
+    """Refuse an object with many unknown fields: pydantic makes an error of each."""
+    if isinstance(data, dict) and len(data) > _MOST_FIELDS:
+        raise InvalidInput("There are more fields than this address takes.")
 
 
 async def read_form(body: type[BodyT]) -> BodyT:

@@ -9,10 +9,10 @@ import json
 import logging
 from collections import Counter
 from http import HTTPStatus
-from typing import Final, NamedTuple, cast
+from typing import Annotated, Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import AliasChoices, BaseModel, FailFast, Field, TypeAdapter, ValidationError
 from quart import Blueprint, current_app, request
 from quart.typing import ResponseReturnValue
 
@@ -20,6 +20,7 @@ from quart_app.errors import MalformedBody, UnsupportedBody
 from quart_app.web.headers import CSP_REPORTS_PATH
 
 MOST_COUNTED: Final = 50  # kinds of violations in a minute, and one more for all others
+MOST_REPORTS: Final = 100  # in one request; browsers send a handful
 _FLUSH_AFTER_SECONDS: Final = 60.0
 _LONGEST: Final = 200  # of what is written down of an address
 _EXTENSION: Final = "quart_app.csp_violations"
@@ -91,7 +92,10 @@ class _ByReportingApi(BaseModel):
 
 
 _BY_REPORT_URI: Final = TypeAdapter(_ByReportUri)
-_BY_REPORTING_API: Final = TypeAdapter(list[_ByReportingApi])
+# Ends at the first thing that is wrong: anybody may send this, and each error would cost time.
+_BY_REPORTING_API: Final = TypeAdapter(
+    Annotated[list[_ByReportingApi], Field(max_length=MOST_REPORTS), FailFast()]
+)
 
 
 @blueprint.before_app_serving

@@ -19,6 +19,7 @@ from quart_app.errors import (
     NotLoggedIn,
     PlatformChanged,
     Unavailable,
+    UnsupportedBody,
     UserChanged,
 )
 from quart_app.model import AuditEvent
@@ -39,6 +40,9 @@ from quart_app.web.session import (
 )
 
 LARGEST_BODY_BYTES: Final = 64 * 1024
+# Forms are smaller, and to parse one takes the event loop's time.
+_LARGEST_FORM_BYTES: Final = 24 * 1024
+_MOST_FORM_FIELDS: Final = 100
 # Whoever is not logged in may ask for these endpoints, and for no other.
 PUBLIC: Final = frozenset(
     {
@@ -94,6 +98,7 @@ def install(app: Quart, *, is_https: bool) -> None:
     async def enter() -> None:
         g.request_id = new_request_id()
         origin.set(Origin(request.remote_addr, g.request_id))
+        refuse_multipart()
         await refuse_large_body()
         judge_session_again()  # the body may have been long in coming
         refuse_cross_site()
@@ -195,6 +200,17 @@ def refuse_undecided() -> None:
         raise Unavailable
 
 
+def refuse_multipart() -> None:
+    """Refuse a body in parts before it is parsed, which costs much. Raises UnsupportedBody.
+
+    No form here takes a file.
+    """
+    if request.mimetype.startswith("multipart/"):
+        if request.path.startswith("/api/"):
+            raise UnsupportedBody
+        raise UnsupportedBody("This address takes application/x-www-form-urlencoded.")
+
+
 async def refuse_large_body() -> None:
     """Take in the body, which a handler may not ask for. Raises BodyTooLarge."""
     if (request.content_length or 0) > LARGEST_BODY_BYTES:
@@ -202,9 +218,12 @@ async def refuse_large_body() -> None:
     # One that does not tell its length is odd with GET, and so costs the usual one nothing.
     if request.method not in _SAFE_METHODS or "Transfer-Encoding" in request.headers:
         try:
-            await request.get_data()
+            body = cast(bytes, await request.get_data())
         except RequestEntityTooLarge:
             raise BodyTooLarge from None
+        is_form = request.mimetype == "application/x-www-form-urlencoded"
+        if is_form and (len(body) > _LARGEST_FORM_BYTES or body.count(b"&") >= _MOST_FORM_FIELDS):
+            raise BodyTooLarge
 
 
 def refuse_cross_site() -> None:

@@ -22,6 +22,10 @@ from quart_app import errors
 from quart_app.services.origin import new_request_id
 from quart_app.web.replies import BAD_REQUEST, problem_document
 
+# Of an Accept header; browsers send less than 200 bytes.
+_LONGEST_PREFERENCE_BYTES = 1024
+_MOST_QUERY_FIELDS = 100
+
 
 class HostCheck:
     """An ASGI application that refuses a Host that can't be one.
@@ -58,14 +62,24 @@ class TargetCheck:
         if scope["type"] not in {"http", "websocket"}:
             await self.app(scope, receive, send)
             return
+        _forget_long_preferences(scope)
         is_readable = _has_readable_target(scope)
-        if scope["type"] == "websocket":
+        if _is_handshake(scope):
+            await _refuse(send, "http.response", HTTPStatus.NOT_FOUND, self.headers)
+        elif scope["type"] == "websocket":
             await receive()  # the handshake
             await _refuse(send, "websocket.http.response", HTTPStatus.NOT_FOUND, self.headers)
         elif is_readable:
             await self.app(scope, receive, send)
         else:
             await _refuse(send, "http.response", HTTPStatus.BAD_REQUEST, self.headers)
+
+
+def _is_handshake(scope: HTTPScope | WebsocketScope) -> bool:
+    """Tell whether this asks for a WebSocket, from which the server has removed `Upgrade`."""
+    return scope["type"] == "http" and any(
+        name.lower() == b"sec-websocket-key" for name, _ in scope["headers"]
+    )
 
 
 def _has_readable_host(scope: HTTPScope) -> bool:
@@ -80,8 +94,22 @@ def _has_readable_host(scope: HTTPScope) -> bool:
     return True
 
 
+def _forget_long_preferences(scope: HTTPScope | WebsocketScope) -> None:
+    """Remove Accept headers that would take milliseconds to parse.
+
+    A server may disregard preferences (RFC 9110 section 12.1).
+    """
+    scope["headers"] = [
+        (name, value)
+        for name, value in scope["headers"]
+        if len(value) <= _LONGEST_PREFERENCE_BYTES or not name.lower().startswith(b"accept")
+    ]
+
+
 def _has_readable_target(scope: HTTPScope | WebsocketScope) -> bool:
     path = scope["path"]
+    if scope["query_string"].count(b"&") >= _MOST_QUERY_FIELDS:
+        return False
     try:
         scope["query_string"].decode()
         # One that begins with a scheme is for proxies, and Quart takes the path out of it.

@@ -167,11 +167,13 @@ MANY_PARTS = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n' * 1_
         (b"username=a&password=x&next=/" + b"a" * 2048, FORM, 422, "at most 2048 characters"),
         (b"username=%ed%a0%80&password=%ff", FORM, 401, "do not match"),
         (b"username=\xff\xfe&password=x", FORM, 422, "This field is missing."),
-        (b"username=a&password=x" + b"&f=" * 9_000, FORM, 422, "given twice"),
-        (b"x", "multipart/form-data", 422, "This field is missing."),
-        (b"x", "multipart/form-data; boundary=x", 422, "This field is missing."),
-        (b"--x\r\n\r\n\r\n--x--", "multipart/form-data; boundary=x", 422, "field is missing"),
-        (MANY_PARTS, "multipart/form-data; boundary=x", 413, "more than this address takes"),
+        (b"username=a&password=x&f=&f=", FORM, 422, "given twice"),
+        (b"username=a&password=x" + b"&f=" * 100, FORM, 413, "more than this address takes"),
+        (b"username=a&password=" + b"%C3%A9" * 6_000, FORM, 413, "more than this address takes"),
+        (b"x", "multipart/form-data", 415, "x-www-form-urlencoded"),
+        (b"x", "Multipart/Mixed; boundary=x", 415, "x-www-form-urlencoded"),
+        (b"--x\r\n\r\n\r\n--x--", "multipart/form-data; boundary=x", 415, "urlencoded"),
+        (MANY_PARTS, "multipart/form-data; boundary=x", 415, "x-www-form-urlencoded"),
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, bytes) else None,
 )
@@ -351,12 +353,13 @@ async def test_where_the_database_fails_a_session_stays_what_it_is(
 
 
 async def test_where_the_database_fails_the_process_lives_and_is_not_ready(
-    troubled: Troubled, case: tuple[str, Trouble]
+    troubled: Troubled,
 ) -> None:
     assert (await troubled.visitor.get("/healthz")).status_code == 200
     ready = await troubled.visitor.get("/readyz")
     body = await ready.get_json(force=True)
-    if case == ("postgresql", locked):  # one table; whoever asks for others is answered
+    # On PostgreSQL one table is locked; on SQLite finding out would need the lock.
+    if troubled.trouble is locked:
         assert ready.status_code == 200
         assert body == {"status": "ready"}
     else:

@@ -6,6 +6,7 @@ beside it and is not ours to touch.
 
 import os
 import sqlite3
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -70,18 +71,15 @@ def makes_a_new_file(url: URL) -> bool:
 async def schema_revision(database: Database) -> str | None:
     """Return the revision that the database is at; None where we never touched it.
 
-    Raises Unavailable for a database that can only be read, too; nothing is written to find out.
+    Takes no lock. Raises Unavailable.
     """
-    async with database.begin() as db:
-        connection = await db.connection()
-        revision = await connection.run_sync(revision_of)
-        if revision is not None:
-            await db.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '' WHERE false"))
-        return revision
+    async with database.read() as db:
+        return await (await db.connection()).run_sync(revision_of)
 
 
+@cache
 def newest_revision() -> str:
-    """Return the revision that this code needs."""
+    """Return the revision that this code needs. The files are read once for each process."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
     if head is None:  # an installation without its revisions
         raise SchemaRefused("This installation lacks the schema's revisions.")

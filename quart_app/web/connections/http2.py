@@ -1,0 +1,146 @@
+"""HTTP/2 as Hypercorn speaks it, with requests checked and streams that end."""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any, Final
+
+import h2.errors
+import h2.events
+import h2.exceptions
+from h2.utilities import HeaderValidationFlags, validate_headers
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol.events import Body, Data, EndBody, EndData
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.h2 import H2Protocol
+
+from quart_app.web.connections.heads import MOST_FIELDS, PIECE_BYTES
+
+# RFC 9110 section 5.6.2, as h11 has it for HTTP/1.1.
+_TOKEN: Final = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+_TARGET: Final = re.compile(rb"[\x21-\x7e]+")
+# Frames that carry next to nothing, such as pings, or a body a few bytes at a time: each costs as
+# much as one with a page in it. A connection may send so many, and some more with each request.
+_FRAMES_FOR_NOTHING: Final = 200
+_FRAMES_FOR_NOTHING_PER_REQUEST: Final = 10
+# A reset costs more than its request brings, so that 100 in a row end the connection
+# (CVE-2023-44487: requests that are reset at once are work without a limit).
+_FRAMES_PER_RESET: Final = 12
+_SMALL_BYTES: Final = 256
+_STALLED_SECONDS: Final = 30
+_OF_A_REQUEST: Final = HeaderValidationFlags(
+    is_client=False, is_trailer=False, is_response_header=False, is_push_promise=False
+)
+
+
+class BoundedH2Protocol(H2Protocol):
+    """One connection of HTTP/2."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        # Or h2 ends the connection, with all its other requests, where one request is malformed.
+        self.connection.config.validate_inbound_headers = False
+        self._allowed_for_nothing = _FRAMES_FOR_NOTHING
+
+    async def handle(self, event: Event) -> None:
+        """Read what the client sent, a piece at a time."""
+        if not isinstance(event, RawData):
+            await super().handle(event)
+            return
+        for start in range(0, len(event.data), PIECE_BYTES):
+            if self._allowed_for_nothing >= 0:
+                await super().handle(RawData(event.data[start : start + PIECE_BYTES]))
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """Send a piece of an answer; close the connection of a client that takes none of it.
+
+        A client takes nothing while it keeps its window at 0 (RFC 9113 section 5.2).
+        """
+        if not isinstance(event, Body | Data | EndBody | EndData):
+            await super().stream_send(event)
+            return
+        try:
+            async with asyncio.timeout(_STALLED_SECONDS):
+                await super().stream_send(event)
+        except TimeoutError:
+            await self.send(Closed())
+
+    async def _handle_events(self, events: Sequence[h2.events.Event]) -> None:
+        for event in events:
+            self._allowed_for_nothing -= _frames_for_nothing(event)
+            if self._allowed_for_nothing < 0:
+                self.connection.close_connection(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
+                await self._flush()
+                await self.send(Closed())
+                return
+            await self._handle_event(event)
+        await self._flush()
+
+    async def _handle_event(self, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.RequestReceived):
+            status = _reason_to_refuse(event.headers, self.config.h2_max_header_list_size)
+            if status is not None:
+                self._refuse(event, status)
+                return
+            self._allowed_for_nothing += _FRAMES_FOR_NOTHING_PER_REQUEST
+        elif isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
+            # The rest of a body that was answered already. Hypercorn ends by a KeyError.
+            self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            return
+        elif isinstance(event, h2.events.PriorityUpdated):
+            # Deprecated (RFC 9113 section 5.3). Hypercorn ends by an error at a loop, or at 1,000.
+            return
+        await super()._handle_events([event])
+
+    def _refuse(self, request: h2.events.RequestReceived, status: HTTPStatus) -> None:
+        fields = [(b":status", b"%d" % status), (b"content-length", b"0")]
+        # h2 has read on already: the client may have ended the stream, or reset it.
+        with suppress(h2.exceptions.ProtocolError):
+            self.connection.send_headers(
+                request.stream_id, fields + self.config.response_headers("h2"), end_stream=True
+            )
+            self.connection.reset_stream(request.stream_id, h2.errors.ErrorCodes.NO_ERROR)
+
+
+def _frames_for_nothing(event: h2.events.Event) -> int:
+    if isinstance(event, h2.events.StreamReset):
+        return _FRAMES_PER_RESET
+    if isinstance(event, h2.events.DataReceived):
+        return len(event.data) < _SMALL_BYTES and event.stream_ended is None
+    if isinstance(event, h2.events.WindowUpdated):
+        return (event.delta or 0) < _SMALL_BYTES
+    return isinstance(
+        event,
+        h2.events.PingReceived
+        | h2.events.PriorityUpdated
+        | h2.events.RemoteSettingsChanged
+        | h2.events.UnknownFrameReceived,
+    )
+
+
+def _reason_to_refuse(
+    headers: Sequence[tuple[bytes, bytes]], largest_bytes: int
+) -> HTTPStatus | None:
+    """Return the status for a request that can't be served; None for all others.
+
+    Hypercorn decodes method and path as ASCII and expects both, though CONNECT has no path; then
+    the whole connection ends, with a traceback. A method may hold a quote, which would end it in
+    the access log.
+    """
+    size = sum(len(name) + len(value) for name, value in headers)
+    if size > largest_bytes or len(headers) > MOST_FIELDS:
+        return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    try:
+        for _ in validate_headers(headers, _OF_A_REQUEST):
+            pass
+    except h2.exceptions.ProtocolError:
+        return HTTPStatus.BAD_REQUEST
+    fields = dict(headers)
+    method, target = fields.get(b":method", b""), fields.get(b":path", b"")
+    if method == b"CONNECT":  # a tunnel, or a WebSocket (RFC 8441)
+        return HTTPStatus.NOT_FOUND
+    if not _TOKEN.fullmatch(method) or not _TARGET.fullmatch(target):
+        return HTTPStatus.BAD_REQUEST
+    return None

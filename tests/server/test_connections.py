@@ -1,0 +1,198 @@
+"""Connections that are many, silent, slow or abandoned: others are answered all the same."""
+
+import resource
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import STATIC, lacking, migrated_database, settings_for
+from tests.servers import Server, hypercorn
+
+pytestmark = [pytest.mark.alone, pytest.mark.xdist_group("connections")]
+
+HEAD = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
+ANSWERED_WITHIN_SECONDS = 1.0
+DESCRIPTORS_BACK_WITHIN_SECONDS = 5.0
+LARGEST_LOG_BYTES = 1_000_000
+ATTACKERS = [f"127.0.0.{number}" for number in range(2, 12)]
+USUAL_SOFT_LIMIT = 1024
+GIVES_UP_ON_A_CLIENT_SECONDS = 30
+
+
+@contextmanager
+def soft_limit(descriptors: int) -> Iterator[None]:
+    """Let this process, and those that it starts, open so many descriptors in this block."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    """A server of either event loop, started with the usual soft limit."""
+    with (
+        migrated_database("sqlite", request, tmp_path) as url,
+        soft_limit(USUAL_SOFT_LIMIT),
+        hypercorn(settings_for(url), tmp_path, worker_class=request.param) as server,
+    ):
+        yield server
+        assert "Traceback" not in server.log.read_text()
+
+
+@contextmanager
+def connected(
+    server: Server, count: int, then: Callable[[socket.socket], None] = lambda _: None
+) -> Iterator[list[socket.socket]]:
+    """Hold so many connections from several addresses; `then` is done with each of them."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    connections: list[socket.socket] = []
+    with soft_limit(hard):
+        try:
+            for number in range(count):
+                connection = connect(server, ATTACKERS[number % len(ATTACKERS)])
+                connections.append(connection)
+                then(connection)
+            yield connections
+        finally:
+            for connection in connections:
+                connection.close()
+
+
+def connect(server: Server, address: str = "127.0.0.1") -> socket.socket:
+    port = int(server.url.rpartition(":")[2])
+    return socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(address, 0))
+
+
+def seconds_until_answered(server: Server, address: str = "127.0.0.1") -> float:
+    """Ask on a new connection."""
+    began = time.monotonic()
+    with connect(server, address) as connection:
+        connection.sendall(HEAD + b"Connection: close\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+    return time.monotonic() - began
+
+
+def descriptors(server: Server) -> int:
+    return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+
+
+def assert_descriptors_come_back(server: Server, before: int) -> None:
+    deadline = time.monotonic() + DESCRIPTORS_BACK_WITHIN_SECONDS
+    while (now := descriptors(server)) > before + 5:  # its database may have opened files
+        assert time.monotonic() < deadline, f"{now} descriptors are open, and {before} were"
+        time.sleep(0.05)
+
+
+def errors_logged(server: Server) -> int:
+    """Return the size of what is logged besides one line for each request."""
+    lines = server.log.read_bytes().splitlines(keepends=True)
+    return sum(len(line) for line in lines if b'"GET /healthz 1.1" 200' not in line)
+
+
+def close_with_reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def answered(connection: socket.socket) -> None:
+    connection.sendall(HEAD + b"\r\n")
+    assert connection.recv(65536)
+
+
+ABANDONED: dict[str, Callable[[socket.socket], None]] = {
+    "before a byte": lambda _: None,
+    "after an answer": answered,
+    "within a head": lambda connection: connection.sendall(HEAD),
+    "within a body": lambda connection: connection.sendall(
+        b"POST /login HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\na"
+    ),
+    "within an HTTP/2 preface": lambda connection: connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM"),
+    "after an HTTP/2 preface": lambda connection: connection.sendall(
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+    ),
+    "after a WebSocket handshake": lambda connection: connection.sendall(
+        HEAD + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("close", [socket.socket.close, close_with_reset])
+def test_what_a_client_closed_is_closed_at_once(
+    server: Server, close: Callable[[socket.socket], None]
+) -> None:
+    before = descriptors(server)
+    for then in ABANDONED.values():
+        with connected(server, 20, then) as connections:
+            for connection in connections:
+                close(connection)
+    assert_descriptors_come_back(server, before)
+
+
+def test_requests_on_connections_of_their_own(server: Server, *, thorough: bool) -> None:
+    before = descriptors(server)
+    for number in range(20_000 if thorough else 500):
+        with connect(server, ATTACKERS[number % len(ATTACKERS)]) as connection:
+            answered(connection)
+        if number % 100 == 0:
+            assert seconds_until_answered(server) < ANSWERED_WITHIN_SECONDS
+    assert_descriptors_come_back(server, before)
+    assert errors_logged(server) < LARGEST_LOG_BYTES
+
+
+@pytest.mark.parametrize("sent", [b"", b"G", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"])
+def test_silent_connections_keep_nobody_out(
+    server: Server, sent: bytes, request: pytest.FixtureRequest, *, thorough: bool
+) -> None:
+    count = 5000 if thorough else 1200
+    if sent:  # each of these is set up, which costs a request's time
+        count //= 4
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < count + 100:
+        lacking(request.config, f"{count + 100} file descriptors (ulimit -Hn)")
+    before = descriptors(server)
+    with connected(server, count, lambda connection: connection.sendall(sent)):
+        assert seconds_until_answered(server) < ANSWERED_WITHIN_SECONDS
+        if not sent:  # else this address waits for what it has sent itself
+            assert seconds_until_answered(server, ATTACKERS[0]) < ANSWERED_WITHIN_SECONDS
+    assert_descriptors_come_back(server, before)
+    assert seconds_until_answered(server) < ANSWERED_WITHIN_SECONDS
+    assert server.log.stat().st_size < LARGEST_LOG_BYTES
+
+
+def test_without_descriptors_silent_connections_make_room(server: Server) -> None:
+    before = descriptors(server)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (before + 40, hard))
+    with connected(server, 600):
+        for _ in range(20):
+            assert seconds_until_answered(server) < ANSWERED_WITHIN_SECONDS
+            time.sleep(0.1)
+    assert_descriptors_come_back(server, before)
+    assert errors_logged(server) < 5000
+    assert "Too many connections" in server.log.read_text()
+
+
+def test_a_client_that_reads_no_answer_is_given_up(server: Server, *, thorough: bool) -> None:
+    if not thorough:
+        pytest.skip("takes half a minute: --thorough runs it")
+    before = descriptors(server)
+    # More than the buffers of both sides hold.
+    request = f"GET {STATIC}/style.css HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+
+    def ask_and_read_nothing(connection: socket.socket) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(request * 500)
+
+    with connected(server, 5, ask_and_read_nothing):
+        time.sleep(1)
+        assert descriptors(server) >= before + 5
+        assert seconds_until_answered(server) < ANSWERED_WITHIN_SECONDS
+        time.sleep(GIVES_UP_ON_A_CLIENT_SECONDS)
+        assert_descriptors_come_back(server, before)

@@ -1,0 +1,76 @@
+"""`/readyz` of a real process, on disks that take no more."""
+
+import resource
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from quart_app.settings import read_database_url
+from tests.conftest import lacking, settings_for
+from tests.servers import Server, hypercorn
+
+SEEN_WITHIN_SECONDS = 10  # it is remembered for one
+
+
+def wait_until(server: Server, status: int) -> None:
+    deadline = time.monotonic() + SEEN_WITHIN_SECONDS
+    while (answer := server.ask("GET", "/readyz")).status_code != status:
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.1)
+    if status == 503:
+        assert "can not be written to" in answer.json()["reasons"][0]
+    assert server.ask("GET", "/healthz").status_code == 200
+
+
+@contextmanager
+def small_file_system(config: pytest.Config, folder: Path) -> Iterator[Path]:
+    """A file system of 8 MiB."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
+        lacking(config, "the right to mount a file system")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(filler: Path) -> None:
+    with filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+def test_a_full_disk_is_not_ready_until_there_is_room(
+    request: pytest.FixtureRequest, migrated_sqlite: Path, tmp_path: Path
+) -> None:
+    with small_file_system(request.config, tmp_path / "small") as folder:
+        path = folder / "test.db"
+        shutil.copy(migrated_sqlite, path)
+        settings = settings_for(read_database_url(f"sqlite:///{path}"))
+        with hypercorn(settings, tmp_path) as server:
+            wait_until(server, 200)
+            filler = folder / "filler"
+            with pytest.raises(OSError, match="space"):
+                fill(filler)
+            wait_until(server, 503)
+            filler.unlink()
+            wait_until(server, 200)
+
+
+def test_a_file_that_may_not_grow_is_not_ready(migrated_sqlite: Path, tmp_path: Path) -> None:
+    path = tmp_path / "test.db"
+    shutil.copy(migrated_sqlite, path)
+    with hypercorn(settings_for(read_database_url(f"sqlite:///{path}")), tmp_path) as server:
+        wait_until(server, 200)
+        before = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
+        limits = (path.stat().st_size, before[1])
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, limits)
+        wait_until(server, 503)
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, before)
+        wait_until(server, 200)

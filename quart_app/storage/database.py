@@ -4,7 +4,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from typing import Any
 
 from sqlalchemy import URL, event
@@ -27,7 +27,6 @@ from quart_app.storage.sqlite import (
     BUSY_TIMEOUT_SECONDS,
     begin_sqlite,
     open_sqlite,
-    set_busy_timeout,
 )
 
 _BEGIN = "quart_app_begin"  # the execution option that says how SQLite is to begin
@@ -53,8 +52,7 @@ class Database:
         # One pool; a writer on SQLite takes the write lock when it begins. With a plain BEGIN, a
         # read followed by a write fails at once where another writer came between (SQLITE_BUSY).
         self._writing = self.engine.execution_options(**{_BEGIN: BEGIN_TO_WRITE})
-        is_sqlite = url.get_backend_name() == "sqlite"
-        self._turn_to_write = _TurnToWrite() if is_sqlite else nullcontext()
+        self._turn_to_write = _turn_to_write(url)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
@@ -79,7 +77,7 @@ class _Locked(Exception):  # noqa: N818 named for the fact
     """Somebody else of this process has been writing for all the time that one waits."""
 
 
-class _TurnToWrite:
+class _TurnToWrite(AbstractAsyncContextManager[None]):
     """One writer of this process at a time, in the order in which they came.
 
     SQLite has no line for those who wait for its lock: each asks again now and then, up to every
@@ -87,18 +85,25 @@ class _TurnToWrite:
     is free again and again; and while they wait, they would keep connections from those who read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience_seconds: float) -> None:
         self._lock = asyncio.Lock()
+        self._patience_seconds = patience_seconds
 
     async def __aenter__(self) -> None:
         try:
-            async with asyncio.timeout(BUSY_TIMEOUT_SECONDS):
+            async with asyncio.timeout(self._patience_seconds):
                 await self._lock.acquire()
         except TimeoutError:
             raise _Locked from None
 
     async def __aexit__(self, *_: object) -> None:
         self._lock.release()
+
+
+def _turn_to_write(url: URL) -> AbstractAsyncContextManager[None]:
+    if url.get_backend_name() != "sqlite":
+        return nullcontext()
+    return _TurnToWrite(float(str(url.query.get("timeout", BUSY_TIMEOUT_SECONDS))))
 
 
 def _session(engine: AsyncEngine) -> AsyncSession:
@@ -144,10 +149,13 @@ def _engine(url: URL, *, create: bool, name: str) -> AsyncEngine:
         pool_timeout=BUSY_TIMEOUT_SECONDS,
         hide_parameters=True,
         connect_args={
-            "fallback_application_name": name,
-            "connect_timeout": BUSY_TIMEOUT_SECONDS,
-            # A server that is gone without a word is noticed, instead of being waited for.
-            "tcp_user_timeout": BUSY_TIMEOUT_SECONDS * 1000,
+            **options_unless_in(
+                url,
+                fallback_application_name=name,
+                connect_timeout=BUSY_TIMEOUT_SECONDS,
+                # Notice a server that is gone without a word.
+                tcp_user_timeout=BUSY_TIMEOUT_SECONDS * 1000,
+            ),
             # A pooler between us and the server may hand each transaction to another connection.
             "prepare_threshold": None,
             # And a process that stops in the middle of a transaction holds nobody up for long.
@@ -156,6 +164,11 @@ def _engine(url: URL, *, create: bool, name: str) -> AsyncEngine:
             f" -c idle_in_transaction_session_timeout=15s {url.query.get('options', '')}",
         },
     )
+
+
+def options_unless_in(url: URL, **options: Any) -> dict[str, Any]:
+    """Return our options for libpq, without those that the URL gives; SQLAlchemy prefers ours."""
+    return {name: value for name, value in options.items() if name not in url.query}
 
 
 def _opened_by_uri(url: URL, *, create: bool) -> URL:
@@ -167,14 +180,13 @@ def _opened_by_uri(url: URL, *, create: bool) -> URL:
     query.setdefault("mode", "rwc" if create else "rw")
     query["uri"] = "true"
     path = (url.database or "").replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    return url.set(database=path if path.startswith("file:") else f"file:{path}", query=query)
+    return url.set(database=f"file:{path}", query=query)
 
 
 def _prepare_sqlite(connection: Any, entry: ConnectionPoolEntry) -> None:
     # None: the driver begins nothing by itself, so that _begin_sqlite does, and DDL rolls back.
     connection.isolation_level = None
     cursor = connection.cursor()
-    set_busy_timeout(cursor, BUSY_TIMEOUT_SECONDS)
     cursor.execute("PRAGMA foreign_keys = ON")
     with suppress(sqlite3.OperationalError):  # a read-only file can still be read as it is
         cursor.execute("PRAGMA journal_mode = WAL")  # readers and the writer don't wait

@@ -10,6 +10,7 @@ from sqlalchemy.pool import NullPool
 
 from quart_app.migration.facts import SESSIONS
 from quart_app.migration.interruption import Interruption
+from quart_app.storage.database import options_unless_in
 from quart_app.storage.sqlite import BUSY_TIMEOUT_SECONDS
 
 APPLICATION_NAME = "quart_app migration"
@@ -53,8 +54,11 @@ def connected(url: URL, interruption: Interruption, *, read_only: bool) -> Itera
         isolation_level="REPEATABLE READ",
         hide_parameters=True,
         connect_args={
-            "fallback_application_name": APPLICATION_NAME,
-            "connect_timeout": BUSY_TIMEOUT_SECONDS,
+            **options_unless_in(
+                url,
+                fallback_application_name=APPLICATION_NAME,
+                connect_timeout=BUSY_TIMEOUT_SECONDS,
+            ),
             "prepare_threshold": None,
             "options": f"{given if isinstance(given, str) else ' '.join(given)} {_OPTIONS}",
         },

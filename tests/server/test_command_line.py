@@ -373,6 +373,7 @@ def test_a_database_that_is_not_there_is_one_sentence(
         ("file:absent/a.db", "There is no folder absent"),
         ("~/a.db", "There is no folder ~"),
         ("folder", "folder is not a file"),
+        ("text/a.db", "can't be made: Not a directory"),
         ("fifo", "fifo is not a file"),
         ("/dev/null", "/dev/null is not a file"),
         ("/dev/full", "/dev/full is not a file"),

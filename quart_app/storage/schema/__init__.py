@@ -184,9 +184,10 @@ def _make_file_of(url: URL, own_folder: Path | None) -> Path | None:
                 f"There is no database file {path}, and QUART_APP_DATABASE_URL has an option by"
                 " which none is made (mode or immutable)."
             )
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except FileExistsError:  # another process was faster
-        return None
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except FileExistsError:  # another process was faster
+            return None
     except OSError as error:
         raise SchemaRefused(
             f"The database file {path} can't be made: {error.strerror}."

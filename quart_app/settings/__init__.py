@@ -1,7 +1,6 @@
 """Settings, one frozen value; `Settings.from_environ()` is the only reader of the environment."""
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,7 +20,13 @@ from quart_app.settings.checks import (
 from quart_app.settings.database_url import read_database_url
 from quart_app.settings.errors import PREFIX, SettingsError
 from quart_app.settings.readers import READERS
-from quart_app.settings.sources import SECRETS_FILE, given_settings, read_secret_files
+from quart_app.settings.sources import (
+    SECRET_FILES,
+    SECRETS_FILE,
+    given_settings,
+    read_secret_files,
+)
+from quart_app.settings.suggestions import settings_like
 
 __all__ = [
     "PREFIX",
@@ -49,7 +54,8 @@ class Settings:
     secret_key: str = field(repr=False)
     secret_key_fallbacks: tuple[str, ...] = field(default=(), repr=False)
     platform_encryption_keys: tuple[str, ...] = field(repr=False)
-    database_url: URL = field(default_factory=lambda: make_url(_DEFAULT_DATABASE_URL))
+    # A password may be among its options, which URL's own repr shows.
+    database_url: URL = field(default_factory=lambda: make_url(_DEFAULT_DATABASE_URL), repr=False)
     public_url: str = "http://127.0.0.1:8000"
     session_cookie_name: str = "session"
     session_cookie_secure: bool | None = None  # None: as public_url says
@@ -177,5 +183,5 @@ def with_setting(settings: Settings, **changes: Any) -> Settings:
 
 
 def _did_you_mean(name: str) -> str:
-    close = difflib.get_close_matches(name, READERS, n=1)
-    return f"; did you mean {PREFIX}{close[0]}?" if close else ""
+    likely = settings_like(name, {*READERS, *SECRET_FILES})
+    return f"; did you mean {' or '.join(f'{PREFIX}{each}' for each in likely)}?" if likely else ""

@@ -1,12 +1,13 @@
-"""The database's URL: the plain forms, and what each engine takes behind its ?."""
+"""The database URL: the plain forms of it, and the options that each engine takes after the `?`."""
 
 import re
-from urllib.parse import unquote
+from ipaddress import IPv6Address
+from urllib.parse import parse_qsl, unquote
 
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 
-from quart_app.storage.postgresql import settings_of
+from quart_app.storage.postgresql import settings_in
 
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -15,74 +16,239 @@ _DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
 }
+# The grammar of SQLAlchemy's make_url, which takes / and ? in a password. The hosts are libpq's:
+# https://www.postgresql.org/docs/18/libpq-connect.html#LIBPQ-CONNSTRING-URIS
+_URL = re.compile(
+    r"""
+    (?P<scheme>[A-Za-z0-9+_]+)://
+    (?:(?P<username>[^:/?@\[\]]*)(?::(?P<password>[^@]*))?@)?
+    (?P<hosts>[^/?@]*)
+    (?:/(?P<database>[^?]*))?
+    (?:\?(?P<query>.*))?
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_HOST = re.compile(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<name>[^:\[\]]*))(?::(?P<port>.*))?")
+# A socket's folder, an abstract socket, or a name or address.
+_DECODED_HOST = re.compile(r"[/@].+|[^\s/@?#\\\[\]]*")
+# A password that may as well be a port, with a path or an option that holds the @.
+_PORT_OR_PASSWORD = re.compile(r"[0-9]*(,[^/?]*)?[/?]")
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+_SURROGATE = re.compile("[\ud800-\udfff]")  # how Python reads bytes that are not UTF-8
 _LARGEST_PORT = 65535
-# What may follow a SQLite path's ?: https://www.sqlite.org/uri.html, and sqlite3.connect's timeout.
-# Not `vfs` and what else could lead away from a file on disk.
+# The options after a SQLite path: https://www.sqlite.org/uri.html, and sqlite3.connect's timeout.
+# Not `vfs` and others that could lead away from a file on disk.
 _SQLITE_OPTIONS = {
-    "mode": "ro|rw|rwc",
-    "cache": "private|shared",
-    "immutable": "[01]",
-    "nolock": "[01]",
-    "timeout": r"[0-9]{1,4}(\.[0-9]{1,3})?",
-    "uri": "true|1",
+    "mode": ("ro, rw or rwc", "ro|rw|rwc"),
+    "cache": ("private or shared", "private|shared"),
+    "immutable": ("0 or 1", "[01]"),
+    "nolock": ("0 or 1", "[01]"),
+    "timeout": ("a number of seconds", r"[0-9]{1,4}(\.[0-9]{1,3})?"),
+    "uri": ("true", "true|1"),
 }
-_NOT_TAKEN = "has, after its ?, what this database does not take"
 
 
 def read_database_url(text: str) -> URL:
-    """Parse a database's URL, the plain forms included, to the one with the driver we use.
+    """Parse a database URL, plain forms included, and return it with the driver that we use.
+
+    A SQLite URL names its file by a plain path, also where `text` has a `file:` URI. PostgreSQL's
+    hosts are in the query (`host`, `port`) where there are several or one is a socket's folder.
 
     ValueError says what is wrong, and never repeats the text: it may hold a password.
     """
+    if _SURROGATE.search(text):
+        raise ValueError("is not UTF-8 text")
+    if text != text.strip():
+        raise ValueError("begins or ends with a space or a line end")
+    url = _URL.fullmatch(text)
+    if url is None:
+        if "@" in text:
+            raise ValueError("is not a database URL; write %40 for an @ in a name or a password")
+        raise ValueError("is not a database URL such as sqlite:///instance/quart_app.db")
+    driver = _DRIVERS.get(url["scheme"])
+    if driver is None:
+        raise ValueError(f"must start with sqlite:/// or postgresql://, not {url['scheme']}:")
+    read = _read_sqlite if driver.startswith("sqlite") else _read_postgresql
+    return read(driver, url, _read_query(url["query"]))
+
+
+def _decoded(text: str) -> str:
     try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):  # ValueError of a port that is none
-        raise ValueError("is not a database URL such as sqlite:///instance/quart_app.db") from None
-    if url.drivername not in _DRIVERS:
-        raise ValueError(f"must start with sqlite:/// or postgresql://, not {url.drivername}:")
-    url = url.set(drivername=_DRIVERS[url.drivername])
-    if url.get_backend_name() == "sqlite":
-        _check_sqlite_url(url)
-    else:
-        _check_postgresql_url(url)
-    return url
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError("has %-encoded bytes that are not UTF-8") from None
 
 
-def _check_sqlite_url(url: URL) -> None:
-    if url.host or url.port or url.username or url.password:
+def _read_query(text: str | None) -> list[tuple[str, str]]:
+    """Return the options in their order; ValueError where one has no value."""
+    if text is None:
+        return []
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict")
+    except ValueError:
+        pairs = []
+    if not pairs:
+        raise ValueError(
+            "must have NAME=VALUE after its ?; write %3F for a ? in a path, a name or a password"
+        )
+    return pairs
+
+
+# --- SQLite --------------------------------------------------------------------------------------
+
+
+def _read_sqlite(driver: str, url: re.Match[str], pairs: list[tuple[str, str]]) -> URL:
+    if url["hosts"] or url["username"] is not None:
         raise ValueError("must have three slashes before a relative path and four before /")
-    path = url.database or ""
+    path = _sqlite_path(url["database"] or "")
+    query: dict[str, str] = {}
+    for name, value in pairs:
+        if name == "mode" and value == "memory":
+            raise ValueError("must name a file: a database in memory is lost with the process")
+        if name not in _SQLITE_OPTIONS:
+            raise ValueError(
+                "has an option after its ? that SQLite does not take here;"
+                " write %3F for a ? in a path"
+            )
+        allowed, pattern = _SQLITE_OPTIONS[name]
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"gives {name} a value other than {allowed}")
+        if name in query:
+            raise ValueError(f"gives {name} twice")
+        query[name] = value
+    query.pop("uri", None)  # a file: URI is known by its beginning
+    return URL.create(driver, database=path, query=query)
+
+
+def _sqlite_path(text: str) -> str:
+    """Return the plain path that the part after the third slash names."""
+    if "\\" in text:
+        raise ValueError("has a backslash: write / between folders, or %5C for one in a name")
+    path = _decoded(text)
     if path.startswith("file:"):
-        path = unquote(path.removeprefix("file:"))
-    if path in {"", ":memory:"} or url.query.get("mode") == "memory":
-        raise ValueError("must name a file: a database in memory would be lost with the process")
-    for name, value in url.query.items():
-        allowed = _SQLITE_OPTIONS.get(name)
-        if allowed is None or not isinstance(value, str) or not re.fullmatch(allowed, value):
-            raise ValueError(_NOT_TAKEN)
+        path = _path_of_uri(path.removeprefix("file:"))
+    if path in {"", ":memory:"}:
+        raise ValueError("must name a file: a database in memory is lost with the process")
+    if _CONTROL.search(path):
+        raise ValueError("has a control character or a line end in its path")
+    if path.endswith(("/", "/.", "/..")) or path in {".", ".."}:
+        raise ValueError("names a folder instead of a file")
+    # SQLite and POSIX read two slashes at the beginning as something else than one.
+    return re.sub("^/+", "/", path)
 
 
-def _check_postgresql_url(url: URL) -> None:
-    ports = [] if url.port is None else [str(url.port)]
-    in_query = url.query.get("port", ())
-    ports += in_query.split(",") if isinstance(in_query, str) else in_query
-    if not all(
-        re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) <= _LARGEST_PORT for port in ports
-    ):
-        raise ValueError(f"names a port that is none: they go from 1 to {_LARGEST_PORT}")
-    if not _psycopg_takes_options_of(url):
-        raise ValueError(_NOT_TAKEN)
-    settings_of(url, {})
+def _path_of_uri(text: str) -> str:
+    """Return the path of a SQLite `file:` URI, as SQLite finds it."""
+    if "#" in text or "?" in text:
+        raise ValueError("has a # or ? in its file: URI: write %2523 and %253F for them in a path")
+    if text.startswith("//"):
+        authority, slash, text = text.removeprefix("//").partition("/")
+        if authority not in {"", "localhost"} or not slash:
+            raise ValueError("names a host in its file: URI, which must be file: and a path")
+        text = f"/{text}"
+    return _decoded(text)
 
 
-def _psycopg_takes_options_of(url: URL) -> bool:
+# --- PostgreSQL ----------------------------------------------------------------------------------
+
+
+def _read_postgresql(driver: str, url: re.Match[str], pairs: list[tuple[str, str]]) -> URL:
+    if url["password"] and _PORT_OR_PASSWORD.match(url["password"]):
+        raise ValueError(
+            "can be read in two ways; write %40, %2F and %3F"
+            " for an @, a / and a ? in a name, a password or an option"
+        )
+    username, password, database = (
+        None if url[part] is None else _decoded(url[part])
+        for part in ("username", "password", "database")
+    )
+    host, port, listed = _hosts(url["hosts"])
+    options = _postgresql_options(pairs)
+    if "host" in listed and "host" in options:
+        raise ValueError("names its hosts twice, before and after the ?")
+    query = listed | options
+    for each in (host or "", *query.get("host", "").split(",")):
+        _check_host(each)
+    if any("\0" in part for part in (username, password, database, *query.values()) if part):
+        raise ValueError("has a NUL character")
+    read = URL.create(driver, username, password, host, port, database or None, query)
     try:
-        from psycopg import ProgrammingError  # noqa: PLC0415 comes with the extra `postgres`
-        from psycopg.conninfo import make_conninfo  # noqa: PLC0415
+        read.get_dialect()().create_connect_args(read)
+    except ArgumentError:
+        raise ValueError("must name as many ports as hosts") from None
+    return read
+
+
+def _hosts(text: str) -> tuple[str | None, int | None, dict[str, str]]:
+    """Return the one host and its port, or the options that name several or a socket."""
+    hosts, ports = [], []
+    for each in text.split(","):
+        found = _HOST.fullmatch(each)
+        if found is None:
+            raise ValueError("has a malformed host; an IPv6 address needs brackets: [::1]")
+        host = _decoded(found["ipv6"] or found["name"])
+        if found["ipv6"]:
+            _check_ipv6(host)
+        hosts.append(host)
+        ports.append(found["port"] or "")
+    _check_ports(ports)
+    if len(hosts) == 1 and not hosts[0].startswith(("/", "@")):
+        return hosts[0] or None, int(ports[0]) if ports[0] else None, {}
+    query = {"host": ",".join(hosts)}
+    if any(ports):
+        query["port"] = ",".join(ports)
+    return None, None, query
+
+
+def _check_ipv6(text: str) -> None:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        raise ValueError("has a malformed IPv6 address") from None
+
+
+def _check_host(host: str) -> None:
+    try:
+        host.encode("idna")  # as the name is looked up: no empty label, none over 63 bytes
+    except UnicodeError:
+        well_formed = False
+    else:
+        well_formed = _DECODED_HOST.fullmatch(host) is not None and not _CONTROL.search(host)
+    if not (well_formed or host.startswith("/")):
+        raise ValueError("has a malformed host")
+
+
+def _check_ports(ports: list[str]) -> None:
+    for port in ports:
+        if port and not (re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) <= _LARGEST_PORT):
+            raise ValueError(f"names a port outside 1 to {_LARGEST_PORT}")
+
+
+def _postgresql_options(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """Return the options by name; ValueError where libpq does not know one, or one is empty."""
+    try:
+        from psycopg.pq import Conninfo  # noqa: PLC0415 comes with the extra `postgres`
     except ImportError:
         raise ValueError("needs psycopg: install quart-app[postgres]") from None
-    try:
-        make_conninfo(**{name: str(value) for name, value in url.query.items()})
-    except ProgrammingError:
-        return False
-    return True
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    options: dict[str, str] = {}
+    for name, value in pairs:
+        if name not in known:
+            raise ValueError(
+                "has an option after its ? that PostgreSQL does not take;"
+                " write %3F for a ? in a name or a password"
+            )
+        if not value:
+            raise ValueError(f"gives {name} no value")
+        if name == "connect_timeout" and not re.fullmatch("[0-9]{1,9}", value):
+            raise ValueError("gives connect_timeout a value other than a number of seconds")
+        if name in options and name != "host":
+            raise ValueError(f"gives {name} twice")
+        options[name] = f"{options[name]},{value}" if name in options else value
+    if [name for name, _ in pairs].count("host") > 1:  # host=a:1&host=b:2, as SQLAlchemy has it
+        if "port" in options:
+            raise ValueError("gives its ports in two ways: in several host options, and in port")
+        options |= _hosts(options["host"])[2]
+    _check_ports(options.get("port", "").split(","))
+    settings_in(options.get("options", ""))
+    return options

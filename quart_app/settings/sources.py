@@ -12,6 +12,7 @@ from quart_app.settings.errors import PREFIX, SettingsError
 SECRETS_FILE = Path("instance/.env")
 _ENV_FILES = (SECRETS_FILE, Path(".env"))  # the later wins; the environment wins over both
 _SECRETS = {"SECRET_KEY", "SECRET_KEY_FALLBACKS", "DATABASE_URL", "PLATFORM_ENCRYPTION_KEY"}
+SECRET_FILES = {f"{name}_FILE" for name in _SECRETS}
 _LF = "\n"
 
 

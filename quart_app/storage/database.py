@@ -4,7 +4,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from typing import Any
 
 from sqlalchemy import URL, event
@@ -29,7 +29,6 @@ from quart_app.storage.sqlite import (
     BUSY_TIMEOUT_SECONDS,
     begin_sqlite,
     open_sqlite,
-    set_busy_timeout,
 )
 
 _BEGIN = "quart_app_begin"  # the execution option that says how SQLite is to begin
@@ -65,7 +64,7 @@ class Database:
         self._writing = self.engine.execution_options(
             **({_BEGIN: BEGIN_TO_WRITE} if is_sqlite else {})
         )
-        self._turn_to_write = _TurnToWrite() if is_sqlite else nullcontext()
+        self._turn_to_write = _turn_to_write(url)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
@@ -90,7 +89,7 @@ class _Locked(Exception):  # noqa: N818 named for the fact
     """Somebody else of this process has been writing for all the time that one waits."""
 
 
-class _TurnToWrite:
+class _TurnToWrite(AbstractAsyncContextManager[None]):
     """One writer of this process at a time, in the order in which they came.
 
     SQLite has no line for those who wait for its lock: each asks again now and then, up to every
@@ -98,18 +97,25 @@ class _TurnToWrite:
     is free again and again; and while they wait, they would keep connections from those who read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience_seconds: float) -> None:
         self._lock = asyncio.Lock()
+        self._patience_seconds = patience_seconds
 
     async def __aenter__(self) -> None:
         try:
-            async with asyncio.timeout(BUSY_TIMEOUT_SECONDS):
+            async with asyncio.timeout(self._patience_seconds):
                 await self._lock.acquire()
         except TimeoutError:
             raise _Locked from None
 
     async def __aexit__(self, *_: object) -> None:
         self._lock.release()
+
+
+def _turn_to_write(url: URL) -> AbstractAsyncContextManager[None]:
+    if url.get_backend_name() != "sqlite":
+        return nullcontext()
+    return _TurnToWrite(float(str(url.query.get("timeout", BUSY_TIMEOUT_SECONDS))))
 
 
 def _session(engine: AsyncEngine) -> AsyncSession:
@@ -165,11 +171,13 @@ def _postgresql_engine(url: URL, *, name: str) -> AsyncEngine:
         pool_timeout=BUSY_TIMEOUT_SECONDS,
         hide_parameters=True,
         isolation_level="AUTOCOMMIT",  # the driver begins nothing by itself: `begin` does
-        connect_args={
-            **postgresql.connect_args(name, timeout_seconds=BUSY_TIMEOUT_SECONDS),
+        connect_args=postgresql.connect_args(
+            url,
+            name=name,
+            timeout_seconds=BUSY_TIMEOUT_SECONDS,
             # A server that is gone without a word is noticed, instead of being waited for.
-            "tcp_user_timeout": BUSY_TIMEOUT_SECONDS * 1000,
-        },
+            tcp_user_timeout=BUSY_TIMEOUT_SECONDS * 1000,
+        ),
     )
     settings = postgresql.set_local(postgresql.settings_of(url, _POSTGRESQL_SETTINGS))
 
@@ -196,14 +204,13 @@ def _opened_by_uri(url: URL, *, create: bool) -> URL:
     query.setdefault("mode", "rwc" if create else "rw")
     query["uri"] = "true"
     path = (url.database or "").replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    return url.set(database=path if path.startswith("file:") else f"file:{path}", query=query)
+    return url.set(database=f"file:{path}", query=query)
 
 
 def _prepare_sqlite(connection: Any, entry: ConnectionPoolEntry) -> None:
     # None: the driver begins nothing by itself, so that _begin_sqlite does, and DDL rolls back.
     connection.isolation_level = None
     cursor = connection.cursor()
-    set_busy_timeout(cursor, BUSY_TIMEOUT_SECONDS)
     cursor.execute("PRAGMA foreign_keys = ON")
     with suppress(sqlite3.OperationalError):  # a read-only file can still be read as it is
         cursor.execute("PRAGMA journal_mode = WAL")  # readers and the writer don't wait

@@ -23,6 +23,7 @@ async def open_sqlite(path: str, **options: Any) -> aiosqlite.Connection:
     command ends with the failure: a traceback of nobody's.
     """
     connection = _Connection(lambda: sqlite3.connect(path, **options), iter_chunk_size=1)
+    connection.busy_timeout_seconds = options.setdefault("timeout", BUSY_TIMEOUT_SECONDS)
     thread = connection._thread  # noqa: SLF001 there is no other way to it; SQLAlchemy does so, too
     thread.daemon = True
     try:
@@ -35,6 +36,7 @@ async def open_sqlite(path: str, **options: Any) -> aiosqlite.Connection:
 class _Connection(aiosqlite.Connection):
     # How to begin, before the next statement; None once that is done.
     begin_by: str | None = None
+    busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS
 
     def cursor(self) -> "_Cursor":  # type: ignore[override] # SQLAlchemy asks for no more than this
         return _Cursor(self)
@@ -80,7 +82,8 @@ class _Cursor:
             cursor = connection.cursor()
             try:
                 if self._connection.begin_by is not None:
-                    _begin(cursor, self._connection.begin_by)
+                    patience = self._connection.busy_timeout_seconds
+                    _begin(cursor, self._connection.begin_by, patience)
                     # Only now: whoever goes on after a failure must not be without a transaction.
                     self._connection.begin_by = None
                 ask(cursor)
@@ -99,31 +102,31 @@ def begin_sqlite(connection: Any, statement: str) -> None:
     connection.begin_by = statement
 
 
-def _begin(cursor: sqlite3.Cursor, statement: str) -> None:
+def _begin(cursor: sqlite3.Cursor, statement: str, busy_timeout_seconds: float) -> None:
     """Begin; wait for the write lock as long as for anything else, but ask for it more often."""
     if statement != BEGIN_TO_WRITE:
         cursor.execute(statement)
         return
-    patience = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    deadline = time.monotonic() + busy_timeout_seconds
     set_busy_timeout(cursor, 0)
     try:
         while True:
             try:
                 cursor.execute(BEGIN_TO_WRITE)
             except sqlite3.OperationalError as error:
-                if _is_locked(error) and time.monotonic() < patience:
+                if _is_locked(error) and time.monotonic() < deadline:
                     time.sleep(_ASK_AGAIN_SECONDS)
                     continue
                 raise
             return
     finally:
-        set_busy_timeout(cursor, BUSY_TIMEOUT_SECONDS)
+        set_busy_timeout(cursor, busy_timeout_seconds)
 
 
 def _is_locked(error: sqlite3.Error) -> bool:
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # the rest of it says why
 
 
-def set_busy_timeout(cursor: Any, seconds: int) -> None:
+def set_busy_timeout(cursor: Any, seconds: float) -> None:
     """Say how long a statement waits for a lock."""
-    cursor.execute(f"PRAGMA busy_timeout = {seconds * 1000}")
+    cursor.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")

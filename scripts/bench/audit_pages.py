@@ -22,7 +22,10 @@ parser.add_argument("--entries", type=int, default=1_000_000, help="in the audit
 parser.add_argument("--seconds-apart", type=float, default=60, help="of the entries (60)")
 parser.add_argument("--users", type=int, default=100_000, help="who are listed (100000)")
 parser.add_argument("--repeat", type=int, default=21, help="of which the median counts (21)")
+parser.add_argument("--quick", action="store_true", help="tiny counts, to see that it still runs")
 arguments = parser.parse_args()
+if arguments.quick:
+    arguments.entries, arguments.users, arguments.repeat = 1000, 60, 1
 if min(arguments.entries, arguments.users, arguments.repeat) < 1:
     parser.error("--entries, --users and --repeat are 1 or more")
 

@@ -32,7 +32,11 @@ parser.add_argument("--seconds", type=float, default=8, help="of a round, then n
 parser.add_argument("--uvloop", action="store_true", help="serve by uvloop")
 parser.add_argument("--strict", action="store_true", help="exit with 1 where a goal is missed")
 parser.add_argument("--picture", action="store_true", help="draw docs/images/login_storm.svg anew")
+parser.add_argument("--quick", action="store_true", help="tiny counts, to see that it still runs")
 arguments = parser.parse_args()
+if arguments.quick:
+    arguments.rounds, arguments.logins, arguments.at_once = 1, 4, 2
+    arguments.within, arguments.seconds = 0.1, 1
 counts = ("processes", "rounds", "logins", "at_once")
 if min(getattr(arguments, count) for count in counts) < 1 or arguments.seconds <= arguments.within:
     parser.error("every count is 1 or more, and --seconds is more than --within")

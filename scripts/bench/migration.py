@@ -21,7 +21,10 @@ parser = argparse.ArgumentParser(
 parser.add_argument("--rows", type=int, default=1_000_000, help="session rows (1000000)")
 parser.add_argument("--repeat", type=int, default=3, help="runs of which the median counts (3)")
 parser.add_argument("--part", nargs=3, help=argparse.SUPPRESS)  # the measured process
+parser.add_argument("--quick", action="store_true", help="tiny counts, to see that it still runs")
 arguments = parser.parse_args()
+if arguments.quick:
+    arguments.rows, arguments.repeat = 1000, 1
 if arguments.rows < 1 or arguments.repeat < 1:
     parser.error("--rows and --repeat are 1 or more")
 

@@ -21,7 +21,10 @@ parser.add_argument("--revocations", type=int, default=100_000, help="in the lis
 parser.add_argument("--repeat", type=int, default=3, help="processes of which the median counts")
 parser.add_argument("--load", metavar="URL", help=argparse.SUPPRESS)  # the measured process
 parser.add_argument("--trace", action="store_true", help=argparse.SUPPRESS)
+parser.add_argument("--quick", action="store_true", help="tiny counts, to see that it still runs")
 arguments = parser.parse_args()
+if arguments.quick:
+    arguments.revocations, arguments.repeat = 100, 1
 if arguments.revocations < 1 or arguments.repeat < 1:
     parser.error("--revocations and --repeat are 1 or more")
 

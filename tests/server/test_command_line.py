@@ -3,10 +3,12 @@
 import asyncio
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from quart.typing import TestClientProtocol as Client
@@ -360,6 +362,71 @@ def test_a_database_that_is_not_there_is_one_sentence(
     assert "QUART_APP_DATABASE_URL" in sentence
     assert "hunter2" not in sentence
     assert list(tmp_path.iterdir()) == []  # a misspelt path does not become a database
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("a.db?mode=rw", "There is no database file a.db"),
+        ("a.db?mode=ro", "There is no database file a.db"),
+        ("a.db?immutable=1", "There is no database file a.db"),
+        ("file:absent/a.db", "There is no folder absent"),
+        ("~/a.db", "There is no folder ~"),
+        ("folder", "folder is not a file"),
+        ("text/a.db", "can't be made: Not a directory"),
+        ("fifo", "fifo is not a file"),
+        ("/dev/null", "/dev/null is not a file"),
+        ("/dev/full", "/dev/full is not a file"),
+        ("x" * 300, "can't be made: File name too long"),
+        ("/proc/a.db", "can't be made: No such file or directory"),
+        ("text", "file is not a database"),
+    ],
+)
+def test_a_path_that_can_not_be_a_database_is_refused_and_nothing_is_left(
+    tmp_path: Path, path: str, said: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "text").write_text("no database " * 100)
+    before = sorted(tmp_path.rglob("*"))
+    environ = environ_of(
+        Settings(secret_key=SECRET_KEY, platform_encryption_keys=(ENCRYPTION_KEY,))
+    )
+    url = {"QUART_APP_DATABASE_URL": f"sqlite:///{path}"}
+    sentence = CommandLine(environ | url, tmp_path).run("db", "upgrade", exit_code=1)
+    assert said in sentence
+    assert "QUART_APP_DATABASE_URL" in sentence
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_new_file_is_removed_where_the_upgrade_fails(tmp_path: Path) -> None:
+    environ = environ_of(
+        Settings(secret_key=SECRET_KEY, platform_encryption_keys=(ENCRYPTION_KEY,))
+    )
+    url = {"QUART_APP_DATABASE_URL": "sqlite:///a.db"}
+    command_line = CommandLine(environ | url, tmp_path)
+    too_small = f"ulimit -f 4; exec {shlex.join(map(str, command_line.command('db', 'upgrade')))}"
+    ended = subprocess.run(
+        ["sh", "-c", too_small], cwd=tmp_path, env=command_line.environ, check=False
+    )
+    assert ended.returncode != 0
+    assert list(tmp_path.iterdir()) == []
+    assert "A new database file was made" in command_line.run("db", "upgrade")
+
+
+@pytest.mark.parametrize(
+    "name", ["a?b.db", "a#b.db", "a%20b.db", "100%.db", "a b.db", "ünï 李.db", "file:x.db"]
+)
+def test_a_file_of_any_name_is_found_by_its_encoded_path(tmp_path: Path, name: str) -> None:
+    environ = environ_of(
+        Settings(secret_key=SECRET_KEY, platform_encryption_keys=(ENCRYPTION_KEY,))
+    )
+    for path in (f"./{name}", f"//{tmp_path}/{name}"):
+        url = {"QUART_APP_DATABASE_URL": f"sqlite:///{quote(path)}"}
+        command_line = CommandLine(environ | url, tmp_path)
+        command_line.run("db", "upgrade")
+        assert "no user" in command_line.run("user", "list")
+        assert [each.name for each in tmp_path.iterdir()] == [name]
 
 
 def test_a_database_is_made_only_in_a_folder_that_is_there(tmp_path: Path) -> None:

@@ -13,13 +13,24 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
 
 import httpx2
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from cryptography.x509.oid import NameOID
 
 from quart_app.__main__ import new_secrets, write_missing_secrets
 from quart_app.settings import Settings
@@ -216,6 +227,154 @@ def test_a_taken_port_is_one_line(clone: Path) -> None:
         line = refusal(clone, "--demo", "--", "--bind", address)
     assert line.startswith("quart_app: Hypercorn can't serve: Address already in use.")
     assert list((clone.parent / "tmp").iterdir()) == []
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "printed"),
+    [
+        (["--bind", ":PORT"], "http://127.0.0.1:PORT"),
+        (["--bind", "0.0.0.0:PORT"], "http://127.0.0.1:PORT"),
+        (["--bind", "localhost:PORT"], "http://127.0.0.1:PORT"),
+        (["-b127.0.0.1:PORT", "-b127.0.0.1:0"], "http://127.0.0.1:PORT"),
+        (["--bind", "unix:SOCKET", "--bind", "127.0.0.1:PORT"], "http://127.0.0.1:PORT"),
+        (["--bind", "[::1]:PORT"], "http://[::1]:PORT"),
+        (["--bind", "[::]:PORT"], "http://[::1]:PORT"),
+        (["--config", "CONFIG"], "http://127.0.0.1:PORT"),
+        (["--bind=127.0.0.1:PORT", "--worker-class", "uvloop"], "http://127.0.0.1:PORT"),
+        (["--bind=127.0.0.1:PORT", "--root-path=/app"], "http://127.0.0.1:PORT/app"),
+        (["--bind=127.0.0.1:PORT", "--workers=1"], "http://127.0.0.1:PORT"),
+        (["--bind=127.0.0.1:PORT", "-w2"], "http://127.0.0.1:PORT"),
+        (["--bind=127.0.0.1:PORT", "--reload"], "http://127.0.0.1:PORT"),
+        (["--bind=127.0.0.1:0"], r"http://127.0.0.1:\d+"),
+        (["--bind=:PORT", "--certfile=CERT", "--keyfile=KEY"], "https://127.0.0.1:PORT"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_the_address_that_is_printed_opens(clone: Path, options: list[str], printed: str) -> None:
+    port = free_port()
+    (clone / "other.toml").write_text(f'bind = ":{port}"\nworkers = 0\n')
+    if "https" in printed:
+        make_certificate(clone)
+    values = {"PORT": port, "SOCKET": "a.sock", "CONFIG": "other.toml"}
+    for name, value in (values | {"CERT": "cert.pem", "KEY": "key.pem"}).items():
+        options = [option.replace(name, str(value)) for option in options]
+        printed = printed.replace(name, str(value))
+    with greeted(clone, "--demo", "--", *options) as (greeting, process):
+        (url,) = re.findall(r"(?m)^  (http\S+)$", greeting)
+        assert re.fullmatch(printed.replace("[", "\\["), url.removesuffix("/"))
+        deadline = time.monotonic() + STARTUP_SECONDS
+        while True:
+            try:
+                answer = httpx2.get(f"{url.removesuffix('/')}/login", verify=False)
+                break
+            except httpx2.TransportError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        assert answer.status_code == 200
+        assert "/login" in answer.text
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout
+        assert "Traceback" not in process.stdout.read()
+        assert process.wait(STARTUP_SECONDS) == 0
+    assert list((clone.parent / "tmp").iterdir()) == []
+
+
+@contextmanager
+def greeted(clone: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Start the demonstration, and give its first lines and its process."""
+    with subprocess.Popen(
+        command(*arguments),
+        cwd=clone,
+        env=environ_in(clone),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            assert process.stdout
+            yield (
+                "".join(takewhile(lambda line: "Nothing of it" not in line, process.stdout)),
+                process,
+            )
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def make_certificate(folder: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    ).sign(key, hashes.SHA256())
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    for file, encryption in (
+        ("key.pem", NoEncryption()),
+        ("locked.pem", BestAvailableEncryption(b"locked")),
+    ):
+        (folder / file).write_bytes(
+            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("--workers=-1", "workers must be a number, 0 or more"),
+        ("--worker-class trio", "the worker class trio is none of asyncio and uvloop"),
+        ("--worker-class none", "the worker class none is none of asyncio and uvloop"),
+        ("--config absent.toml", "configuration can't be read: No such file or directory"),
+        ("--config requirements.lock", "configuration can't be read: "),
+        ("--config python:absent", "configuration can't be read: "),
+        ("--config typed.toml", "bind must be a list of strings"),
+        ("--certfile cert.pem", "TLS needs both a certfile and a keyfile"),
+        ("--keyfile key.pem", "TLS needs both a certfile and a keyfile"),
+        ("--certfile absent.pem --keyfile key.pem", "absent.pem is not a file"),
+        ("--certfile cert.pem --keyfile cert.pem", "the certificate or its key can't be used"),
+        ("--certfile cert.pem --keyfile locked.pem", "needs --keyfile-password"),
+        ("--insecure-bind 127.0.0.1:0", "needs a certfile and a keyfile"),
+        ("--quic-bind 127.0.0.1:0", "needs a certfile and a keyfile"),
+        ("--pid absent/pid", "No such file or directory"),
+        ("--log-level loud", "its log or pid file can't be used"),
+        ("--log-config absent.ini", "its log or pid file can't be used"),
+        ("--access-logfile absent/log", "No such file or directory"),
+        ("--root-path app", "a root path begins with /"),
+        ("--bind fd://999", "Bad file descriptor"),
+        ("--bind fd://0", "Socket operation on non-socket"),
+        ("--bind fd://x", "fd://x is not the number of a file descriptor"),
+        ("--bind 127.0.0.1:x", "127.0.0.1:x has a port that is not a number"),
+        ("--bind http://127.0.0.1:8000", "Name or service not known"),
+        ("--bind 203.0.113.1:0", "Cannot assign requested address"),
+        ("--bind unix:absent/socket", "No such file or directory"),
+        ("--bind unix:typed.toml", "typed.toml is not a socket"),
+    ],
+)
+def test_options_by_which_hypercorn_can_not_serve_are_refused_in_one_line(
+    clone: Path, options: str, reason: str
+) -> None:
+    (clone / "typed.toml").write_text("bind = 5\n")
+    make_certificate(clone)
+    line = refusal(clone, "--", *options.split())
+    assert line.startswith("quart_app: Hypercorn can't serve: ")
+    assert reason in line
+    assert not (clone / "instance").exists()
+
+
+def test_a_socket_where_another_server_listens_is_not_taken_from_it(clone: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(str(clone / "socket"))
+        taken.listen()
+        line = refusal(clone, "--", "--bind", "unix:socket")
+        assert "Address already in use" in line
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(clone / "socket"))
 
 
 @pytest.mark.parametrize("port", ["99999", "65536"])

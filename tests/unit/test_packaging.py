@@ -42,6 +42,39 @@ def test_the_lock_holds_every_dependency() -> None:
     assert {re.split(r"[\[>=<]", wanted)[0] for wanted in project["dependencies"]} <= locked
 
 
+@pytest.mark.parametrize(
+    ("name", "private_parts"),
+    [
+        ("aiosqlite", ["_conn", "_execute", "_thread"]),
+        ("python-dotenv", ["dotenv.parser"]),
+    ],
+)
+def test_a_dependency_whose_private_parts_are_used_has_an_upper_bound(
+    name: str, private_parts: list[str]
+) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (wanted,) = [each for each in project["dependencies"] if each.startswith(name)]
+    assert re.search(r",<\d+\.\d+$", wanted)
+    reasons = (ROOT / "docs/decisions/0002-dependencies.md").read_text()
+    sources = "".join(path.read_text() for path in (ROOT / "quart_app").rglob("*.py"))
+    for part in private_parts:
+        assert f"`{part}`" in reasons
+        assert part in sources
+
+
+def test_private_parts_of_others_are_used_where_the_decision_says() -> None:
+    marked = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "quart_app").rglob("*.py")
+        if "SLF001" in path.read_text()
+    }
+    assert marked == {
+        "quart_app/storage/sqlite.py",
+        "quart_app/storage/audit.py",  # SQLAlchemy documents _mapping
+        "quart_app/web/session.py",  # Werkzeug documents _get_current_object
+    }
+
+
 @pytest.fixture(scope="module")
 def unpacked_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")

@@ -10,7 +10,13 @@ from typing import Any
 
 import pytest
 
-from quart_app.settings import PREFIX, Settings, SettingsError, missing_secrets
+from quart_app.settings import (
+    PREFIX,
+    Settings,
+    SettingsError,
+    missing_secrets,
+    read_database_url,
+)
 from tests.conftest import ENCRYPTION_KEY, SECRET_KEY
 from tests.servers import ROOT
 
@@ -107,7 +113,16 @@ def test_every_setting_is_read(
         ("sqlite:///a.db", "sqlite+aiosqlite:///a.db"),
         ("sqlite:////srv/a.db", "sqlite+aiosqlite:////srv/a.db"),
         ("sqlite+aiosqlite:///a.db?mode=ro", "sqlite+aiosqlite:///a.db?mode=ro"),
-        ("sqlite:///file:a.db?timeout=0.5", "sqlite+aiosqlite:///file:a.db?timeout=0.5"),
+        ("sqlite://///srv/a.db", "sqlite+aiosqlite:////srv/a.db"),
+        ("sqlite:///../a b.db", "sqlite+aiosqlite:///../a b.db"),
+        ("sqlite:///a%3Fb.db", "sqlite+aiosqlite:///a%3Fb.db"),
+        ("sqlite:///a#b.db", "sqlite+aiosqlite:///a%23b.db"),
+        ("sqlite:///100%.db", "sqlite+aiosqlite:///100%25.db"),
+        ("sqlite:///ada@home/a:b.db", "sqlite+aiosqlite:///ada%40home/a%3Ab.db"),
+        ("sqlite:///file:a.db?timeout=0.5", "sqlite+aiosqlite:///a.db?timeout=0.5"),
+        ("sqlite:///file:a%2523b.db?uri=true", "sqlite+aiosqlite:///a%23b.db"),
+        ("sqlite:///file:///srv/a.db?mode=ro", "sqlite+aiosqlite:////srv/a.db?mode=ro"),
+        ("sqlite:///file://localhost/a.db", "sqlite+aiosqlite:////a.db"),
         (
             "postgresql://db/app?host=a,b&port=1,2",
             "postgresql+psycopg://db/app?host=a%2Cb&port=1%2C2",
@@ -115,12 +130,37 @@ def test_every_setting_is_read(
         ("postgres://ada:pw@db:5432/app", "postgresql+psycopg://ada:pw@db:5432/app"),
         ("postgresql://db/app?sslmode=require", "postgresql+psycopg://db/app?sslmode=require"),
         ("postgresql+psycopg:///app?host=/run/pg", "postgresql+psycopg:///app?host=/run/pg"),
+        ("postgresql://%2Frun%2Fpg/app", "postgresql+psycopg:///app?host=/run/pg"),
+        (
+            "postgresql://ada:pw@%2frun%2fpg:5433/app",
+            "postgresql+psycopg://ada:pw@/app?host=/run/pg&port=5433",
+        ),
+        ("postgresql://a:1,b:2/app", "postgresql+psycopg:///app?host=a%2Cb&port=1%2C2"),
+        ("postgresql://a,[::1]:2/app", "postgresql+psycopg:///app?host=a%2C%3A%3A1&port=%2C2"),
+        (
+            "postgresql://db/app?host=a:1&host=b:2",
+            "postgresql+psycopg://db/app?host=a%2Cb&port=1%2C2",
+        ),
+        ("postgresql://[::1]:5432/app", "postgresql+psycopg://[::1]:5432/app"),
+        ("postgresql://:5433/app", "postgresql+psycopg://:5433/app"),
+        ("postgresql://db:/app", "postgresql+psycopg://db/app"),
+        ("postgresql:///", "postgresql+psycopg://"),
+        ("postgresql://ada:p/w?x@db/app", "postgresql+psycopg://ada:p/w%3Fx@db/app"),
+        (
+            "postgresql://ada:%40%3A%2F%25@db/app",
+            "postgresql+psycopg://ada:%40%3A/%25@db/app",
+        ),
+        (
+            "postgresql://db/app?sslmode=verify-full&sslrootcert=/a.pem",
+            "postgresql+psycopg://db/app?sslmode=verify-full&sslrootcert=/a.pem",
+        ),
     ],
 )
 def test_plain_database_urls_are_understood(tmp_path: Path, given: str, understood: str) -> None:
     url = read(tmp_path, DATABASE_URL=given).database_url
     rendered = url.render_as_string(hide_password=False)
-    assert rendered.replace("%2F", "/").replace("file%3A", "file:") == understood
+    assert rendered.replace("%2F", "/") == understood
+    assert read_database_url(rendered) == url
 
 
 @pytest.mark.parametrize(
@@ -164,10 +204,59 @@ def test_plain_database_urls_are_understood(tmp_path: Path, given: str, understo
         ("DATABASE_URL", "sqlite:///file:%3Amemory%3A?cache=shared"),
         ("DATABASE_URL", "sqlite:///file:a.db?mode=memory&cache=shared"),
         ("DATABASE_URL", "sqlite:///file:"),
+        ("DATABASE_URL", "sqlite:///file:a#b.db"),
+        ("DATABASE_URL", "sqlite:///file:a%3Fb.db"),
+        ("DATABASE_URL", "sqlite:///file://host/a.db"),
+        ("DATABASE_URL", "sqlite:///a?b.db"),
+        ("DATABASE_URL", "sqlite:///a.db?"),
+        ("DATABASE_URL", "sqlite:///a.db?mode"),
+        ("DATABASE_URL", "sqlite:///a.db?mode="),
+        ("DATABASE_URL", "sqlite:///a.db?mode=ro&"),
+        ("DATABASE_URL", "sqlite:///a.db?=ro"),
+        ("DATABASE_URL", "sqlite:///a?b=c.db"),
+        ("DATABASE_URL", "sqlite:///a/"),
+        ("DATABASE_URL", "sqlite:///a/.."),
+        ("DATABASE_URL", "sqlite:///."),
+        ("DATABASE_URL", "sqlite:////"),
+        ("DATABASE_URL", "sqlite:///C:\\data\\a.db"),
+        ("DATABASE_URL", "sqlite:///a%00.db"),
+        ("DATABASE_URL", "sqlite:///a%0A.db"),
+        ("DATABASE_URL", "sqlite:///a%FF.db"),
+        ("DATABASE_URL", "sqlite:///a\udcff.db"),
+        ("DATABASE_URL", "sqlite:///a.db\n"),
+        ("DATABASE_URL", " sqlite:///a.db"),
+        ("DATABASE_URL", "sqlite:/a.db"),
         ("DATABASE_URL", "sqlite://host/x.db"),
         ("DATABASE_URL", "sqlite://ada:hunter2@/x.db"),
         ("DATABASE_URL", "postgresql://ada:hunter2@db:0/app"),
         ("DATABASE_URL", "postgresql://ada:hunter2@db:65536/app"),
+        ("DATABASE_URL", "postgresql://db/app?sslmode="),
+        ("DATABASE_URL", "postgresql://db/app?sslmode"),
+        ("DATABASE_URL", "postgresql://db/app?sslmode=require&sslmode=disable"),
+        ("DATABASE_URL", "postgresql://db/app?conninfo=host%3Dother"),
+        ("DATABASE_URL", "postgresql://db/app?prepare_threshold=5"),
+        ("DATABASE_URL", "postgresql://db/app?host=a&port=1,2"),
+        ("DATABASE_URL", "postgresql://db/app?host=a,b,c&port=1,2"),
+        ("DATABASE_URL", "postgresql://db/app?hostaddr=127.0.0.1&port=1,2"),
+        ("DATABASE_URL", "postgresql://db/app?connect_timeout=hunter2"),
+        ("DATABASE_URL", "postgresql://a,b/app?host=c"),
+        ("DATABASE_URL", "postgresql://db/app?host=a:1&host=b&port=2"),
+        ("DATABASE_URL", "postgresql://db/app?host=a..b"),
+        ("DATABASE_URL", "postgresql://a..b/app"),
+        ("DATABASE_URL", "postgresql://a%20b/app"),
+        ("DATABASE_URL", f"postgresql://{'a' * 64}/app"),
+        ("DATABASE_URL", "postgresql://::1/app"),
+        ("DATABASE_URL", "postgresql://[::1/app"),
+        ("DATABASE_URL", "postgresql://[hunter2]/app"),
+        ("DATABASE_URL", "postgresql://db:٣/app"),
+        ("DATABASE_URL", "postgresql://a:1,b:x/app"),
+        ("DATABASE_URL", "postgresql://ada:hunter2@x@db/app"),
+        ("DATABASE_URL", "postgresql://ada:x@hunter2?y@db/app"),
+        ("DATABASE_URL", "postgresql://ada:1/hunter2@db/app"),
+        ("DATABASE_URL", "postgresql://ada:hunter2%FF@db/app"),
+        ("DATABASE_URL", "postgresql://ada:hunter2%00@db/app"),
+        ("DATABASE_URL", "postgresql://db:5432/app?user=ada@example"),
+        ("DATABASE_URL", "postgresql+psycopg_async://ada:hunter2@db/app"),
         ("DATABASE_URL", "postgresql://db/app?port=65536"),
         ("DATABASE_URL", "postgresql://db/app?host=a,b&port=5432,x"),
         ("PUBLIC_URL", ""),
@@ -242,6 +331,12 @@ def test_a_missing_key_is_named(tmp_path: Path, name: str) -> None:
     [
         ("SESION_DIGEST", "; did you mean QUART_APP_SESSION_DIGEST?"),
         ("SECRET_KEY_FALLBACK", "; did you mean QUART_APP_SECRET_KEY_FALLBACKS?"),
+        ("SECRET_KEY_FIEL", "; did you mean QUART_APP_SECRET_KEY_FILE?"),
+        ("SESSION_IDLE", "; did you mean QUART_APP_SESSION_IDLE_SECONDS?"),
+        (
+            "SESSION_COOKIE",
+            "; did you mean QUART_APP_SESSION_COOKIE_SECURE or QUART_APP_SESSION_COOKIE_NAME?",
+        ),
         ("SESSION_IDLE_SECONDS_FILE", "; did you mean QUART_APP_SESSION_IDLE_SECONDS?"),
         ("secret_key", ""),
         ("XYZ", ""),
@@ -353,8 +448,9 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
         SECRET_KEY_FALLBACKS=f'["{OTHER_KEY}"]',
         DATABASE_URL="postgresql://ada:hunter2@db/app",
     )
+    in_query = read(tmp_path, DATABASE_URL="postgresql://db/app?password=hunter2")
     for secret in (SECRET_KEY, ENCRYPTION_KEY, OTHER_KEY, "hunter2"):
-        assert secret not in f"{settings!r} {settings}"
+        assert secret not in f"{settings!r} {settings} {in_query}"
 
 
 @pytest.mark.parametrize("public_url", ["https://site.example", "HTTPS://site.example"])

@@ -57,7 +57,7 @@ def connected(url: URL, interruption: Interruption, *, read_only: bool) -> Itera
         isolation_level="REPEATABLE READ",
         hide_parameters=True,
         connect_args=postgresql.connect_args(
-            APPLICATION_NAME, timeout_seconds=BUSY_TIMEOUT_SECONDS
+            url, name=APPLICATION_NAME, timeout_seconds=BUSY_TIMEOUT_SECONDS
         ),
     )
 

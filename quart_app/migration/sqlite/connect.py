@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.pool import NullPool
@@ -23,10 +23,7 @@ _TURN_MILLISECONDS = 100
 
 def file_of(url: URL) -> Path:
     """Return the database's file; raises Refused where there is none."""
-    name = url.database or ""
-    if name.startswith("file:"):
-        name = unquote(name.removeprefix("file:"))
-    path = Path(name).absolute()
+    path = Path(url.database or "").absolute()
     if not path.exists():
         raise Refused(f"There is no database file {path}.")
     if not path.is_file():

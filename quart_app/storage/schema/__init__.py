@@ -6,6 +6,7 @@ beside it and is not ours to touch.
 
 import os
 import sqlite3
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -38,8 +39,16 @@ async def upgrade_schema(url: URL, *, own_folder: Path | None = None) -> tuple[s
     For a SQLite file no folder is made but `own_folder`. Two that start at once take turns.
     Raises SchemaRefused or Unavailable, with nothing changed.
     """
-    _make_file_of(url, own_folder)
-    database = Database(url, create=True)
+    made = _make_file_of(url, own_folder)
+    try:
+        return await _upgrade_and_close(Database(url, create=True))
+    except Exception:
+        if made is not None:
+            _remove_if_empty(made)
+        raise
+
+
+async def _upgrade_and_close(database: Database) -> tuple[str | None, str]:
     try:
         async with database.begin() as db:
             return await (await db.connection()).run_sync(upgrade_within)
@@ -65,7 +74,8 @@ def upgrade_within(connection: Connection) -> tuple[str | None, str]:
 
 def makes_a_new_file(url: URL) -> bool:
     """Tell whether upgrade_schema will begin with a new file."""
-    return _file_of(url) is not None and not Path(url.database or "").exists()
+    path = _file_of(url)
+    return path is not None and not os.path.exists(path)  # noqa: PTH110 False where it can't be read
 
 
 async def schema_revision(database: Database) -> str | None:
@@ -143,26 +153,50 @@ def _known_revisions() -> set[str]:
 
 
 def _file_of(url: URL) -> Path | None:
-    """Return the path of a SQLite file that is named by its path alone."""
-    if url.get_backend_name() != "sqlite" or (url.database or "").startswith("file:"):
-        return None
-    return Path(url.database or "")
+    """Return the path of a SQLite file."""
+    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
 
-def _make_file_of(url: URL, own_folder: Path | None) -> None:
-    """Make a SQLite file for our eyes only, as it holds hashes."""
+def _make_file_of(url: URL, own_folder: Path | None) -> Path | None:
+    """Make a missing SQLite file, readable by its owner only, as it holds hashes; return its path.
+
+    None where there is nothing to make. Raises SchemaRefused.
+    """
     path = _file_of(url)
     if path is None:
-        return
+        return None
     try:
         if own_folder is not None and path.parent.resolve() == own_folder.resolve():
             path.parent.mkdir(exist_ok=True, mode=0o700)
         elif not path.parent.exists():  # a mistyped path must not become an empty database
             raise SchemaRefused(
                 f"There is no folder {path.parent} for the database file {path}:"
-                " make it, or mend QUART_APP_DATABASE_URL."
+                " make it, or correct QUART_APP_DATABASE_URL."
             )
-        if not path.exists():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        if path.exists():
+            if not path.is_file():
+                raise SchemaRefused(f"{path} is not a file: correct QUART_APP_DATABASE_URL.")
+            return None
+        if url.query.get("mode", "rwc") != "rwc" or url.query.get("immutable") == "1":
+            raise SchemaRefused(
+                f"There is no database file {path}, and QUART_APP_DATABASE_URL has an option by"
+                " which none is made (mode or immutable)."
+            )
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except FileExistsError:  # another process was faster
+            return None
     except OSError as error:
-        raise SchemaRefused(f"The database file {path} can't be made: {error.strerror}.") from error
+        raise SchemaRefused(
+            f"The database file {path} can't be made: {error.strerror}."
+            " Is QUART_APP_DATABASE_URL right?"
+        ) from error
+    return path
+
+
+def _remove_if_empty(path: Path) -> None:
+    """Remove a file that a failed upgrade made, so that nobody takes it for a database."""
+    with suppress(OSError):
+        others = [path.with_name(f"{path.name}-{suffix}") for suffix in ("journal", "wal")]
+        if path.stat().st_size == 0 and not any(other.exists() for other in others):
+            path.unlink()

@@ -27,6 +27,7 @@ from quart_app.web import (
     events,
     gate,
     membership,
+    notices,
     operations,
     platforms,
     replies,
@@ -87,6 +88,12 @@ def create_app(
     assets.install(app)
     gate.install(app, is_https=settings.is_https)
     replies.install(app)
+    notices.install(
+        app,
+        settings.session_keys,
+        session_cookie_name=settings.cookie_name,
+        secure=settings.cookie_secure,
+    )
     words.install(app)
     for room in (
         *(accounts, reset_links, alerts, platforms, devices),

@@ -18,7 +18,7 @@ from quart_app.errors import (
     TooManyAttempts,
     Unavailable,
 )
-from quart_app.model import AlertKind, AuditEvent, EndReason, User
+from quart_app.model import AuditEvent, EndReason, User
 from quart_app.services.addresses import counted_address
 from quart_app.services.alerts import Alerts
 from quart_app.services.audit import Audit, hash_of_session
@@ -215,9 +215,7 @@ class Accounts:
                 user.must_change_password = False
                 await self.alerts.password_changed(db, session, device)
             elif device.id_for(user) is None:
-                await self.alerts.add(
-                    db, user.id, AlertKind.NEW_DEVICE, device, device_id=session.device.device_id
-                )
+                await self.alerts.new_device(db, session, device)
             return session
 
     async def user(self, user_id: int) -> User:

@@ -1,6 +1,7 @@
 """Pages of an account: log in, log out, first-time set-up, account."""
 
 from http import HTTPStatus
+from typing import Final
 
 from quart import Blueprint, Response, request, url_for
 from quart.typing import ResponseReturnValue, ResponseTypes
@@ -28,6 +29,8 @@ from quart_app.web.replies import status_of, with_retry_after
 from quart_app.web.session import clear_session, create_session, presented_session, validate_session
 
 blueprint = Blueprint("accounts", __name__)
+
+_WELCOME: Final = "Welcome. Your other devices will show this login."
 
 
 @blueprint.get("/login")
@@ -68,7 +71,10 @@ async def log_in() -> ResponseReturnValue:
             error=error,
         )
     begin(new_session)
-    return go_on(page_at(form.next) or url_for("platforms.dashboard"))
+    return go_on(
+        page_at(form.next) or url_for("platforms.dashboard"),
+        notice=_WELCOME if new_session.is_new_device else None,
+    )
 
 
 async def _login_form(
@@ -109,7 +115,7 @@ def begin(new_session: NewSession) -> None:
 async def log_out() -> ResponseReturnValue:
     """End the session; without one there is nothing to do."""
     await end()
-    return with_cleared_cache(go_on(url_for("accounts.login_page"), notice="logged-out"))
+    return with_cleared_cache(go_on(url_for("accounts.login_page"), notice="You are logged out."))
 
 
 async def end() -> None:
@@ -123,7 +129,9 @@ async def end() -> None:
 async def log_out_everywhere() -> ResponseReturnValue:
     """End every session of the user."""
     await end_all()
-    return with_cleared_cache(go_on(url_for("accounts.login_page"), notice="logged-out-everywhere"))
+    return with_cleared_cache(
+        go_on(url_for("accounts.login_page"), notice="You are logged out on every device.")
+    )
 
 
 async def end_all() -> None:
@@ -205,7 +213,10 @@ async def change_password() -> ResponseReturnValue:
         raise
     except AppError as error:
         return await _account_page(error)
-    return go_on(url_for("accounts.account"), notice="password")
+    return go_on(
+        url_for("accounts.account"),
+        notice="Your password is changed, and your other sessions are over.",
+    )
 
 
 async def change_password_by(body: PasswordBody) -> None:

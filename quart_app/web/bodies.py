@@ -151,7 +151,7 @@ class ReturnForm(Body):
 
 
 class AlertsForm(ReturnForm):
-    """The answer to what a page told; `up_to` is the newest of it."""
+    """The answer to the alerts that a page showed; `up_to` is the newest of them."""
 
     up_to: Annotated[int, Field(ge=1, le=_LARGEST_BIG_ID)]
 

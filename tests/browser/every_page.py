@@ -81,7 +81,7 @@ OPENS_THE_SWITCHER = presses("#switcher-button")
 EXAMPLES: dict[str, dict[str, list[Example]]] = {
     "a visitor": {
         "accounts.login_page": [
-            Example("/login?notice=ended-idle&unsent=1"),
+            Example("/login"),
             Example("/nothing", what="404"),
         ],
         "accounts.log_in": [
@@ -110,7 +110,7 @@ EXAMPLES: dict[str, dict[str, list[Example]]] = {
     },
     "member": {
         "platforms.dashboard": [
-            Example("/?notice=switched"),
+            Example("/"),
             Example("/", OPENS_THE_SWITCHER, OPENED, "opened"),
             Example("/", presses("form .choice"), "#status p", "switched"),
             Example("/", switches_where_the_server_is_away, "#status .message-error", "offline"),

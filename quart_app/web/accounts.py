@@ -10,23 +10,22 @@ from quart_app.errors import (
     AppError,
     NotLoggedIn,
     PasswordChangeNeeded,
-    PasswordChangeNotNeeded,
     SetUpAlready,
     Unavailable,
 )
 from quart_app.model import EndReason
-from quart_app.services.sessions import NewSession
 from quart_app.web.bodies import LoginForm, PasswordBody, SetUpForm, read_form
 from quart_app.web.gate import (
     current_login,
     device,
-    know_device_again,
     presented,
     services,
 )
+from quart_app.web.new_sessions import begin
+from quart_app.web.one_time_passwords import choose_password
 from quart_app.web.pages import go_on, page, page_at
 from quart_app.web.replies import status_of, with_retry_after
-from quart_app.web.session import clear_session, create_session, presented_session, validate_session
+from quart_app.web.session import clear_session, presented_session, validate_session
 
 blueprint = Blueprint("accounts", __name__)
 
@@ -55,19 +54,18 @@ async def log_in() -> ResponseReturnValue:
             login_name=form.username,
             password=form.password,
             remember=form.remember,
-            new_password=form.new_password,
             device=device(),
             replaced=presented(),
         )
     except Unavailable:
         raise
+    except PasswordChangeNeeded as needed:
+        return choose_password(needed.permit, next_path=next_path)
     except AppError as error:
         return await _login_form(
             next_path=next_path,
             username=typed.get("username", ""),
             remember=bool(typed.get("remember")),
-            choose_new=isinstance(error, PasswordChangeNeeded)
-            or ("new_password" in typed and not isinstance(error, PasswordChangeNotNeeded)),
             error=error,
         )
     begin(new_session)
@@ -82,7 +80,6 @@ async def _login_form(
     next_path: str,
     username: str = "",
     remember: bool = False,
-    choose_new: bool = False,
     error: AppError | None = None,
 ) -> Response:
     response = await page(
@@ -91,24 +88,10 @@ async def _login_form(
         next_path=page_at(next_path) or "",
         username=username,
         remember=remember,
-        choose_new=choose_new,
+        is_first_user_missing=await services().first_user.is_missing(),
         error=error,
     )
     return with_retry_after(response, error)
-
-
-def begin(new_session: NewSession) -> None:
-    """Sign a session that a use case began into the browser's cookie."""
-    create_session(
-        user_id=new_session.user_id,
-        platform_connection_id=new_session.platform_connection_id,
-        sid=new_session.sid,
-        epoch=new_session.epoch,
-        created_at=new_session.created_at,
-        expires_at=new_session.expires_at,
-        remember=new_session.remember,
-    )
-    know_device_again(new_session.device)
 
 
 @blueprint.post("/logout")
@@ -123,6 +106,15 @@ async def end() -> None:
     if session := presented():
         await services().sessions.end(session)
     clear_session()
+
+
+@blueprint.get("/logout_all")
+async def log_out_everywhere_page() -> ResponseReturnValue:
+    """Ask whether to end every session of the user."""
+    logins = await services().devices.logins_of(current_login().user_id)
+    return await page(
+        "log_out_everywhere.html", number=len(logins), is_password_needed=False, error=None
+    )
 
 
 @blueprint.post("/logout_all")

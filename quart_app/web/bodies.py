@@ -25,10 +25,10 @@ from quart_app.model import (
     PLATFORM_NAME_LENGTH,
     PLATFORM_USERNAME_LENGTH,
 )
+from quart_app.services.passwords import LONGEST
 
-_LONGEST_PASSWORD = 1024
 LONGEST_PATH = 2048
-_LONGEST_TOKEN = 4096
+LONGEST_TOKEN = 4096
 _LARGEST_ID = 2**31 - 1  # of an INTEGER in PostgreSQL
 _LARGEST_BIG_ID = 2**63 - 1
 
@@ -51,7 +51,7 @@ DAY = BeforeValidator(_day)
 # After the length, so that a refusal of that speaks of characters.
 STORABLE = AfterValidator(_storable)
 LoginName = Annotated[str, StringConstraints(min_length=1, max_length=EMAIL_LENGTH), STORABLE]
-Password = Annotated[str, StringConstraints(min_length=1, max_length=_LONGEST_PASSWORD), STORABLE]
+Password = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST), STORABLE]
 Email = Annotated[str, StringConstraints(min_length=1, max_length=EMAIL_LENGTH), STORABLE]
 Path = Annotated[str, StringConstraints(max_length=LONGEST_PATH), STORABLE]
 PlatformName = Annotated[
@@ -82,9 +82,19 @@ class LoginBody(Body):
     new_password: Password | None = None
 
 
-class LoginForm(LoginBody):
+class LoginForm(Body):
     """The login page's form; `next` is where to go afterwards."""
 
+    username: LoginName
+    password: Password
+    remember: bool = False
+    next: Path = ""
+
+
+class NewPasswordForm(Body):
+    """The password that replaces a one-time password; `next` as in LoginForm."""
+
+    new_password: Password
     next: Path = ""
 
 
@@ -120,7 +130,7 @@ class ConnectBody(Body):
         str, StringConstraints(min_length=1, max_length=INSTANCE_URL_LENGTH), STORABLE
     ]
     access_token: Annotated[
-        str, StringConstraints(min_length=1, max_length=_LONGEST_TOKEN), STORABLE
+        str, StringConstraints(min_length=1, max_length=LONGEST_TOKEN), STORABLE
     ]
     username: (
         Annotated[

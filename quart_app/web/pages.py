@@ -13,7 +13,7 @@ from quart_app.errors import NotFound
 from quart_app.services.frames import Frame
 from quart_app.web.bodies import LONGEST_PATH
 from quart_app.web.gate import PUBLIC, UNATTENDED, now, services
-from quart_app.web.notices import leave_notice, notices
+from quart_app.web.notices import forget_notice, leave_notice, waiting_notice
 from quart_app.web.session import Login, timestamp, validate_session
 from quart_app.web.user_agents import described
 
@@ -32,19 +32,14 @@ async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> 
     frame = await _frame_of(login) if login else None
     if frame is None and request.endpoint not in PUBLIC:
         raise NotFound
-    notice = _waiting_notice()
+    # A script's own request for the page leaves the notice waiting.
+    is_looked_at = request.method == "GET" and UNATTENDED not in request.headers
+    notice = waiting_notice(request.path) if is_looked_at else None
     html = await _rendered(template, login, frame, _this_page(), values, notice=notice)
     response = Response(html, status)
     if notice is not None:
-        notices().delete(response, request.path)
+        forget_notice(response, request.path)
     return response
-
-
-def _waiting_notice() -> str | None:
-    """Return the notice to show now; a script's own request for the page leaves it waiting."""
-    if request.method != "GET" or UNATTENDED in request.headers:
-        return None
-    return notices().read(request.path)
 
 
 async def error_page(status: HTTPStatus, sentence: str) -> Response:

@@ -93,6 +93,7 @@ EXAMPLES: dict[str, dict[str, list[Example]]] = {
                 "of one use",
             ),
         ],
+        "one_time_passwords.form_page": [Example("/login/new_password", what="without a permit")],
         "accounts.set_up_page": [Example("/setup", what="410")],
         "reset_links.form_page": [Example("/reset?token={token}"), Example("/reset", what="410")],
         "reset_links.use": [

@@ -45,6 +45,12 @@ def presses(selector: str) -> Act:
     return act
 
 
+async def chooses_a_refused_password(page: Page, values: Values) -> None:
+    await sends("Log in", username="given", password="{given}")(page, values)
+    await expect(page.locator("#new_password")).to_be_visible()
+    await sends("Set the password and log in", new_password=COMMON)(page, values)
+
+
 async def switches_where_the_server_is_away(page: Page, _values: Values) -> None:
     await page.context.set_offline(True)
     await page.locator("#switcher-button").click()
@@ -92,6 +98,14 @@ EXAMPLES: dict[str, dict[str, list[Example]]] = {
                 "#new_password",
                 "of one use",
             ),
+        ],
+        "one_time_passwords.choose": [
+            Example(
+                "/login",
+                chooses_a_refused_password,
+                ERROR,
+                "of one use, and the new one refused",
+            )
         ],
         "one_time_passwords.form_page": [Example("/login/new_password", what="without a permit")],
         "accounts.set_up_page": [Example("/setup", what="410")],
@@ -151,6 +165,8 @@ EXAMPLES: dict[str, dict[str, list[Example]]] = {
                 "with an error",
             )
         ],
+        "accounts.log_out_everywhere_page": [Example("/logout_all")],
+        "alerts.disown_page": [Example("/account/not_me")],
         "devices.list_page": [Example("/devices")],
         "devices.end_page": [Example("/devices/{login}/end")],
         "devices.end_others_page": [Example("/devices/others/end")],
@@ -158,7 +174,10 @@ EXAMPLES: dict[str, dict[str, list[Example]]] = {
     "member, who does nothing": {
         "accounts.account": [Example("/account", shown="dialog[open]", what="warned")]
     },
-    "member, told of another login": {"platforms.dashboard": [Example("/")]},
+    "member, told of another login": {
+        "platforms.dashboard": [Example("/")],
+        "devices.list_page": [Example("/devices")],
+    },
     "member, an hour later": {
         "devices.end_page": [Example("/devices/{login}/end")],
         "devices.end": [

@@ -29,7 +29,7 @@ from quart_app.web.session import clear_session, presented_session, validate_ses
 
 blueprint = Blueprint("accounts", __name__)
 
-_WELCOME: Final = "Welcome. Your other devices will show this login."
+_WELCOME: Final = "Welcome. If you use other devices, they will show this login."
 
 
 @blueprint.get("/login")

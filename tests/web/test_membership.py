@@ -87,7 +87,7 @@ async def test_a_new_user_chooses_their_password_by_a_link_that_is_shown_once(
     html = await html_of(response)
     assert response.headers["Cache-Control"] == "no-store"
     token = token_in(html)
-    assert "one day" in html
+    assert "1 day" in html
     assert (clock() + timedelta(days=1)).strftime("%H:%M UTC") in html
     cleo = await user(built, "cleo")
     assert cleo is not None

@@ -248,6 +248,7 @@ async def test_each_form_says_whose_page_it_stands_on(
     for client, user_id, paths in (
         (browser, member.id, ("/", "/platforms", f"/platforms/{id_}/rename", "/account")),
         (browser, member.id, (f"/platforms/{id_}/remove", "/devices/others/end")),
+        (browser, member.id, ("/logout_all", "/account/not_me")),
         (root, 2, ("/admin/users/new", "/admin/users/1/role", "/admin/sessions/all/end")),
     ):
         for path in paths:

@@ -236,7 +236,7 @@ def user_create(name: str, email: str, role: str, *, password_stdin: bool, link:
 
     In a terminal the password is asked for; --password-stdin reads it from a pipe. Otherwise, or
     where return is pressed, one is generated, shown this once and to be changed at first login.
-    With --link there is none: the link is for one use, and a day.
+    With --link there is none: the link works once, and the command says until when.
     """
     if link and password_stdin:
         raise click.UsageError("Give either --link or --password-stdin.")
@@ -300,7 +300,7 @@ def user_passwd(name: str, *, password_stdin: bool, for_legacy: bool) -> None:
 @user.command("reset-link")
 @_name
 def user_reset_link(name: str) -> None:
-    """Print a link by which a user sets a password: for one use, and an hour.
+    """Print a link by which a user sets a password: it works once, and the command says until when.
 
     It is shown this once, and makes void any that was made before.
     """

@@ -26,11 +26,15 @@ from quart_app.web import (
     api,
     assets,
     audit,
+    cookies,
     csp_reports,
     devices,
     events,
     gate,
+    limits,
     membership,
+    notices,
+    one_time_passwords,
     operations,
     platforms,
     replies,
@@ -76,6 +80,7 @@ def create_app(
     )
     app.jinja_env.undefined = StrictUndefined
     built = build_services(settings, clock=clock)
+    remember_limits = Limits(settings.session_remember_idle, settings.session_remember_absolute)
     # Quart's annotation names its own class where it takes any SessionInterface.
     app.session_interface = SessionCookies(  # type: ignore[assignment]
         keys=settings.session_keys,
@@ -83,7 +88,7 @@ def create_app(
         cookie_name=settings.cookie_name,
         secure=settings.cookie_secure,
         limits=Limits(settings.session_idle, settings.session_absolute),
-        remember_limits=Limits(settings.session_remember_idle, settings.session_remember_absolute),
+        remember_limits=remember_limits,
         renewal=settings.session_renewal,
         is_alive=built.services.revocations.is_alive,
         clock=clock,
@@ -98,9 +103,12 @@ def create_app(
     assets.install(app)
     gate.install(app, is_https=settings.is_https)
     replies.install(app)
+    cookies.install(app, session_cookie_name=settings.cookie_name, secure=settings.cookie_secure)
+    notices.install(app, settings.session_keys)
     words.install(app)
+    limits.install(app, remembered=remember_limits)
     for room in (
-        *(accounts, reset_links, alerts, platforms, devices),
+        *(accounts, one_time_passwords, reset_links, alerts, platforms, devices),
         *(admin, membership, audit, api, csp_reports, events, operations),
     ):
         app.register_blueprint(room.blueprint)

@@ -15,10 +15,13 @@ from quart_app.services.audit_reader import AuditReader
 from quart_app.services.credentials import Credentials
 from quart_app.services.devices import Devices
 from quart_app.services.events import Events
+from quart_app.services.first_user import FirstUser
 from quart_app.services.frames import Frames
 from quart_app.services.links import Links
 from quart_app.services.login_days import LoginDays
 from quart_app.services.membership import Membership
+from quart_app.services.one_time_passwords import OneTimePasswords
+from quart_app.services.password_permits import PasswordPermits
 from quart_app.services.passwords import Passwords
 from quart_app.services.platforms import Platforms
 from quart_app.services.readiness import Readiness
@@ -83,6 +86,7 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         Throttling(database, settings.secret_key, now),
         settings.failed_login,
         now,
+        PasswordPermits(settings.session_keys, now),
     )
     devices = Devices(sessions, accounts, now)
     administrators = Administrators(database, audit)
@@ -100,6 +104,8 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
     )
     services = Services(
         accounts=accounts,
+        one_time_passwords=OneTimePasswords(accounts),
+        first_user=FirstUser(database),
         users=users,
         alerts=alerts,
         sessions=sessions,

@@ -62,10 +62,18 @@ class PasswordNeeded(AppError):  # noqa: N818
 
 
 class PasswordChangeNeeded(AppError):  # noqa: N818
-    """The password was right, and was given by an administrator for one use."""
+    """The password was right, and was given by an administrator for one use.
+
+    `permit` lets the same browser choose a new one next: see services.password_permits. It is not
+    for the answer to a program.
+    """
 
     code = "password_change_needed"
     default_sentence = "This password was for one use: choose a new one."
+
+    def __init__(self, permit: str) -> None:
+        super().__init__()
+        self.permit = permit
 
 
 class NotLoggedIn(AppError):  # noqa: N818

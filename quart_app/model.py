@@ -334,7 +334,7 @@ class Login(Base):
     end_reason: Mapped[str | None] = mapped_column(String(END_REASON_LENGTH))
     # Which browser of the user's it was, by the cookie that stays when it logs out.
     device_id: Mapped[str | None] = mapped_column(String(DEVICE_ID_LENGTH))
-    # The last of the user's alerts that was answered there.
+    # Logins on new devices up to this alert are not shown there: the device was not known yet.
     alerts_seen: Mapped[int] = mapped_column(BigInteger, server_default="0", default=0)
 
 
@@ -344,14 +344,14 @@ class AlertKind(enum.StrEnum):
     NEW_DEVICE = "new_device"  # somebody logged in who had never done so in that browser
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 a kind
     PASSWORD_RESET = "password_reset"  # noqa: S105
-    DISOWNED = "disowned"  # somebody answered another alert by "this wasn't me"
+    DISOWNED = "disowned"  # somebody said "this wasn't me"
 
 
 class Alert(Base):
-    """What a user is told of on their next page, on every device but the one that it comes from.
+    """What a user is asked about on their other devices; an answer on one of them deletes it.
 
-    Those of one user get their ids in the order of commits, for whoever adds one holds the user's
-    lock; and no id is given twice, for `logins.alerts_seen` remembers it.
+    The ids of one user's alerts follow the order of commits, because adding one takes the user's
+    lock. No id is given twice, because `logins.alerts_seen` remembers ids.
     """
 
     __tablename__ = "alerts"

@@ -13,10 +13,12 @@ from quart_app.services.audit import Audit
 from quart_app.services.audit_reader import AuditReader
 from quart_app.services.devices import Devices
 from quart_app.services.events import Events
+from quart_app.services.first_user import FirstUser
 from quart_app.services.frames import Frames
 from quart_app.services.links import Links
 from quart_app.services.login_days import LoginDays
 from quart_app.services.membership import Membership
+from quart_app.services.one_time_passwords import OneTimePasswords
 from quart_app.services.platforms import Platforms
 from quart_app.services.readiness import Readiness
 from quart_app.services.reset_links import ResetLinks
@@ -31,8 +33,10 @@ class Services:
     """All use cases, built once where the application is put together."""
 
     accounts: Accounts
+    one_time_passwords: OneTimePasswords
     users: Users
     alerts: Alerts
+    first_user: FirstUser
     frames: Frames
     sessions: Sessions
     events: Events

@@ -18,12 +18,13 @@ from quart_app.errors import (
     TooManyAttempts,
     Unavailable,
 )
-from quart_app.model import AlertKind, AuditEvent, EndReason, User
+from quart_app.model import AuditEvent, EndReason, User
 from quart_app.services.addresses import counted_address
 from quart_app.services.alerts import Alerts
 from quart_app.services.audit import Audit, hash_of_session
 from quart_app.services.known_devices import UNKNOWN_DEVICE, Device
-from quart_app.services.new_passwords import check_new_password
+from quart_app.services.new_passwords import SAME_AS_GIVEN, check_new_password
+from quart_app.services.password_permits import PasswordPermits
 from quart_app.services.passwords import Passwords
 from quart_app.services.sessions import NewSession, OldSession, Sessions
 from quart_app.services.throttle import Attempt, Throttling
@@ -60,6 +61,7 @@ class Accounts:
     # than to find none; and a right password that comes too late was compared, others were not.
     failed_login: timedelta
     now: Callable[[], datetime]
+    permits: PasswordPermits
 
     async def log_in(
         self,
@@ -127,7 +129,9 @@ class Accounts:
             if user.must_change_password:
                 if new_password is None:
                     await self._refuse_although_right(attempt, user)
-                    raise PasswordChangeNeeded
+                    raise PasswordChangeNeeded(
+                        self.permits.token_for(user, remember=remember, login_name=login_name)
+                    )
                 try:
                     _check_replacement(new_password, user, password)
                 except InvalidInput:
@@ -139,7 +143,7 @@ class Accounts:
                 raise PasswordChangeNotNeeded(field="new_password")
             elif self.passwords.needs_rehash(user.password_hash):
                 new_hash = await self.passwords.hash(password)
-            session = await self._begin_session(
+            session = await self.begin_session(
                 user,
                 new_hash=new_hash,
                 remember=remember,
@@ -170,7 +174,7 @@ class Accounts:
             raise
 
     @uninterrupted
-    async def _begin_session(
+    async def begin_session(
         self,
         seen: User,
         *,
@@ -180,7 +184,10 @@ class Accounts:
         replaced: OldSession | None,
         attempt: Attempt,
     ) -> NewSession | None:
-        """Return a session, or None where the account is no longer as it was seen."""
+        """Return a session, or None where the account is no longer as it was seen.
+
+        A one-time password is replaced by `new_hash`. Raises TooManyAttempts.
+        """
         async with self.sessions.ending() as ending:
             db = ending.db
             with self._counting_who_must_wait(seen):
@@ -219,9 +226,7 @@ class Accounts:
                 user.must_change_password = False
                 await self.alerts.password_changed(db, session, device)
             elif device.id_for(user) is None:
-                await self.alerts.add(
-                    db, user.id, AlertKind.NEW_DEVICE, device, device_id=session.device.device_id
-                )
+                await self.alerts.new_device(db, session, device)
             return session
 
     async def user(self, user_id: int) -> User:
@@ -326,4 +331,4 @@ def _check_replacement(new_password: str, user: User, given: str) -> None:
     """Refuse what may not replace a password that was given for one use. Raises InvalidInput."""
     check_new_password(new_password, user.username, user.email)
     if new_password == given:
-        raise InvalidInput("Choose another than the one you were given.", field="new_password")
+        raise InvalidInput(SAME_AS_GIVEN, field="new_password")

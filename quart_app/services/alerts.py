@@ -1,4 +1,4 @@
-"""What users are told of: a login from a new device, a password that changed; and their answer."""
+"""Alerts about a login on a new device or a changed password, for the user's other devices."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,66 +16,84 @@ from quart_app.services.uninterrupted import uninterrupted
 from quart_app.storage import alerts as stored_alerts
 from quart_app.storage import users as stored_users
 
-TOLD_FOR: Final = timedelta(days=30)  # as long as the longest session lasts
+SHOWN_FOR: Final = timedelta(days=30)  # as long as the longest session lasts
+# A new password is the answer to these: whoever knew the old one is out.
+_ANSWERED_BY_A_NEW_PASSWORD: Final = (AlertKind.NEW_DEVICE, AlertKind.DISOWNED)
 
 
 @dataclass(frozen=True)
 class Alerts:
-    """Kept with a user and told on each of their devices, but for the one it comes from.
+    """Kept with a user, and shown on the devices that were known before, until one answers.
 
-    So whoever got in by the password can answer them on their own device only.
+    So the first alert that an intruder causes can be answered on the user's own devices only.
     """
 
     sessions: Sessions
     audit: Audit
     now: Callable[[], datetime]
 
-    async def add(
+    async def new_device(self, db: AsyncSession, session: NewSession, device: Device) -> None:
+        """Alert the user's other devices to a login, in its transaction, under the user's lock."""
+        await self._add(db, session.user_id, AlertKind.NEW_DEVICE, device, session.device.device_id)
+
+    async def password_changed(self, db: AsyncSession, session: NewSession, device: Device) -> None:
+        """Alert the user's other devices; the new password answers everything before it."""
+        await stored_alerts.delete_alerts(db, session.user_id)
+        await self._add(
+            db, session.user_id, AlertKind.PASSWORD_CHANGED, device, session.device.device_id
+        )
+
+    async def password_reset(
+        self,
+        db: AsyncSession,
+        user_id: int,
+        device: Device = UNKNOWN_DEVICE,
+        device_id: str | None = None,
+    ) -> None:
+        """Alert the user, but not on the device where they set the password themselves, if any.
+
+        An earlier change of the password stays: it may have been what locked the user out.
+        """
+        await stored_alerts.delete_alerts(db, user_id, _ANSWERED_BY_A_NEW_PASSWORD)
+        await self._add(db, user_id, AlertKind.PASSWORD_RESET, device, device_id)
+
+    async def _add(
         self,
         db: AsyncSession,
         user_id: int,
         kind: AlertKind,
-        device: Device = UNKNOWN_DEVICE,
-        *,
+        device: Device,
         device_id: str | None = None,
-    ) -> int:
-        """Tell a user, in this transaction, which holds the user's lock; return the alert's id."""
-        return await stored_alerts.add_alert(
+    ) -> None:
+        await stored_alerts.add_alert(
             db,
             {
                 "user_id": user_id,
                 "kind": kind,
                 "created_at": self.now(),
-                "expires_at": self.now() + TOLD_FOR,
+                "expires_at": self.now() + SHOWN_FOR,
                 "address": device.shown_address,
                 "user_agent": device.shown_user_agent,
                 "device_id": device_id,
             },
         )
 
-    async def password_changed(self, db: AsyncSession, session: NewSession, device: Device) -> None:
-        """Tell the user's other devices; for this one, a new password answers all there was."""
-        alert_id = await self.add(
-            db,
-            session.user_id,
-            AlertKind.PASSWORD_CHANGED,
-            device,
-            device_id=session.device.device_id,
-        )
-        await stored_alerts.mark_alerts_seen(db, session.user_id, session.sid, up_to=alert_id)
-
     async def answer(self, user_id: int, sid: str, *, up_to: int) -> None:
-        """Write down that it was the user: on this device, what is not newer is told no more."""
+        """Take "it was me" for the alerts that this device shows, up to an id: on every device.
+
+        It can't be said of an alert that this device does not show, nor of one that asks for a new
+        password.
+        """
         async with self.sessions.database.begin() as db:
-            await stored_alerts.mark_alerts_seen(db, user_id, sid, up_to=up_to)
-            await self.audit.record(db, AuditEvent.ALERT_ANSWERED, user_id=user_id)
+            if await stored_alerts.delete_answered_alerts(db, user_id, sid, up_to=up_to):
+                await self.audit.record(db, AuditEvent.ALERT_ANSWERED, user_id=user_id)
 
     @uninterrupted
     async def disown(self, user_id: int, *, asked_by: OldSession, device: Device) -> None:
-        """End every session of the user, the asking one, too; tell all devices why.
+        """End every session of the user, the asking one, too; say why on every device.
 
-        Whoever asks may be a thief, and has given no password: so nobody goes on, and no device is
-        known any more. What the user was told stays until the password is changed, or answered.
+        The request may come from a thief of the cookie, and no password was given: so nobody stays
+        logged in, no device is known any more, and the alert lasts until the password is changed.
         Raises NotLoggedIn, NotFound.
         """
         async with self.sessions.ending() as ending:
@@ -86,4 +104,5 @@ class Alerts:
                 raise NotLoggedIn
             user.device_epoch += 1
             await ending.end_all(user, EndReason.DISOWNED)
-            await self.add(ending.db, user_id, AlertKind.DISOWNED, device)
+            await stored_alerts.delete_alerts(ending.db, user_id, _ANSWERED_BY_A_NEW_PASSWORD)
+            await self._add(ending.db, user_id, AlertKind.DISOWNED, device)

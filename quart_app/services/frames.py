@@ -11,13 +11,13 @@ from quart_app.storage import platforms as stored_platforms
 from quart_app.storage import users as stored_users
 from quart_app.storage.database import Database
 
-MOST_ALERTS: Final = 5  # on one page, the oldest first: none is answered that was not shown
+MOST_ALERTS: Final = 5  # of the list of devices; every other page shows the first only
 MOST_CONNECTIONS: Final = 100  # of the switcher: more of them would be most of a page
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """The user, and alerts not answered on this device, oldest first; later ones if `has_more`.
+    """The user, and the alerts that this device shows, the first ones; others if `has_more`.
 
     `connections` are the first by name, without their credentials, and `current` the session's,
     which may be none of them where they are not all.

@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import NotFound, ResetLinkInvalid, UserInactive
-from quart_app.model import AlertKind, AuditEvent, EndReason, User
+from quart_app.model import AuditEvent, EndReason, User
 from quart_app.services.addresses import counted_address
 from quart_app.services.administrators import Administrators
 from quart_app.services.alerts import Alerts
@@ -130,9 +130,7 @@ class ResetLinks:
                 raise ResetLinkInvalid
             await self.audit.record(ending.db, AuditEvent.PASSWORD_RESET, user_id=user.id)
             await ending.end_all(user, EndReason.PASSWORD_RESET)
-            await self.alerts.add(
-                ending.db, user.id, AlertKind.PASSWORD_RESET, device, device_id=device_id
-            )
+            await self.alerts.password_reset(ending.db, user.id, device, device_id)
             return KnownDevice(user_id=user.id, device_id=device_id, device_epoch=user.device_epoch)
 
 

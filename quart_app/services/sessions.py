@@ -45,6 +45,7 @@ class NewSession:
     created_at: datetime
     expires_at: datetime
     remember: bool
+    is_new_device: bool
     device: KnownDevice
 
 
@@ -176,8 +177,10 @@ class Sessions:
             raise Unavailable(
                 "Nobody can log in: this machine's clock is behind, or another ahead."
             )
-        device_id, alerts_seen = device.id_for(user), 0
-        if device_id is not None:
+        device_id = device.id_for(user)
+        if device_id is None:  # a new device is not asked about the logins before its own
+            alerts_seen = await stored_alerts.last_alert_id(ending.db, user.id)
+        else:
             alerts_seen = await stored_alerts.alerts_seen_on(ending.db, user.id, device_id)
         session = NewSession(
             user_id=user.id,
@@ -187,6 +190,7 @@ class Sessions:
             created_at=created_at,
             expires_at=created_at + (self.remember_absolute if remember else self.absolute),
             remember=remember,
+            is_new_device=device_id is None,
             device=KnownDevice(
                 user_id=user.id,
                 device_id=device_id or new_id(),

@@ -17,7 +17,6 @@ from quart_app.model import (
     EMAIL_LENGTH,
     NO_PASSWORD,
     USERNAME_LENGTH,
-    AlertKind,
     AuditEvent,
     EndReason,
     LegacyRefusal,
@@ -179,7 +178,7 @@ class Users:
                 if user is not None:
                     await self.audit.record(ending.db, AuditEvent.PASSWORD_RESET, user_id=user.id)
                     await ending.end_all(user, EndReason.PASSWORD_RESET)
-                    await self.alerts.add(ending.db, user.id, AlertKind.PASSWORD_RESET)
+                    await self.alerts.password_reset(ending.db, user.id)
                     return given if password is None else None
         raise Unavailable
 

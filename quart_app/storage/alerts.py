@@ -1,12 +1,13 @@
 """Queries about what users are told of."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.model import Alert, Login
+from quart_app.model import Alert, AlertKind, Login
 
 _ADD_ALERT = insert(Alert.table()).returning(Alert.table().c.id)
 
@@ -20,34 +21,62 @@ async def add_alert(db: AsyncSession, row: dict[str, Any]) -> int:
 async def waiting_alerts(
     db: AsyncSession, user_id: int, sid: str, now: datetime, *, most: int
 ) -> list[Alert]:
-    """Return what the user was not told yet in that session's browser, oldest first.
+    """Return what is shown in that session's browser, oldest first.
 
-    What happened in that very browser is not told there.
+    An alert that asks for a new password comes before the others.
     """
-    # Two seeks; joined, all that the user was ever told would be read for each page.
-    found = await db.execute(
-        select(Login.alerts_seen, Login.device_id).where(Login.sid == sid, Login.user_id == user_id)
-    )
-    login = found.one_or_none()
-    if login is None:
+    shown = await _shown_to(db, user_id, sid)
+    if shown is None:
         return []
     return list(
         await db.scalars(
             select(Alert)
-            .where(
-                Alert.user_id == user_id,
-                Alert.id > login.alerts_seen,
-                Alert.expires_at > now,
-                or_(Alert.device_id.is_(None), Alert.device_id != login.device_id),
-            )
-            .order_by(Alert.id)
+            .where(shown, Alert.expires_at > now)
+            .order_by(Alert.kind != AlertKind.DISOWNED, Alert.id)
             .limit(most)
         )
     )
 
 
+async def delete_answered_alerts(db: AsyncSession, user_id: int, sid: str, *, up_to: int) -> int:
+    """Delete what is shown in that session's browser and can be answered, up to an id.
+
+    Return how many alerts they were.
+    """
+    shown = await _shown_to(db, user_id, sid)
+    if shown is None:
+        return 0
+    answered = and_(shown, Alert.id <= up_to, Alert.kind != AlertKind.DISOWNED)
+    result = await db.execute(delete(Alert).where(answered).returning(Alert.id))
+    return len(result.all())
+
+
+async def _shown_to(db: AsyncSession, user_id: int, sid: str) -> ColumnElement[bool] | None:
+    """Return which alerts are shown in a session's browser; None where no login is recorded.
+
+    Its own are not, and neither are logins on new devices from before this device was known.
+    """
+    # Two seeks. A join would read every alert of the user for each page.
+    found = await db.execute(
+        select(Login.alerts_seen, Login.device_id).where(Login.sid == sid, Login.user_id == user_id)
+    )
+    login = found.one_or_none()
+    if login is None:
+        return None
+    return and_(
+        Alert.user_id == user_id,
+        or_(Alert.id > login.alerts_seen, Alert.kind != AlertKind.NEW_DEVICE),
+        or_(Alert.device_id.is_(None), Alert.device_id != login.device_id),
+    )
+
+
+async def last_alert_id(db: AsyncSession, user_id: int) -> int:
+    """Return the id of the user's newest alert; 0 where there is none."""
+    return await db.scalar(select(func.max(Alert.id)).where(Alert.user_id == user_id)) or 0
+
+
 async def alerts_seen_on(db: AsyncSession, user_id: int, device_id: str) -> int:
-    """Return the last alert that was answered on a device; 0 where that is not known any more."""
+    """Return up to which alert a device is shown no logins on new devices; 0 if not known."""
     seen = await db.scalar(
         select(func.max(Login.alerts_seen)).where(
             Login.user_id == user_id, Login.device_id == device_id
@@ -56,19 +85,14 @@ async def alerts_seen_on(db: AsyncSession, user_id: int, device_id: str) -> int:
     return seen or 0
 
 
-async def mark_alerts_seen(db: AsyncSession, user_id: int, sid: str, *, up_to: int) -> None:
-    """Write down which alert was the last that was answered in a session's browser.
-
-    None that the user does not have yet is answered by it.
-    """
-    last = select(func.max(Alert.id)).where(Alert.user_id == user_id, Alert.id <= up_to)
-    seen = await db.scalar(last) or 0
-    await db.execute(
-        update(Login)
-        .where(Login.user_id == user_id, Login.sid == sid, Login.alerts_seen < seen)
-        .values(alerts_seen=seen)
-        .execution_options(synchronize_session=False)
-    )
+async def delete_alerts(
+    db: AsyncSession, user_id: int, kinds: Collection[AlertKind] | None = None
+) -> None:
+    """Delete the user's alerts, all of them or those of some kinds."""
+    query = delete(Alert).where(Alert.user_id == user_id)
+    if kinds is not None:
+        query = query.where(Alert.kind.in_(kinds))
+    await db.execute(query.execution_options(synchronize_session=False))
 
 
 async def delete_expired_alerts(db: AsyncSession, *, before: datetime, most: int) -> int:

@@ -1,6 +1,7 @@
 """Pages of an account: log in, log out, first-time set-up, account."""
 
 from http import HTTPStatus
+from typing import Final
 
 from quart import Blueprint, Response, request, url_for
 from quart.typing import ResponseReturnValue, ResponseTypes
@@ -9,25 +10,26 @@ from quart_app.errors import (
     AppError,
     NotLoggedIn,
     PasswordChangeNeeded,
-    PasswordChangeNotNeeded,
     SetUpAlready,
     Unavailable,
 )
 from quart_app.model import EndReason
-from quart_app.services.sessions import NewSession
 from quart_app.web.bodies import LoginForm, PasswordBody, SetUpForm, read_form
 from quart_app.web.gate import (
     current_login,
     device,
-    know_device_again,
     presented,
     services,
 )
+from quart_app.web.new_sessions import begin
+from quart_app.web.one_time_passwords import choose_password
 from quart_app.web.pages import go_on, page, page_at
 from quart_app.web.replies import status_of, with_retry_after
-from quart_app.web.session import clear_session, create_session, presented_session, validate_session
+from quart_app.web.session import clear_session, presented_session, validate_session
 
 blueprint = Blueprint("accounts", __name__)
+
+_WELCOME: Final = "Welcome. If you use other devices, they will show this login."
 
 
 @blueprint.get("/login")
@@ -52,23 +54,25 @@ async def log_in() -> ResponseReturnValue:
             login_name=form.username,
             password=form.password,
             remember=form.remember,
-            new_password=form.new_password,
             device=device(),
             replaced=presented(),
         )
     except Unavailable:
         raise
+    except PasswordChangeNeeded as needed:
+        return choose_password(needed.permit, next_path=next_path)
     except AppError as error:
         return await _login_form(
             next_path=next_path,
             username=typed.get("username", ""),
             remember=bool(typed.get("remember")),
-            choose_new=isinstance(error, PasswordChangeNeeded)
-            or ("new_password" in typed and not isinstance(error, PasswordChangeNotNeeded)),
             error=error,
         )
     begin(new_session)
-    return go_on(page_at(form.next) or url_for("platforms.dashboard"))
+    return go_on(
+        page_at(form.next) or url_for("platforms.dashboard"),
+        notice=_WELCOME if new_session.is_new_device else None,
+    )
 
 
 async def _login_form(
@@ -76,7 +80,6 @@ async def _login_form(
     next_path: str,
     username: str = "",
     remember: bool = False,
-    choose_new: bool = False,
     error: AppError | None = None,
 ) -> Response:
     response = await page(
@@ -85,31 +88,17 @@ async def _login_form(
         next_path=page_at(next_path) or "",
         username=username,
         remember=remember,
-        choose_new=choose_new,
+        is_first_user_missing=await services().first_user.is_missing(),
         error=error,
     )
     return with_retry_after(response, error)
-
-
-def begin(new_session: NewSession) -> None:
-    """Sign a session that a use case began into the browser's cookie."""
-    create_session(
-        user_id=new_session.user_id,
-        platform_connection_id=new_session.platform_connection_id,
-        sid=new_session.sid,
-        epoch=new_session.epoch,
-        created_at=new_session.created_at,
-        expires_at=new_session.expires_at,
-        remember=new_session.remember,
-    )
-    know_device_again(new_session.device)
 
 
 @blueprint.post("/logout")
 async def log_out() -> ResponseReturnValue:
     """End the session; without one there is nothing to do."""
     await end()
-    return with_cleared_cache(go_on(url_for("accounts.login_page"), notice="logged-out"))
+    return with_cleared_cache(go_on(url_for("accounts.login_page"), notice="You are logged out."))
 
 
 async def end() -> None:
@@ -119,11 +108,22 @@ async def end() -> None:
     clear_session()
 
 
+@blueprint.get("/logout_all")
+async def log_out_everywhere_page() -> ResponseReturnValue:
+    """Ask whether to end every session of the user."""
+    logins = await services().devices.logins_of(current_login().user_id)
+    return await page(
+        "log_out_everywhere.html", number=len(logins), is_password_needed=False, error=None
+    )
+
+
 @blueprint.post("/logout_all")
 async def log_out_everywhere() -> ResponseReturnValue:
     """End every session of the user."""
     await end_all()
-    return with_cleared_cache(go_on(url_for("accounts.login_page"), notice="logged-out-everywhere"))
+    return with_cleared_cache(
+        go_on(url_for("accounts.login_page"), notice="You are logged out on every device.")
+    )
 
 
 async def end_all() -> None:
@@ -205,7 +205,10 @@ async def change_password() -> ResponseReturnValue:
         raise
     except AppError as error:
         return await _account_page(error)
-    return go_on(url_for("accounts.account"), notice="password")
+    return go_on(
+        url_for("accounts.account"),
+        notice="Your password is changed, and your other sessions are over.",
+    )
 
 
 async def change_password_by(body: PasswordBody) -> None:

@@ -98,8 +98,8 @@ async def end_login(login_id: int) -> ResponseReturnValue:
     except AppError as error:
         return await _end_login_page(login_id, error)
     if ended.sid == current_login().sid:
-        return over("logged-out")
-    return go_on(url_for("admin.user_page", user_id=ended.user_id), notice="login-ended")
+        return over("You are logged out.")
+    return go_on(url_for("admin.user_page", user_id=ended.user_id), notice="That login is over.")
 
 
 @blueprint.get(f"/users/<{ID}:user_id>/end")
@@ -129,8 +129,10 @@ async def end_user(user_id: int) -> ResponseReturnValue:
     except AppError as error:
         return await _end_user_page(user_id, error)
     if user_id == current_login().user_id:
-        return over("logged-out-everywhere")
-    return go_on(url_for("admin.user_page", user_id=user_id), notice="users-ended")
+        return over("You are logged out on every device.")
+    return go_on(
+        url_for("admin.user_page", user_id=user_id), notice="Every session of this user is over."
+    )
 
 
 @blueprint.get(f"/users/<{ID}:user_id>/reset_link")
@@ -178,7 +180,7 @@ async def end_everybodys() -> ResponseReturnValue:
         raise
     except AppError as error:
         return await _end_everybodys_page(error)
-    return over("everybodys-ended")
+    return over("Every session is over; everybody logs in again.")
 
 
 async def _query(query: type[BodyT]) -> BodyT:

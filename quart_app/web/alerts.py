@@ -1,4 +1,4 @@
-"""What a user answers to what they are told of: it was me, or this wasn't me."""
+"""Pages that answer an alert: it was me, or this wasn't me."""
 
 from quart import Blueprint, url_for
 from quart.typing import ResponseReturnValue
@@ -7,7 +7,7 @@ from quart_app.errors import NotLoggedIn
 from quart_app.web.accounts import with_cleared_cache
 from quart_app.web.bodies import AlertsForm, NoBody, read_form
 from quart_app.web.gate import current_login, device, presented, services
-from quart_app.web.pages import go_on, page_at
+from quart_app.web.pages import go_on, page, page_at
 from quart_app.web.session import clear_session
 
 blueprint = Blueprint("alerts", __name__, url_prefix="/account")
@@ -15,11 +15,20 @@ blueprint = Blueprint("alerts", __name__, url_prefix="/account")
 
 @blueprint.post("/it_was_me")
 async def answer() -> ResponseReturnValue:
-    """Tell no more, on this device, of what the page told."""
+    """Close the alerts that the page showed, on every device."""
     form = await read_form(AlertsForm)
     login = current_login()
     await services().alerts.answer(login.user_id, login.sid, up_to=form.up_to)
-    return go_on(page_at(form.next) or url_for("platforms.dashboard"), notice="answered")
+    return go_on(
+        page_at(form.next) or url_for("platforms.dashboard"),
+        notice="Thanks. None of your devices asks about it again.",
+    )
+
+
+@blueprint.get("/not_me")
+async def disown_page() -> ResponseReturnValue:
+    """Ask whether to end every session, and say what follows."""
+    return await page("disown.html", is_password_needed=False, error=None)
 
 
 @blueprint.post("/not_me")
@@ -32,4 +41,9 @@ async def disown() -> ResponseReturnValue:
     await services().alerts.disown(login.user_id, asked_by=asked_by, device=device())
     clear_session()
     change = f"{url_for('accounts.account')}#change"
-    return with_cleared_cache(go_on(url_for("accounts.login_page", next=change), notice="disowned"))
+    return with_cleared_cache(
+        go_on(
+            url_for("accounts.login_page", next=change),
+            notice="All your sessions are over. Log in again and choose a new password.",
+        )
+    )

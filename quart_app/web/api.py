@@ -8,7 +8,7 @@ from quart.typing import ResponseReturnValue
 
 from quart_app.errors import InvalidInput
 from quart_app.model import PlatformConnection, PlatformType
-from quart_app.web.accounts import begin, change_password_by, end, end_all, with_cleared_cache
+from quart_app.web.accounts import change_password_by, end, end_all, with_cleared_cache
 from quart_app.web.bodies import (
     ChangeBody,
     ConfirmBody,
@@ -28,6 +28,7 @@ from quart_app.web.gate import (
     presented,
     services,
 )
+from quart_app.web.new_sessions import begin
 from quart_app.web.platforms import forget_if_active
 from quart_app.web.session import clear_session, switch_platform, timestamp
 from quart_app.web.user_agents import described

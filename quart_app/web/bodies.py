@@ -26,10 +26,10 @@ from quart_app.model import (
     PLATFORM_NAME_LENGTH,
     PLATFORM_USERNAME_LENGTH,
 )
+from quart_app.services.passwords import LONGEST
 
-_LONGEST_PASSWORD = 1024
 LONGEST_PATH = 2048
-_LONGEST_TOKEN = 4096
+LONGEST_TOKEN = 4096
 _MOST_FIELDS = 50
 _MANY_FIELDS_BYTES = 5 * _MOST_FIELDS  # a field has five characters at least: `"a":0`
 _LARGEST_ID = 2**31 - 1  # of an INTEGER in PostgreSQL
@@ -54,7 +54,7 @@ DAY = BeforeValidator(_day)
 # After the length, so that a refusal of that speaks of characters.
 STORABLE = AfterValidator(_storable)
 LoginName = Annotated[str, StringConstraints(min_length=1, max_length=EMAIL_LENGTH), STORABLE]
-Password = Annotated[str, StringConstraints(min_length=1, max_length=_LONGEST_PASSWORD), STORABLE]
+Password = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST), STORABLE]
 Email = Annotated[str, StringConstraints(min_length=1, max_length=EMAIL_LENGTH), STORABLE]
 Path = Annotated[str, StringConstraints(max_length=LONGEST_PATH), STORABLE]
 PlatformName = Annotated[
@@ -85,9 +85,19 @@ class LoginBody(Body):
     new_password: Password | None = None
 
 
-class LoginForm(LoginBody):
+class LoginForm(Body):
     """The login page's form; `next` is where to go afterwards."""
 
+    username: LoginName
+    password: Password
+    remember: bool = False
+    next: Path = ""
+
+
+class NewPasswordForm(Body):
+    """The password that replaces a one-time password; `next` as in LoginForm."""
+
+    new_password: Password
     next: Path = ""
 
 
@@ -123,7 +133,7 @@ class ConnectBody(Body):
         str, StringConstraints(min_length=1, max_length=INSTANCE_URL_LENGTH), STORABLE
     ]
     access_token: Annotated[
-        str, StringConstraints(min_length=1, max_length=_LONGEST_TOKEN), STORABLE
+        str, StringConstraints(min_length=1, max_length=LONGEST_TOKEN), STORABLE
     ]
     username: (
         Annotated[
@@ -154,7 +164,7 @@ class ReturnForm(Body):
 
 
 class AlertsForm(ReturnForm):
-    """The answer to what a page told; `up_to` is the newest of it."""
+    """The answer to the alerts that a page showed; `up_to` is the newest of them."""
 
     up_to: Annotated[int, Field(ge=1, le=_LARGEST_BIG_ID)]
 

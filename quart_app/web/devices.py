@@ -73,8 +73,10 @@ async def end(login_id: int) -> ResponseReturnValue:
         return await _end_page(login_id, error)
     if ended.sid == current_login().sid:
         clear_session()
-        return with_cleared_cache(go_on(url_for("accounts.login_page"), notice="logged-out"))
-    return go_on(url_for("devices.list_page"), notice="device-ended")
+        return with_cleared_cache(
+            go_on(url_for("accounts.login_page"), notice="You are logged out.")
+        )
+    return go_on(url_for("devices.list_page"), notice="That login is over.")
 
 
 @blueprint.get("/devices/others/end")
@@ -104,4 +106,4 @@ async def end_others() -> ResponseReturnValue:
         raise
     except AppError as error:
         return await _end_others_page(error)
-    return go_on(url_for("devices.list_page"), notice="others-ended")
+    return go_on(url_for("devices.list_page"), notice="Your other logins are over.")

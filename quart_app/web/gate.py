@@ -52,6 +52,8 @@ PUBLIC: Final = frozenset(
         "accounts.log_out",
         "accounts.set_up_page",
         "accounts.set_up",
+        "one_time_passwords.form_page",
+        "one_time_passwords.choose",
         "reset_links.form_page",
         "reset_links.use",
         "api.log_in",

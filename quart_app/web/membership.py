@@ -65,8 +65,8 @@ async def deactivate(user_id: int) -> ResponseReturnValue:
     except AppError as error:
         return await _about(user_id, "admin_deactivate_user.html", error)
     if user_id == current_login().user_id:
-        return over("deactivated-oneself")
-    return _back_to(user_id, "deactivated")
+        return over("Your account is deactivated, and you are logged out.")
+    return _back_to(user_id, "This user is deactivated, and every session of theirs is over.")
 
 
 @blueprint.get(f"/<{ID}:user_id>/activate")
@@ -84,7 +84,7 @@ async def activate(user_id: int) -> ResponseReturnValue:
         raise
     except AppError as error:
         return await _about(user_id, "admin_activate_user.html", error)
-    return _back_to(user_id, "activated")
+    return _back_to(user_id, "This user is active, and can log in again.")
 
 
 @blueprint.get(f"/<{ID}:user_id>/role")
@@ -104,8 +104,11 @@ async def change_role(user_id: int) -> ResponseReturnValue:
     except AppError as error:
         return await _about(user_id, "admin_role.html", error)
     if user_id == current_login().user_id and form.role != Role.ADMIN.value:
-        return go_on(url_for("platforms.dashboard"), notice="own-role")
-    return _back_to(user_id, "role")
+        return go_on(
+            url_for("platforms.dashboard"),
+            notice="Your role is changed: you are no administrator any more.",
+        )
+    return _back_to(user_id, "The role of this user is changed, and applies at once.")
 
 
 async def _about(user_id: int, template: str, error: AppError | None = None) -> Response:

@@ -12,7 +12,8 @@ from werkzeug.exceptions import HTTPException
 from quart_app.errors import NotFound
 from quart_app.services.frames import Frame
 from quart_app.web.bodies import LONGEST_PATH
-from quart_app.web.gate import PUBLIC, now, services
+from quart_app.web.gate import PUBLIC, UNATTENDED, now, services
+from quart_app.web.notices import forget_notice, leave_notice, waiting_notice
 from quart_app.web.session import Login, timestamp, validate_session
 from quart_app.web.user_agents import described
 
@@ -20,42 +21,6 @@ from quart_app.web.user_agents import described
 _NO_PAGES: Final = frozenset({"", "api", "csp_reports", "events", "operations"})
 # What clients and servers make something else of, and not all the same.
 _LEADS_ELSEWHERE: Final = re.compile(r"//|/\.\.?(/|$)")
-_UNSENT: Final = "What you had typed was not sent."
-# What a page says at its top after something was done. The address holds only the key, so that
-# nobody can put words of their own on our page, and nothing need be kept in the session.
-_NOTICES: Final = {
-    "logged-out": "You are logged out.",
-    # By the script, when the session ended elsewhere: see static/js/leaving.js.
-    "ended": "Your session is over, so you were logged out here, too.",
-    "ended-here": "You logged out in another tab or window.",
-    "ended-everywhere": "You were logged out: somebody logged you out on every device.",
-    "ended-password": "You were logged out: your password was changed on another device.",
-    "ended-device": "You were logged out: this login was ended on another device.",
-    "ended-administrator": "You were logged out: an administrator ended your session.",
-    "ended-too-many": "You were logged out: you logged in on too many other devices.",
-    "ended-idle": "You were logged out, for nothing was done for a while.",
-    "ended-limit": "You were logged out: a session lasts no longer, whatever is done in it.",
-    "logged-out-everywhere": "You are logged out, on every device.",
-    "device-ended": "That login is over.",
-    "others-ended": "Your other logins are over.",
-    "connected": "The platform connection is added.",
-    "default": "New sessions begin with this platform connection.",
-    "changed": "The platform connection is changed.",
-    "removed": "The platform connection is removed.",
-    "login-ended": "That login is over.",
-    "users-ended": "Every session of this user is over.",
-    "deactivated": "This user is deactivated, and every session of theirs is over.",
-    "deactivated-oneself": "Your account is deactivated, and you are logged out.",
-    "activated": "This user is active, and can log in again.",
-    "role": "The role of this user is changed, and holds already.",
-    "own-role": "Your role is changed: you are no administrator any more.",
-    "everybodys-ended": "Every session is over; everybody logs in again.",
-    "answered": "Good. You are not told of it again on this device.",
-    "disowned": "Every session of yours is over. Log in again and choose a new password.",
-    "reset": "Your new password is set: log in with it.",
-    "reset-for-another": "The new password is set. You are still logged in, as another user.",
-    "password": "Your password is changed, and your other sessions are over.",
-}
 
 
 async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> Response:
@@ -67,7 +32,14 @@ async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> 
     frame = await _frame_of(login) if login else None
     if frame is None and request.endpoint not in PUBLIC:
         raise NotFound
-    return Response(await _rendered(template, login, frame, _this_page(), values), status)
+    # A script's own request for the page leaves the notice waiting.
+    is_looked_at = request.method == "GET" and UNATTENDED not in request.headers
+    notice = waiting_notice(request.path) if is_looked_at else None
+    html = await _rendered(template, login, frame, _this_page(), values, notice=notice)
+    response = Response(html, status)
+    if notice is not None:
+        forget_notice(response, request.path)
+    return response
 
 
 async def error_page(status: HTTPStatus, sentence: str) -> Response:
@@ -89,21 +61,25 @@ async def _frame_of(login: Login) -> Frame | None:
 
 
 async def _rendered(
-    template: str, login: Login | None, frame: Frame | None, back: str, values: dict[str, Any]
+    template: str,
+    login: Login | None,
+    frame: Frame | None,
+    back: str,
+    values: dict[str, Any],
+    *,
+    notice: str | None = None,
 ) -> str:
     """Return the page with its frame: the alerts, what their browsers are in words, a notice.
 
-    To `back` the forms of the frame lead; `served_at` is what scripts count from.
+    The forms of the frame lead to `back`; scripts count from `served_at`.
     """
-    notice = request.args.get("notice", "")
     words_of_alerts = await described(each.user_agent for each in (frame.alerts if frame else ()))
     return await render_template(
         template,
         login=login,
         frame=frame,
         words_of_alerts=words_of_alerts,
-        is_switched=notice == "switched",
-        notice=_sentence(notice),
+        notice=notice,
         back_here=back,
         served_at=timestamp(now()),
         **values,
@@ -114,11 +90,6 @@ def _this_page() -> str:
     """Return the path of the page that is shown, where it can be asked for again."""
     path = request.full_path.rstrip("?") if request.method == "GET" else request.path
     return page_at(path) or url_for("platforms.dashboard")
-
-
-def _sentence(notice: str) -> str | None:
-    sentence = _NOTICES.get(notice)
-    return f"{sentence} {_UNSENT}" if sentence and "unsent" in request.args else sentence
 
 
 def page_at(text: str) -> str | None:
@@ -142,9 +113,11 @@ def page_at(text: str) -> str | None:
 
 
 def go_on(path: str, *, notice: str | None = None) -> ResponseTypes:
-    """Send the browser to a page of ours, which says `notice` at its top."""
-    url = urlsplit(path)
-    query = [pair for pair in url.query.split("&") if pair.partition("=")[0] not in {"", "notice"}]
+    """Send the browser to a page of ours, which shows the sentence `notice` once.
+
+    CURRENT in the sentence stands for the name of the connection that the session then acts for.
+    """
+    response = redirect(path, HTTPStatus.SEE_OTHER)
     if notice is not None:
-        query.append(f"notice={notice}")
-    return redirect(url._replace(query="&".join(query)).geturl(), HTTPStatus.SEE_OTHER)
+        leave_notice(response, notice, path)
+    return response

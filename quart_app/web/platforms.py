@@ -16,6 +16,7 @@ from quart_app.web.bodies import (
     read_query,
 )
 from quart_app.web.gate import ID, current_login, services
+from quart_app.web.notices import CURRENT
 from quart_app.web.pages import go_on, page, page_at
 from quart_app.web.replies import status_of, with_form_page
 from quart_app.web.session import switch_platform
@@ -78,7 +79,7 @@ async def connect() -> ResponseReturnValue:
         return await _list_page(error)
     if current_login().platform_connection_id is None:
         switch_platform(connection.id)
-    return go_on(url_for("platforms.list_page"), notice="connected")
+    return go_on(url_for("platforms.list_page"), notice="The platform connection is added.")
 
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/switch")
@@ -89,7 +90,7 @@ async def switch(connection_id: int) -> ResponseReturnValue:
         current_login().user_id, connection_id, sid=current_login().sid
     )
     switch_platform(connection.id)
-    return _back(form, notice="switched")
+    return _back(form, notice=f"Now acting as {CURRENT}")
 
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/default")
@@ -97,7 +98,7 @@ async def make_default(connection_id: int) -> ResponseReturnValue:
     """Let sessions begin with this connection."""
     form = await read_form(ReturnForm)
     await services().platforms.make_default(current_login().user_id, connection_id)
-    return _back(form, notice="default")
+    return _back(form, notice="New sessions begin with this platform connection.")
 
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/activate")
@@ -105,7 +106,7 @@ async def activate(connection_id: int) -> ResponseReturnValue:
     """Switch a connection on that was switched off."""
     form = await read_form(ReturnForm)
     await services().platforms.change(current_login().user_id, connection_id, is_active=True)
-    return _back(form, notice="changed")
+    return _back(form, notice="The platform connection is changed.")
 
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/deactivate")
@@ -113,7 +114,7 @@ async def deactivate(connection_id: int) -> ResponseReturnValue:
     """Switch a connection off; it is kept, and nothing new acts for it."""
     form = await read_form(ReturnForm)
     await services().platforms.change(current_login().user_id, connection_id, is_active=False)
-    return _back(form, notice="changed")
+    return _back(form, notice="The platform connection is changed.")
 
 
 @blueprint.get(f"/platforms/<{ID}:connection_id>/rename")
@@ -145,7 +146,7 @@ async def rename(connection_id: int) -> ResponseReturnValue:
         raise
     except AppError as error:
         return await _rename_page(connection_id, error)
-    return go_on(url_for("platforms.list_page"), notice="changed")
+    return go_on(url_for("platforms.list_page"), notice="The platform connection is changed.")
 
 
 @blueprint.get(f"/platforms/<{ID}:connection_id>/remove")
@@ -174,7 +175,7 @@ async def remove(connection_id: int) -> ResponseReturnValue:
     form = await read_form(ReturnForm)
     await services().platforms.remove(current_login().user_id, connection_id)
     forget_if_active(connection_id)
-    return _back(form, notice="removed")
+    return _back(form, notice="The platform connection is removed.")
 
 
 def forget_if_active(connection_id: int) -> None:

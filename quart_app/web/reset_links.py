@@ -53,6 +53,9 @@ async def use() -> ResponseReturnValue:
     know_device_again(known)
     login = validate_session()
     if login is not None and login.user_id != known.user_id:
-        return go_on(url_for("platforms.dashboard"), notice="reset-for-another")
+        return go_on(
+            url_for("platforms.dashboard"),
+            notice="The new password is set. You are still logged in, as another user.",
+        )
     clear_session()
-    return go_on(url_for("accounts.login_page"), notice="reset")
+    return go_on(url_for("accounts.login_page"), notice="Your new password is set: log in with it.")

@@ -45,6 +45,12 @@ def presses(selector: str) -> Act:
     return act
 
 
+async def chooses_a_refused_password(page: Page, values: Values) -> None:
+    await sends("Log in", username="given", password="{given}")(page, values)
+    await expect(page.locator("#new_password")).to_be_visible()
+    await sends("Set the password and log in", new_password=COMMON)(page, values)
+
+
 async def switches_where_the_server_is_away(page: Page, _values: Values) -> None:
     await page.context.set_offline(True)
     await page.locator("#switcher-button").click()
@@ -81,7 +87,7 @@ OPENS_THE_SWITCHER = presses("#switcher-button")
 EXAMPLES: dict[str, dict[str, list[Example]]] = {
     "a visitor": {
         "accounts.login_page": [
-            Example("/login?notice=ended-idle&unsent=1"),
+            Example("/login"),
             Example("/nothing", what="404"),
         ],
         "accounts.log_in": [
@@ -93,6 +99,15 @@ EXAMPLES: dict[str, dict[str, list[Example]]] = {
                 "of one use",
             ),
         ],
+        "one_time_passwords.choose": [
+            Example(
+                "/login",
+                chooses_a_refused_password,
+                ERROR,
+                "of one use, and the new one refused",
+            )
+        ],
+        "one_time_passwords.form_page": [Example("/login/new_password", what="without a permit")],
         "accounts.set_up_page": [Example("/setup", what="410")],
         "reset_links.form_page": [Example("/reset?token={token}"), Example("/reset", what="410")],
         "reset_links.use": [
@@ -110,7 +125,7 @@ EXAMPLES: dict[str, dict[str, list[Example]]] = {
     },
     "member": {
         "platforms.dashboard": [
-            Example("/?notice=switched"),
+            Example("/"),
             Example("/", OPENS_THE_SWITCHER, OPENED, "opened"),
             Example("/", presses("form .choice"), "#status p", "switched"),
             Example("/", switches_where_the_server_is_away, "#status .message-error", "offline"),
@@ -150,6 +165,8 @@ EXAMPLES: dict[str, dict[str, list[Example]]] = {
                 "with an error",
             )
         ],
+        "accounts.log_out_everywhere_page": [Example("/logout_all")],
+        "alerts.disown_page": [Example("/account/not_me")],
         "devices.list_page": [Example("/devices")],
         "devices.end_page": [Example("/devices/{login}/end")],
         "devices.end_others_page": [Example("/devices/others/end")],
@@ -157,7 +174,10 @@ EXAMPLES: dict[str, dict[str, list[Example]]] = {
     "member, who does nothing": {
         "accounts.account": [Example("/account", shown="dialog[open]", what="warned")]
     },
-    "member, told of another login": {"platforms.dashboard": [Example("/")]},
+    "member, told of another login": {
+        "platforms.dashboard": [Example("/")],
+        "devices.list_page": [Example("/devices")],
+    },
     "member, an hour later": {
         "devices.end_page": [Example("/devices/{login}/end")],
         "devices.end": [

@@ -48,7 +48,7 @@ async def test_a_user_is_created_by_a_link_given_a_role_and_shut_out(
     await admin.get_by_role("link", name="Change the role").click()
     await admin.get_by_label("Role").select_option("Administrator")
     await admin.get_by_role("button", name="Change the role").click()
-    await expect(admin.get_by_text("holds already")).to_be_visible()
+    await expect(admin.get_by_text("applies at once")).to_be_visible()
     await user.get_by_role("link", name="Devices").click()
     await user.get_by_role("link", name="Audit").click()
     await expect(user.get_by_role("img", name="Logins a day", exact=True)).to_be_visible()

@@ -1,4 +1,4 @@
-"""Told when it matters: a login from a new device, a changed password; and what a user answers."""
+"""Alerts: who is shown a login on a new device or a changed password, and what an answer does."""
 
 import asyncio
 import re
@@ -12,17 +12,19 @@ from quart.typing import TestClientProtocol as Client
 from sqlalchemy import delete, select
 
 from quart_app.composition import Built
-from quart_app.model import Alert, AuditEntry, Login
+from quart_app.model import Alert, AuditEntry, AuditEvent, Login
 from quart_app.services import Services
-from quart_app.services.alerts import TOLD_FOR
+from quart_app.services.alerts import SHOWN_FOR
 from quart_app.services.known_devices import new_id
-from quart_app.settings import Settings
+from quart_app.settings import Settings, with_setting
 from quart_app.storage.alerts import delete_expired_alerts
 from tests.conftest import SECRET_KEY, Clock, MakeApp, Member, log_in, make_member, set_cookies
 from tests.web.test_ending import change_password, copy_of, state_of
 from tests.web.test_sessions import put_cookie
 
 QUESTION = "Was this you?"
+DISOWNED = "All your sessions were ended with"
+NEW_DEVICE = "used to log in on a new device"
 MINUTE = timedelta(minutes=1)
 PAGES = ["/", "/platforms", "/devices", "/account"]
 
@@ -37,9 +39,9 @@ async def is_told(client: Client) -> bool:
     return QUESTION in await text_of(client)
 
 
-async def answer(client: Client) -> Any:
+async def answer(client: Client, path: str = "/") -> Any:
     """Press the button of the page."""
-    found = re.search(r'name="up_to" value="(\d+)"', await text_of(client))
+    found = re.search(r'name="up_to" value="(\d+)"', await text_of(client, path))
     assert found
     return await client.post("/account/it_was_me", form={"up_to": found[1], "next": "/devices"})
 
@@ -71,23 +73,50 @@ async def test_a_first_login_is_not_told_where_it_is_made(browser: Client) -> No
 
 
 async def test_nobody_who_logs_in_twice_keeps_the_user_from_being_told(
-    app: Quart, member: Member, clock: Clock
+    app: Quart, browser: Client, member: Member, clock: Clock
 ) -> None:
-    """Neither by the account's first login, nor in a browser that the user never used before."""
     intruder = app.test_client()
     for _ in range(3):
         clock.advance(MINUTE)
         await log_in(intruder, member)
-    for _ in range(2):
-        fresh = app.test_client()
-        await log_in(fresh, member)
-        assert await is_told(fresh)
+    assert await is_told(browser)
 
 
-async def test_two_first_logins_at_once_tell_of_one_another(app: Quart, member: Member) -> None:
+async def test_of_two_first_logins_at_once_one_is_told_of_the_other(
+    app: Quart, member: Member
+) -> None:
     clients = [app.test_client() for _ in range(2)]
     await asyncio.gather(*(log_in(each, member) for each in clients))
-    assert [await is_told(each) for each in clients] == [True, True]
+    assert sorted([await is_told(each) for each in clients]) == [False, True]
+
+
+async def test_a_new_browser_is_greeted_once_and_asked_about_nothing(
+    app: Quart, browser: Client, phone: Client, member: Member, clock: Clock
+) -> None:
+    for _ in range(3):
+        clock.advance(MINUTE)
+        await log_in(app.test_client(), member)
+    fresh, form = app.test_client(), {"username": member.username, "password": member.password}
+    await fresh.post("/login", form=form)
+    assert "Welcome" in await text_of(fresh)
+    assert "Welcome" not in await text_of(fresh)
+    for path in PAGES:
+        assert QUESTION not in await text_of(fresh, path)
+    await fresh.post("/logout")
+    await fresh.post("/login", form=form)  # a device that is known by now
+    assert "Welcome" not in await text_of(fresh)
+    assert not await is_told(fresh)
+    assert await is_told(browser)
+    assert await is_told(phone)  # it was known before the last ones
+
+
+async def test_a_later_login_is_told_where_the_new_browser_is_known_by_then(
+    browser: Client, phone: Client, app: Quart, member: Member, clock: Clock
+) -> None:
+    clock.advance(MINUTE)
+    await log_in(app.test_client(), member)
+    assert (await text_of(phone, "/devices")).count(NEW_DEVICE) == 1
+    assert (await text_of(browser, "/devices")).count(NEW_DEVICE) == 2
 
 
 async def test_a_known_device_is_told_after_a_long_absence(
@@ -109,20 +138,18 @@ async def test_a_login_from_a_new_device_is_told_on_every_page_of_the_others(
     for path in PAGES:
         text = await text_of(browser, path)
         assert QUESTION in text
-        assert "a device that had not been used for it before" in text
+        assert NEW_DEVICE in text
         assert "from <bdi>&lt;local&gt;</bdi>" in text
-        assert "not_me" in text
-    # Where it was done, of the other one only.
-    assert (await text_of(phone)).count("a device that had not been used") == 1
-    await answer(phone)
-    assert not await is_told(phone)
+        assert text.count(NEW_DEVICE) == 1
+        assert 'href="/account/not_me"' in text
+        assert 'action="/account/not_me"' not in text  # no button that ends everything at once
+        assert QUESTION not in await text_of(phone, path)
 
 
 async def test_a_device_that_logged_in_before_is_known_again(
     browser: Client, phone: Client, member: Member
 ) -> None:
     await answer(browser)
-    await answer(phone)
     for _ in range(2):
         assert (await phone.post("/logout")).status_code == 303
         await log_in(phone, member)
@@ -135,6 +162,7 @@ async def test_a_device_is_known_to_each_user_apart(
 ) -> None:
     eve, hers = await make_member(services, "eve"), app.test_client()
     await log_in(hers, eve)
+    assert await is_told(browser)
     await log_in(phone, eve)  # a browser that knows somebody else
     assert await is_told(hers)
     await log_in(phone, member)  # and still knows them
@@ -167,19 +195,7 @@ async def test_a_reset_is_told_at_the_next_login(
 ) -> None:
     await services.users.reset_password(member.username, "another, and long enough")
     await log_in(browser, Member(member.id, member.username, "another, and long enough", (0, 0, 0)))
-    assert "An administrator gave your account another password" in await text_of(browser)
-
-
-@pytest.mark.usefixtures("phone")
-async def test_a_fresh_browser_hears_of_all_others(
-    app: Quart, member: Member, clock: Clock
-) -> None:
-    clock.advance(MINUTE)
-    fresh = app.test_client()
-    await log_in(fresh, member)
-    text = await text_of(fresh)
-    assert QUESTION in text
-    assert text.count("a device that had not been used") == 2  # not itself
+    assert "An administrator gave your account a new password" in await text_of(browser)
 
 
 async def test_after_a_new_password_no_other_device_is_known_any_more(
@@ -206,20 +222,56 @@ async def test_an_earlier_users_device_is_not_the_next_ones(
     put_cookie(hers, copy, "session_device")
     await log_in(hers, member)
     assert await is_told(browser)
-    assert await is_told(shared)
+    assert await is_told(shared)  # known to the member before hers was
 
 
 async def test_whoever_got_in_can_not_answer_for_the_user(
     app: Quart, browser: Client, member: Member, clock: Clock
 ) -> None:
-    intruders = [app.test_client() for _ in range(2)]
+    """Not even with many devices: none of them was known before the first."""
+    intruders = [app.test_client() for _ in range(3)]
     for intruder in intruders:
         clock.advance(MINUTE)
         await log_in(intruder, member)
-    assert await is_told(intruders[0])  # of the second
-    assert (await answer(intruders[0])).status_code == 303
-    await intruders[1].post("/account/it_was_me", form={"up_to": "9" * 18})
-    assert (await text_of(browser)).count("a device that had not been used") == 2
+    assert (await text_of(browser, "/devices")).count(NEW_DEVICE) == 3
+    for intruder in intruders:
+        for _ in range(2):
+            await intruder.post("/account/it_was_me", form={"up_to": "9" * 18})
+            await intruder.post("/logout")
+            await log_in(intruder, member)
+    assert (await text_of(browser, "/devices")).count(NEW_DEVICE) == 1
+
+
+async def test_an_old_device_that_a_new_password_made_unknown_can_not_answer_either(
+    app: Quart, browser: Client, member: Member, clock: Clock
+) -> None:
+    """An intruder's may be among them."""
+    old = app.test_client()
+    await log_in(old, member)
+    assert (await change_password(browser, member)).status_code == 204
+    now = Member(member.id, member.username, "another, and long enough", (0, 0, 0))
+    intruder = app.test_client()
+    for client in (intruder, old):
+        clock.advance(MINUTE)
+        await log_in(client, now)
+        await client.post("/account/it_was_me", form={"up_to": "9" * 18})
+    assert (await text_of(browser, "/devices")).count(NEW_DEVICE) == 2
+
+
+async def test_a_page_shows_one_card_and_the_list_of_devices_the_rest(
+    app: Quart, browser: Client, member: Member, clock: Clock
+) -> None:
+    for _ in range(7):
+        clock.advance(MINUTE)
+        await log_in(app.test_client(), member)
+    for path in ("/", "/account", "/platforms"):
+        text = await text_of(browser, path)
+        assert text.count(NEW_DEVICE) == 1
+        assert text.count("message-alert") == 1
+        assert '<a href="/devices">see all</a>' in text
+    text = await text_of(browser, "/devices")
+    assert text.count(NEW_DEVICE) == 5
+    assert "There are more alerts" in text
 
 
 async def test_no_alert_is_answered_that_was_not_shown(
@@ -228,14 +280,14 @@ async def test_no_alert_is_answered_that_was_not_shown(
     for _ in range(7):
         clock.advance(MINUTE)
         await log_in(app.test_client(), member)
-    text = await text_of(browser)
-    assert text.count("a device that had not been used") == 5
-    assert "There is more" in text
     await answer(browser)
-    text = await text_of(browser)
-    assert text.count("a device that had not been used") == 2
-    assert "There is more" not in text
-    assert (await answer(browser)).headers["Location"] == "/devices?notice=answered"
+    text = await text_of(browser, "/devices")
+    assert text.count(NEW_DEVICE) == 5
+    assert "There are more alerts" in text
+    assert (await answer(browser, "/devices")).headers["Location"] == "/devices"
+    assert "None of your devices asks about it again." in await text_of(browser, "/devices")
+    assert (await text_of(browser, "/devices")).count(NEW_DEVICE) == 1
+    await answer(browser)
     assert not await is_told(browser)
 
 
@@ -262,7 +314,7 @@ async def test_nobody_is_told_for_longer_than_a_month(
         assert frame
         return len(frame.alerts)
 
-    clock.advance(TOLD_FOR - MINUTE)
+    clock.advance(SHOWN_FOR - MINUTE)
     assert await number() == 1
     clock.advance(MINUTE)
     assert await number() == 0
@@ -285,18 +337,37 @@ async def test_an_id_is_not_given_twice(built: Built, app: Quart, member: Member
 # --- the answers -----------------------------------------------------------------------------
 
 
-async def test_it_was_me_is_answered_on_this_device_only_and_for_good(
-    app: Quart, browser: Client, phone: Client, member: Member, clock: Clock
+async def test_an_answer_on_one_device_holds_on_every_device_and_for_good(
+    app: Quart, browser: Client, phone: Client, member: Member, built: Built
 ) -> None:
-    clock.advance(MINUTE)
     tablet = app.test_client()
     await log_in(tablet, member)
-    assert (await answer(browser)).status_code == 303
-    assert not await is_told(browser)
     assert await is_told(phone)
-    await browser.post("/logout")
-    await log_in(browser, member)
-    assert not await is_told(browser)
+    assert (await answer(browser, "/devices")).status_code == 303
+    for client in (browser, phone, tablet):
+        assert not await is_told(client)
+        await client.post("/logout")
+        await log_in(client, member)
+        assert not await is_told(client)
+    async with built.database.read() as db:
+        answered = select(AuditEntry).where(AuditEntry.event == AuditEvent.ALERT_ANSWERED)
+        assert len((await db.scalars(answered)).all()) == 1
+
+
+async def test_an_answer_that_comes_twice_is_written_down_once(
+    browser: Client, phone: Client, built: Built
+) -> None:
+    assert not await is_told(phone)
+    for response in [await answer(browser), *await asyncio.gather(*again(browser))]:
+        assert response.status_code == 303
+    async with built.database.read() as db:
+        answered = select(AuditEntry).where(AuditEntry.event == AuditEvent.ALERT_ANSWERED)
+        assert len((await db.scalars(answered)).all()) == 1
+
+
+def again(client: Client) -> list[Any]:
+    """Send the answer twice more, at once, as tabs do that were open before."""
+    return [client.post("/account/it_was_me", form={"up_to": "9"}) for _ in range(2)]
 
 
 @pytest.mark.usefixtures("phone")
@@ -313,12 +384,17 @@ async def test_this_was_not_me_ends_everything_at_once_and_asks_for_a_new_passwo
     app: Quart, browser: Client, phone: Client, member: Member, built: Built
 ) -> None:
     stolen = [copy_of(app, browser), copy_of(app, phone)]
+    asked = await text_of(browser, "/account/not_me")
+    assert "All your sessions end at once" in asked
+    assert "choose a new password" in asked
+    assert 'action="/account/not_me"' in asked
+    assert [await state_of(each) for each in (browser, phone)] == [200, 200]
     response = await browser.post("/account/not_me")
     assert response.status_code == 303
     assert response.headers["Clear-Site-Data"] == '"cache"'
     assert "session_device" not in set_cookies(response)
     to = response.headers["Location"]
-    assert to == "/login?next=/account%23change&notice=disowned"
+    assert to == "/login?next=/account%23change"
     for ended in (browser, phone, *stolen):
         assert await state_of(ended) == 401
     assert "Log in again and choose a new password" in await text_of(browser, to)
@@ -327,9 +403,11 @@ async def test_this_was_not_me_ends_everything_at_once_and_asks_for_a_new_passwo
     assert response.headers["Location"] == "/account#change"
     text = await text_of(browser, "/account")
     assert 'id="change"' in text
-    assert "Somebody answered “This wasn" in text  # until the password is changed
+    assert DISOWNED in text
+    await browser.post("/account/it_was_me", form={"up_to": "9" * 18})
+    assert DISOWNED in await text_of(browser)  # until the password is changed
     assert (await change_password(browser, member)).status_code == 204
-    assert not await is_told(browser)
+    assert DISOWNED not in await text_of(browser)
     async with built.database.read() as db:
         details = [each.detail for each in await db.scalars(select(AuditEntry))]
     assert '{"ended": "all", "reason": "disowned"}' in details
@@ -346,9 +424,9 @@ async def test_a_thief_who_says_it_was_not_they_gains_nothing(
                 put_cookie(thief, str(cookie.value), "session")
         assert (await thief.post("/account/not_me")).status_code == 303
         assert await state_of(thief) == 401
-        assert [each.name for each in thief.cookie_jar or ()] == []
+        assert [each.name for each in thief.cookie_jar or () if "notice" not in each.name] == []
         await log_in(browser, member)
-        assert "Somebody answered" in await text_of(browser)
+        assert (await text_of(browser)).count(DISOWNED) == 1
     assert (await change_password(browser, member)).status_code == 204
 
 
@@ -382,14 +460,7 @@ async def test_the_device_cookie_is_set_by_a_login_and_stays_after_the_logout(
 async def test_over_https_it_belongs_to_this_host_alone(
     settings: Settings, make_app: MakeApp, member: Member
 ) -> None:
-    app = await make_app(
-        Settings(
-            secret_key=settings.secret_key,
-            platform_encryption_keys=settings.platform_encryption_keys,
-            database_url=settings.database_url,
-            public_url="https://app.example",
-        )
-    )
+    app = await make_app(with_setting(settings, public_url="https://app.example"))
     response = await app.test_client().post(
         "/api/login", json={"username": member.username, "password": member.password}
     )

@@ -477,8 +477,11 @@ async def go_through_all(journey: _Journey, services: Services) -> None:
         await db.execute(text("UPDATE users SET must_change_password = true"))
     good["password"] = CANARIES["generated"]
     await ask("POST", "/api/login", 403, json=good)
-    again = {"new_password": CANARIES["third password"]}
-    await ask("POST", "/login", 303, form=good | again)
+    await ask("POST", "/login", 303, form=good)
+    await ask("GET", "/login/new_password", 200)
+    again = {"new_password": CANARIES["third password"], "user_id": str(user.id)}
+    await ask("POST", "/login/new_password", 422, form=again | {"new_password": "short"})
+    await ask("POST", "/login/new_password", 303, form=again)
     await use_a_reset_link(journey, user.id)
     await services.users.deactivate(name)
     await services.users.activate(name)

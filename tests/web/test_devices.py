@@ -125,7 +125,7 @@ async def test_one_login_is_ended_and_no_other(app: Quart, member: Member, how: 
         page = await (await client.get(f"/devices/{phone}/end")).get_data(as_text=True)
         assert "Mobile Safari 18 on iOS" in page
         response = await client.post(f"/devices/{phone}/end")
-        assert response.headers["Location"] == "/devices?notice=device-ended"
+        assert response.headers["Location"] == "/devices"
     assert await state_of(lost) == 401
     assert await state_of(client) == await state_of(third_of_another_day) == 200
     assert phone not in {each["id"] for each in await sessions(client)}

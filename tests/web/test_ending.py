@@ -173,6 +173,20 @@ async def test_deleting_every_login_logs_nobody_out(app: Quart, browser: Client)
     assert await state_of(browser) == 401
 
 
+async def test_log_out_everywhere_is_asked_before_it_is_done(browser: Client) -> None:
+    account = await (await browser.get("/account")).get_data(as_text=True)
+    assert 'href="/logout_all"' in account
+    assert 'action="/logout_all"' not in account
+    asked = await (await browser.get("/logout_all")).get_data(as_text=True)
+    assert 'method="post" action="/logout_all"' in asked
+    assert "This ends your session here, the only one." in asked
+    assert 'href="/account">Cancel' in asked
+    assert await state_of(browser) == 200
+    response = await browser.post("/logout_all")
+    assert response.headers["Location"] == "/login"
+    assert await state_of(browser) == 401
+
+
 @pytest.mark.parametrize("meanwhile", ["logout", "logout_all", "end", "deactivate"])
 async def test_a_password_change_under_way_brings_no_ended_session_back(
     app: Quart, browser: Client, member: Member, services: Services, meanwhile: str

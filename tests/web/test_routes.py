@@ -21,6 +21,8 @@ PUBLIC = {
     "accounts.log_out",
     "accounts.set_up_page",
     "accounts.set_up",
+    "one_time_passwords.form_page",
+    "one_time_passwords.choose",
     "reset_links.form_page",
     "reset_links.use",
     "api.log_in",
@@ -68,6 +70,8 @@ async def ask(
 def asks_to_log_in(response: Response) -> bool:
     if response.status_code == HTTPStatus.SEE_OTHER:
         location = response.headers["Location"]
+        if "Set-Cookie" in response.headers:  # a logout's notice
+            return False
         return location == "/login" or location.startswith("/login?next=")
     return response.status_code == HTTPStatus.UNAUTHORIZED
 
@@ -99,7 +103,7 @@ async def test_a_new_route_is_closed_until_it_is_listed(app: Quart, visitor: Cli
 async def test_logging_out_without_a_session_leads_to_the_login_page(visitor: Client) -> None:
     response = await visitor.post("/logout")
     assert response.status_code == 303
-    assert response.headers["Location"] == "/login?notice=logged-out"
+    assert response.headers["Location"] == "/login"
 
 
 @pytest.mark.parametrize(

@@ -248,6 +248,7 @@ async def test_each_form_says_whose_page_it_stands_on(
     for client, user_id, paths in (
         (browser, member.id, ("/", "/platforms", f"/platforms/{id_}/rename", "/account")),
         (browser, member.id, (f"/platforms/{id_}/remove", "/devices/others/end")),
+        (browser, member.id, ("/logout_all", "/account/not_me")),
         (root, 2, ("/admin/users/new", "/admin/users/1/role", "/admin/sessions/all/end")),
     ):
         for path in paths:
@@ -278,23 +279,6 @@ async def test_after_a_login_one_is_back_at_the_page_whose_form_came_too_late(
         assert response.status_code == 303
         assert response.headers["Location"] == location
     await log_in(visitor, member)
-
-
-@pytest.mark.parametrize(
-    ("query", "sentence"),
-    [
-        ("notice=ended-idle", "You were logged out, for nothing was done for a while."),
-        ("notice=ended-here&unsent", "What you had typed was not sent."),
-        ("unsent", None),
-        ("notice=<b>&unsent", None),
-    ],
-)
-async def test_the_login_page_says_what_happened(
-    visitor: Client, query: str, sentence: str | None
-) -> None:
-    html = await (await visitor.get(f"/login?{query}")).get_data(as_text=True)
-    assert ("message-done" in html) is (sentence is not None)
-    assert sentence is None or sentence in html
 
 
 pytestmark = pytest.mark.sqlite_unless_thorough

@@ -1,9 +1,13 @@
-// A button that copies what stands in a field. Without this it stays hidden; the text can be selected.
+// A button that copies the text of a field. Without it the text can be selected.
 
-for (const button of document.querySelectorAll("[data-copies]")) {
-  const field = document.getElementById(button.dataset.copies);
+// On an address without TLS there is no clipboard.
+for (const actions of navigator.clipboard ? document.querySelectorAll("[data-copies]") : []) {
+  const field = document.getElementById(actions.dataset.copies);
   const said = document.querySelector(`output[for="${field.id}"]`);
-  button.hidden = !navigator.clipboard; // on an address without TLS there is none
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "button-main";
+  button.textContent = "Copy the link";
   button.addEventListener("click", async () => {
     field.select();
     try {
@@ -13,4 +17,5 @@ for (const button of document.querySelectorAll("[data-copies]")) {
       said.value = "Your browser does not allow it: the link is selected, copy it yourself.";
     }
   });
+  actions.prepend(button);
 }

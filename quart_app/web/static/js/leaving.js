@@ -1,19 +1,25 @@
 // Leaving a page whose session is over: at once, to the login page, which says why.
 
-// The server's words for an end (docs/http.md), and the notice by which the login page says it.
-const NOTICES = {
-  logged_out: "ended-here",
-  logged_out_everywhere: "ended-everywhere",
-  disowned: "ended-everywhere",
-  password_changed: "ended-password",
-  password_reset: "ended-password",
-  removed: "ended-device",
-  deactivated: "ended-administrator",
-  administrator: "ended-administrator",
-  too_many: "ended-too-many",
-  idle: "ended-idle",
-  expired: "ended-limit",
+// What the login page says for each of the server's words for an end (docs/http.md).
+const SENTENCES = {
+  logged_out: "You logged out in another tab or window.",
+  logged_out_everywhere: "You were logged out: somebody logged you out on every device.",
+  disowned: "You were logged out: somebody logged you out on every device.",
+  password_changed: "You were logged out: your password was changed on another device.",
+  password_reset: "You were logged out: your password was changed on another device.",
+  removed: "You were logged out: this login was ended on another device.",
+  deactivated: "You were logged out: an administrator ended your session.",
+  administrator: "You were logged out: an administrator ended your session.",
+  too_many: "You were logged out: you logged in on too many other devices.",
+  idle: "You were logged out after a while without activity.",
+  expired: "You were logged out: your session reached its time limit.",
 };
+const OTHERWISE = "Your session is over, so you were logged out here, too.";
+const UNSENT = "What you had typed was not sent.";
+// The sentence waits in the tab's own storage. An address could be forged by a link, and would say
+// it again with each reload.
+const WAITING = "quart_app notice";
+const WAITS_MS = 60_000;
 const ON_ITS_WAY_MS = 10_000;
 let isOnItsWay = false;
 let isHeldUp = null; // a departure that waits for that
@@ -39,12 +45,29 @@ export function leave(reason) {
   if (isLeaving) return; // to go once more would only begin anew
   isLeaving = true;
   const address = new URL("/login", location.origin);
-  const here = new URL(location);
-  here.searchParams.delete("notice");
-  address.searchParams.set("next", here.pathname + here.search);
-  address.searchParams.set("notice", NOTICES[reason] ?? "ended");
-  if (isSomethingTyped()) address.searchParams.set("unsent", "");
+  address.searchParams.set("next", location.pathname + location.search);
+  const sentence = SENTENCES[reason] ?? OTHERWISE;
+  leaveNotice(isSomethingTyped() ? `${sentence} ${UNSENT}` : sentence);
   location.replace(address);
+}
+
+function leaveNotice(sentence) {
+  try {
+    sessionStorage.setItem(WAITING, JSON.stringify({ sentence, at: Date.now() }));
+  } catch {
+    // Storage that is switched off throws: the login page then says nothing.
+  }
+}
+
+/** Return what the page that was left wanted to be said here, once; else undefined. */
+export function takeNotice() {
+  try {
+    const { sentence, at } = JSON.parse(sessionStorage.getItem(WAITING) ?? "{}");
+    sessionStorage.removeItem(WAITING);
+    return Math.abs(Date.now() - at) < WAITS_MS ? sentence : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Show what this address shows now. To reload the answer to a form would send that once more. */

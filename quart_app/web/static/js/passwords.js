@@ -1,15 +1,23 @@
-// A button beside each password that shows what was typed. Without scripts there is none.
+// A button beside each password that shows what was typed.
 
-for (const button of document.querySelectorAll("button.reveal")) {
-  const input = document.getElementById(button.getAttribute("aria-controls"));
-  const word = button.firstElementChild;
+for (const input of document.querySelectorAll(".password input")) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "reveal";
+  button.setAttribute("aria-controls", input.id);
+  const word = document.createElement("span");
+  const label = document.createElement("span");
+  label.className = "unseen";
+  label.textContent = ` ${input.labels[0].textContent.trim()}`;
+  button.append(word, label);
   const isShown = () => input.type === "text";
-  const turn = () => {
-    input.type = isShown() ? "password" : "text";
-    word.textContent = isShown() ? "Hide" : "Show";
+  const show = (shall) => {
+    input.type = shall ? "text" : "password";
+    word.textContent = shall ? "Hide" : "Show";
   };
-  button.addEventListener("click", turn);
+  show(false);
+  button.addEventListener("click", () => show(!isShown()));
   // As text a browser would remember it among the things once typed.
-  input.form.addEventListener("submit", () => isShown() && turn());
-  button.hidden = false;
+  input.form.addEventListener("submit", () => show(false));
+  input.after(button);
 }

@@ -5,11 +5,11 @@
 // what the cookie says.
 
 import * as channel from "./channel.js";
-import { hide, isSomethingTyped, leave, reveal, showAnew } from "./leaving.js";
+import { hide, isSomethingTyped, leave, reveal, showAnew, takeNotice } from "./leaving.js";
 import { learn, reached, understand, watch } from "./limits.js";
 import { lookAtForms } from "./stale_forms.js";
 import { ask, nameOf } from "./state.js";
-import { say } from "./status.js";
+import { note, say } from "./status.js";
 import { follow } from "./stream.js";
 
 const idOf = (text) => (text ? Number(text) : null);
@@ -194,5 +194,7 @@ function beVisited() {
   begin();
 }
 
+const left = takeNotice(); // and on no later page
+if (left && location.pathname === "/login") note(left);
 if (user === null) beVisited();
 else beLoggedIn();

@@ -23,6 +23,21 @@ export function say(text, { isProblem = false } = {}) {
   if (!isProblem) timer = setTimeout(() => message.remove(), SHOWN_SECONDS * 1000);
 }
 
+/** Say a sentence where the server's notices stand, unless the server says one itself. */
+export function note(text) {
+  const region = document.getElementById("status");
+  if (region.childElementCount) return;
+  const message = document.createElement("p");
+  message.className = "message message-done";
+  message.textContent = text;
+  region.append(message);
+}
+
+// What was said once is not said again by the page that the back button brings back.
+window.addEventListener("pageshow", ({ persisted }) => {
+  if (persisted) document.getElementById("status").replaceChildren();
+});
+
 // It never lies over what has the focus (WCAG 2.2, 2.4.11): then it goes to the page's other end.
 
 document.addEventListener("focusin", makeWay);

@@ -5,6 +5,7 @@
 (() => {
   const KEY = "theme";
   const THEMES = ["light", "dark"];
+  const WORDS = [["system", "As the system"], ["light", "Light"], ["dark", "Dark"]];
   const root = document.documentElement;
 
   // Storage that is switched off throws.
@@ -34,9 +35,25 @@
     if (control) control.value = theme;
   }
 
-  root.classList.add("scripted");
+  function addControl() {
+    const row = document.createElement("div");
+    row.className = "theme";
+    const label = document.createElement("label");
+    label.htmlFor = "theme";
+    label.textContent = "Theme";
+    const select = document.createElement("select");
+    select.id = "theme";
+    select.autocomplete = "off";
+    select.append(...WORDS.map(([value, words]) => new Option(words, value)));
+    row.append(label, select);
+    document.querySelector("footer").append(row);
+  }
+
   show(chosen());
-  document.addEventListener("DOMContentLoaded", () => show(chosen()));
+  document.addEventListener("DOMContentLoaded", () => {
+    addControl();
+    show(chosen());
+  });
   document.addEventListener("change", ({ target }) => {
     if (target.id === "theme") choose(target.value);
   });

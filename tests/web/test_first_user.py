@@ -1,0 +1,57 @@
+"""The login page of a fresh installation says how the first user is made."""
+
+import pytest
+from quart.typing import TestClientProtocol as Client
+from sqlalchemy import text
+
+from quart_app.composition import Built
+from quart_app.model import Role
+from quart_app.services import Services
+from tests.conftest import PASSWORD
+
+HINT = "No users yet."
+
+
+async def html_of(client: Client) -> str:
+    return str(await (await client.get("/login")).get_data(as_text=True))
+
+
+async def test_where_nobody_exists_the_login_page_says_how_to_begin(
+    visitor: Client, services: Services
+) -> None:
+    for _ in range(2):
+        html = await html_of(visitor)
+        assert HINT in html
+        assert "user create NAME EMAIL --role admin" in html
+        assert "scripts/serve" in html
+        assert "/setup" not in html  # the link itself is a secret
+        assert "token" not in html
+        assert "Ask an administrator" not in html
+    refused = await visitor.post("/login", form={"username": "x", "password": "x"})
+    assert HINT in await refused.get_data(as_text=True)
+    await services.users.create_user(
+        username="eve", email="eve@example.com", role=Role.ADMIN, password=PASSWORD
+    )
+    html = await html_of(visitor)
+    assert HINT not in html
+    assert "user create" not in html
+
+
+@pytest.mark.usefixtures("member")
+async def test_once_a_user_was_seen_the_page_asks_for_none(
+    visitor: Client, statements: list[str]
+) -> None:
+    assert HINT not in await html_of(visitor)
+    first = len(statements)
+    for _ in range(3):
+        assert HINT not in await html_of(visitor)
+    assert len(statements) == first
+
+
+async def test_the_page_stands_without_the_database(visitor: Client, built: Built) -> None:
+    async with built.database.begin() as db:
+        await db.execute(text("ALTER TABLE users RENAME TO away"))
+    assert HINT not in await html_of(visitor)
+    async with built.database.begin() as db:
+        await db.execute(text("ALTER TABLE away RENAME TO users"))
+    assert HINT in await html_of(visitor)  # it was not known yet

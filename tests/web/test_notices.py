@@ -1,0 +1,146 @@
+"""Notices: a page says once what was done, and nobody else can make it say anything."""
+
+import re
+
+import pytest
+from itsdangerous import URLSafeTimedSerializer
+from quart import Quart
+from quart.typing import TestClientProtocol as Client
+
+from quart_app.settings import Settings, with_setting
+from tests.conftest import SECRET_KEY, MakeApp, Member, set_cookies
+from tests.web.test_sessions import put_cookie
+
+pytestmark = pytest.mark.sqlite_unless_thorough
+
+NOTICE = re.compile(r'<p class="message message-done">(.*?)</p>')
+OTHER_KEY = "another key, long enough to be one"
+
+
+async def said(client: Client, path: str, **headers: str) -> list[str]:
+    response = await client.get(path, headers=headers)
+    return NOTICE.findall(await response.get_data(as_text=True))
+
+
+async def switch(client: Client, connection_id: int, page: str) -> str:
+    """Switch by the form of a page; return the name of the cookie that holds the notice."""
+    response = await client.post(f"/platforms/{connection_id}/switch", form={"next": page})
+    assert response.headers["Location"] == page
+    (name,) = [each for each in set_cookies(response) if "_notice_" in each]
+    return name
+
+
+async def test_a_notice_is_shown_once(browser: Client, member: Member) -> None:
+    await switch(browser, member.platform_ids[1], "/devices")
+    assert await said(browser, "/devices") == ["Now acting as <bdi>Platform 2</bdi>"]
+    assert await said(browser, "/devices") == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["notice=deactivated-oneself", "notice=switched", "notice=password", "notice=<b>", "unsent"],
+)
+async def test_a_link_can_not_make_a_page_say_anything(
+    browser: Client, visitor: Client, query: str
+) -> None:
+    for client, path in ((browser, "/"), (browser, "/account"), (visitor, "/login")):
+        assert await said(client, f"{path}?{query}") == []
+
+
+async def test_tabs_do_not_take_each_others_notice(browser: Client, member: Member) -> None:
+    """Both forms are answered before either browser tab asks for its page."""
+    await switch(browser, member.platform_ids[1], "/devices?a=1")
+    await browser.post(f"/platforms/{member.platform_ids[0]}/default", form={"next": "/account"})
+    assert await said(browser, "/platforms") == []
+    assert await said(browser, "/account") == ["New sessions begin with this platform connection."]
+    assert await said(browser, "/devices?a=1") == ["Now acting as <bdi>Platform 2</bdi>"]
+
+
+async def test_what_nobody_looks_at_leaves_a_notice_waiting(
+    browser: Client, member: Member
+) -> None:
+    await switch(browser, member.platform_ids[1], "/devices")
+    assert await said(browser, "/devices", **{"X-Unattended": "true"}) == []
+    assert await said(browser, "/nothing") == []
+    await browser.get("/static/none/style.css")
+    assert len(await said(browser, "/devices")) == 1
+
+
+async def test_a_refused_form_leaves_no_notice(browser: Client, member: Member) -> None:
+    path = f"/platforms/{member.platform_ids[0]}/rename"
+    assert set_cookies(await browser.post(path, form={"name": ""})) == {}
+
+
+async def test_the_notice_of_a_removed_current_connection_names_none(
+    browser: Client, member: Member
+) -> None:
+    await switch(browser, member.platform_ids[1], "/devices")
+    await browser.delete(f"/api/platforms/{member.platform_ids[1]}")
+    assert await said(browser, "/devices") == []
+
+
+def signed(payload: object, *, key: str = SECRET_KEY, salt: str = "quart_app-notice") -> str:
+    return str(URLSafeTimedSerializer([key], salt=salt).dumps(payload))
+
+
+SENTENCE = "Call 555-0100"
+
+
+@pytest.mark.parametrize(
+    ("payload", "how", "is_shown"),
+    [
+        (["/devices", SENTENCE], {}, True),
+        (["/devices", SENTENCE], {"key": OTHER_KEY}, False),
+        (["/devices", SENTENCE], {"salt": "cookie-session"}, False),
+        (["/account", SENTENCE], {}, False),
+        (SENTENCE, {}, False),
+        ([1, 2], {}, False),
+    ],
+)
+async def test_only_a_sentence_that_we_signed_for_the_page_is_shown(
+    browser: Client, member: Member, payload: object, how: dict[str, str], *, is_shown: bool
+) -> None:
+    name = await switch(browser, member.platform_ids[1], "/devices")
+    put_cookie(browser, signed(payload, **how), name)
+    assert await said(browser, "/devices") == ([SENTENCE] if is_shown else [])
+
+
+@pytest.mark.parametrize("cookie", [SENTENCE, "", "\u00ff.a.b", "a.b.c"])
+async def test_a_cookie_without_a_signature_is_not_shown(
+    browser: Client, member: Member, cookie: str
+) -> None:
+    name = await switch(browser, member.platform_ids[1], "/devices")
+    put_cookie(browser, cookie, name)
+    assert await said(browser, "/devices") == []
+
+
+async def test_an_old_notice_is_not_shown(
+    browser: Client, member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = await switch(browser, member.platform_ids[1], "/devices")
+    with monkeypatch.context() as patch:
+        patch.setattr("itsdangerous.timed.time.time", lambda: 1_700_000_000)
+        old = signed(["/devices", SENTENCE])
+    put_cookie(browser, old, name)
+    assert await said(browser, "/devices") == []
+
+
+async def test_the_cookie_belongs_to_this_host_and_to_no_script(
+    settings: Settings, make_app: MakeApp, app: Quart
+) -> None:
+    over_https = await make_app(with_setting(settings, public_url="https://app.example"))
+    for each, prefix in ((app, "session"), (over_https, "__Host-session")):
+        client = each.test_client()
+        for response in (await client.post("/logout"), await client.get("/login")):
+            found = {
+                name: line for name, line in set_cookies(response).items() if "_notice_" in name
+            }
+            if not found:  # its test client keeps no Secure cookie, so nothing is to be deleted
+                assert each is over_https
+                continue
+            ((name, line),) = found.items()
+            assert name.startswith(f"{prefix}_notice_")
+            for attribute in ("HttpOnly", "SameSite=Lax", "Path=/"):
+                assert attribute in line
+            assert ("Secure" in line) is (each is over_https)
+            assert "Domain" not in line

@@ -13,7 +13,7 @@ from quart_app.errors import NotFound
 from quart_app.services.frames import Frame
 from quart_app.web.bodies import LONGEST_PATH
 from quart_app.web.gate import PUBLIC, now, services
-from quart_app.web.session import Login, timestamp, validate_session
+from quart_app.web.session import Login, switch_platform, timestamp, validate_session
 from quart_app.web.user_agents import described
 
 # Of these blueprints, and of static files (of none), nothing is shown to people.
@@ -41,6 +41,7 @@ _NOTICES: Final = {
     "connected": "The platform connection is added.",
     "default": "New sessions begin with this platform connection.",
     "changed": "The platform connection is changed.",
+    "switched-off": "Your current account is switched off. Choose another one to go on.",
     "removed": "The platform connection is removed.",
     "login-ended": "That login is over.",
     "users-ended": "Every session of this user is over.",
@@ -67,6 +68,10 @@ async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> 
     frame = await _frame_of(login) if login else None
     if frame is None and request.endpoint not in PUBLIC:
         raise NotFound
+    if login and frame and login.platform_connection_id is not None and frame.current is None:
+        # Removed or switched off on another device: no form of this page may act for it.
+        switch_platform(None)
+        login = validate_session()
     return Response(await _rendered(template, login, frame, _this_page(), values), status)
 
 

@@ -84,7 +84,7 @@ async def test_it_works_without_javascript(
         await page.get_by_role("button", name="Switch off A fifth", exact=True).click()
         await page.get_by_role("button", name="Switch on A fifth", exact=True).click()
         await expect(page.get_by_role("link", name="Remove A fifth", exact=True)).to_be_visible()
-        await page.get_by_role("link", name="Account").click()
+        await page.get_by_role("link", name="Account", exact=True).click()
         await page.get_by_label("Current password").fill(PASSWORDS["ada"])
         await page.get_by_label("New password").fill("a new and longer password")
         await page.get_by_role("button", name="Change").click()

@@ -5,6 +5,7 @@ Stored values stay as they are. What is compared or shown goes through here.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -48,6 +49,7 @@ def read_address(text: str) -> Address:
     return Address(host if port in _DEFAULT_PORTS else f"{host}:{port}", is_bare)
 
 
+@lru_cache(maxsize=4096)  # a search reads the same few servers for each of many accounts
 def server_of(instance_url: str) -> str:
     """Return the server of a stored address, `host[:port]`; what has none stays as it is."""
     try:

@@ -1,6 +1,6 @@
 """Use cases of platform connections: list, connect, switch, choose the default, change, remove."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -67,13 +67,11 @@ class Platforms:
         """
         async with self.database.read() as db:
             user = await _active_user(db, user_id)
-            found: list[PlatformConnection] = []
-            at_once = _SEARCHED_AT_ONCE if sought else most + 1
-            async for connection in _in_order_of_name(db, user_id, after, at_once=at_once):
-                if not sought or holds(connection, sought):
-                    found.append(connection)
-                if len(found) > most:  # there are more
-                    break
+            if sought:
+                ids = await _ids_of_found(db, user_id, sought, after=after, most=most + 1)
+                found = await stored.connections_shown(db, user_id, ids=ids, most=most + 1)
+            else:
+                found = await stored.connections_shown(db, user_id, after=after, most=most + 1)
         shown = found[:most]
         default_id = user.default_platform_connection_id
         if any(each.id == default_id and not each.is_active for each in shown):
@@ -259,20 +257,22 @@ async def _has_account(db: AsyncSession, wanted: PlatformConnection) -> bool:
     )
 
 
-async def _in_order_of_name(
-    db: AsyncSession, user_id: int, after: str, *, at_once: int
-) -> AsyncIterator[PlatformConnection]:
-    """Go through a user's connections by name, with so many `at_once` in memory.
+async def _ids_of_found(
+    db: AsyncSession, user_id: int, sought: str, *, after: str, most: int
+) -> list[int]:
+    """Return the first connections by name that hold what is sought.
 
-    In between, other requests are served: a user of the older application may have thousands.
+    A few hundred are in memory at a time. In between, other requests are served: a user of the
+    older application may have thousands.
     """
-    while True:
-        some = await stored.connections_shown(db, user_id, after=after, most=at_once)
-        for connection in some:
-            yield connection
-        if len(some) < at_once:
-            return
+    ids: list[int] = []
+    while len(ids) < most:
+        some = await stored.words_of_connections(db, user_id, after=after, most=_SEARCHED_AT_ONCE)
+        ids += [each.id for each in some if holds(each, sought)]
+        if len(some) < _SEARCHED_AT_ONCE:
+            break
         after = some[-1].name
+    return ids[:most]
 
 
 def _refuse_inactive(connection: PlatformConnection) -> None:

@@ -3,19 +3,21 @@
 import unicodedata
 
 from quart_app.instances import account_at, server_of
-from quart_app.model import PlatformConnection
+from quart_app.storage.platforms import Words
 
 
-def holds(connection: PlatformConnection, sought: str) -> bool:
+def holds(connection: Words, sought: str) -> bool:
     """Tell whether a connection holds what is sought, in any case and without accents.
 
     The handle is found as it is shown, and the server as it was stored, too.
     """
-    server = server_of(connection.instance_url)
     username = connection.username or ""
-    handle = f"@{account_at(server, username)}@{server}"
-    words = f"{connection.name} {username} {connection.instance_url} https://{server} {handle}"
-    return _folded(sought) in _folded(words) or server_of(sought) in server
+    stored = f"{connection.name} {username} {connection.instance_url}"
+    if _folded(sought) in _folded(stored):
+        return True
+    server = server_of(connection.instance_url)
+    shown = f"https://{server} @{account_at(server, username)}@{server}"
+    return _folded(sought) in _folded(shown) or server_of(sought) in server
 
 
 def _folded(text: str) -> str:

@@ -1,6 +1,7 @@
 """Queries about platform connections."""
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Integer, bindparam, delete, func, select
 from sqlalchemy.exc import IntegrityError
@@ -24,14 +25,52 @@ _SHOWN = load_only(
 
 
 async def connections_shown(
-    db: AsyncSession, user_id: int, *, most: int, after: str = ""
+    db: AsyncSession,
+    user_id: int,
+    *,
+    most: int,
+    after: str = "",
+    ids: Collection[int] | None = None,
 ) -> list[PlatformConnection]:
-    """Return the user's first connections by name, as they are shown, or those `after` a name."""
+    """Return the user's first connections by name, as they are shown.
+
+    Only those `after` a name, or of these `ids`, where that is given.
+    """
     query = select(PlatformConnection).where(PlatformConnection.user_id == user_id)
+    if ids is not None:
+        query = query.where(PlatformConnection.id.in_(ids))
     if after:
         query = query.where(PlatformConnection.name > after)
     query = query.order_by(PlatformConnection.name, PlatformConnection.id).limit(most)
     return list(await db.scalars(query.options(_SHOWN)))
+
+
+class Words(NamedTuple):
+    """What a connection is found by, as stored."""
+
+    id: int
+    name: str
+    username: str | None
+    instance_url: str
+
+
+async def words_of_connections(
+    db: AsyncSession, user_id: int, *, after: str, most: int
+) -> list[Words]:
+    """Return what the user's first connections by name are found by, or those `after` a name."""
+    columns = (
+        PlatformConnection.id,
+        PlatformConnection.name,
+        PlatformConnection.username,
+        PlatformConnection.instance_url,
+    )
+    query = select(*columns).where(PlatformConnection.user_id == user_id)
+    if after:
+        query = query.where(PlatformConnection.name > after)
+    rows = await db.execute(
+        query.order_by(PlatformConnection.name, PlatformConnection.id).limit(most)
+    )
+    return [Words._make(row) for row in rows]
 
 
 async def number_of_connections(db: AsyncSession, user_id: int, *, most: int) -> int:

@@ -153,6 +153,13 @@ class AccountTaken(AppError):  # noqa: N818
     default_sentence = "You have a connection to that account already."
 
 
+class TooManyPlatforms(AppError):  # noqa: N818
+    """This user has as many connections as a user may have."""
+
+    code = "too_many_platforms"
+    default_sentence = "You have as many accounts here as you may. Remove one first."
+
+
 class InUse(AppError):  # noqa: N818
     """Other tables of the database refer to it."""
 

@@ -28,6 +28,8 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, UserDefinedType
 
+from quart_app.login_names import LONGEST_KEY, email_key, name_key
+
 # The columns' lengths, for those who check what people type.
 USERNAME_LENGTH = 64
 EMAIL_LENGTH = 120
@@ -177,6 +179,11 @@ class LegacyRefusal(enum.StrEnum):
 # How the older application's hashes begin, which are Werkzeug's.
 LEGACY_HASHES: Final = ("scrypt:", "pbkdf2:")
 NOT_KEPT: Final = ""  # in place of a legacy hash: there is no way back that would need one
+def _key_of(column: str, key: Callable[[str], str]) -> Callable[[Any], str]:
+    """Return a column's default: the key of what is inserted into another column."""
+    return lambda context: key(context.get_current_parameters()[column])
+
+
 NO_PASSWORD: Final = ""  # in place of a hash: whoever waits for the link by which they choose one
 
 
@@ -188,6 +195,14 @@ class User(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     username: Mapped[str] = mapped_column(String(USERNAME_LENGTH), unique=True, index=True)
     email: Mapped[str] = mapped_column(String(EMAIL_LENGTH), unique=True, index=True)
+    # The name and the address as they are looked up in any spelling: see login_names. Not unique,
+    # for the older application let names differ in case; null in rows of an older process.
+    username_key: Mapped[str | None] = mapped_column(
+        String(LONGEST_KEY), index=True, default=_key_of("username", name_key)
+    )
+    email_key: Mapped[str | None] = mapped_column(
+        String(LONGEST_KEY), index=True, default=_key_of("email", email_key)
+    )
     password_hash: Mapped[str] = mapped_column(String(256))
     role: Mapped[Role] = mapped_column(RoleByName, nullable=True)
     # Null counts as false, as it did in the older application: compare with IS TRUE.

@@ -37,7 +37,7 @@ _OURS = (set(Base.metadata.tables) - _SHARED) | {
 _OUR_COLUMNS = {
     *("default_platform_connection_id", "session_epoch", "must_change_password"),
     *("device_epoch", "reset_token_hash", "reset_expires_at"),
-    *("legacy_refusal", "legacy_password_hash"),
+    *("legacy_refusal", "legacy_password_hash", "username_key", "email_key"),
 }
 
 

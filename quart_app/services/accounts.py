@@ -25,7 +25,7 @@ from quart_app.services.audit import Audit, hash_of_session
 from quart_app.services.known_devices import UNKNOWN_DEVICE, Device
 from quart_app.services.new_passwords import SAME_AS_GIVEN, check_new_password
 from quart_app.services.password_permits import PasswordPermits
-from quart_app.services.passwords import Passwords
+from quart_app.services.passwords import Passwords, is_same_password
 from quart_app.services.sessions import NewSession, OldSession, Sessions
 from quart_app.services.throttle import Attempt, Throttling
 from quart_app.services.turns import Turns
@@ -330,5 +330,5 @@ class Accounts:
 def _check_replacement(new_password: str, user: User, given: str) -> None:
     """Refuse what may not replace a password that was given for one use. Raises InvalidInput."""
     check_new_password(new_password, user.username, user.email)
-    if new_password == given:
+    if is_same_password(new_password, given):
         raise InvalidInput(SAME_AS_GIVEN, field="new_password")

@@ -45,6 +45,19 @@ class Devices:
         async with self.sessions.database.read() as db:
             return await stored_logins.live_logins(db, user_id, self.now())
 
+    async def some_logins_of(
+        self, user_id: int, *, before: int | None, most: int
+    ) -> tuple[list[Login], int | None]:
+        """Return live logins as `logins_of` does, with ids below `before`.
+
+        Beside them the id to go on before; None where nothing is older.
+        """
+        async with self.sessions.database.read() as db:
+            found = await stored_logins.live_logins_of_all(
+                db, self.now(), before, most=most + 1, user_id=user_id
+            )
+        return found[:most], found[most - 1].id if len(found) > most else None
+
     async def logins_of_user_named(self, username: str) -> tuple[User, list[Login]]:
         """Return the user and their live logins. Raises NotFound."""
         async with self.sessions.database.read() as db:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from quart_app.model import Alert, PlatformConnection, User
 from quart_app.storage import alerts as stored_alerts
 from quart_app.storage import platforms as stored_platforms
@@ -19,8 +21,9 @@ MOST_CONNECTIONS: Final = 100  # of the switcher: more of them would be most of 
 class Frame:
     """The user, and the alerts that this device shows, the first ones; others if `has_more`.
 
-    `connections` are the first by name, without their credentials, and `current` the session's,
-    which may be none of them where they are not all.
+    `connections` are the first by name, without their credentials. `current` is the session's,
+    which may not be among them where they are not all; None where it is gone or switched off.
+    `default_off` is the default where that is switched off, so that sessions begin with another.
     """
 
     user: User
@@ -29,6 +32,7 @@ class Frame:
     connections: Sequence[PlatformConnection]
     has_more_connections: bool
     current: PlatformConnection | None
+    default_off: PlatformConnection | None
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,20 @@ class Frames:
             current = next((c for c in connections if c.id == platform_connection_id), None)
             if current is None and has_more_connections and platform_connection_id is not None:
                 current = await stored_platforms.connection_of(db, user_id, platform_connection_id)
+            default = await self._default(db, user, connections)
         return Frame(
             user=user,
             alerts=alerts[:MOST_ALERTS],
             has_more=len(alerts) > MOST_ALERTS,
             connections=connections[:MOST_CONNECTIONS],
             has_more_connections=has_more_connections,
-            current=current,
+            current=current if current and current.is_active else None,
+            default_off=default if default and not default.is_active else None,
         )
+
+    async def _default(
+        self, db: AsyncSession, user: User, connections: Sequence[PlatformConnection]
+    ) -> PlatformConnection | None:
+        default_id = user.default_platform_connection_id
+        here = next((each for each in connections if each.id == default_id), None)
+        return here or await stored_platforms.chosen_default(db, user)

@@ -4,10 +4,11 @@ import asyncio
 import os
 import sys
 import threading
+import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from typing import TypeVar
 
 from argon2 import PasswordHasher
@@ -55,11 +56,16 @@ class Passwords:
         )
 
     async def matches(self, password_hash: str | None, password: str) -> bool:
-        """Compare; where there is no user or no hash it takes as long, and is False."""
-        compared = await self._in_thread(
-            lambda: _matches(password_hash or self._decoy, _encoded(password))
-        )
-        return compared and bool(password_hash)
+        """Compare every spelling; where there is no user or no hash it takes as long, and is False.
+
+        How many spellings there are depends only on what was typed, so the time tells nothing of
+        the user.
+        """
+        hashed = password_hash or self._decoy
+        for spelling in _spellings(password):
+            if await self._in_thread(partial(_matches, hashed, _encoded(spelling))):
+                return bool(password_hash)
+        return False
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Tell whether it is the older application's, or argon2id of other costs than ours."""
@@ -71,6 +77,11 @@ class Passwords:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def is_same_password(one: str, other: str) -> bool:
+    """Tell whether two passwords are one, however their accents are composed."""
+    return unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
 
 
 def _cores() -> int:
@@ -106,6 +117,16 @@ def _let_others_go_first() -> None:
 def _encoded(password: str) -> bytes:
     # A lone surrogate has no UTF-8; passed on as it came, it is just another password.
     return password.encode("utf-8", "surrogatepass")
+
+
+def _spellings(password: str) -> list[str]:
+    """Return the password as it was typed, then composed (NFC) and decomposed (NFD) otherwise.
+
+    An accent comes as one character from one keyboard and as two from another. Hashes are of what
+    was typed, so either may be the stored one. An ASCII password has one spelling.
+    """
+    normalized = (unicodedata.normalize(form, password) for form in ("NFC", "NFD"))
+    return list(dict.fromkeys([password, *normalized]))
 
 
 def _matches(password_hash: str, password: bytes) -> bool:

@@ -1,98 +1,90 @@
 """Use cases of platform connections: list, connect, switch, choose the default, change, remove."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import urlsplit
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import (
     AccountTaken,
     InUse,
-    InvalidInput,
     NameTaken,
     NotFound,
     PlatformInactive,
+    TooManyPlatforms,
 )
-from quart_app.model import (
-    PLATFORM_NAME_LENGTH,
-    AuditEvent,
-    PlatformConnection,
-    PlatformType,
-    User,
-)
-from quart_app.services import names
+from quart_app.instances import is_same_account, server_of
+from quart_app.model import AuditEvent, PlatformConnection, PlatformType, User
 from quart_app.services.audit import Audit
 from quart_app.services.credentials import Credentials
+from quart_app.services.platform_fields import (
+    checked_account,
+    checked_name,
+    checked_token,
+    checked_url,
+)
+from quart_app.services.searching import holds
 from quart_app.storage import platforms as stored
 from quart_app.storage import users as stored_users
 from quart_app.storage.changes import add_change
 from quart_app.storage.database import Database
 from quart_app.storage.encoding import refuse_unstorable
 
-OF_A_PAGE = 50
-_BLANK = re.compile(r"\s")
-_LONGEST_HOST = 253  # RFC 1035 section 2.3.4, as text
+OF_A_PAGE: Final = 50
+_SEARCHED_AT_ONCE: Final = 200  # rows: a millisecond of the event loop
 
 
 @dataclass(frozen=True)
 class PlatformList:
-    """A user's connections by name, and which of them is the default."""
+    """Some of a user's connections by name, without credentials; more come `after` that name.
+
+    `default_id` is the default's, which may not be among them; None where it is switched off.
+    """
 
     connections: list[PlatformConnection]
     default_id: int | None
+    after: str | None = None
 
 
-@dataclass(frozen=True)
-class PlatformsPage:
-    """Some of a user's connections by name, without their credentials; more come `after` a name."""
-
-    connections: list[PlatformConnection]
-    default_id: int | None
-    after: str | None
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Platforms:
     """A user's platform connections. Another user's do not exist here: NotFound."""
 
     database: Database
     credentials: Credentials
     audit: Audit
+    most_of_a_user: int
     now: Callable[[], datetime]
 
-    async def list_of(self, user_id: int) -> tuple[User, PlatformList]:
-        """Return the user and their connections. Raises NotFound where the account is inactive."""
-        async with self.database.read() as db:
-            user = await _active_user(db, user_id)
-            connections = await stored.connections_of(db, user_id)
-            return user, PlatformList(connections, user.default_platform_connection_id)
+    async def list_of(
+        self, user_id: int, *, after: str = "", sought: str = "", most: int = OF_A_PAGE
+    ) -> tuple[User, PlatformList]:
+        """Return the user and their first connections by name, or those after a name.
 
-    async def found(self, user_id: int, *, after: str = "", sought: str = "") -> PlatformsPage:
-        """Return a page of the user's connections, or of those that hold what is sought.
-
-        Raises NotFound where the account is inactive.
+        With `sought`, those whose name, account or server holds it; see `holds`.
+        Raises NotFound where the user is gone or inactive.
         """
         async with self.database.read() as db:
             user = await _active_user(db, user_id)
-            found = await stored.connections_shown(
-                db, user_id, after=after, sought=sought, most=OF_A_PAGE + 1
-            )
-        shown = found[:OF_A_PAGE]
-        return PlatformsPage(
-            shown,
-            user.default_platform_connection_id,
-            shown[-1].name if len(found) > OF_A_PAGE else None,
-        )
+            if sought:
+                ids = await _ids_of_found(db, user_id, sought, after=after, most=most + 1)
+                found = await stored.connections_shown(db, user_id, ids=ids, most=most + 1)
+            else:
+                found = await stored.connections_shown(db, user_id, after=after, most=most + 1)
+        shown = found[:most]
+        default_id = user.default_platform_connection_id
+        if any(each.id == default_id and not each.is_active for each in shown):
+            default_id = None
+        return user, PlatformList(shown, default_id, shown[-1].name if len(found) > most else None)
 
     async def connection(self, user_id: int, connection_id: int) -> tuple[PlatformConnection, bool]:
         """Return the connection and whether it is the default."""
         async with self.database.read() as db:
             user = await _active_user(db, user_id)
             connection = await self._theirs(db, user_id, connection_id)
-            return connection, connection.id == user.default_platform_connection_id
+            return connection, _is_default(user, connection)
 
     async def connect(
         self,
@@ -104,13 +96,14 @@ class Platforms:
         access_token: str,
         username: str | None = None,
     ) -> tuple[PlatformConnection, bool]:
-        """Keep a connection, its token sealed; a user's first becomes the default.
+        """Keep a connection, its token sealed; it becomes the default where there is none.
 
-        Returns it and whether it is the default. Raises NameTaken, AccountTaken, InvalidInput.
+        Returns it and whether it is the default. Raises NameTaken, AccountTaken, TooManyPlatforms,
+        InvalidInput.
         """
-        name, instance_url = _checked_name(name), _origin(instance_url)
-        username = _checked_account(username)
-        _check_token(access_token)
+        name, instance_url = checked_name(name), checked_url(instance_url)
+        username = checked_account(instance_url, username)
+        access_token = checked_token(access_token)
         now = self.now()
         connection = PlatformConnection(
             user_id=user_id,
@@ -124,18 +117,31 @@ class Platforms:
             updated_at=now,
         )
         async with self.database.begin() as db:
+            # Under the user's lock, so that of two at once the second is refused.
             user = await _active_user(db, user_id, lock=True)
             await refuse_unstorable(db, name=name, instance_url=instance_url, username=username)
+            await self._refuse_one_too_many(db, user_id)
             if await stored.connection_named(db, user_id, name):
                 raise NameTaken("You have a connection of that name already.", field="name")
-            if username and await stored.connection_to_account(db, user_id, instance_url, username):
+            if await _has_account(db, connection):
                 raise AccountTaken(field="username")
             await stored.add_connection(db, connection)
-            if user.default_platform_connection_id is None:
+            if await stored.usable_default(db, user) is None:
                 user.default_platform_connection_id = connection.id
             await self._record(db, AuditEvent.PLATFORM_CONNECTED, connection)
             await add_change(db, user_id, at=now)
-            return connection, connection.id == user.default_platform_connection_id
+            return connection, _is_default(user, connection)
+
+    async def _refuse_one_too_many(self, db: AsyncSession, user_id: int) -> None:
+        """Refuse another connection where there are as many as may be. Raises TooManyPlatforms.
+
+        A user of the older application may have more, and keeps them.
+        """
+        most = self.most_of_a_user
+        if await stored.number_of_connections(db, user_id, most=most) >= most:
+            raise TooManyPlatforms(
+                f"You have {most} accounts here, and no more can be added. Remove one first."
+            )
 
     async def switch(self, user_id: int, connection_id: int, *, sid: str) -> PlatformConnection:
         """Note that the session acts for this connection from now on. Raises PlatformInactive."""
@@ -171,13 +177,14 @@ class Platforms:
     ) -> tuple[PlatformConnection, bool]:
         """Rename it, or switch it on or off; None leaves as it is. Raises NameTaken, InvalidInput.
 
-        Returns it and whether it is the default.
+        The default that is switched off is the default no longer. Returns it and whether it is the
+        default.
         """
         async with self.database.begin() as db:
             user = await _active_user(db, user_id, lock=True)
             connection = await self._theirs(db, user_id, connection_id)
             if name is not None:
-                name = _checked_name(name)
+                name = checked_name(name)
                 await refuse_unstorable(db, name=name)
                 other = await stored.connection_named(db, user_id, name)
                 if other is not None and other is not connection:
@@ -185,6 +192,8 @@ class Platforms:
                 connection.name = name
             if is_active is not None:
                 connection.is_active = is_active
+            if is_active is False and user.default_platform_connection_id == connection.id:
+                user.default_platform_connection_id = None
             connection.updated_at = self.now()
             await self._record(
                 db,
@@ -194,7 +203,7 @@ class Platforms:
                 is_active=connection.is_active,
             )
             await add_change(db, user_id, at=self.now())
-            return connection, connection.id == user.default_platform_connection_id
+            return connection, _is_default(user, connection)
 
     async def remove(self, user_id: int, connection_id: int) -> None:
         """Delete it and its credentials. Raises InUse where other tables still refer to it."""
@@ -234,70 +243,41 @@ async def _active_user(db: AsyncSession, user_id: int, *, lock: bool = False) ->
     return user
 
 
+def _is_default(user: User, connection: PlatformConnection) -> bool:
+    """Tell whether sessions begin with it; with one that is switched off, none does."""
+    return bool(connection.is_active) and connection.id == user.default_platform_connection_id
+
+
+async def _has_account(db: AsyncSession, wanted: PlatformConnection) -> bool:
+    """Tell whether the user has a connection to the same account, in whatever spelling."""
+    if wanted.username is None:
+        return False
+    server = server_of(wanted.instance_url)
+    return any(
+        is_same_account(server, wanted.username, username)
+        for instance_url, username in await stored.accounts_of(db, wanted.user_id)
+        if server_of(instance_url) == server
+    )
+
+
+async def _ids_of_found(
+    db: AsyncSession, user_id: int, sought: str, *, after: str, most: int
+) -> list[int]:
+    """Return the first connections by name that hold what is sought.
+
+    A few hundred are in memory at a time. In between, other requests are served: a user of the
+    older application may have thousands.
+    """
+    ids: list[int] = []
+    while len(ids) < most:
+        some = await stored.words_of_connections(db, user_id, after=after, most=_SEARCHED_AT_ONCE)
+        ids += [each.id for each in some if holds(each, sought)]
+        if len(some) < _SEARCHED_AT_ONCE:
+            break
+        after = some[-1].name
+    return ids[:most]
+
+
 def _refuse_inactive(connection: PlatformConnection) -> None:
     if not connection.is_active:
         raise PlatformInactive
-
-
-def _checked_name(name: str) -> str:
-    name = name.strip()
-    longest = PLATFORM_NAME_LENGTH
-    if not names.is_writable(name):
-        raise InvalidInput(names.SENTENCE, field="name")
-    if not names.is_visible(name) or len(name) > longest:
-        raise InvalidInput(f"A name has 1 to {longest} characters.", field="name")
-    return name
-
-
-def _checked_account(username: str | None) -> str | None:
-    """Return the account's name without the @ that people write before it."""
-    if username is None:
-        return None
-    account = username.removeprefix("@")
-    if not names.is_visible(account) or account != account.strip():
-        raise InvalidInput(
-            "An account has a name, without a space at either end.", field="username"
-        )
-    if not names.is_writable(account):
-        raise InvalidInput(names.SENTENCE, field="username")
-    return account
-
-
-def _check_token(access_token: str) -> None:
-    """Refuse what no HTTP header could carry, such as a line end that was copied along."""
-    if not access_token or not names.is_writable(access_token) or _BLANK.search(access_token):
-        raise InvalidInput(
-            "An access token holds no spaces, line ends or control characters.",
-            field="access_token",
-        )
-
-
-def _origin(text: str) -> str:
-    """Return `https://host[:port]` of what a person typed, be it only the host.
-
-    Raises InvalidInput for anything more than an https origin: a path, a user name, another scheme.
-    """
-    wrong = InvalidInput(
-        "An instance's address is its name alone, such as pixelfed.example, without a path.",
-        field="instance_url",
-    )
-    text = text.strip()
-    try:
-        url = urlsplit(text if "://" in text else f"https://{text}")
-        # With and without the root's dot it is one host, and must be one account's address.
-        host = (url.hostname or "").encode("idna").decode().removesuffix(".")
-        port = url.port
-    except ValueError:  # UnicodeError of a host that can't be one is a ValueError, too
-        raise wrong from None
-    if url.scheme != "https" or url.path not in {"", "/"} or url.query or url.fragment:
-        raise wrong
-    if "@" in url.netloc or port == 0 or len(host) > _LONGEST_HOST or not _is_host(host):
-        raise wrong
-    return f"https://{host}" if port in {None, 443} else f"https://{host}:{port}"
-
-
-def _is_host(host: str) -> bool:
-    return all(
-        label and label.strip("-") == label and label.replace("-", "").isalnum()
-        for label in host.split(".")
-    )

@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import TooManyAttempts
+from quart_app.login_names import email_key
 from quart_app.model import THROTTLE_KEY_LENGTH
 from quart_app.services.addresses import counted_address
 from quart_app.services.known_devices import Device
@@ -75,7 +76,8 @@ class Throttling:
             return self._attempt((OF_A_DEVICE, device_id))
         address = counted_address(device.address)
         # By what was typed, not by whose it is: else two names that share a wait are one person's.
-        return self._attempt((OF_A_NAME, login_name.casefold()), (OF_AN_ADDRESS, str(address)))
+        # In one spelling: else each further one of a name would be worth as many guesses again.
+        return self._attempt((OF_A_NAME, email_key(login_name)), (OF_AN_ADDRESS, str(address)))
 
     def confirmation(self, sid: str) -> Attempt:
         """Return the attempt of a session to show that it knows its user's password."""

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import InvalidInput, NameTaken, NotFound, SetUpAlready, Unavailable
+from quart_app.login_names import name_key
 from quart_app.model import (
     EMAIL_LENGTH,
     NO_PASSWORD,
@@ -270,7 +271,7 @@ def _check_username(username: str) -> None:
     longest = USERNAME_LENGTH
     if not names.is_writable(username):
         raise InvalidInput(names.SENTENCE, field="username")
-    if not names.is_visible(username) or len(username) > longest or username != username.strip():
+    if not name_key(username) or len(username) > longest or username != username.strip():
         raise InvalidInput(
             f"A name has 1 to {longest} characters, and no space at either end.", field="username"
         )

@@ -69,6 +69,7 @@ class Settings:
     login_queue: timedelta = timedelta(seconds=30)
     failed_login: timedelta = timedelta(seconds=1)
     audit_retention: timedelta = timedelta(days=365)
+    platforms_per_user: int = 200
     trusted_proxies: int = 0
     allowed_private_networks: tuple[IPv4Network | IPv6Network, ...] = ()
 

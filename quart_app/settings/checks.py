@@ -6,14 +6,12 @@ from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 
+from quart_app.hosts import ascii_host
 from quart_app.settings.errors import PREFIX, SettingsError
 
 _SHORTEST_KEY_BYTES = 32
 _FEWEST_DISTINCT_CHARACTERS = 8
 _LONGEST_COOKIE_NAME = 64
-# A DNS name's label, with the _ that names of containers and hosts in a company's network have.
-_LABEL = r"[0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?"
-_HOST = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(\.{_LABEL})*\.?")
 # RFC 6265 section 4.1.1: a cookie's name is an HTTP token.
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ORIGIN = re.compile(r"(?i:https?)://([^\s/?#@:\\\[\]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?/?")
@@ -67,4 +65,4 @@ def _is_host(host: str) -> bool:
     """Tell whether it is a name or an address; ValueError where it can't even be taken apart."""
     if host.startswith("["):
         return bool(IPv6Address(host[1:-1]))
-    return _HOST.fullmatch(host.encode("idna").decode()) is not None
+    return bool(ascii_host(host))

@@ -38,6 +38,13 @@ def _whole_number(text: str) -> int:
     return int(text)
 
 
+def _some(text: str) -> int:
+    number = _whole_number(text)
+    if not number:
+        raise ValueError("must be a whole number, 1 or more")
+    return number
+
+
 def _seconds(text: str) -> timedelta:
     return timedelta(seconds=_whole_number(text))
 
@@ -94,6 +101,7 @@ READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "LOGIN_QUEUE_SECONDS": ("login_queue", _some_seconds),
     "FAILED_LOGIN_SECONDS": ("failed_login", _seconds),
     "AUDIT_RETENTION_DAYS": ("audit_retention", _days_of_retention),
+    "PLATFORMS_PER_USER": ("platforms_per_user", _some),
     "TRUSTED_PROXIES": ("trusted_proxies", _whole_number),
     "ALLOWED_PRIVATE_NETWORKS": ("allowed_private_networks", _networks),
 }

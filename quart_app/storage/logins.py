@@ -44,10 +44,12 @@ async def live_logins(
 
 
 async def live_logins_of_all(
-    db: AsyncSession, now: datetime, before: int | None, *, most: int
+    db: AsyncSession, now: datetime, before: int | None, *, most: int, user_id: int | None = None
 ) -> list[Login]:
-    """Return everybody's live logins, newest first, with ids below `before`."""
+    """Return live logins of everybody or of a user, newest first, with ids below `before`."""
     query = select(Login).where(Login.ended_at.is_(None), Login.expires_at > now)
+    if user_id is not None:
+        query = query.where(Login.user_id == user_id)
     if before is not None:
         query = query.where(Login.id < before)
     return list(await db.scalars(query.order_by(Login.id.desc()).limit(most)))

@@ -1,27 +1,16 @@
 """Queries about platform connections."""
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, bindparam, delete, func, inspect, or_, select
+from sqlalchemy import ColumnElement, Integer, bindparam, delete, func, inspect, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import load_only
 from sqlalchemy.sql import text
 
-from quart_app.model import PlatformConnection
+from quart_app.model import PlatformConnection, User
 from quart_app.storage.references import is_referred_to
-
-
-async def connections_of(db: AsyncSession, user_id: int) -> list[PlatformConnection]:
-    """Return the user's connections, by name."""
-    return list(
-        await db.scalars(
-            select(PlatformConnection)
-            .where(PlatformConnection.user_id == user_id)
-            .order_by(PlatformConnection.name, PlatformConnection.id)
-        )
-    )
-
 
 # What is shown of a connection; sealed tokens are of a size, and no page has a use for them.
 _SHOWN = load_only(
@@ -30,29 +19,95 @@ _SHOWN = load_only(
     PlatformConnection.instance_url,
     PlatformConnection.username,
     PlatformConnection.is_active,
+    PlatformConnection.created_at,
+    PlatformConnection.last_used,
     raiseload=True,
 )
 
 
 async def connections_shown(
-    db: AsyncSession, user_id: int, *, most: int, after: str = "", sought: str = ""
+    db: AsyncSession,
+    user_id: int,
+    *,
+    most: int,
+    after: str = "",
+    ids: Collection[int] | None = None,
 ) -> list[PlatformConnection]:
-    """Return the first of the user's connections by name, as they are shown, or those `after` one.
+    """Return the user's first connections by name, as they are shown.
 
-    With `sought`, of those whose name, account or instance holds it.
+    Only those `after` a name, or of these `ids`, where that is given.
     """
     query = select(PlatformConnection).where(PlatformConnection.user_id == user_id)
+    if ids is not None:
+        query = query.where(PlatformConnection.id.in_(ids))
     if after:
         query = query.where(PlatformConnection.name > after)
-    if sought:
-        columns = (
-            PlatformConnection.name,
-            PlatformConnection.username,
-            PlatformConnection.instance_url,
-        )
-        query = query.where(or_(*(each.icontains(sought, autoescape=True) for each in columns)))
     query = query.order_by(PlatformConnection.name, PlatformConnection.id).limit(most)
     return list(await db.scalars(query.options(_SHOWN)))
+
+
+class Words(NamedTuple):
+    """What a connection is found by, as stored."""
+
+    id: int
+    name: str
+    username: str | None
+    instance_url: str
+
+
+async def words_of_connections(
+    db: AsyncSession, user_id: int, *, after: str, most: int
+) -> list[Words]:
+    """Return what the user's first connections by name are found by, or those `after` a name."""
+    columns = (
+        PlatformConnection.id,
+        PlatformConnection.name,
+        PlatformConnection.username,
+        PlatformConnection.instance_url,
+    )
+    query = select(*columns).where(PlatformConnection.user_id == user_id)
+    if after:
+        query = query.where(PlatformConnection.name > after)
+    rows = await db.execute(
+        query.order_by(PlatformConnection.name, PlatformConnection.id).limit(most)
+    )
+    return [Words._make(row) for row in rows]
+
+
+async def number_of_connections(db: AsyncSession, user_id: int, *, most: int) -> int:
+    """Return how many connections the user has, counted no further than `most`."""
+    some = select(PlatformConnection.id).where(PlatformConnection.user_id == user_id).limit(most)
+    return await db.scalar(select(func.count()).select_from(some.subquery())) or 0
+
+
+async def accounts_of(db: AsyncSession, user_id: int) -> list[tuple[str, str]]:
+    """Return the server's address and the username of each connection that has one, as stored."""
+    rows = await db.execute(
+        select(PlatformConnection.instance_url, PlatformConnection.username).where(
+            PlatformConnection.user_id == user_id, PlatformConnection.username.is_not(None)
+        )
+    )
+    return [(instance_url, username) for instance_url, username in rows if username]
+
+
+async def usable_default(db: AsyncSession, user: User) -> PlatformConnection | None:
+    """Return the user's default, as it is shown; None where there is none or it is switched off."""
+    default = await chosen_default(db, user)
+    return default if default is not None and default.is_active else None
+
+
+async def chosen_default(db: AsyncSession, user: User) -> PlatformConnection | None:
+    """Return the connection that the user chose as the default, even if it is switched off."""
+    if user.default_platform_connection_id is None:
+        return None
+    return await db.scalar(
+        select(PlatformConnection)
+        .where(
+            PlatformConnection.id == user.default_platform_connection_id,
+            PlatformConnection.user_id == user.id,
+        )
+        .options(_SHOWN)
+    )
 
 
 async def connection_of(
@@ -85,24 +140,6 @@ _FIRST_USABLE_CONNECTION = (
 async def connection_named(db: AsyncSession, user_id: int, name: str) -> PlatformConnection | None:
     """Return the user's connection of that name."""
     return await _one(db, PlatformConnection.user_id == user_id, PlatformConnection.name == name)
-
-
-async def connection_to_account(
-    db: AsyncSession, user_id: int, instance_url: str, username: str
-) -> PlatformConnection | None:
-    """Return the user's connection to that account of that instance, in any case.
-
-    Older records may hold the @ before a name.
-    """
-    return await _one(
-        db,
-        PlatformConnection.user_id == user_id,
-        PlatformConnection.instance_url == instance_url,
-        or_(
-            func.lower(PlatformConnection.username) == func.lower(username),
-            func.lower(PlatformConnection.username) == func.lower(f"@{username}"),
-        ),
-    )
 
 
 async def add_connection(db: AsyncSession, connection: PlatformConnection) -> None:

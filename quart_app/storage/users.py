@@ -1,13 +1,12 @@
 """Queries about users."""
 
+import unicodedata
 from collections.abc import Collection
 from datetime import datetime
-from functools import cache
 
 from sqlalchemy import (
     Boolean,
     ColumnElement,
-    Select,
     String,
     and_,
     bindparam,
@@ -23,9 +22,11 @@ from sqlalchemy import (
 from sqlalchemy.exc import DataError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from quart_app.login_names import email_key, name_key
 from quart_app.model import LEGACY_HASHES, NO_PASSWORD, NOT_KEPT, Role, User
+from quart_app.storage.login_keys import fill_missing_keys
 
-# The name, the address and addresses in other cases, of which two are too many.
+# Those spelled as it was typed come first; of the others, two are too many.
 _MOST_LIKE_ONE_NAME = 10
 
 
@@ -38,30 +39,48 @@ async def user_by_id(db: AsyncSession, user_id: int, *, lock: bool = False) -> U
 
 
 async def user_by_login_name(db: AsyncSession, login_name: str) -> User | None:
-    """Return the user of that name, else of that e-mail address.
+    """Return the user of that name, else of that e-mail address, in the closest spelling.
 
-    An address matches to the letter first, for addresses that differ only in case exist; then in
-    any case, where that leaves exactly one.
+    The older application let names and addresses differ in case only. So what was typed matches to
+    the letter first, then without spaces at its ends and in one composition (NFC), then by its key,
+    which makes nothing of case: each where that leaves exactly one user.
     """
-    query = _users_called(db.get_bind().dialect.name, is_address="@" in login_name)
-    wanted = {"login_name": login_name, "in_lower_case": _ascii_lower(login_name)}
-    found = list(await db.scalars(query, wanted))
-    exact = [user for user in found if login_name in {user.username, user.email}]
-    if exact:
-        return next((user for user in exact if user.username == login_name), exact[0])
-    return found[0] if len(found) == 1 else None
+    wanted = {
+        "typed": login_name,
+        "trimmed": _trimmed(login_name),
+        "name_key": name_key(login_name),
+        "email_key": email_key(login_name),
+    }
+    found = list(await db.scalars(_USERS_CALLED, wanted))
+    for spelling in (str, _trimmed, None):
+        for column, key in (("username", name_key), ("email", email_key)):
+            spelled = spelling or key
+            same = [each for each in found if spelled(getattr(each, column)) == spelled(login_name)]
+            if same:
+                return same[0] if len(same) == 1 else None
+    return None
 
 
-@cache
-def _users_called(dialect: str, *, is_address: bool) -> Select[User]:
-    """Return a query that each login asks: to put it together costs more than to ask it."""
-    login_name = bindparam("login_name", type_=String)
-    wanted = or_(User.username == login_name, User.email == login_name)
-    if is_address:
-        # In the same query, for one more would tell that there is no such address.
-        in_lower_case = bindparam("in_lower_case", type_=String)
-        wanted = or_(wanted, _email_in_lower_case(dialect) == in_lower_case)
-    return select(User).where(wanted).limit(_MOST_LIKE_ONE_NAME)
+def _trimmed(text: str) -> str:
+    return unicodedata.normalize("NFC", text.strip())
+
+
+_spellings = [bindparam("typed", type_=String), bindparam("trimmed", type_=String)]
+# One query, whatever matches: a second one would tell that the first had found nobody. Names and
+# addresses find users whom a process of an older version created, without keys.
+_USERS_CALLED = (
+    select(User)
+    .where(
+        or_(
+            User.username.in_(_spellings),
+            User.email.in_(_spellings),
+            User.username_key == bindparam("name_key", type_=String),
+            User.email_key == bindparam("email_key", type_=String),
+        )
+    )
+    .order_by(User.username.in_(_spellings).desc(), User.email.in_(_spellings).desc())
+    .limit(_MOST_LIKE_ONE_NAME)
+)
 
 
 async def user_by_username(db: AsyncSession, username: str, *, lock: bool = False) -> User | None:
@@ -115,19 +134,19 @@ async def usernames(db: AsyncSession, user_ids: Collection[int]) -> dict[int, st
 
 
 async def does_anybody_log_in_by(db: AsyncSession, login_name: str) -> bool:
-    """Tell whether it is anybody's name, or address in any case."""
-    email = _email_in_lower_case(db.get_bind().dialect.name)
-    wanted = or_(User.username == login_name, email == _ascii_lower(login_name))
+    """Tell whether it is anybody's name or address, in any spelling.
+
+    Until the caller commits, no other transaction that asks this goes on, so that of two users who
+    would have one name the second is refused.
+    """
+    if db.get_bind().dialect.name == "postgresql":  # on SQLite a transaction that writes is alone
+        await db.execute(select(func.pg_advisory_xact_lock(_NAMES_LOCK)))
+    await (await db.connection()).run_sync(fill_missing_keys)
+    wanted = or_(User.username_key == name_key(login_name), User.email_key == email_key(login_name))
     return await db.scalar(select(User.id).where(wanted).limit(1)) is not None
 
 
-def _email_in_lower_case(dialect: str) -> ColumnElement[str]:
-    """Fold ASCII letters only, which is all that SQLite's lower() knows; so engines agree."""
-    return func.lower(User.email if dialect == "sqlite" else User.email.collate("C"))
-
-
-def _ascii_lower(text: str) -> str:
-    return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
+_NAMES_LOCK = 7225838017654231  # the number is ours, chosen at random
 
 
 async def is_there_a_user(db: AsyncSession) -> bool:
@@ -170,7 +189,7 @@ async def record_login(
     password none is kept. Returns None where meanwhile the password changed or the account was
     deactivated.
     """
-    return await db.scalar(
+    logged_in = await db.scalar(
         _RECORD_LOGIN,
         {
             "whose": seen.id,
@@ -180,6 +199,10 @@ async def record_login(
             "is_new_password": is_new_password,
         },
     )
+    if logged_in is not None and logged_in.username_key is None:  # an older version created them
+        logged_in.username_key = name_key(logged_in.username)
+        logged_in.email_key = email_key(logged_in.email)
+    return logged_in
 
 
 # By what the row holds in this statement: the hashes may have been erased since the user was read.

@@ -3,20 +3,25 @@
 from http import HTTPStatus
 from typing import Any
 
-from quart import Blueprint, Response
+from quart import Blueprint, Response, request, url_for
 from quart.typing import ResponseReturnValue
 
 from quart_app.errors import InvalidInput
+from quart_app.instances import url_of, username_of
 from quart_app.model import PlatformConnection, PlatformType
 from quart_app.web.accounts import change_password_by, end, end_all, with_cleared_cache
 from quart_app.web.bodies import (
+    Body,
     ChangeBody,
     ConfirmBody,
     ConnectBody,
     LoginBody,
+    LoginListQuery,
     NoBody,
     PasswordBody,
+    PlatformListQuery,
     read_json,
+    read_query,
 )
 from quart_app.web.devices import asking
 from quart_app.web.gate import (
@@ -29,7 +34,7 @@ from quart_app.web.gate import (
     services,
 )
 from quart_app.web.new_sessions import begin
-from quart_app.web.platforms import forget_if_active
+from quart_app.web.platforms import forget_if_current
 from quart_app.web.session import clear_session, switch_platform, timestamp
 from quart_app.web.user_agents import described
 
@@ -104,12 +109,19 @@ async def change_password() -> ResponseReturnValue:
 
 @blueprint.get("/platforms")
 async def list_platforms() -> ResponseReturnValue:
-    """Return every connection of the user, by name."""
-    _, platforms = await services().platforms.list_of(current_login().user_id)
-    return [
+    """Return the user's connections by name, or those that hold what is sought."""
+    query = read_query(PlatformListQuery)
+    _, platforms = await services().platforms.list_of(
+        current_login().user_id,
+        after=query.after or "",
+        sought=query.sought or "",
+        most=query.limit,
+    )
+    listed = [
         _connection(connection, is_default=connection.id == platforms.default_id)
         for connection in platforms.connections
     ]
+    return listed, _link_to_next(query, after=platforms.after)
 
 
 @blueprint.post("/platforms")
@@ -143,11 +155,13 @@ async def platform(connection_id: int) -> ResponseReturnValue:
 
 @blueprint.patch(f"/platforms/<{ID}:connection_id>")
 async def change(connection_id: int) -> ResponseReturnValue:
-    """Rename a connection, or switch it on or off."""
+    """Rename a connection, or switch it on or off; a session acts for none that is off."""
     body = await read_json(ChangeBody)
     connection, is_default = await services().platforms.change(
         current_login().user_id, connection_id, name=body.name, is_active=body.is_active
     )
+    if not connection.is_active:
+        forget_if_current(connection_id)
     return _connection(connection, is_default=is_default)
 
 
@@ -156,7 +170,7 @@ async def remove(connection_id: int) -> ResponseReturnValue:
     """Delete a connection; a session that acted for it acts for none."""
     await read_json(NoBody)
     await services().platforms.remove(current_login().user_id, connection_id)
-    forget_if_active(connection_id)
+    forget_if_current(connection_id)
     return Response(b"", HTTPStatus.NO_CONTENT)
 
 
@@ -182,9 +196,12 @@ async def make_default(connection_id: int) -> ResponseReturnValue:
 @blueprint.get("/sessions")
 async def list_sessions() -> ResponseReturnValue:
     """Return the user's live logins, newest first."""
-    logins = await services().devices.logins_of(current_login().user_id)
+    query = read_query(LoginListQuery)
+    logins, older_than = await services().devices.some_logins_of(
+        current_login().user_id, before=query.before, most=query.limit
+    )
     words = await described(login.user_agent for login in logins)
-    return [
+    listed = [
         {
             "id": login.id,
             "created_at": timestamp(login.created_at),
@@ -195,6 +212,16 @@ async def list_sessions() -> ResponseReturnValue:
         }
         for login in logins
     ]
+    return listed, _link_to_next(query, before=older_than)
+
+
+def _link_to_next(query: Body, **cursor: str | int | None) -> dict[str, str]:
+    """Return the header that leads to the rest of a list (RFC 8288); none where this is all."""
+    if None in cursor.values():
+        return {}
+    asked = query.model_dump(exclude_unset=True, exclude_none=True)
+    address = url_for(request.endpoint or "", **(asked | cursor))
+    return {"Link": f'<{address}>; rel="next"'}
 
 
 @blueprint.delete(f"/sessions/<{ID}:login_id>")
@@ -221,8 +248,8 @@ def _connection(connection: PlatformConnection, *, is_default: bool) -> dict[str
         "id": connection.id,
         "name": connection.name,
         "platform_type": connection.platform_type,
-        "instance_url": connection.instance_url,
-        "username": connection.username,
+        "instance_url": url_of(connection.instance_url),
+        "username": username_of(connection.instance_url, connection.username),
         "is_active": bool(connection.is_active),
         "is_default": is_default,
         "created_at": connection.created_at and timestamp(connection.created_at),

@@ -50,6 +50,8 @@ def _day(text: object) -> date:
         raise ValueError("A day is written like 2026-01-31") from None
 
 
+MOST_OF_A_LIST = 200  # in one answer to a program
+_Limit = Annotated[int, Field(ge=1, le=MOST_OF_A_LIST)]
 DAY = BeforeValidator(_day)
 # After the length, so that a refusal of that speaks of characters.
 STORABLE = AfterValidator(_storable)
@@ -236,7 +238,7 @@ class UsersQuery(Body):
 
 
 class PlatformsQuery(Body):
-    """Which connections are wanted: those that hold `sought`; `after` is a name."""
+    """Which connections are wanted: those that hold `sought`, and come `after` a name."""
 
     sought: (
         Annotated[
@@ -244,15 +246,32 @@ class PlatformsQuery(Body):
         ]
         | None
     ) = None
-    after: Annotated[str, StringConstraints(max_length=PLATFORM_NAME_LENGTH), STORABLE] | None = (
-        None
-    )
+    # SQLite may hold longer names than the column's.
+    after: Annotated[str, StringConstraints(max_length=LONGEST_PATH), STORABLE] | None = None
+
+
+class PlatformListQuery(PlatformsQuery):
+    """The same for programs, with the number of connections wanted at most."""
+
+    limit: _Limit = MOST_OF_A_LIST
+
+
+class FindQuery(PlatformsQuery):
+    """What is typed into the switcher's search; `next` is the page to go back to."""
+
+    next: Path = ""
 
 
 class LoginsQuery(Body):
     """Which logins are wanted; `before` is the id that they are older than."""
 
     before: Annotated[int, Field(ge=1, le=_LARGEST_BIG_ID)] | None = None
+
+
+class LoginListQuery(LoginsQuery):
+    """The same for programs, with the number of logins wanted at most."""
+
+    limit: _Limit = MOST_OF_A_LIST
 
 
 class NoBody(Body):

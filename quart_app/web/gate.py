@@ -71,6 +71,8 @@ NOT_ACTIVITY: Final = frozenset({"static", "api.session_state", "events.session_
 UNATTENDED: Final = "X-Unattended"
 # Who asks for this one was told that their session is about to end, and waits for it to last.
 RENEWS_AT_ONCE: Final = "api.renew"
+# To add an account, nothing acts for another one: it does not matter which one is current.
+ACTS_FOR_NONE: Final = frozenset({"platforms.connect", "api.connect"})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 NO_PLATFORM: Final = "none"  # what a request says that was made while the session acted for none
@@ -278,7 +280,7 @@ async def refuse_other_user(login: Login) -> None:
 
 async def refuse_other_platform(login: Login) -> None:
     """Refuse a request made for another connection than the session's. Raises PlatformChanged."""
-    if request.method in _SAFE_METHODS:
+    if request.method in _SAFE_METHODS or request.endpoint in ACTS_FOR_NONE:
         return
     given = request.headers.get("X-Platform-Connection-Id")
     if given is None and request.blueprint != "api":  # there it would eat a body that is no JSON

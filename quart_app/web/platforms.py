@@ -1,4 +1,4 @@
-"""Pages of platform connections: the dashboard with its switcher, list, connect, remove."""
+"""Pages of platform connections: the dashboard with its switcher, list, add, change, remove."""
 
 from http import HTTPStatus
 
@@ -9,6 +9,7 @@ from quart_app.errors import AppError, NotFound, Unavailable
 from quart_app.model import PlatformType
 from quart_app.web.bodies import (
     ConnectBody,
+    FindQuery,
     PlatformsQuery,
     RenameForm,
     ReturnForm,
@@ -23,6 +24,8 @@ from quart_app.web.session import switch_platform
 
 blueprint = Blueprint("platforms", __name__)
 
+_FIELDS = ("name", "platform_type", "instance_url", "username", "access_token")
+
 
 @blueprint.get("/")
 async def dashboard() -> ResponseReturnValue:
@@ -35,34 +38,52 @@ async def dashboard() -> ResponseReturnValue:
 
 @blueprint.get("/platforms")
 async def list_page() -> ResponseReturnValue:
-    """Show every connection, and the form that adds one."""
-    return await _list_page()
-
-
-async def _list_page(error: AppError | None = None) -> Response:
+    """Show connections by name, and find some."""
     query = read_query(PlatformsQuery)
-    found = await services().platforms.found(
+    user, found = await services().platforms.list_of(
         current_login().user_id, after=query.after or "", sought=query.sought or ""
     )
-    typed = await request.form if request.method == "POST" else {}
     return await page(
         "platforms.html",
-        status=status_of(error) if error else HTTPStatus.OK,
         found=found,
+        has_chosen_default=user.default_platform_connection_id is not None,
         sought=query.sought or "",
         is_first=not query.after,
-        typed={
-            name: typed.get(name, "")
-            for name in ("name", "platform_type", "instance_url", "username")
-        },
+    )
+
+
+@blueprint.get("/platforms/find")
+async def find_page() -> ResponseReturnValue:
+    """Find an account to switch to. With scripts, the switcher shows what this page found."""
+    query = read_query(FindQuery)
+    _, found = await services().platforms.list_of(
+        current_login().user_id, sought=query.sought or ""
+    )
+    back = page_at(query.next) or url_for("platforms.dashboard")
+    return await page("find.html", found=found, sought=query.sought or "", back=back)
+
+
+@blueprint.get("/platforms/new")
+async def connect_page() -> ResponseReturnValue:
+    """Show the form that adds an account."""
+    return await _connect_page()
+
+
+async def _connect_page(error: AppError | None = None) -> Response:
+    """Return the form with everything that was typed, the token too: it stays in this page."""
+    typed = await request.form
+    return await page(
+        "connect.html",
+        status=status_of(error) if error else HTTPStatus.OK,
+        typed={name: typed.get(name, "") for name in _FIELDS},
         error=error,
     )
 
 
-@blueprint.post("/platforms")
-@with_form_page(_list_page)
+@blueprint.post("/platforms/new")
+@blueprint.post("/platforms")  # by a page that was opened before this form had its own address
 async def connect() -> ResponseReturnValue:
-    """Keep a new connection; the session acts for it where it acted for none."""
+    """Add an account; the session acts for it where it acted for none."""
     try:
         form = await read_form(ConnectBody)
         connection, _ = await services().platforms.connect(
@@ -76,7 +97,7 @@ async def connect() -> ResponseReturnValue:
     except NotFound:
         raise
     except AppError as error:
-        return await _list_page(error)
+        return await _connect_page(error)
     if current_login().platform_connection_id is None:
         switch_platform(connection.id)
     return go_on(url_for("platforms.list_page"), notice="The platform connection is added.")
@@ -111,10 +132,15 @@ async def activate(connection_id: int) -> ResponseReturnValue:
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/deactivate")
 async def deactivate(connection_id: int) -> ResponseReturnValue:
-    """Switch a connection off; it is kept, and nothing new acts for it."""
+    """Switch a connection off; it is kept, and a session that acted for it acts for none."""
     form = await read_form(ReturnForm)
     await services().platforms.change(current_login().user_id, connection_id, is_active=False)
-    return _back(form, notice="The platform connection is changed.")
+    is_current = current_login().platform_connection_id == connection_id
+    forget_if_current(connection_id)
+    notice = "The platform connection is changed."
+    if is_current:
+        notice = "Your current account is switched off. Choose another one."
+    return _back(form, notice=notice)
 
 
 @blueprint.get(f"/platforms/<{ID}:connection_id>/rename")
@@ -174,12 +200,12 @@ async def remove(connection_id: int) -> ResponseReturnValue:
     """Delete the connection; a session that acted for it acts for none."""
     form = await read_form(ReturnForm)
     await services().platforms.remove(current_login().user_id, connection_id)
-    forget_if_active(connection_id)
+    forget_if_current(connection_id)
     return _back(form, notice="The platform connection is removed.")
 
 
-def forget_if_active(connection_id: int) -> None:
-    """Let this session act for none where it acted for a connection that is gone."""
+def forget_if_current(connection_id: int) -> None:
+    """Let this session act for none where it acted for a connection that is gone or off."""
     if current_login().platform_connection_id == connection_id:
         switch_platform(None)
 

@@ -28,6 +28,7 @@ _STATUS: Final[dict[type[errors.AppError], HTTPStatus]] = {
     errors.NameTaken: HTTPStatus.CONFLICT,
     errors.PlatformChanged: HTTPStatus.CONFLICT,
     errors.PlatformInactive: HTTPStatus.CONFLICT,
+    errors.TooManyPlatforms: HTTPStatus.CONFLICT,
     errors.UserChanged: HTTPStatus.CONFLICT,
     errors.UserInactive: HTTPStatus.CONFLICT,
     errors.ResetLinkInvalid: HTTPStatus.GONE,

@@ -86,9 +86,12 @@ def _has_readable_host(scope: HTTPScope) -> bool:
     host = next(
         (value.decode("latin1") for name, value in scope["headers"] if name == b"host"), None
     )
+    # RFC 9110 section 4.2.3: names come in ASCII. Of others the router would make another host, for
+    # it follows IDNA 2003.
+    if not (host or "").isascii():
+        return False
     try:
-        # As Quart's router does.
-        get_host(scope["scheme"], host).lower().encode("idna")
+        get_host(scope["scheme"], host).lower().encode("idna")  # as the router does
     except UnicodeError:
         return False
     return True

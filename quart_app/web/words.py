@@ -1,4 +1,4 @@
-"""Words that pages make of values: how long ago something was, and the initials of a name."""
+"""Words that pages make of values: how long ago something was, initials, a server's name."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -6,6 +6,7 @@ from typing import Final
 
 from quart import Quart
 
+from quart_app.instances import server_of, username_of
 from quart_app.web.gate import now
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -20,8 +21,13 @@ _UNITS: Final = (
 
 
 def install(app: Quart) -> None:
-    """Let templates write `at|ago` and `name|initials`."""
-    app.jinja_env.filters.update(ago=lambda at: ago(at, now()), initials=initials)
+    """Let templates write `at|ago`, `name|initials`, `connection|server` and `…|username`."""
+    app.jinja_env.filters.update(
+        ago=lambda at: ago(at, now()),
+        initials=initials,
+        server=lambda connection: server_of(connection.instance_url),
+        username=lambda each: username_of(each.instance_url, each.username),
+    )
 
 
 def ago(at: datetime, now: datetime) -> str:

@@ -132,10 +132,12 @@ EXAMPLES: dict[str, dict[str, list[Example]]] = {
             Example("/nothing", what="404"),
         ],
         "platforms.list_page": [Example("/platforms")],
+        "platforms.find_page": [Example("/platforms/find?sought=o&next=/account")],
+        "platforms.connect_page": [Example("/platforms/new")],
         "platforms.connect": [
             Example(
-                "/platforms",
-                sends("Add the connection", name="x", instance_url="not one", access_token="x"),
+                "/platforms/new",
+                sends("Add account", name="x", instance_url="not one", access_token="x"),
                 ERROR,
                 "with an error",
             )

@@ -130,30 +130,33 @@ async def test_an_error_leads_to_its_field_and_what_was_typed_stays(
     server: Server, name: str, open_page: OpenPage
 ) -> None:
     page = await open_page()
-    await page.goto(f"{server.url}/login?next=/platforms")
+    await page.goto(f"{server.url}/login?next=/platforms/new")
     await fill(page, name, PASSWORD)
     await page.keyboard.press("Enter")
     await page.get_by_label("Name", exact=True).fill("Photos, 写真")
     await page.get_by_label("Platform", exact=True).select_option("pixelfed")
-    await page.get_by_label("Instance", exact=True).fill("not an instance")
-    await page.get_by_label("Account name").fill("rosa")
+    await page.get_by_label("Server", exact=True).fill("not an instance")
+    await page.get_by_label("Username (optional)").fill("rosa")
     await page.get_by_label("Access token", exact=True).fill("a-token")
-    await page.get_by_role("button", name="Add the connection").click()
+    await page.get_by_role("button", name="Add account").click()
 
-    await expect(page).to_have_title(re.compile("^Error: Platforms"))
+    await expect(page).to_have_title(re.compile("^Error: Add account"))
     summary = page.get_by_role("alert")
     await expect(summary).to_be_focused()
-    instance = page.get_by_label("Instance", exact=True)
+    await expect(summary).to_be_in_viewport()
+    instance = page.get_by_label("Server", exact=True)
     await expect(instance).to_have_attribute("aria-invalid", "true")
-    await expect(instance).to_have_accessible_description(re.compile("its name alone, such as"))
+    await expect(instance).to_have_accessible_description(
+        re.compile("the server.s name alone, such as")
+    )
     await page.keyboard.press("Tab")
     await page.keyboard.press("Enter")  # the link in the summary
     await expect(instance).to_be_focused()
     await expect(instance).to_have_value("not an instance")
     await expect(page.get_by_label("Name", exact=True)).to_have_value("Photos, 写真")
     await expect(page.get_by_label("Platform", exact=True)).to_have_value("pixelfed")
-    await expect(page.get_by_label("Account name")).to_have_value("rosa")
-    await expect(page.get_by_label("Access token", exact=True)).to_have_value("")
+    await expect(page.get_by_label("Username (optional)")).to_have_value("rosa")
+    await expect(page.get_by_label("Access token", exact=True)).to_have_value("a-token")
 
 
 async def test_a_password_can_be_pasted_and_shown(

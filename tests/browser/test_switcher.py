@@ -11,6 +11,7 @@ from playwright.async_api import Locator, Page, expect
 
 from quart_app.composition import build_services
 from quart_app.model import PlatformType
+from quart_app.services.frames import MOST_CONNECTIONS
 from tests.browser.conftest import IN_ONE_LOOP, OpenPage, fill_and_log_in
 from tests.processes import Processes
 
@@ -39,7 +40,9 @@ async def person(processes: Processes, number: int) -> tuple[str, dict[str, int]
     services = built.services
     user_id = next(each.id for each in await services.users.everybody() if each.username == name)
     ids = {}
-    for count, title in enumerate([*NAMES, *(f"Garden {more:02}" for more in range(50))][:number]):
+    for count, title in enumerate(
+        [*NAMES, *(f"Garden {more:02}" for more in range(number))][:number]
+    ):
         connection, _ = await services.platforms.connect(
             user_id,
             name=title,
@@ -171,7 +174,7 @@ async def test_all_of_it_goes_by_keyboard(processes: Processes, open_page: OpenP
 
     await page.keyboard.press("ArrowDown")
     await expect(row(page, "Photos")).to_be_focused()
-    for link in ("Add connection", "Manage"):
+    for link in ("Add account", "Manage"):
         await page.keyboard.press("Tab")
         await expect(panel.get_by_role("link", name=link)).to_be_focused()
     await page.keyboard.press("Tab")
@@ -232,6 +235,53 @@ async def test_of_more_than_eight_one_is_found_by_typing(
     await page.keyboard.press("Enter")
     await page.keyboard.type("rosa7@instance7")
     await expect(rows).to_have_count(1)
+
+
+@pytest.mark.untimed
+@pytest.mark.parametrize("width", [320, 1280])
+async def test_the_last_of_more_than_the_page_holds_is_found_by_typing(
+    processes: Processes, open_page: OpenPage, width: int
+) -> None:
+    name, _ = await person(processes, MOST_CONNECTIONS + 20)
+    last = "Garden 99"  # in order of name
+    page = await open_page(viewport={"width": width, "height": 640})
+    await log_in(page, processes, name, "/account")
+    rows, found = page.locator(".switcher-row:visible"), page.locator("#switcher-found")
+    await opened(page)
+    await expect(row(page, last)).to_have_count(0)
+    await page.get_by_label("Find a connection").fill("garden")
+    await expect(found).to_have_text("The first 50 found")
+    await expect(page.get_by_role("link", name="Show all")).to_be_visible()
+    await page.get_by_label("Find a connection").fill("nothing is called that")
+    await expect(found).to_have_text("None found")
+    await expect(rows).to_have_count(0)
+    await page.get_by_label("Find a connection").fill("")
+    await expect(rows).to_have_count(MOST_CONNECTIONS)
+    await page.get_by_label("Find a connection").press_sequentially(last.upper())
+    await page.keyboard.press("Enter")  # before the server has answered
+    await expect(page.get_by_role("status")).to_have_text(f"Now acting as {last}")
+    await expect(page.locator("#switcher-button strong")).to_have_text(last)
+    assert page.url.endswith("/account")
+    sideways = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert await page.evaluate(sideways) == 0
+
+
+@pytest.mark.untimed
+async def test_the_last_of_more_than_the_page_holds_is_found_without_scripts(
+    processes: Processes, open_page: OpenPage
+) -> None:
+    name, _ = await person(processes, MOST_CONNECTIONS + 20)
+    last = "Garden 99"  # in order of name
+    page = await open_page(java_script_enabled=False)
+    await log_in(page, processes, name, "/account")
+    await page.locator("#switcher-button").focus()
+    await page.keyboard.press("Enter")
+    await page.locator("#switcher-search").fill(last)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Find an account")).to_be_visible()
+    await page.locator("#found").get_by_role("button", name=last).click()
+    await expect(page).to_have_url(re.compile("/account"))
+    await expect(page.locator("#switcher-button strong")).to_have_text(last)
 
 
 @pytest.mark.untimed

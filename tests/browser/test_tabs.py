@@ -205,7 +205,7 @@ async def test_other_devices_hear_of_changed_connections(
     server.ask("DELETE", f"/api/platforms/{accounts[0]}", cookie)
     for page in (there, tab):
         await expect(page.get_by_role("status")).to_have_text(
-            "Apple was removed: you act for nobody now."
+            "Apple was removed or switched off: you act for nobody now."
         )
 
 
@@ -268,19 +268,19 @@ async def test_what_a_tab_had_sent_is_not_sent_again_for_who_logs_in_in_another(
 
     # The answer to a form, too, is left when somebody else is logged in.
     connect(processes.a, await cookie_of(page.context), "Taken")
-    await page.goto(f"{url}/platforms#add")
+    await page.goto(f"{url}/platforms/new")
     for label, value in (
         ("Name", "Taken"),
-        ("Instance", "mastodon.example"),
+        ("Server", "mastodon.example"),
         ("Access token", "a-token"),
     ):
         await page.get_by_label(label, exact=True).fill(value)
-    await page.get_by_role("button", name="Add the connection").click()
+    await page.get_by_role("button", name="Add account").click()
     await expect(page.get_by_role("alert")).to_be_visible()
     sent.clear()
     somebody = await asyncio.to_thread(new_user, processes.settings)
     await other.request.post(f"{url}/api/login", data={"username": somebody, "password": PASSWORD})
-    await expect(page.get_by_text("None yet.")).to_be_visible()
+    await expect(page.get_by_text("No accounts yet.")).to_be_visible()
     assert "GET" in sent
     assert "POST" not in sent
 

@@ -31,7 +31,7 @@ OURS = {
 _OUR_COLUMNS = {
     *("default_platform_connection_id", "session_epoch", "must_change_password"),
     *("device_epoch", "reset_token_hash", "reset_expires_at"),
-    *("legacy_refusal", "legacy_password_hash"),
+    *("legacy_refusal", "legacy_password_hash", "username_key", "email_key"),
 }
 # Of tables that are ours; what the sequences of the shared tables do, test_adoption tells.
 _OUR_OBJECTS = {

@@ -515,7 +515,7 @@ async def log_in(visitor: Client, name: str, password: str) -> Any:
 
 def user_row(url: URL, username: str) -> dict[str, Any]:
     columns, rows = snapshot(url)["users"]
-    (row,) = [row for row in rows if username in row]
+    (row,) = [row for row in rows if row[columns.index("username")] == username]
     return dict(zip(columns, row, strict=True))
 
 
@@ -606,6 +606,7 @@ async def test_old_values_read_as_what_they_mean(services: Services) -> None:
 async def test_credentials_unseal_unless_their_key_is_lost(services: Services) -> None:
     for user_id in (1, 6, 7):
         _, platforms = await services.platforms.list_of(user_id)
-        for each in platforms.connections:
+        for listed in platforms.connections:
+            each, _ = await services.platforms.connection(user_id, listed.id)
             secret = services.platforms.credentials.unseal(each.access_token)
             assert secret == (None if each.name == "Older" else ACCESS_TOKENS[each.id])

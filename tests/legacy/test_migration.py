@@ -157,10 +157,10 @@ async def test_legacy_users_log_in_and_their_credentials_are_there(
         assert answer.status_code == 200
         user_id = (await answer.get_json())["user_id"]
         _, platforms = await services.platforms.list_of(user_id)
-        for each in platforms.connections:
-            assert (
-                services.platforms.credentials.unseal(each.access_token) == (ACCESS_TOKENS[each.id])
-            )
+        for listed in platforms.connections:
+            each, _ = await services.platforms.connection(user_id, listed.id)
+            secret = services.platforms.credentials.unseal(each.access_token)
+            assert secret == ACCESS_TOKENS[each.id]
 
 
 @pytest.mark.parametrize("cookie", ["5a7d2f6e-0000-4000-8000-000000000001", None])

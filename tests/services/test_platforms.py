@@ -21,7 +21,8 @@ from quart_app.errors import (
 )
 from quart_app.model import INSTANCE_URL_LENGTH, PlatformConnection, PlatformType
 from quart_app.services import Services
-from quart_app.services.platforms import Platforms, _origin
+from quart_app.services.platform_fields import checked_url
+from quart_app.services.platforms import Platforms
 from tests.conftest import Clock, Member, make_member
 
 
@@ -66,7 +67,7 @@ async def names_of(services: Services, member: Member) -> list[str]:
     ],
 )
 def test_an_address_is_kept_as_its_origin(typed: str, origin: str) -> None:
-    assert _origin(typed) == origin
+    assert checked_url(typed) == origin
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_an_address_is_kept_as_its_origin(typed: str, origin: str) -> None:
 )
 def test_what_is_no_origin_is_refused(typed: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        _origin(typed)
+        checked_url(typed)
     assert refused.value.field == "instance_url"
 
 
@@ -99,14 +100,14 @@ SCRAPS = st.sampled_from(
 @example("xn--\x80")
 def test_whatever_is_typed_is_an_https_origin_or_refused(typed: str) -> None:
     try:
-        origin = _origin(typed)
+        origin = checked_url(typed)
     except InvalidInput:
         return
     url = urlsplit(origin)
     assert url.scheme == "https"
     assert url.hostname
     assert url.port not in {0, 443}
-    assert origin == f"https://{url.netloc}" == _origin(origin)
+    assert origin == f"https://{url.netloc}" == checked_url(origin)
     assert origin.isascii()
     assert origin.isprintable()
     assert not set(origin.removeprefix("https://")) & set("/@?#%\\[] ")

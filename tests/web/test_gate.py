@@ -26,6 +26,7 @@ STATUS = {
     errors.NameTaken: 409,
     errors.PlatformChanged: 409,
     errors.PlatformInactive: 409,
+    errors.TooManyPlatforms: 409,
     errors.UserChanged: 409,
     errors.UserInactive: 409,
     errors.ResetLinkInvalid: 410,

@@ -1,6 +1,7 @@
 """Platform connections through JSON and through pages: list, add, change, switch, remove."""
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -127,7 +128,7 @@ async def test_the_first_connection_becomes_the_default(
         ),
         *(
             ({"access_token": token}, 422, "invalid_input", "access_token")
-            for token in (" x", "x\n", "x y", "x\u00a0y", "x\u0007", "x\u2028")
+            for token in (" ", "Bearer ", "x y", "x\u00a0y", "x\u0007", "x\u2028y")
         ),
         *(
             ({"instance_url": url}, 422, "invalid_input", "instance_url")
@@ -153,7 +154,7 @@ async def test_a_connection_that_can_not_be_is_refused_and_nothing_is_kept(
     assert (response.status_code, problem["code"], problem["field"]) == (status, code, field)
     assert await connections(browser) == before
     if "verify" not in changes:
-        page = await browser.post("/platforms", form={**GARDEN, **changes})
+        page = await browser.post("/platforms/new", form={**GARDEN, **changes})
         assert page.status_code == status
         assert problem["title"].replace("'", "&#39;") in await page.get_data(as_text=True)
         assert await connections(browser) == before
@@ -286,8 +287,6 @@ async def test_credentials_are_sealed_and_in_no_answer(browser: Client, services
         await browser.get("/platforms"),
         await browser.get(f"/platforms/{number}/remove"),
         await add(browser),
-        await browser.post("/platforms", form=GARDEN),
-        await browser.post("/platforms", form={**GARDEN, "name": ""}),
     ]
     async with services.accounts.database.read() as db:
         query = text("SELECT access_token FROM platform_connections WHERE id = :id")
@@ -328,7 +327,7 @@ async def test_the_dashboard_shows_and_switches_the_active_connection(
 
 
 async def test_a_member_adds_a_connection_by_the_page(browser: Client, member: Member) -> None:
-    response = await browser.post("/platforms", form=GARDEN)
+    response = await browser.post("/platforms/new", form=GARDEN)
     assert (response.status_code, response.headers["Location"]) == (
         303,
         "/platforms",
@@ -346,20 +345,72 @@ async def test_the_first_connection_added_by_the_page_is_acted_for_at_once(
         await browser.post(f"/platforms/{platform_id}/remove")
     assert await active(browser) is None
     assert "No platform connections yet" in await shown(browser, "/")
-    await browser.post("/platforms", form={**GARDEN, "username": ""})
+    await browser.post("/platforms/new", form={**GARDEN, "username": ""})
     (added,) = (await connections(browser)).values()
     assert await active(browser) == added["id"]
     assert added["username"] is None
     assert added["is_default"]
 
 
-async def test_a_refused_page_keeps_what_was_typed_except_the_token(browser: Client) -> None:
-    response = await browser.post("/platforms", form={**GARDEN, "name": "Platform 1"})
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"name": "Platform 1"}, 409),
+        ({"name": ""}, 422),
+        ({"instance_url": "a..b"}, 422),
+        ({"username": "a\u202eb"}, 422),
+        ({"access_token": "a b"}, 422),
+        ({"platform_type": "friendica"}, 422),
+        ({"other": "x"}, 422),
+        ({"access_token": "x" * 4097}, 422),
+    ],
+)
+async def test_a_refused_form_keeps_everything_that_was_typed_in_the_page_alone(
+    browser: Client, changes: dict[str, str], status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    form = {**GARDEN, **changes}
+    response = await browser.post("/platforms/new", form=form)
     html = await response.get_data(as_text=True)
-    assert response.status_code == 409
-    assert 'value="garden.example"' in html
-    assert 'value="rosa"' in html
-    assert TOKEN not in html
+    assert response.status_code == status
+    for field in ("name", "instance_url", "username", "access_token"):
+        (value,) = re.findall(rf'<input id="{field}"[^>]*? value="([^"]*)"', html)
+        assert value == form[field]
+    assert response.headers["Cache-Control"] == "no-store"
+    assert html.index('role="alert" id="error" tabindex="-1" autofocus') < html.index(
+        'action="/platforms/new"'
+    )
+    assert form["access_token"] not in caplog.text
+    assert TOKEN not in caplog.text
+    again = await shown(browser, "/platforms/new")
+    assert TOKEN not in again
+    assert not any(value in again for value in changes.values() if len(value) > 3)
+
+
+async def test_adding_does_not_depend_on_the_current_account(
+    browser: Client, member: Member
+) -> None:
+    assert "platform_connection_id" not in re.sub(
+        r"<(?:header|body)\b.*?>.*?</header>",
+        "",
+        await shown(browser, "/platforms/new"),
+        flags=re.DOTALL,
+    )
+    await browser.post(f"/api/platforms/{member.platform_ids[1]}/switch")
+    stale = {"platform_connection_id": str(member.platform_ids[0]), "user_id": str(member.id)}
+    for path in ("/platforms/new", "/platforms"):
+        answer = await browser.post(
+            path, form={**GARDEN, **stale, "name": path, "username": path[1:]}
+        )
+        assert answer.status_code == 303
+    header = {"X-Platform-Connection-Id": str(member.platform_ids[0])}
+    body = {**GARDEN, "verify": False, "username": "other"}
+    assert (await browser.post("/api/platforms", json=body, headers=header)).status_code == 201
+    assert await active(browser) == member.platform_ids[1]
+    other_user = await browser.post(
+        "/platforms/new", form={**GARDEN, "name": "x", "user_id": "999"}
+    )
+    assert other_user.status_code == 409
+    assert TOKEN not in await other_user.get_data(as_text=True)
 
 
 async def test_pages_choose_the_default_and_switch_off_and_on(

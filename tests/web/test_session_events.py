@@ -141,7 +141,6 @@ async def test_the_session_is_renewed_at_once_when_that_is_asked_for(
 
 
 FORMS = {
-    "/platforms": {"name": "Fourth", "platform_type": "mastodon", "instance_url": "4.example"},
     "/platforms/2/rename": {"name": "Fourth"},
     "/platforms/2/remove": {},
 }
@@ -151,23 +150,19 @@ FORMS = {
 async def test_a_form_made_for_another_account_is_shown_again_as_it_was_filled_in(
     browser: Client, member: Member, path: str
 ) -> None:
-    page = path if path.endswith(("rename", "remove")) else "/platforms"
-    html = await (await browser.get(page)).get_data(as_text=True)
+    html = await (await browser.get(path)).get_data(as_text=True)
     first, second, _ = member.platform_ids
     carried = 'name="platform_connection_id" value="{}"'
     assert carried.format(first) in html
     await browser.post(f"/api/platforms/{second}/switch")
     before = await (await browser.get("/api/platforms")).get_json()
     form = {**FORMS[path], "platform_connection_id": str(first)}
-    if page == "/platforms":
-        form["access_token"] = "a-secret-token"
     response = await browser.post(path, form=form)
     html = await response.get_data(as_text=True)
     assert response.status_code == 409
     assert "nothing was done" in html
     assert carried.format(second) in html
     assert ('value="Fourth"' in html) is ("name" in form)
-    assert "a-secret-token" not in html
     assert await (await browser.get("/api/platforms")).get_json() == before
     response = await browser.post(path, form=form | {"platform_connection_id": str(second)})
     assert response.status_code == 303
@@ -185,20 +180,15 @@ async def test_a_form_of_what_is_gone_meanwhile_is_not_found(
 async def test_a_form_made_while_the_session_acted_for_nobody_says_so(
     browser: Client, member: Member
 ) -> None:
-    for id_ in member.platform_ids:
-        assert (await browser.delete(f"/api/platforms/{id_}")).status_code == 204
-    html = await (await browser.get("/platforms")).get_data(as_text=True)
+    first, second, _ = member.platform_ids
+    assert (await browser.delete(f"/api/platforms/{first}")).status_code == 204
+    path = f"/platforms/{second}/rename"
+    html = await (await browser.get(path)).get_data(as_text=True)
     assert 'name="platform_connection_id" value="none"' in html
-    form = {
-        "name": "Fourth",
-        "platform_type": "mastodon",
-        "instance_url": "4.example",
-        "access_token": "a-token",
-        "platform_connection_id": "none",
-    }
-    assert (await browser.post("/platforms", form=form)).status_code == 303
-    # It is acted for now, and so the same form is out of date.
-    assert (await browser.post("/platforms", form=form | {"name": "Fifth"})).status_code == 409
+    form = {"name": "Fourth", "platform_connection_id": "none"}
+    assert (await browser.post(path, form=form)).status_code == 303
+    await browser.post(f"/api/platforms/{second}/switch")
+    assert (await browser.post(path, form=form | {"name": "Fifth"})).status_code == 409
 
 
 async def test_a_form_of_another_user_s_page_is_refused(
@@ -212,7 +202,7 @@ async def test_a_form_of_another_user_s_page_is_refused(
             assert (await browser.delete(f"/api/platforms/{id_}")).status_code == 204
     await log_in(app.test_client(), other)  # of which eve is told
     forms = {
-        "/platforms": {
+        "/platforms/new": {
             "name": "Fourth",
             "platform_type": "mastodon",
             "instance_url": "4.example",
@@ -247,6 +237,7 @@ async def test_each_form_says_whose_page_it_stands_on(
     id_, seen = member.platform_ids[1], set()
     for client, user_id, paths in (
         (browser, member.id, ("/", "/platforms", f"/platforms/{id_}/rename", "/account")),
+        (browser, member.id, ("/platforms/new", "/platforms/find")),
         (browser, member.id, (f"/platforms/{id_}/remove", "/devices/others/end")),
         (browser, member.id, ("/logout_all", "/account/not_me")),
         (root, 2, ("/admin/users/new", "/admin/users/1/role", "/admin/sessions/all/end")),

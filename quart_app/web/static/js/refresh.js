@@ -7,7 +7,7 @@ let latest = 0;
 /** Return whether the parts are those of now. */
 export async function refresh() {
   const number = ++latest;
-  const { page, address } = await ask(location.href);
+  const { page, address } = await pageAt(location.href, { isUnattended: true });
   if (number !== latest) return true; // a later one knows better
   if (page === null) return false;
   if (new URL(address).pathname === "/login") {
@@ -30,13 +30,13 @@ export async function refresh() {
  * By XMLHttpRequest, for it reads HTML by itself, without carrying out anything that it holds. Of
  * text no script of ours makes HTML: the policy's trusted types forbid it.
  */
-function ask(address) {
+export function pageAt(address, { isUnattended }) {
   return new Promise((answered) => {
     const request = new XMLHttpRequest();
     request.open("GET", address);
     request.responseType = "document";
     request.timeout = PATIENCE_MS;
-    request.setRequestHeader("X-Unattended", "true"); // nobody asked: it is no activity
+    if (isUnattended) request.setRequestHeader("X-Unattended", "true"); // it is no activity
     request.addEventListener("loadend", () => {
       answered({ page: request.response, address: request.responseURL });
     });

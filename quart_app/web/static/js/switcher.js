@@ -1,10 +1,11 @@
 // The switcher in the header: keys, the search, and switching in place. Without it the same markup
 // opens, and its forms lead back to the page.
 
-import { refresh } from "./refresh.js";
+import { pageAt, refresh } from "./refresh.js";
 import { say } from "./status.js";
 
 const PATIENCE_MS = 10_000;
+const PAUSE_MS = 200; // between keys, before the server is asked
 const ITEMS = "button.switcher-row"; // those switched off are none
 let isBusy = false;
 
@@ -111,7 +112,7 @@ async function keepUp() {
   }
   const was = nameIn(opener());
   await refresh();
-  if (was && !nameIn(opener())) say(`${was} was removed: you act for nobody now.`);
+  if (was && !nameIn(opener())) say(`${was} was removed or switched off: you act for nobody now.`);
 }
 
 // --- opening, and where the keys lead ---
@@ -168,18 +169,28 @@ function inPanel(event) {
     ArrowUp: () => list[at > 0 ? at - 1 : list.length - 1],
     Home: () => (isSearch ? null : list[0]),
     End: () => (isSearch ? null : list.at(-1)),
-    // Never another than the one that was meant.
-    Enter: () => (isSearch ? list[0] : null),
     Escape: () => opener(),
   }[event.key]?.();
-  if (to) {
+  if (isSearch && event.key === "Enter") {
+    event.preventDefault(); // without scripts it leads to a page
+    enter();
+  } else if (to) {
     event.preventDefault();
     if (event.key === "Escape") close();
-    else if (event.key === "Enter" && list.length === 1) to.click();
     else rove(to);
   } else if (search() && !isSearch && event.key.length === 1 && event.key !== " ") {
     search().focus(); // and there the key is typed
   }
+}
+
+/** Choose what was found, once that is known: never another than the one that was meant. */
+async function enter() {
+  const awaited = latest;
+  if (finding && !(await finding)) return;
+  if (awaited !== latest) return; // something else is sought by now
+  const list = items();
+  if (list.length === 1) list[0].click();
+  else if (list.length) rove(list[0]);
 }
 
 // Whoever leaves with Tab leaves it closed.
@@ -221,6 +232,11 @@ document.addEventListener("input", ({ target }) => target === search() && find()
 
 function find() {
   if (!search()) return;
+  if ("hasMore" in search().form.dataset) findOnServer();
+  else findHere();
+}
+
+function findHere() {
   const sought = folded(search().value.trim());
   let number = 0;
   for (const row of panel().querySelectorAll(".switcher-row")) {
@@ -228,6 +244,63 @@ function find() {
     row.closest("li").hidden = !isFound;
     number += isFound;
   }
-  document.getElementById("switcher-found").textContent = number ? `${number} found` : "None found";
+  tellFound(number ? `${number} found` : "None found");
+}
+
+function tellFound(words) {
+  document.getElementById("switcher-found").textContent = words;
   if (!items().some((item) => item.tabIndex === 0)) rove(items()[0], { focus: false });
+}
+
+// The page holds only the first of many connections; the server searches all of them.
+
+const PARTS = ["list", "more"];
+const partsOf = (page, prefix) => PARTS.map((part) => page?.getElementById(`${prefix}-${part}`));
+let first = null; // the parts as the page came, and whose panel they are
+let finding = null; // a search that is under way
+let latest = 0;
+
+function findOnServer() {
+  const number = ++latest;
+  const sought = search().value.trim();
+  if (first?.panel !== panel()) {
+    first = { panel: panel(), parts: partsOf(document, "switcher") };
+  }
+  if (!sought) {
+    finding = null;
+    showParts(first.parts);
+    tellFound("");
+    return;
+  }
+  finding = new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
+    .then(() => number === latest && ask(number))
+    .finally(() => {
+      if (number === latest) finding = null;
+    });
+}
+
+/** Return whether the list is now what was found. */
+async function ask(number) {
+  const address = `${search().form.action}?${new URLSearchParams(new FormData(search().form))}`;
+  const { page, address: answered } = await pageAt(address, { isUnattended: false });
+  if (number !== latest || !search()) return false;
+  if (answered && new URL(answered).pathname === "/login") return leaveForLogin();
+  const parts = partsOf(page, "found");
+  if (!parts.every(Boolean)) {
+    tellFound("The server can’t be reached.");
+    return false;
+  }
+  showParts(parts);
+  const shown = panel().querySelectorAll(".switcher-row").length;
+  const isFirst = parts[1].querySelector("a") ? "The first " : "";
+  tellFound(shown ? `${isFirst}${shown} found` : "None found");
+  return true;
+}
+
+function showParts(parts) {
+  for (const [i, old] of partsOf(document, "switcher").entries()) {
+    const { id } = old;
+    old.replaceWith(parts[i]);
+    parts[i].id = id;
+  }
 }

@@ -1,0 +1,35 @@
+"""Host names in one spelling: the ASCII form that DNS, TLS and the Host header use."""
+
+from typing import Final
+
+import idna
+
+LONGEST_HOST: Final = 253  # RFC 1035 section 2.3.4, as text
+_IDEOGRAPHIC_FULL_STOPS: Final = str.maketrans("\u3002\uff0e\uff61", "...")  # UTS 46 section 4
+
+
+def ascii_host(host: str) -> str:
+    """Return a host name in lower case and in ASCII, without the root's dot.
+
+    Non-ASCII names are mapped by UTS 46, non-transitional, as browsers do. `str.encode("idna")`
+    follows IDNA 2003, which makes `strasse.example` of `straße.example`: another host. Raises
+    ValueError where no host can have that name. An IP address passes as it is.
+    """
+    name = host.translate(_IDEOGRAPHIC_FULL_STOPS).removesuffix(".")
+    labels = name.lower().split(".")
+    if not name.isascii() or any(label.startswith("xn--") for label in labels):
+        name = idna.encode(name, uts46=True, transitional=False).decode()  # ValueError
+        labels = name.split(".")
+    if len(name) > LONGEST_HOST or not all(map(_is_label, labels)):
+        raise ValueError("no host has that name")
+    return name.lower()
+
+
+def _is_label(label: str) -> bool:
+    """Tell whether DNS can hold it. Names of containers and of local networks may have a `_`."""
+    return (
+        0 < len(label) <= 63  # noqa: PLR2004 RFC 1035 section 2.3.4
+        and label.isascii()
+        and label.strip("-") == label
+        and label.replace("-", "").replace("_", "").isalnum()
+    )

@@ -1,0 +1,103 @@
+"""Servers and accounts in one spelling, however a person or the older application wrote them.
+
+Stored values stay as they are. What is compared or shown goes through here.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+from urllib.parse import urlsplit
+
+from quart_app.hosts import ascii_host
+
+_DEFAULT_PORTS: Final = {None, 443}
+_LARGEST_PORT: Final = 65535
+_PROFILE: Final = re.compile(r"/@?([^/@]+)(?:@([^/@]+))?/?")  # https://server/@name@other-server
+
+
+@dataclass(frozen=True)
+class Address:
+    """A server's address as it was written: its host, and the port unless that is the default.
+
+    `is_bare` says that nothing more was written: no path, user name, query or other scheme.
+    """
+
+    server: str
+    is_bare: bool
+
+
+def read_address(text: str) -> Address:
+    """Read a server's address: `server.example`, or a URL of the server or of a page there.
+
+    Raises ValueError where no server can be found in it.
+    """
+    text = text.strip()
+    url = urlsplit(text if "://" in text else f"https://{text}")
+    if url.scheme not in {"https", "http"}:
+        raise ValueError("not an address on the web")
+    host, port = ascii_host(url.hostname or ""), url.port
+    if port == 80 and url.scheme == "http":  # noqa: PLR2004 RFC 9110 section 4.2.1
+        port = None
+    if port is not None and not 0 < port <= _LARGEST_PORT:
+        raise ValueError("no such port")
+    is_bare = (
+        url.scheme == "https"
+        and url.path in {"", "/"}
+        and not (url.query or url.fragment or "@" in url.netloc)
+    )
+    return Address(host if port in _DEFAULT_PORTS else f"{host}:{port}", is_bare)
+
+
+@lru_cache(maxsize=4096)  # a search reads the same few servers for each of many accounts
+def server_of(instance_url: str) -> str:
+    """Return the server of a stored address, `host[:port]`; what has none stays as it is."""
+    try:
+        return read_address(instance_url).server
+    except ValueError:
+        return instance_url.strip()
+
+
+def url_of(instance_url: str) -> str:
+    """Return a stored address as `https://host[:port]`; what names no server stays as it is."""
+    try:
+        return f"https://{read_address(instance_url).server}"
+    except ValueError:
+        return instance_url.strip()
+
+
+def account_at(server: str, username: str) -> str:
+    """Return an account's name at its server, without @ and without the server's own name.
+
+    `alice`, `@alice`, `alice@server` and `https://server/@alice` are one account there. A name of
+    another host stays in it: some servers give their users names under another domain.
+    """
+    name = username.strip()
+    if name.lower().startswith(("https://", "http://")):
+        name = _from_profile(name) or name
+    name = name.removeprefix("acct:").removeprefix("@")
+    local, at, host = name.rpartition("@")
+    if not at or not local:
+        return name
+    server_of_name = server_of(host)
+    return local if server_of_name == server else f"{local}@{server_of_name}"
+
+
+def username_of(instance_url: str, username: str | None) -> str | None:
+    """Return the name of a stored account at its stored server; None where it is not known."""
+    return account_at(server_of(instance_url), username) or None if username else None
+
+
+def is_same_account(server: str, username: str, other: str) -> bool:
+    """Tell whether two spellings name one account of a server. Servers don't tell case apart."""
+    return account_at(server, username).casefold() == account_at(server, other).casefold()
+
+
+def _from_profile(url: str) -> str | None:
+    """Return `name@host` of the address of a profile."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    found = _PROFILE.fullmatch(parts.path)
+    return f"{found[1]}@{found[2] or parts.netloc}" if found else None

@@ -30,6 +30,7 @@ from quart_app.services.turns import Turns
 from quart_app.services.uninterrupted import finish_what_is_running
 from quart_app.services.users import Users
 from quart_app.settings import Settings
+from quart_app.storage.clock import PurgeClock
 from quart_app.storage.database import Database
 from quart_app.storage.follow import Feed
 
@@ -58,9 +59,10 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         return datetime.fromtimestamp(clock(), UTC)
 
     database, passwords = Database(settings.database_url), Passwords()
-    feed = Feed(settings.database_url)
+    purge_clock = PurgeClock()
+    feed = Feed(settings.database_url, purge_clock)
     revocations = Revocations(feed, refuse_after=settings.refuse_after)
-    audit = Audit(database, settings.audit_retention)
+    audit = Audit(database, settings.audit_retention, purge_clock)
     sessions = Sessions(
         database,
         revocations,

@@ -19,11 +19,11 @@ from quart_app.services.known_devices import Device, KnownDevice, new_id
 from quart_app.services.revocations import Revocations
 from quart_app.services.uninterrupted import go_on_afterwards, uninterrupted
 from quart_app.storage import alerts as stored_alerts
-from quart_app.storage import audit as stored_audit
 from quart_app.storage import logins as stored_logins
 from quart_app.storage import users as stored_users
+from quart_app.storage.clock import database_now
 from quart_app.storage.database import Database
-from quart_app.storage.revocations import Ended, add_revocations, database_now
+from quart_app.storage.revocations import Ended, add_revocations
 
 MOST_LIVE_LOGINS = 50  # of one user (OWASP ASVS 5.0, 7.1.2)
 _TICK = timedelta(microseconds=1)
@@ -69,7 +69,7 @@ class Ending:
     async def end(self, session: OldSession, reason: EndReason) -> None:
         """End one session."""
         await stored_logins.mark_ended(self.db, at=self.now, reason=reason, sid=session.sid)
-        whose = await stored_audit.user_of_session(self.db, session.sid)
+        whose = await stored_logins.user_of_session(self.db, session.sid)
         # Who brings its cookie is its user, as far as anybody can tell.
         by_itself = reason in {EndReason.LOGGED_OUT, EndReason.REPLACED}
         await self._record(

@@ -9,15 +9,11 @@ from sqlalchemy import URL, text
 
 from quart_app.storage.alerts import delete_expired_alerts
 from quart_app.storage.changes import Changed, changes_from, delete_old_changes, newest_change
+from quart_app.storage.clock import PurgeClock
 from quart_app.storage.database import Database
 from quart_app.storage.logins import delete_expired_logins
 from quart_app.storage.order import CHANNEL
-from quart_app.storage.revocations import (
-    Ended,
-    database_now,
-    delete_expired_revocations,
-    revocations_from,
-)
+from quart_app.storage.revocations import Ended, delete_expired_revocations, revocations_from
 
 _BATCH = 500  # rows: some milliseconds of the event loop
 _PURGE_BATCH = 500
@@ -32,8 +28,9 @@ class Feed:
     It has a connection of its own, so that it never waits for those of requests.
     """
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, purge_clock: PurgeClock | None = None) -> None:
         self._database = Database(url, name=FOLLOWER)
+        self._purge_clock = purge_clock or PurgeClock()
         self._last: Ended | None = None
         self._last_change: Changed | None = None
         self._knows_changes = False
@@ -51,6 +48,7 @@ class Feed:
         """
         while True:
             async with self._database.read() as db:
+                await self._purge_clock.look(db)
                 known = self._last
                 rows = await revocations_from(db, known.seq if known else 0, most=_BATCH)
             is_full = len(rows) == _BATCH
@@ -102,14 +100,14 @@ class Feed:
                     await connection.execute(text("SELECT 1"))
 
     async def purge(self, *, kept_for: timedelta) -> datetime:
-        """Delete, a few at a time, what expired longer than `kept_for` ago by the database's clock.
+        """Delete, a few at a time, what expired longer than `kept_for` ago by the PurgeClock.
 
         Logins go together with what ended them, and so do alerts; changes go sooner.
 
         Returns the time before which that was. Raises Unavailable.
         """
         async with self._database.read() as db:
-            now = await database_now(db)
+            now = await self._purge_clock.now(db)
         before = now - kept_for
         for delete_expired, limit in (
             (delete_expired_revocations, before),

@@ -72,6 +72,11 @@ async def numbers_of_live_logins(
     return dict(rows.all())
 
 
+async def user_of_session(db: AsyncSession, sid: str) -> int | None:
+    """Return who logged in by this session, as far as that is still known."""
+    return await db.scalar(select(Login.user_id).where(Login.sid == sid))
+
+
 async def has_login_ended(db: AsyncSession, sid: str) -> bool:
     """Tell whether a session was ended, by whatever; False where no login of it is recorded.
 

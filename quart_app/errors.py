@@ -110,6 +110,16 @@ class MalformedBody(AppError):  # noqa: N818
     default_sentence = "The body is not well-formed JSON."
 
 
+class TooManyCookies(AppError):  # noqa: N818
+    """The request has more session cookies than are looked at."""
+
+    code = "too_many_cookies"
+    default_sentence = (
+        "Your browser sends too many cookies of the same name."
+        " Delete the cookies of this site and log in again."
+    )
+
+
 class UnsupportedBody(AppError):  # noqa: N818
     """The body is of a type that this address does not take."""
 

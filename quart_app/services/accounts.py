@@ -1,7 +1,7 @@
 """Use cases of an account: log in, confirm and change the password."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -69,12 +69,12 @@ class Accounts:
         remember: bool = False,
         new_password: str | None = None,
         device: Device = UNKNOWN_DEVICE,
-        replaced: OldSession | None = None,
+        replaced: Sequence[OldSession] = (),
     ) -> NewSession:
         """Begin a session for whoever has this name, or e-mail address, and password.
 
-        `new_password` replaces a password that was given for one use; the session that the
-        browser had, `replaced`, ends. Raises BadCredentials, PasswordChangeNeeded,
+        `new_password` replaces a password that was given for one use; the sessions that the
+        browser had, `replaced`, end. Raises BadCredentials, PasswordChangeNeeded,
         PasswordChangeNotNeeded, InvalidInput, TooManyAttempts, Busy.
         """
         try:
@@ -108,7 +108,7 @@ class Accounts:
         remember: bool,
         new_password: str | None,
         device: Device,
-        replaced: OldSession | None,
+        replaced: Sequence[OldSession],
     ) -> NewSession:
         # Whoever changes the password or deactivates the account while we compare makes us start
         # over, so that a login never outlives what it was checked against.
@@ -177,7 +177,7 @@ class Accounts:
         new_hash: str,
         remember: bool,
         device: Device,
-        replaced: OldSession | None,
+        replaced: Sequence[OldSession],
         attempt: Attempt,
     ) -> NewSession | None:
         """Return a session, or None where the account is no longer as it was seen."""
@@ -199,8 +199,7 @@ class Accounts:
             platform = await stored_platforms.first_usable_connection(
                 db, user.id, user.default_platform_connection_id
             )
-            if replaced is not None and not await self.sessions.has_ended(db, replaced):
-                await ending.end(replaced, EndReason.REPLACED)
+            await ending.end_each(replaced, EndReason.REPLACED)
             session = await self.sessions.begin(
                 ending,
                 user,

@@ -15,6 +15,7 @@ from quart_app.web.pages import error_page
 
 _STATUS: Final[dict[type[errors.AppError], HTTPStatus]] = {
     errors.MalformedBody: HTTPStatus.BAD_REQUEST,
+    errors.TooManyCookies: HTTPStatus.BAD_REQUEST,
     errors.BadCredentials: HTTPStatus.UNAUTHORIZED,
     errors.NotLoggedIn: HTTPStatus.UNAUTHORIZED,
     errors.CrossSite: HTTPStatus.FORBIDDEN,

@@ -259,7 +259,7 @@ async def test_a_session_that_a_new_login_replaces_is_its_users(
     await services.accounts.log_in(
         login_name=other.username,
         password=PASSWORD,
-        replaced=OldSession(sid=old.sid, expires_at=old.expires_at),
+        replaced=[OldSession(sid=old.sid, expires_at=old.expires_at)],
     )
     ended, login = (await entries(built, AuditEvent.SESSIONS_ENDED, AuditEvent.LOGIN))[-2:]
     assert (ended.user_id, ended.actor_user_id) == (member.id, member.id)

@@ -80,8 +80,9 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         audit,
         # Twice as many as threads: while one transaction is waited for, another hash is made.
         Turns(2 * passwords.threads, settings.login_queue),
-        Throttling(database, settings.secret_key, now),
+        Throttling(database, settings.secret_key, audit, now),
         settings.failed_login,
+        settings.logins_per_user_per_hour,
         now,
     )
     devices = Devices(sessions, accounts, now)

@@ -62,6 +62,7 @@ class Settings:
     refuse_after: timedelta = timedelta(seconds=10)
     login_queue: timedelta = timedelta(seconds=30)
     failed_login: timedelta = timedelta(seconds=1)
+    logins_per_user_per_hour: int = 1000
     audit_retention: timedelta = timedelta(days=365)
     trusted_proxies: int = 0
     allowed_private_networks: tuple[IPv4Network | IPv6Network, ...] = ()

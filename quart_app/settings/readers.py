@@ -38,6 +38,13 @@ def _whole_number(text: str) -> int:
     return int(text)
 
 
+def _some(text: str) -> int:
+    number = _whole_number(text)
+    if not number:
+        raise ValueError("must be 1 or more")
+    return number
+
+
 def _seconds(text: str) -> timedelta:
     return timedelta(seconds=_whole_number(text))
 
@@ -93,6 +100,7 @@ READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "REFUSE_AFTER_SECONDS": ("refuse_after", _some_seconds),
     "LOGIN_QUEUE_SECONDS": ("login_queue", _some_seconds),
     "FAILED_LOGIN_SECONDS": ("failed_login", _seconds),
+    "LOGINS_PER_USER_PER_HOUR": ("logins_per_user_per_hour", _some),
     "AUDIT_RETENTION_DAYS": ("audit_retention", _days_of_retention),
     "TRUSTED_PROXIES": ("trusted_proxies", _whole_number),
     "ALLOWED_PRIVATE_NETWORKS": ("allowed_private_networks", _networks),

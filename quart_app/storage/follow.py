@@ -1,8 +1,9 @@
 """Hear of what has ended and of changes: read what is new and, on PostgreSQL, be told of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import URL, text
@@ -11,12 +12,18 @@ from quart_app.storage.alerts import delete_expired_alerts
 from quart_app.storage.changes import Changed, changes_from, delete_old_changes, newest_change
 from quart_app.storage.clock import PurgeClock
 from quart_app.storage.database import Database
-from quart_app.storage.logins import delete_expired_logins
+from quart_app.storage.logins import (
+    delete_ended_logins_of,
+    delete_expired_logins,
+    users_with_most_logins,
+)
 from quart_app.storage.order import CHANNEL
 from quart_app.storage.revocations import Ended, delete_expired_revocations, revocations_from
 
 _BATCH = 500  # rows: some milliseconds of the event loop
 _PURGE_BATCH = 500
+ENDED_LOGINS_KEPT = 1000  # of one user; what is older is of no use to anybody
+_ENDED_LOGINS_KEPT_FOR = timedelta(hours=1)  # at least: a user's logins within an hour are counted
 _CHANGES_KEPT = timedelta(hours=1)  # who is away for longer asks anew what there is
 _HEARTBEAT_SECONDS = 5.0
 FOLLOWER = "quart_app revocations"  # the name of its connections, for who looks at the server's
@@ -102,7 +109,8 @@ class Feed:
     async def purge(self, *, kept_for: timedelta) -> datetime:
         """Delete, a few at a time, what expired longer than `kept_for` ago by the PurgeClock.
 
-        Logins go together with what ended them, and so do alerts; changes go sooner.
+        Logins go together with what ended them, and so do alerts; changes go sooner, and so do
+        ended logins of which a user has many.
 
         Returns the time before which that was. Raises Unavailable.
         """
@@ -115,12 +123,26 @@ class Feed:
             (delete_expired_alerts, before),
             (delete_old_changes, now - _CHANGES_KEPT),
         ):
-            deleted = _PURGE_BATCH
-            while deleted == _PURGE_BATCH:
-                async with self._database.begin() as db:
-                    deleted = await delete_expired(db, before=limit, most=_PURGE_BATCH)
-                await asyncio.sleep(0.1)  # others want to write, too
+            await self._delete(partial(delete_expired, before=limit))
+        async with self._database.read() as db:
+            user_ids = await users_with_most_logins(db, more_than=ENDED_LOGINS_KEPT)
+        for user_id in user_ids:
+            surplus = partial(
+                delete_ended_logins_of,
+                user_id=user_id,
+                before=now - _ENDED_LOGINS_KEPT_FOR,
+                but_for_newest=ENDED_LOGINS_KEPT,
+            )
+            await self._delete(surplus)
         return before
+
+    async def _delete(self, delete_some: Callable[..., Awaitable[int]]) -> None:
+        """Delete in batches, for others want to write, too."""
+        deleted = _PURGE_BATCH
+        while deleted == _PURGE_BATCH:
+            async with self._database.begin() as db:
+                deleted = await delete_some(db, most=_PURGE_BATCH)
+            await asyncio.sleep(0.1)
 
     async def close(self) -> None:
         """Let go of the connections."""

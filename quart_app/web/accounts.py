@@ -25,7 +25,7 @@ from quart_app.web.gate import (
     services,
 )
 from quart_app.web.pages import go_on, page, page_at
-from quart_app.web.replies import status_of, with_retry_after
+from quart_app.web.replies import status_of
 from quart_app.web.session import (
     clear_session,
     create_session,
@@ -85,7 +85,7 @@ async def _login_form(
     choose_new: bool = False,
     error: AppError | None = None,
 ) -> Response:
-    response = await page(
+    return await page(
         "login.html",
         status=status_of(error) if error else HTTPStatus.OK,
         next_path=page_at(next_path) or "",
@@ -94,7 +94,6 @@ async def _login_form(
         choose_new=choose_new,
         error=error,
     )
-    return with_retry_after(response, error)
 
 
 def begin(new_session: NewSession) -> None:

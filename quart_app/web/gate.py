@@ -34,6 +34,7 @@ from quart_app.web.headers import (
     csp_nonce,
     headers_of_every_answer,
     headers_of_page,
+    say_when_to_try_again,
 )
 from quart_app.web.session import (
     Login,
@@ -121,6 +122,7 @@ def install(app: Quart, *, is_https: bool) -> None:
             await compress_page(response)
         for name, value in headers.items():
             response.headers.setdefault(name, value)
+        say_when_to_try_again(response)
         response.headers["X-Request-Id"] = g.request_id
         if "known_as" in g and response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             device_cookie().write(response, g.known_as)

@@ -13,6 +13,7 @@ from quart_app.errors import NotFound
 from quart_app.services.frames import Frame
 from quart_app.web.bodies import LONGEST_PATH
 from quart_app.web.gate import PUBLIC, now, services
+from quart_app.web.headers import with_retry_after
 from quart_app.web.session import Login, timestamp, validate_session
 from quart_app.web.user_agents import described
 
@@ -67,7 +68,8 @@ async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> 
     frame = await _frame_of(login) if login else None
     if frame is None and request.endpoint not in PUBLIC:
         raise NotFound
-    return Response(await _rendered(template, login, frame, _this_page(), values), status)
+    response = Response(await _rendered(template, login, frame, _this_page(), values), status)
+    return with_retry_after(response, values.get("error"))
 
 
 async def error_page(status: HTTPStatus, sentence: str) -> Response:

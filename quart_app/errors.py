@@ -1,13 +1,17 @@
 """What can go wrong, as facts: a stable code and one sentence; web knows the HTTP status."""
 
+import math
 from typing import ClassVar
+
+_UNITS = ((3600, "hour"), (60, "minute"), (1, "second"))  # in seconds
 
 
 class AppError(Exception):
     """A use case could not be carried out; nothing was changed.
 
     `code` is stable and for programs, `sentence` is for people. `field` names the input that is
-    at fault, where there is one, and `retry_after_seconds` when to try again.
+    at fault, where there is one. `retry_after_seconds` says when to try again; the sentence then
+    ends with it.
     """
 
     code: ClassVar[str] = "error"
@@ -21,6 +25,8 @@ class AppError(Exception):
         retry_after_seconds: int | None = None,
     ) -> None:
         self.sentence = sentence or self.default_sentence
+        if retry_after_seconds is not None:
+            self.sentence += f" Try again in {_in_words(retry_after_seconds)}."
         self.field = field
         self.retry_after_seconds = retry_after_seconds
         super().__init__(self.sentence)
@@ -34,24 +40,24 @@ class BadCredentials(AppError):  # noqa: N818 errors here are named for the fact
 
 
 class TooManyAttempts(AppError):  # noqa: N818
-    """Passwords were wrong too often just now; this one was not compared."""
+    """Passwords were wrong, or the user logged in, too often just now."""
 
     code = "too_many_attempts"
-    default_sentence = "There were too many wrong passwords: please wait a little and try again."
+    default_sentence = "There were too many wrong passwords."
 
 
 class TooManyStreams(AppError):  # noqa: N818
     """This session, or its user, has as many event streams open as one may."""
 
     code = "too_many_streams"
-    default_sentence = "Too many event streams are open: please close one, and try again later."
+    default_sentence = "Too many event streams are open: close one."
 
 
 class Busy(AppError):  # noqa: N818
     """So many passwords wait for being compared that this one would wait for too long."""
 
     code = "busy"
-    default_sentence = "Too many people log in just now: please try again in a moment."
+    default_sentence = "Too many people are logging in."
 
 
 class PasswordNeeded(AppError):  # noqa: N818
@@ -116,6 +122,16 @@ class MalformedBody(AppError):  # noqa: N818
 
     code = "malformed_body"
     default_sentence = "The body is not well-formed JSON."
+
+
+class TooManyCookies(AppError):  # noqa: N818
+    """The request has more session cookies than are looked at."""
+
+    code = "too_many_cookies"
+    default_sentence = (
+        "Your browser sends too many cookies of the same name."
+        " Delete the cookies of this site and log in again."
+    )
 
 
 class UnsupportedBody(AppError):  # noqa: N818
@@ -230,3 +246,10 @@ class Unavailable(AppError):  # noqa: N818
 
     code = "unavailable"
     default_sentence = "The service can't answer just now. Nothing was changed; please try again."
+
+
+def _in_words(seconds: int) -> str:
+    """Return a time to wait, rounded up, such as "1 second" or "2 minutes"."""
+    length, unit = next(each for each in _UNITS if seconds >= each[0] or each[0] == 1)
+    number = max(1, math.ceil(seconds / length))
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"

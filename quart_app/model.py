@@ -336,6 +336,7 @@ class Login(Base):
             postgresql_where=_IS_LIVE,
         ),
         Index("ix_logins_user_id_device_id", "user_id", "device_id"),
+        Index("ix_logins_user_id_created_at", "user_id", "created_at"),
     )
 
     id: Mapped[int] = mapped_column(_BigId, primary_key=True)
@@ -396,6 +397,10 @@ class Throttle(Base):
     key: Mapped[str] = mapped_column(String(THROTTLE_KEY_LENGTH), primary_key=True)
     failures: Mapped[int] = mapped_column(Integer)
     last_failure_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    # Passwords that are being compared now, and since when there was always one: each counts as
+    # the failure that it may become.
+    reserved: Mapped[int] = mapped_column(Integer, server_default="0", default=0)
+    reserved_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class AuditEvent(enum.StrEnum):

@@ -24,12 +24,14 @@ from quart_app.services.addresses import counted_address, shown_address
 from quart_app.services.origin import origin
 from quart_app.services.tally import Counted, Tally
 from quart_app.storage import audit as stored
+from quart_app.storage.clock import PurgeClock
 from quart_app.storage.database import Database
 
 _FLUSH_EVERY_SECONDS = 60.0
 _PURGE_EVERY_SECONDS = 3600.0
 _PURGE_BATCH = 500
 _PURGE_PAUSE_SECONDS = 0.1  # others want to write, too
+_PURGE_TRIES = 10  # to get the lock; a batch of another process takes a moment
 # What only a user can cause who is logged in; of the others nobody knows who did it.
 _BY_THE_USER: Final = {AuditEvent.REFUSED_RIGHTS, AuditEvent.REAUTHENTICATION_FAILED}
 _OVERFLOW: Final = {"addresses": "more than are counted one by one"}
@@ -44,6 +46,7 @@ class Audit:
 
     database: Database
     retention: timedelta
+    purge_clock: PurgeClock = field(default_factory=PurgeClock)
     _tally: Tally = field(default_factory=Tally)
 
     async def record(
@@ -107,13 +110,27 @@ class Audit:
             raise
 
     async def purge(self) -> None:
-        """Delete, a few at a time, what was kept for long enough. Raises Unavailable."""
-        while True:
+        """Delete, a few at a time, what was kept for long enough. Raises Unavailable.
+
+        One process does so at a time. Where another one is always faster, the log says so.
+        """
+        async with self.database.read() as db:
+            by = await self.purge_clock.now(db)
+        tries = _PURGE_TRIES
+        while tries:
             async with self.database.begin() as db:
-                deleted = await stored.delete_entries_past_their_time(db, most=_PURGE_BATCH)
-            if deleted < _PURGE_BATCH:
+                deleted = await stored.delete_entries_past_their_time(db, most=_PURGE_BATCH, by=by)
+            if deleted is None:
+                tries -= 1
+            elif deleted < _PURGE_BATCH:
                 return
+            else:
+                tries = _PURGE_TRIES
             await asyncio.sleep(_PURGE_PAUSE_SECONDS)
+        _own_log.warning(
+            "The audit was not purged: another process holds the lock for that."
+            " The next purge is in an hour."
+        )
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
+from quart_app.storage.clock import boot_seconds
 from quart_app.storage.follow import Feed
 from quart_app.storage.revocations import Ended
 
@@ -20,9 +21,6 @@ _LISTEN_AGAIN_SECONDS = 1.0
 _PURGE_EVERY_SECONDS = 3600.0
 KEPT_AFTER_EXPIRY = timedelta(days=7)  # clocks may be wrong, and backups are restored
 
-# Linux's CLOCK_BOOTTIME goes on while the machine is suspended; CLOCK_MONOTONIC does not.
-_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
 _log = logging.getLogger(__name__)
 
 
@@ -31,7 +29,7 @@ def read_clocks() -> tuple[float, float]:
 
     A virtual machine that is paused may stop the first; the second is then set right from outside.
     """
-    return time.clock_gettime(_BOOT_CLOCK), time.time()
+    return boot_seconds(), time.time()
 
 
 class Revocations:

@@ -1,13 +1,13 @@
 """Begin and end sessions: what is signed into a cookie, and what is written down that ends it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.errors import NotFound, Unavailable
+from quart_app.errors import NotFound, NotLoggedIn, Unavailable
 from quart_app.model import (
     AuditEvent,
     EndReason,
@@ -19,11 +19,11 @@ from quart_app.services.known_devices import Device, KnownDevice, new_id
 from quart_app.services.revocations import Revocations
 from quart_app.services.uninterrupted import go_on_afterwards, uninterrupted
 from quart_app.storage import alerts as stored_alerts
-from quart_app.storage import audit as stored_audit
 from quart_app.storage import logins as stored_logins
 from quart_app.storage import users as stored_users
+from quart_app.storage.clock import database_now
 from quart_app.storage.database import Database
-from quart_app.storage.revocations import Ended, add_revocations, database_now
+from quart_app.storage.revocations import Ended, add_revocations
 
 MOST_LIVE_LOGINS = 50  # of one user (OWASP ASVS 5.0, 7.1.2)
 _TICK = timedelta(microseconds=1)
@@ -51,10 +51,16 @@ class NewSession:
 
 @dataclass(frozen=True, kw_only=True)
 class OldSession:
-    """The session that a browser presents; it may have ended already."""
+    """A session that is to end; it may have ended already.
+
+    Its cookie tells whose it is and at which epoch and time it began.
+    """
 
     sid: str
     expires_at: datetime
+    user_id: int | None = None
+    epoch: int | None = None
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -68,9 +74,17 @@ class Ending:
     revocations: list[Revocation] = field(default_factory=list)
 
     async def end(self, session: OldSession, reason: EndReason) -> None:
-        """End one session."""
-        await stored_logins.mark_ended(self.db, at=self.now, reason=reason, sid=session.sid)
-        whose = await stored_audit.user_of_session(self.db, session.sid)
+        """End one session, unless it has ended: each end is written down once.
+
+        Of several transactions that end it at once, the first does so and the others wait for it.
+        """
+        whose = await stored_logins.mark_login_ended(
+            self.db, session.sid, at=self.now, reason=reason
+        )
+        if whose is None:
+            if not await self._record_unknown(session, reason):
+                return
+            whose = session.user_id
         # Who brings its cookie is its user, as far as anybody can tell.
         by_itself = reason in {EndReason.LOGGED_OUT, EndReason.REPLACED}
         await self._record(
@@ -78,10 +92,42 @@ class Ending:
         )
         self._add(reason, session.expires_at, sid=session.sid)
 
+    async def end_each(self, sessions: Iterable[OldSession], reason: EndReason) -> None:
+        """End several in one order, so that two who present the same ones take turns."""
+        for session in sorted(sessions, key=lambda each: each.sid):
+            await self.end(session, reason)
+
+    async def _record_unknown(self, session: OldSession, reason: EndReason) -> bool:
+        """Tell whether a session is alive although no login is recorded that could be marked.
+
+        Its row was deleted, or a backup was restored. It is written down as ended, so that this is
+        told once.
+        """
+        if await stored_logins.is_login_recorded(self.db, session.sid):
+            return False
+        if session.user_id is None:
+            return True
+        user = await stored_users.user_by_id(self.db, session.user_id)
+        if user is None:
+            return True
+        if session.epoch is not None and session.epoch < user.session_epoch:
+            return False
+        return await stored_logins.add_ended_login(
+            self.db,
+            {
+                "sid": session.sid,
+                "user_id": user.id,
+                "created_at": session.created_at or self.now,
+                "expires_at": session.expires_at,
+                "ended_at": self.now,
+                "end_reason": reason,
+            },
+        )
+
     async def end_all(self, user: User, reason: EndReason) -> None:
         """End every session that the user has; those that begin afterwards, here too, are alive."""
         user.session_epoch = self.next_epoch(user.session_epoch)
-        await stored_logins.mark_ended(self.db, at=self.now, reason=reason, user_id=user.id)
+        await stored_logins.mark_logins_ended(self.db, user.id, at=self.now, reason=reason)
         await self._record(reason, user_id=user.id, ended="all")
         until = await self._latest_expiry(user.id)
         self._add(reason, until, user_id=user.id, epoch=user.session_epoch)
@@ -242,22 +288,40 @@ class Sessions:
         """Tell whether a session was ended, here or by a process that we have not heard of yet."""
         if self.revocations.has_ended(session.sid):
             return True
+        if session.user_id is not None and session.epoch is not None:
+            oldest = self.revocations.oldest_epoch(session.user_id)
+            if session.epoch < oldest:
+                return True
         return await stored_logins.has_login_ended(db, session.sid)
 
     @uninterrupted
-    async def end(self, session: OldSession) -> None:
-        """End a session whose user logs out."""
-        if not self.revocations.has_ended(session.sid):
-            async with self.ending() as ending:
-                await ending.end(session, EndReason.LOGGED_OUT)
+    async def end(self, *sessions: OldSession) -> None:
+        """End sessions whose user logs out, as far as they have not ended."""
+        alive = [each for each in sessions if not self.revocations.has_ended(each.sid)]
+        if not alive:
+            return
+        async with self.ending() as ending:
+            await ending.end_each(alive, EndReason.LOGGED_OUT)
+        # One that another process has just ended is over here, too, before we say so.
+        self.revocations.apply(
+            Ended(0, each.sid, None, None, None, each.expires_at, EndReason.LOGGED_OUT)
+            for each in alive
+        )
 
     @uninterrupted
-    async def end_all(self, user_id: int, reason: EndReason) -> None:
-        """End every session of a user. Raises NotFound."""
+    async def end_all(
+        self, user_id: int, reason: EndReason, *, asked_by: OldSession | None = None
+    ) -> None:
+        """End every session of a user, unless the one that asks has ended meanwhile.
+
+        Raises NotFound, NotLoggedIn.
+        """
         async with self.ending() as ending:
             user = await stored_users.user_by_id(ending.db, user_id, lock=True)
             if user is None:
                 raise NotFound
+            if asked_by is not None and await self.has_ended(ending.db, asked_by):
+                raise NotLoggedIn
             await ending.end_all(user, reason)
 
     @uninterrupted

@@ -68,6 +68,7 @@ class Settings:
     refuse_after: timedelta = timedelta(seconds=10)
     login_queue: timedelta = timedelta(seconds=30)
     failed_login: timedelta = timedelta(seconds=1)
+    logins_per_user_per_hour: int = 1000
     audit_retention: timedelta = timedelta(days=365)
     platforms_per_user: int = 200
     trusted_proxies: int = 0

@@ -100,6 +100,7 @@ READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "REFUSE_AFTER_SECONDS": ("refuse_after", _some_seconds),
     "LOGIN_QUEUE_SECONDS": ("login_queue", _some_seconds),
     "FAILED_LOGIN_SECONDS": ("failed_login", _seconds),
+    "LOGINS_PER_USER_PER_HOUR": ("logins_per_user_per_hour", _some),
     "AUDIT_RETENTION_DAYS": ("audit_retention", _days_of_retention),
     "PLATFORMS_PER_USER": ("platforms_per_user", _some),
     "TRUSTED_PROXIES": ("trusted_proxies", _whole_number),

@@ -8,8 +8,6 @@ from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
-    DateTime,
     Integer,
     bindparam,
     column,
@@ -17,17 +15,15 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    type_coerce,
     values,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import ReturningInsert
 
-from quart_app.model import AuditEntry, Login, UtcDateTime
+from quart_app.model import AuditEntry, UtcDateTime
+from quart_app.storage.clock import database_time, time_of_dialect
+from quart_app.storage.locks import AdvisoryLock, try_to_take_lock
 
-# One process that purges at a time; the number is ours, chosen at random.
-_PURGE_LOCK = 7225838017654203
-_SQLITE_TIME = "%Y-%m-%d %H:%M:%f000"  # as SQLAlchemy writes it, so that text compares as time does
 # Rows whose times may stand out of the order of ids: of transactions that meet.
 _OUT_OF_ORDER = 1000
 
@@ -67,26 +63,11 @@ def _add_entry(dialect: str, kept_for: timedelta) -> ReturningInsert[Any]:
     """Return what each login asks: to put it together costs more than to ask it."""
     table = AuditEntry.table()
     times = {
-        "at": _database_time(dialect, timedelta()),
-        "keep_until": _database_time(dialect, kept_for),
+        "at": time_of_dialect(dialect),
+        "keep_until": time_of_dialect(dialect, kept_for),
     }
     given: dict[str, Any] = {name: bindparam(name) for name in _NO_ENTRY}
     return insert(table).values(given | times).returning(table.c.id, *(table.c[at] for at in times))
-
-
-def _database_time(dialect: str, later: timedelta) -> ColumnElement[datetime]:
-    seconds = int(later.total_seconds())
-    if dialect == "postgresql":
-        now = func.timezone("utc", func.clock_timestamp(), type_=DateTime())
-        moment = now + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
-    else:
-        moment = func.strftime(_SQLITE_TIME, "now", f"+{seconds} seconds")
-    return type_coerce(moment, UtcDateTime())
-
-
-async def user_of_session(db: AsyncSession, sid: str) -> int | None:
-    """Return who signed in by this session, as far as that is still known."""
-    return await db.scalar(select(Login.user_id).where(Login.sid == sid))
 
 
 async def entries_before(
@@ -170,21 +151,24 @@ async def oldest_time(db: AsyncSession) -> datetime | None:
     return await db.scalar(select(AuditEntry.at).order_by(AuditEntry.at).limit(1))
 
 
-async def delete_entries_past_their_time(db: AsyncSession, *, most: int) -> int:
+async def delete_entries_past_their_time(
+    db: AsyncSession, *, most: int, by: datetime | None = None
+) -> int | None:
     """Delete at most so many whose time is over by the database's clock; return how many.
 
-    On PostgreSQL, none while another process does so.
+    With `by`, their time must be over at that time, too. Returns None where another process is
+    deleting entries.
     """
-    if db.get_bind().dialect.name == "postgresql":
-        is_ours = await db.scalar(select(func.pg_try_advisory_xact_lock(_PURGE_LOCK)))
-        if not is_ours:
-            return 0
+    if not await try_to_take_lock(db, AdvisoryLock.PURGE_AUDIT):
+        return None
     over = (
         select(AuditEntry.id)
-        .where(AuditEntry.keep_until <= _database_time(db.get_bind().dialect.name, timedelta()))
+        .where(AuditEntry.keep_until <= database_time(db))
         .order_by(AuditEntry.keep_until)
         .limit(most)
     )
+    if by is not None:
+        over = over.where(AuditEntry.keep_until <= by)
     result = await db.execute(
         delete(AuditEntry)
         .where(AuditEntry.id.in_(over))

@@ -7,11 +7,8 @@ from sqlalchemy import Select, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.model import Change
+from quart_app.storage.locks import AdvisoryLock
 from quart_app.storage.order import add_in_order
-
-# One transaction that tells of a change at a time; the number is ours, chosen at random. Not that
-# of revocations: to log out never waits for one who switches.
-_ORDER_LOCK = 7225838017654203
 
 
 class Changed(NamedTuple):
@@ -36,7 +33,7 @@ async def add_change(
     change = Change(
         user_id=user_id, sid=sid, platform_connection_id=platform_connection_id, created_at=at
     )
-    await add_in_order(db, [change], lock=_ORDER_LOCK)
+    await add_in_order(db, [change], lock=AdvisoryLock.CHANGES)
 
 
 async def changes_from(db: AsyncSession, seq: int, *, most: int) -> list[Changed]:

@@ -1,26 +1,29 @@
 """Hear of what has ended and of changes: read what is new and, on PostgreSQL, be told of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import URL
 
 from quart_app.storage.alerts import delete_expired_alerts
 from quart_app.storage.changes import Changed, changes_from, delete_old_changes, newest_change
+from quart_app.storage.clock import PurgeClock
 from quart_app.storage.database import Database
-from quart_app.storage.logins import delete_expired_logins
-from quart_app.storage.order import CHANNEL
-from quart_app.storage.revocations import (
-    Ended,
-    database_now,
-    delete_expired_revocations,
-    revocations_from,
+from quart_app.storage.logins import (
+    delete_ended_logins_of,
+    delete_expired_logins,
+    users_with_most_logins,
 )
+from quart_app.storage.order import CHANNEL
+from quart_app.storage.revocations import Ended, delete_expired_revocations, revocations_from
 
 _BATCH = 500  # rows: some milliseconds of the event loop
 _PURGE_BATCH = 500
+ENDED_LOGINS_KEPT = 1000  # of one user; what is older is of no use to anybody
+_ENDED_LOGINS_KEPT_FOR = timedelta(hours=1)  # at least: a user's logins within an hour are counted
 _CHANGES_KEPT = timedelta(hours=1)  # who is away for longer asks anew what there is
 _HEARTBEAT_SECONDS = 5.0
 FOLLOWER = "quart_app revocations"  # the name of its connections, for who looks at the server's
@@ -32,8 +35,9 @@ class Feed:
     It has a connection of its own, so that it never waits for those of requests.
     """
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, purge_clock: PurgeClock | None = None) -> None:
         self._database = Database(url, name=FOLLOWER)
+        self._purge_clock = purge_clock or PurgeClock()
         self._last: Ended | None = None
         self._last_change: Changed | None = None
         self._knows_changes = False
@@ -51,6 +55,7 @@ class Feed:
         """
         while True:
             async with self._database.read() as db:
+                await self._purge_clock.look(db)
                 known = self._last
                 rows = await revocations_from(db, known.seq if known else 0, most=_BATCH)
             is_full = len(rows) == _BATCH
@@ -102,14 +107,15 @@ class Feed:
                     await driver.execute("SELECT 1")
 
     async def purge(self, *, kept_for: timedelta) -> datetime:
-        """Delete, a few at a time, what expired longer than `kept_for` ago by the database's clock.
+        """Delete, a few at a time, what expired longer than `kept_for` ago by the PurgeClock.
 
-        Logins go together with what ended them, and so do alerts; changes go sooner.
+        Logins go together with what ended them, and so do alerts; changes go sooner, and so do
+        ended logins of which a user has many.
 
         Returns the time before which that was. Raises Unavailable.
         """
         async with self._database.read() as db:
-            now = await database_now(db)
+            now = await self._purge_clock.now(db)
         before = now - kept_for
         for delete_expired, limit in (
             (delete_expired_revocations, before),
@@ -117,12 +123,26 @@ class Feed:
             (delete_expired_alerts, before),
             (delete_old_changes, now - _CHANGES_KEPT),
         ):
-            deleted = _PURGE_BATCH
-            while deleted == _PURGE_BATCH:
-                async with self._database.begin() as db:
-                    deleted = await delete_expired(db, before=limit, most=_PURGE_BATCH)
-                await asyncio.sleep(0.1)  # others want to write, too
+            await self._delete(partial(delete_expired, before=limit))
+        async with self._database.read() as db:
+            user_ids = await users_with_most_logins(db, more_than=ENDED_LOGINS_KEPT)
+        for user_id in user_ids:
+            surplus = partial(
+                delete_ended_logins_of,
+                user_id=user_id,
+                before=now - _ENDED_LOGINS_KEPT_FOR,
+                but_for_newest=ENDED_LOGINS_KEPT,
+            )
+            await self._delete(surplus)
         return before
+
+    async def _delete(self, delete_some: Callable[..., Awaitable[int]]) -> None:
+        """Delete in batches, for others want to write, too."""
+        deleted = _PURGE_BATCH
+        while deleted == _PURGE_BATCH:
+            async with self._database.begin() as db:
+                deleted = await delete_some(db, most=_PURGE_BATCH)
+            await asyncio.sleep(0.1)
 
     async def close(self) -> None:
         """Let go of the connections."""

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Integer, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.model import EndReason, Login
@@ -19,6 +20,13 @@ _LIVE_LOGINS = (
     )
     .order_by(Login.created_at.desc(), Login.id.desc())
     .offset(bindparam("but_for_newest", type_=Integer))
+)
+_NTH_NEWEST = (
+    select(Login.created_at)
+    .where(Login.user_id == bindparam("user_id"), Login.created_at > bindparam("since"))
+    .order_by(Login.created_at.desc())
+    .offset(bindparam("skipped", type_=Integer))
+    .limit(1)
 )
 
 
@@ -41,6 +49,13 @@ async def live_logins(
     """Return the user's logins that have not ended and are within their limit, newest first."""
     whose = {"user_id": user_id, "now": now, "but_for_newest": but_for_newest}
     return list(await db.scalars(_LIVE_LOGINS, whose))
+
+
+async def nth_newest_login_since(
+    db: AsyncSession, user_id: int, *, since: datetime, n: int
+) -> datetime | None:
+    """Return when the user's nth newest login began; None where that was before `since`."""
+    return await db.scalar(_NTH_NEWEST, {"user_id": user_id, "since": since, "skipped": n - 1})
 
 
 async def live_logins_of_all(
@@ -92,21 +107,70 @@ async def delete_expired_logins(db: AsyncSession, *, before: datetime, most: int
     return len(result.all())
 
 
-async def mark_ended(
-    db: AsyncSession,
-    *,
-    at: datetime,
-    reason: EndReason,
-    sid: str | None = None,
-    user_id: int | None = None,
+async def users_with_most_logins(db: AsyncSession, *, more_than: int) -> list[int]:
+    """Return the ids of users of whom more logins than that are recorded."""
+    query = select(Login.user_id).group_by(Login.user_id).having(func.count() > more_than)
+    return list(await db.scalars(query))
+
+
+async def delete_ended_logins_of(
+    db: AsyncSession, user_id: int, *, before: datetime, but_for_newest: int, most: int
+) -> int:
+    """Delete at most so many that began and ended before a time; return how many they were."""
+    surplus = (
+        select(Login.id)
+        .where(Login.user_id == user_id, Login.created_at < before, Login.ended_at < before)
+        .order_by(Login.created_at.desc(), Login.id.desc())
+        .offset(but_for_newest)
+        .limit(most)
+    )
+    result = await db.execute(delete(Login).where(Login.id.in_(surplus)).returning(Login.id))
+    return len(result.all())
+
+
+async def mark_login_ended(
+    db: AsyncSession, sid: str, *, at: datetime, reason: EndReason
+) -> int | None:
+    """Write down how the login of a session ended; return whose it was.
+
+    Returns None where nothing was written: it had ended before, or is not recorded.
+    """
+    return await db.scalar(
+        update(Login)
+        .where(Login.sid == sid, Login.ended_at.is_(None))
+        .values(ended_at=at, end_reason=reason)
+        .returning(Login.user_id)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def mark_logins_ended(
+    db: AsyncSession, user_id: int, *, at: datetime, reason: EndReason
 ) -> None:
-    """Write down how logins ended: of a session, or of a user."""
-    ended = update(Login).where(Login.ended_at.is_(None)).values(ended_at=at, end_reason=reason)
-    if sid is not None:
-        ended = ended.where(Login.sid == sid)
-    if user_id is not None:
-        ended = ended.where(Login.user_id == user_id)
-    await db.execute(ended.execution_options(synchronize_session=False))
+    """Write down how every live login of a user ended."""
+    await db.execute(
+        update(Login)
+        .where(Login.user_id == user_id, Login.ended_at.is_(None))
+        .values(ended_at=at, end_reason=reason)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def is_login_recorded(db: AsyncSession, sid: str) -> bool:
+    """Tell whether a login of that session is recorded, ended or not."""
+    return await db.scalar(select(Login.id).where(Login.sid == sid)) is not None
+
+
+async def add_ended_login(db: AsyncSession, row: dict[str, Any]) -> bool:
+    """Record a login that is over, unless another transaction has; tell whether this one did."""
+    insert_unless = sqlite.insert if db.get_bind().dialect.name == "sqlite" else postgresql.insert
+    added = await db.scalar(
+        insert_unless(Login.table())
+        .values(row)
+        .on_conflict_do_nothing(index_elements=[Login.table().c.sid])
+        .returning(Login.table().c.id)
+    )
+    return added is not None
 
 
 async def mark_some_ended(

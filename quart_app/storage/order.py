@@ -6,11 +6,12 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.model import Base
+from quart_app.storage.locks import AdvisoryLock, is_postgresql, take_lock
 
 CHANNEL = "quart_app_revocations"  # PostgreSQL's NOTIFY; older processes listen to just this
 
 
-async def add_in_order(db: AsyncSession, rows: Sequence[Base], *, lock: int) -> None:
+async def add_in_order(db: AsyncSession, rows: Sequence[Base], *, lock: AdvisoryLock) -> None:
     """Insert them as the last thing that this transaction does, and tell who listens.
 
     A sequence's numbers become visible out of order where the transaction that drew the lower one
@@ -19,10 +20,8 @@ async def add_in_order(db: AsyncSession, rows: Sequence[Base], *, lock: int) -> 
     is the order of commits. On SQLite whoever writes is alone anyway.
     """
     await db.flush()
-    is_postgres = db.get_bind().dialect.name == "postgresql"
-    if is_postgres:
-        await db.execute(select(func.pg_advisory_xact_lock(lock)))
+    await take_lock(db, lock)
     db.add_all(rows)
     await db.flush()
-    if is_postgres:  # delivered with the commit
+    if is_postgresql(db):  # delivered with the commit
         await db.execute(select(func.pg_notify(CHANNEL, "")))

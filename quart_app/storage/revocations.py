@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.model import Revocation, UtcDateTime
+from quart_app.model import Revocation
+from quart_app.storage.locks import AdvisoryLock
 from quart_app.storage.order import add_in_order
-
-# One transaction that ends sessions at a time; the number is ours, chosen at random.
-_ORDER_LOCK = 7225838017654202
 
 
 class Ended(NamedTuple):
@@ -28,7 +26,7 @@ class Ended(NamedTuple):
 
 async def add_revocations(db: AsyncSession, revocations: Sequence[Revocation]) -> None:
     """Insert them as the last thing that this transaction does, and tell who listens."""
-    await add_in_order(db, revocations, lock=_ORDER_LOCK)
+    await add_in_order(db, revocations, lock=AdvisoryLock.REVOCATIONS)
 
 
 async def revocations_from(db: AsyncSession, seq: int, *, most: int) -> list[Ended]:
@@ -62,14 +60,3 @@ async def delete_expired_revocations(db: AsyncSession, *, before: datetime, most
         delete(Revocation).where(Revocation.seq.in_(expired)).returning(Revocation.seq)
     )
     return len(result.all())
-
-
-async def database_now(db: AsyncSession) -> datetime:
-    """Return the time by the database's clock, which all processes share."""
-    clock = (
-        "SELECT clock_timestamp() AT TIME ZONE 'utc' AS now"
-        if db.get_bind().dialect.name == "postgresql"
-        else "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now') AS now"
-    )
-    now: datetime = (await db.scalars(text(clock).columns(now=UtcDateTime()))).one()
-    return now

@@ -1,59 +1,84 @@
-"""Queries about who has failed too often."""
+"""Queries about who has failed too often.
 
-from collections.abc import Collection, Sequence
+All processes count in the same rows. Every transaction here locks its rows in the order of their
+keys, so that no two wait for each other.
+"""
+
+from collections.abc import Collection
 from datetime import datetime
+from functools import cache
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import bindparam, case, delete, select
+from sqlalchemy import bindparam, case, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.model import Throttle
+from quart_app.model import Throttle, UtcDateTime
 
-# What each login asks is put together once: to do so costs more than to ask.
-_THROTTLES = select(Throttle).where(Throttle.key.in_(bindparam("keys", expanding=True)))
+_TABLE: Final = Throttle.table()
+# One less; of a reservation that was given up meanwhile there is nothing to take away.
+_RELEASED: Final = case((_TABLE.c.reserved > 0, _TABLE.c.reserved - 1), else_=0)
 
 
-async def throttles(db: AsyncSession, keys: Collection[str]) -> list[Throttle]:
-    """Return what is known of these keys; of some there is nothing."""
-    return list(await db.scalars(_THROTTLES, {"keys": list(keys)}))
+class Counted(NamedTuple):
+    """A row after a reservation was added to it."""
+
+    key: str
+    failures: int
+    last_failure_at: datetime
+    reserved: int
+
+
+async def reserve(
+    db: AsyncSession,
+    keys: Collection[str],
+    *,
+    at: datetime,
+    lost_before: datetime,
+    not_after: datetime,
+) -> list[Counted]:
+    """Add a reservation to each key and return the rows, which stay locked until the commit.
+
+    Reservations that began before `lost_before` are given up: their process has ended. So are those
+    that began later than `not_after`, by a wrong clock.
+    """
+    statement = _upsert(db.get_bind().dialect.name, "reserve")
+    times = {"at": at, "lost_before": lost_before, "not_after": not_after}
+    return [
+        Counted._make((await db.execute(statement, {"of": key, **times})).one())
+        for key in sorted(keys)
+    ]
 
 
 async def count_failure(
-    db: AsyncSession, keys: Sequence[str], *, at: datetime, forgotten_before: datetime
+    db: AsyncSession, keys: Collection[str], *, at: datetime, forgotten_before: datetime
 ) -> None:
-    """Count a failure for each key, in one statement, beginning anew where the last is long ago.
-
-    All processes count in one row; of keys of two kinds the same kind must come first, always, so
-    that none of two at once waits for the other.
-    """
-    insert = sqlite.insert if db.get_bind().dialect.name == "sqlite" else postgresql.insert
-    statement = insert(Throttle).values(
-        [{"key": key, "failures": 1, "last_failure_at": at} for key in keys]
-    )
-    await db.execute(
-        statement.on_conflict_do_update(
-            index_elements=[Throttle.key],
-            set_={
-                "failures": case(
-                    (Throttle.last_failure_at < forgotten_before, 1),
-                    else_=Throttle.failures + 1,
-                ),
-                "last_failure_at": at,
-            },
+    """Make a failure of a reservation, beginning anew where the last failure is long ago."""
+    statement = _upsert(db.get_bind().dialect.name, "fail")
+    for key in sorted(keys):
+        await db.execute(
+            statement, {"of": key, "at": at, "forgotten_before": forgotten_before, "failed": 1}
         )
-    )
 
 
-async def delete_throttles(db: AsyncSession, keys: Collection[str]) -> None:
-    """Forget the failures of these keys."""
-    await db.execute(delete(Throttle).where(Throttle.key.in_(keys)))
+async def release(
+    db: AsyncSession, keys: Collection[str], *, forgiven: Collection[str] = ()
+) -> None:
+    """Take a reservation back, and forget the failures of the `forgiven` keys among them."""
+    for key in sorted(keys):
+        statement = _FORGIVE if key in forgiven else _RELEASE
+        await db.execute(statement, {"of": key})
+    await db.execute(_DELETE_EMPTY, {"keys": list(keys)})
 
 
 async def delete_forgotten_throttles(db: AsyncSession, *, before: datetime, most: int) -> None:
     """Delete at most so many whose last failure is older."""
     forgotten = (
         select(Throttle.key)
-        .where(Throttle.last_failure_at < before)
+        .where(
+            Throttle.last_failure_at < before,
+            or_(Throttle.reserved == 0, Throttle.reserved_since < before),
+        )
         .order_by(Throttle.last_failure_at)
         .limit(most)
         .with_for_update(skip_locked=True)  # it need not be now, and must not wait in a circle
@@ -63,3 +88,56 @@ async def delete_forgotten_throttles(db: AsyncSession, *, before: datetime, most
         .where(Throttle.key.in_(forgotten))
         .execution_options(synchronize_session=False)
     )
+
+
+# What each login asks is put together once: to do so costs more than to ask it.
+_RELEASE: Final = _TABLE.update().where(_TABLE.c.key == bindparam("of")).values(reserved=_RELEASED)
+_FORGIVE: Final = _RELEASE.values(failures=0)
+_DELETE_EMPTY: Final = delete(_TABLE).where(
+    _TABLE.c.key.in_(bindparam("keys", expanding=True)),
+    _TABLE.c.failures == 0,
+    _TABLE.c.reserved == 0,
+)
+
+
+@cache
+def _upsert(dialect: str, what: str) -> Any:
+    """Return a statement for one key: several in one statement are not cached by SQLAlchemy."""
+    at, begins = bindparam("at", type_=UtcDateTime()), what == "reserve"
+    inserted: dict[str, Any] = {
+        "key": bindparam("of"),
+        "failures": 0 if begins else 1,
+        "last_failure_at": at,
+        "reserved": 1 if begins else 0,
+        "reserved_since": at,
+    }
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    return (
+        insert(_TABLE)
+        .values(inserted)
+        .on_conflict_do_update(
+            index_elements=[_TABLE.c.key], set_=_reserved(at) if begins else _failed(at)
+        )
+        .returning(_TABLE.c.key, _TABLE.c.failures, _TABLE.c.last_failure_at, _TABLE.c.reserved)
+    )
+
+
+def _reserved(at: Any) -> dict[str, Any]:
+    begins_anew = or_(
+        _TABLE.c.reserved == 0,
+        _TABLE.c.reserved_since < bindparam("lost_before", type_=UtcDateTime()),
+        _TABLE.c.reserved_since > bindparam("not_after", type_=UtcDateTime()),
+    )
+    return {
+        "reserved": case((begins_anew, 1), else_=_TABLE.c.reserved + 1),
+        "reserved_since": case((begins_anew, at), else_=_TABLE.c.reserved_since),
+    }
+
+
+def _failed(at: Any) -> dict[str, Any]:
+    is_forgotten = _TABLE.c.last_failure_at < bindparam("forgotten_before", type_=UtcDateTime())
+    return {
+        "failures": case((is_forgotten, 1), else_=_TABLE.c.failures + 1),
+        "last_failure_at": at,
+        "reserved": _RELEASED,
+    }

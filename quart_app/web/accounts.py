@@ -16,6 +16,7 @@ from quart_app.errors import (
 from quart_app.model import EndReason
 from quart_app.web.bodies import LoginForm, PasswordBody, SetUpForm, read_form
 from quart_app.web.gate import (
+    asking_session,
     current_login,
     device,
     presented,
@@ -24,8 +25,8 @@ from quart_app.web.gate import (
 from quart_app.web.new_sessions import begin
 from quart_app.web.one_time_passwords import choose_password
 from quart_app.web.pages import go_on, page, page_at
-from quart_app.web.replies import status_of, with_retry_after
-from quart_app.web.session import clear_session, presented_session, validate_session
+from quart_app.web.replies import status_of
+from quart_app.web.session import clear_session, presented_sessions, validate_session
 
 blueprint = Blueprint("accounts", __name__)
 
@@ -40,7 +41,7 @@ async def login_page() -> ResponseReturnValue:
         return go_on(page_at(next_path) or url_for("platforms.dashboard"))
     response = await _login_form(next_path=next_path)
     # Its session is over by its time, or was ended elsewhere: nobody has logged out here.
-    return response if presented_session() is None else with_cleared_cache(response)
+    return with_cleared_cache(response) if presented_sessions() else response
 
 
 @blueprint.post("/login")
@@ -82,7 +83,7 @@ async def _login_form(
     remember: bool = False,
     error: AppError | None = None,
 ) -> Response:
-    response = await page(
+    return await page(
         "login.html",
         status=status_of(error) if error else HTTPStatus.OK,
         next_path=page_at(next_path) or "",
@@ -91,7 +92,6 @@ async def _login_form(
         is_first_user_missing=await services().first_user.is_missing(),
         error=error,
     )
-    return with_retry_after(response, error)
 
 
 @blueprint.post("/logout")
@@ -102,9 +102,8 @@ async def log_out() -> ResponseReturnValue:
 
 
 async def end() -> None:
-    """End this browser's session everywhere, and then forget it here."""
-    if session := presented():
-        await services().sessions.end(session)
+    """End this browser's sessions everywhere, and then forget them here."""
+    await services().sessions.end(*presented())
     clear_session()
 
 
@@ -128,7 +127,9 @@ async def log_out_everywhere() -> ResponseReturnValue:
 
 async def end_all() -> None:
     """End every session of whoever asks, and forget this one here."""
-    await services().sessions.end_all(current_login().user_id, EndReason.LOGGED_OUT_EVERYWHERE)
+    await services().sessions.end_all(
+        current_login().user_id, EndReason.LOGGED_OUT_EVERYWHERE, asked_by=asking_session()
+    )
     clear_session()
 
 
@@ -213,9 +214,7 @@ async def change_password() -> ResponseReturnValue:
 
 async def change_password_by(body: PasswordBody) -> None:
     """Change the password of whoever asks, and begin their new session."""
-    login, asked_by = current_login(), presented()
-    if asked_by is None:
-        raise NotLoggedIn
+    login = current_login()
     begin(
         await services().accounts.change_password(
             login.user_id,
@@ -224,7 +223,7 @@ async def change_password_by(body: PasswordBody) -> None:
             platform_connection_id=login.platform_connection_id,
             remember=login.remember,
             device=device(),
-            asked_by=asked_by,
+            asked_by=asking_session(),
         )
     )
 

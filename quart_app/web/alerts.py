@@ -3,10 +3,9 @@
 from quart import Blueprint, url_for
 from quart.typing import ResponseReturnValue
 
-from quart_app.errors import NotLoggedIn
 from quart_app.web.accounts import with_cleared_cache
 from quart_app.web.bodies import AlertsForm, NoBody, read_form
-from quart_app.web.gate import current_login, device, presented, services
+from quart_app.web.gate import asking_session, current_login, device, services
 from quart_app.web.pages import go_on, page, page_at
 from quart_app.web.session import clear_session
 
@@ -35,10 +34,9 @@ async def disown_page() -> ResponseReturnValue:
 async def disown() -> ResponseReturnValue:
     """End every session at once, this one, too; after the next login ask for a new password."""
     await read_form(NoBody)
-    login, asked_by = current_login(), presented()
-    if asked_by is None:
-        raise NotLoggedIn
-    await services().alerts.disown(login.user_id, asked_by=asked_by, device=device())
+    await services().alerts.disown(
+        current_login().user_id, asked_by=asking_session(), device=device()
+    )
     clear_session()
     change = f"{url_for('accounts.account')}#change"
     return with_cleared_cache(

@@ -4,7 +4,7 @@ It stays when a session ends. It logs nobody in, and only what takes a password 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -29,14 +29,25 @@ class DeviceCookie:
         self._secure = secure
         self._tokens = URLSafeTimedSerializer(list(reversed(keys)), salt=_SALT)
 
-    def read(self, value: str | None) -> KnownAs:
-        """Return what a cookie says that we signed, the last user last; else nothing."""
+    def read(self, values: Iterable[str]) -> KnownAs:
+        """Return what those of the cookies say that we signed, the last user last.
+
+        Where two of them know one user, the newer epoch counts.
+        """
+        known_as: dict[int, tuple[str, int]] = {}
+        for value in values:
+            for user_id, known in self._read(value):
+                if user_id not in known_as or known_as[user_id][1] < known[1]:
+                    known_as[user_id] = known
+        return known_as
+
+    def _read(self, value: str) -> list[tuple[int, tuple[str, int]]]:
         try:
-            payload = self._tokens.loads(value or "", max_age=int(_LIFETIME.total_seconds()))
+            payload = self._tokens.loads(value, max_age=int(_LIFETIME.total_seconds()))
         except (BadData, ValueError, RecursionError):
-            return {}
+            return []
         entries = payload if isinstance(payload, list) else ()
-        return dict(known for entry in entries if (known := _known(entry)))
+        return [known for entry in entries if (known := _known(entry))]
 
     def write(self, response: Response, known_as: KnownAs) -> None:
         """Let the browser be known to these users."""

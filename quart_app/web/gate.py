@@ -18,6 +18,7 @@ from quart_app.errors import (
     InvalidInput,
     NotLoggedIn,
     PlatformChanged,
+    TooManyCookies,
     Unavailable,
     UnsupportedBody,
     UserChanged,
@@ -28,13 +29,19 @@ from quart_app.services.known_devices import Device, KnownDevice
 from quart_app.services.origin import Origin, new_request_id, origin
 from quart_app.services.sessions import OldSession
 from quart_app.web.compression import compress_page
+from quart_app.web.cookie_header import cookies_named
 from quart_app.web.device_cookie import DeviceCookie
-from quart_app.web.headers import csp_nonce, headers_of_every_answer, headers_of_page
+from quart_app.web.headers import (
+    csp_nonce,
+    headers_of_every_answer,
+    headers_of_page,
+    say_when_to_try_again,
+)
 from quart_app.web.session import (
     Login,
     Session,
     judge_session_again,
-    presented_session,
+    presented_sessions,
     renew_session,
     validate_session,
 )
@@ -124,6 +131,7 @@ def install(app: Quart, *, is_https: bool) -> None:
             await compress_page(response)
         for name, value in headers.items():
             response.headers.setdefault(name, value)
+        say_when_to_try_again(response)
         response.headers["X-Request-Id"] = g.request_id
         if "known_as" in g and response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             device_cookie().write(response, g.known_as)
@@ -159,20 +167,36 @@ def log_in_required() -> Login:
     return login
 
 
-def presented() -> OldSession | None:
-    """Return the session that a login in this browser replaces, or a logout ends."""
-    login = presented_session()
-    if login is None or login.signed_expires_at <= now():  # it is over by itself
-        return None
-    return OldSession(sid=login.sid, expires_at=login.signed_expires_at)
+def presented() -> list[OldSession]:
+    """Return the sessions that a login in this browser replaces, or a logout ends.
+
+    They are those of all session cookies that verify, but for those that are over by their time.
+    """
+    return [_old(login) for login in presented_sessions() if login.signed_expires_at > now()]
+
+
+def asking_session() -> OldSession:
+    """Return the session by which this request is made."""
+    return _old(current_login())
+
+
+def _old(login: Login) -> OldSession:
+    return OldSession(
+        sid=login.sid,
+        expires_at=login.signed_expires_at,
+        user_id=login.user_id,
+        epoch=login.epoch,
+        created_at=login.created_at,
+    )
 
 
 def device() -> Device:
     """Return from where this request comes."""
+    header = "; ".join(request.headers.getlist("Cookie")).encode("latin-1", "replace")
     return Device(
         address=request.remote_addr,
         user_agent=request.headers.get("User-Agent"),
-        known_as=device_cookie().read(request.cookies.get(device_cookie().name)),
+        known_as=device_cookie().read(cookies_named(header, device_cookie().name)),
     )
 
 
@@ -189,12 +213,14 @@ def know_device_again(known: KnownDevice) -> None:
 
 
 def refuse_undecided() -> None:
-    """Refuse what a session decides while nobody can tell whether it has ended. Raises Unavailable.
+    """Refuse what depends on a session while nobody can tell which it is, or if it has ended.
 
-    Nor does a session begin then, for nobody could answer for it.
+    Nor does a session begin then. Raises TooManyCookies, Unavailable.
     """
     if request.endpoint in ALWAYS:
         return
+    if cast(Session, session).has_too_many_cookies:
+        raise TooManyCookies
     if cast(Session, session).is_undecided:
         raise Unavailable(
             "Whether your session is still valid can't be told just now."

@@ -1,9 +1,13 @@
 """What a browser is told that an answer of ours may do."""
 
 import secrets
+from http import HTTPStatus
 from typing import Final, cast
 
 from quart import g
+from quart.wrappers import Response
+
+from quart_app.errors import AppError
 
 CSP_REPORTS_PATH: Final = "/api/csp_reports"
 _NONCE_BYTES: Final = 16  # CSP level 3, section 7.1: 128 bits at least
@@ -22,6 +26,8 @@ _HEADERS: Final = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
+_TRY_AGAIN_LATER: Final = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
+_RETRY_AFTER_SECONDS: Final = 5  # where an error does not know better
 _STRICT_TRANSPORT_SECURITY: Final = "max-age=31536000"
 
 
@@ -59,6 +65,19 @@ def headers_of_page(nonce: str, *, is_https: bool) -> dict[str, str]:
         headers["Reporting-Endpoints"] = f'{_REPORTING_GROUP}="{CSP_REPORTS_PATH}"'
     headers["Content-Security-Policy"] = "; ".join(map(" ".join, policy.items()))
     return headers
+
+
+def with_retry_after(response: Response, error: AppError | None) -> Response:
+    """Return the answer, which says when to try again where the error does."""
+    if error is not None and error.retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(error.retry_after_seconds)
+    return response
+
+
+def say_when_to_try_again(response: Response) -> None:
+    """Give every 429 and 503 a Retry-After (RFC 9110, section 10.2.3), if it has none yet."""
+    if response.status_code in _TRY_AGAIN_LATER:
+        response.headers.setdefault("Retry-After", str(_RETRY_AFTER_SECONDS))
 
 
 def csp_nonce() -> str:

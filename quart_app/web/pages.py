@@ -13,6 +13,7 @@ from quart_app.errors import NotFound
 from quart_app.services.frames import Frame
 from quart_app.web.bodies import LONGEST_PATH
 from quart_app.web.gate import PUBLIC, UNATTENDED, now, services
+from quart_app.web.headers import with_retry_after
 from quart_app.web.notices import forget_notice, leave_notice, waiting_notice
 from quart_app.web.session import Login, timestamp, validate_session
 from quart_app.web.user_agents import described
@@ -36,7 +37,7 @@ async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> 
     is_looked_at = request.method == "GET" and UNATTENDED not in request.headers
     notice = waiting_notice(request.path) if is_looked_at else None
     html = await _rendered(template, login, frame, _this_page(), values, notice=notice)
-    response = Response(html, status)
+    response = with_retry_after(Response(html, status), values.get("error"))
     if notice is not None:
         forget_notice(response, request.path)
     return response

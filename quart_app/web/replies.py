@@ -11,10 +11,12 @@ from quart.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from quart_app import errors
+from quart_app.web.headers import with_retry_after
 from quart_app.web.pages import error_page
 
 _STATUS: Final[dict[type[errors.AppError], HTTPStatus]] = {
     errors.MalformedBody: HTTPStatus.BAD_REQUEST,
+    errors.TooManyCookies: HTTPStatus.BAD_REQUEST,
     errors.BadCredentials: HTTPStatus.UNAUTHORIZED,
     errors.NotLoggedIn: HTTPStatus.UNAUTHORIZED,
     errors.CrossSite: HTTPStatus.FORBIDDEN,
@@ -52,7 +54,6 @@ _SENTENCES: Final = {
     HTTPStatus.REQUEST_TIMEOUT: "The request took too long to arrive.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong here; it has been written down.",
 }
-_RETRY_AFTER_SECONDS: Final = 5
 _FORM_PAGE: Final = "form_page"
 
 ViewT = TypeVar("ViewT", bound=Callable[..., Any])
@@ -137,19 +138,8 @@ async def _answer(
     status: HTTPStatus, code: str, sentence: str, *, field: str | None = None
 ) -> Response:
     if is_for_program():
-        response = problem(status, code, sentence, field=field)
-    else:
-        response = await error_page(status, sentence)
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
-    return response
-
-
-def with_retry_after(response: Response, error: errors.AppError | None) -> Response:
-    """Return the answer, which says when to try again where the error does."""
-    if error is not None and error.retry_after_seconds is not None:
-        response.headers["Retry-After"] = str(error.retry_after_seconds)
-    return response
+        return problem(status, code, sentence, field=field)
+    return await error_page(status, sentence)
 
 
 def problem(status: HTTPStatus, code: str, sentence: str, *, field: str | None = None) -> Response:

@@ -76,13 +76,15 @@ class Session(CallbackDict[str, Any], SessionMixin):
     is_renewed = False
     # Whether nobody can tell just now if it has ended: then it is empty, and must not be answered.
     is_undecided = False
+    # Whether there are so many session cookies that none was looked at: it must not be answered.
+    has_too_many_cookies = False
 
     def __init__(
         self,
         rules: Rules,
         payload: Mapping[str, Any] = _NOTHING,
         login: Login | None = None,
-        presented: Login | None = None,
+        presented: tuple[Login, ...] = (),
         is_renewal_due: bool = False,  # noqa: FBT001, FBT002 by position, see open_session
     ) -> None:
         dict.__init__(self, payload)  # CallbackDict's own only adds `on_update`, which is below
@@ -215,10 +217,10 @@ def renew_session(*, at_once: bool = False) -> None:
     _session().count_as_activity(at_once=at_once)
 
 
-def presented_session() -> Login | None:
-    """Return what the browser's cookie says although it may be over: the session to be ended.
+def presented_sessions() -> tuple[Login, ...]:
+    """Return the logins of all session cookies that the browser sent, although they may be over.
 
-    Whoever logs out after the idle limit wants the copies gone, too, that somebody may keep alive.
+    They are what a logout ends: after the idle limit as well, for a copy may be kept alive.
     """
     return _session().presented
 

@@ -9,15 +9,16 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Literal, TypeGuard
+from math import inf
+from typing import Any, Final, Literal, TypeGuard
 
 from itsdangerous import BadData, TimestampSigner, URLSafeTimedSerializer
 from quart.sessions import session_json_serializer
-from werkzeug.sansio.http import parse_cookie
 
+from quart_app.web.cookie_header import MOST_COOKIES_OF_A_NAME, cookies_named
 from quart_app.web.session import LOGIN_KEYS, Limits, Login, timestamp
 
 SESSION_SALT = "cookie-session"  # Flask's, so that a Flask application with the key can read it
@@ -29,6 +30,7 @@ _LONGEST_REMEMBERED_HEADER = 2048  # bytes; ours are some 600
 _LARGEST_ID = 2**31 - 1  # of an INTEGER in PostgreSQL
 _IMMUTABLE = (str, int, float, type(None))
 _SID = re.compile(r"[A-Za-z0-9_-]{22}")
+_NO_ACTIVITIES: Mapping[str, datetime] = {}
 _DIGESTS: dict[str, Callable[..., Any]] = {"sha1": hashlib.sha1, "sha256": hashlib.sha256}
 
 
@@ -38,7 +40,7 @@ class _NotOurs(Exception):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a Cookie header says, its signatures verified. Times and verdict are for each request.
+    """What a session cookie says, its signature verified. Times and verdict are for each request.
 
     It says so from `not_before`, for none of the times in it may lie ahead, until `not_after`.
     """
@@ -50,6 +52,18 @@ class Verified:
     not_after: float
     renewal_due: float  # from when activity moves `last_activity`
     is_flat: bool  # no nested value that a handler could change under the next request's feet
+    # The logins of all session cookies in the same header that verify, in the header's order.
+    presented: tuple[Login, ...] = ()
+    # For a header with several such cookies, each of them. It is then never within its own time, so
+    # that the usual header costs no look at this.
+    several: tuple["Verified", ...] = ()
+
+
+_NEVER: Final = Verified(
+    payload={}, login=None, not_before=inf, not_after=-inf, renewal_due=inf, is_flat=True
+)
+# What is read from a header with more session cookies than are looked at.
+TOO_MANY_COOKIES: Final = replace(_NEVER)
 
 
 class SignedCookies:
@@ -88,7 +102,13 @@ class SignedCookies:
         return str(self._activities.dumps([login.sid, timestamp(login.last_activity)]))
 
     def read(self, headers: Iterable[tuple[bytes, bytes]]) -> Verified | None:
-        """Return what a request's headers, names in lower case, say; None where nothing is ours."""
+        """Return the session cookie that verifies; None where none does.
+
+        `headers` are a request's, their names in lower case. Several such cookies are returned in
+        `several`. TOO_MANY_COOKIES is returned for more than MOST_COOKIES_OF_A_NAME session
+        cookies: to verify all would cost too much, and a logout that overlooks one would leave its
+        session alive.
+        """
         header = b""
         for name, value in headers:
             if name == b"cookie":
@@ -106,15 +126,25 @@ class SignedCookies:
         """Verify the signatures of a Cookie header. Raises _NotOurs."""
         if self._needle not in header:  # looked for only here: what is remembered has it
             raise _NotOurs
+        values = cookies_named(header, self._session_name)
+        if len(values) > MOST_COOKIES_OF_A_NAME:
+            return TOO_MANY_COOKIES
+        activities = self._activities_in(header)
+        found = [each for value in values if (each := self._verified_cookie(value, activities))]
+        if not found:
+            raise _NotOurs
+        presented = tuple(each.login for each in found if each.login is not None)
+        several = tuple(replace(each, presented=presented) for each in found)
+        return several[0] if len(several) == 1 else replace(_NEVER, several=several)
+
+    def _verified_cookie(self, value: str, activities: Mapping[str, datetime]) -> Verified | None:
+        if not self._sessions.is_signed(value):
+            return None
         try:
-            # What others set on this host need not be UTF-8.
-            cookies = parse_cookie(header.decode("utf-8", "replace"))
-            payload, signed_at = self._sessions.loads(
-                cookies.get(self._session_name, ""), return_timestamp=True
-            )
+            payload, signed_at = self._sessions.loads(value, return_timestamp=True)
             if not isinstance(payload, dict):
-                raise _NotOurs
-            login = self.login_of(payload, cookies.get(self._activity_name))
+                return None
+            login = self.login_of(payload, activities)
             latest, ends = signed_at, [signed_at + self._longest]
             if login is None:
                 payload = {key: value for key, value in payload.items() if key not in LOGIN_KEYS}
@@ -133,12 +163,15 @@ class SignedCookies:
                 is_flat=all(isinstance(value, _IMMUTABLE) for value in payload.values()),
             )
         except (BadData, ValueError, OverflowError, RecursionError):
-            raise _NotOurs from None
+            return None
 
     def login_of(
-        self, payload: Mapping[str, Any], activity_cookie: str | None = None
+        self, payload: Mapping[str, Any], activities: Mapping[str, datetime] = _NO_ACTIVITIES
     ) -> Login | None:
-        """Return the login of a signed payload; None where it is not one, whoever signed it."""
+        """Return the login of a signed payload; None where it is not one, whoever signed it.
+
+        `activities` has when sessions were last active, by their sid.
+        """
         user_id, platform_id = payload.get("user_id"), payload.get("platform_connection_id")
         sid, epoch = payload.get("sid"), payload.get("epoch")
         remember = payload.get("remember")
@@ -156,7 +189,7 @@ class SignedCookies:
         if created_at is None or last_activity is None or expires_at is None:
             return None
         limits = self.limits[remember]
-        if activity := self._activity(activity_cookie, sid):
+        if activity := activities.get(sid):
             last_activity = max(last_activity, activity)
         return Login(
             user_id=user_id,
@@ -171,18 +204,21 @@ class SignedCookies:
             signed_expires_at=expires_at,
         )
 
-    def _activity(self, cookie: str | None, sid: str) -> datetime | None:
-        """Return when that session was last active, by an activity cookie that is its own."""
-        if not cookie:
-            return None
-        try:
-            activity = self._activities.loads(cookie)
-        except (BadData, ValueError, RecursionError):
-            return None
-        match activity:
-            case [str(whose), str(moment)] if whose == sid:
-                return _moment(moment)
-        return None
+    def _activities_in(self, header: bytes) -> dict[str, datetime]:
+        """Return by sid when sessions were last active, by all activity cookies that verify.
+
+        Of more than MOST_COOKIES_OF_A_NAME the rest is overlooked: that can only shorten a session.
+        """
+        latest: dict[str, datetime] = {}
+        for value in filter(self._activities.is_signed, cookies_named(header, self._activity_name)):
+            try:
+                activity = self._activities.loads(value)
+            except (BadData, ValueError, RecursionError):
+                continue
+            match activity:
+                case [str(sid), str(text)] if moment := _moment(text):
+                    latest[sid] = max(moment, latest.get(sid, moment))
+        return latest
 
 
 class _Serializer(URLSafeTimedSerializer):
@@ -198,6 +234,11 @@ class _Serializer(URLSafeTimedSerializer):
 
     def make_signer(self, salt: str | bytes | None = None) -> TimestampSigner:
         return self._signers[0]
+
+    def is_signed(self, value: str) -> bool:
+        """Tell whether one of the keys signed it; `loads` takes five times as long to refuse it."""
+        signed, _, signature = value.encode("ascii", "replace").rpartition(b".")
+        return any(each.verify_signature(signed, signature) for each in self._signers)
 
     def iter_unsigners(self, salt: str | bytes | None = None) -> Iterator[TimestampSigner]:
         return iter(self._signers)

@@ -14,7 +14,7 @@ from quart.wrappers.base import BaseRequestWebsocket
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from quart_app.web.session import Limits, Login, Session
-from quart_app.web.session_cookie import SignedCookies
+from quart_app.web.session_cookie import TOO_MANY_COOKIES, SignedCookies, Verified
 
 LARGEST_COOKIE_BYTES = 4096  # RFC 6265 section 6.1: what every browser keeps
 _FOR_CACHES = frozenset({"vary", "cache-control"})
@@ -66,19 +66,35 @@ class SessionCookies(SessionInterface):
         verified = self._cookies.read(request.scope["headers"])
         if verified is None:
             return Session(self)
-        login = verified.login
         now = self._clock()
-        if not verified.not_before <= now < verified.not_after:
-            return Session(self, presented=login)
+        while not verified.not_before <= now < verified.not_after:
+            if not verified.several:
+                session = Session(self, presented=verified.presented)
+                session.has_too_many_cookies = verified is TOO_MANY_COOKIES
+                return session
+            verified = self._chosen(verified.several, now)
+        login = verified.login
         if login is not None:
             is_alive = self.verdict(login)
             if not is_alive:
-                session = Session(self, presented=login)
+                session = Session(self, presented=verified.presented)
                 session.is_undecided = is_alive is None
                 return session
         payload = verified.payload if verified.is_flat else copy.deepcopy(verified.payload)
         # By position: keywords cost 0.3 µs, here alone.
-        return Session(self, payload, login, login, now >= verified.renewal_due)
+        return Session(self, payload, login, verified.presented, now >= verified.renewal_due)
+
+    def _chosen(self, several: Sequence[Verified], now: float) -> Verified:
+        """Return which of several session cookies counts: the first whose login has not ended.
+
+        Where there is no such login, the first cookie within its time that is no login; else the
+        first of all.
+        """
+        in_time = [each for each in several if each.not_before <= now < each.not_after]
+        for each in in_time:
+            if each.login is not None and self.verdict(each.login) is not False:
+                return each
+        return next((each for each in in_time if each.login is None), several[0])
 
     def verdict(self, login: Login) -> bool | None:
         """Tell whether nothing has ended it; None where that can't be told just now."""
@@ -101,7 +117,7 @@ class SessionCookies(SessionInterface):
         if response is None or not isinstance(session, Session):
             return
         if session.accessed or session.modified:
-            _tell_caches(response, session.modified or session.presented is not None)
+            _tell_caches(response, session.modified or bool(session.presented))
         if not (session.modified or session.is_renewed):
             return
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
 from werkzeug.security import generate_password_hash
 
 from quart_app.composition import Built
@@ -26,7 +28,12 @@ from quart_app.services.accounts import Accounts
 from quart_app.services.known_devices import UNKNOWN_DEVICE
 from quart_app.services.passwords import Passwords
 from quart_app.services.sessions import NewSession
-from quart_app.services.throttle import OF_A_NAME
+from quart_app.services.throttle import (
+    OF_A_NAME,
+    RESERVED_FOR,
+    Attempt,
+    ComparisonsUnderWay,
+)
 from quart_app.services.uninterrupted import finish_what_is_running
 from tests.conftest import A_SESSION, PASSWORD, Clock, Member
 
@@ -168,8 +175,11 @@ async def test_too_many_attempts_are_told_as_late_as_a_wrong_password(
     for error in (BadCredentials, TooManyAttempts):
         since = time.monotonic()
         refused = asyncio.create_task(log_in(accounts, member, NEW_PASSWORD))
-        await asyncio.sleep(held.total_seconds() / 2)
-        assert accounts.turns._free == accounts.turns._slots  # and nobody waits for that
+        await asyncio.sleep(0)  # it takes its turn
+        async with AsyncExitStack() as all_turns:
+            for _ in range(accounts.turns._slots):
+                await all_turns.enter_async_context(accounts.turns.turn(None))
+            assert not refused.done()  # its turn is over before its answer: nobody waits for that
         with pytest.raises(error):
             await refused
         assert time.monotonic() - since >= held.total_seconds()
@@ -185,7 +195,7 @@ async def test_a_guess_is_counted_though_the_guesser_hangs_up_before_that_is_wri
     guess = asyncio.create_task(log_in(slow_accounts, member, NEW_PASSWORD))
     await pausing.compared.wait()
     async with built.database.begin() as db:
-        db.add(Throttle(key=key, failures=1, last_failure_at=slow_accounts.now()))
+        (await db.get_one(Throttle, key)).failures = 1
         await db.flush()
         pausing.let_go.set()
         await asyncio.sleep(0.3)
@@ -199,6 +209,43 @@ async def test_a_guess_is_counted_though_the_guesser_hangs_up_before_that_is_wri
     async with built.database.read() as db:
         events = list(await db.scalars(select(AuditEntry.event)))
     assert events.count(AuditEvent.LOGIN_FAILED) == 1
+
+
+async def test_a_guess_counts_though_the_guesser_hangs_up_while_it_is_compared(
+    built: Built, member: Member, slow_accounts: Accounts, pausing: PausingPasswords
+) -> None:
+    key = slow_accounts.throttling.login(member.username, UNKNOWN_DEVICE, None).keys[0]
+    guess = asyncio.create_task(log_in(slow_accounts, member, NEW_PASSWORD))
+    await pausing.compared.wait()
+    guess.cancel()
+    await asyncio.gather(guess, return_exceptions=True)
+    await finish_what_is_running()
+    async with built.database.read() as db:
+        row = await db.get_one(Throttle, key)
+    assert (row.failures, row.reserved) == (1, 0)
+
+
+@pytest.mark.parametrize("failures", [OF_A_NAME.free, OF_A_NAME.free + 3])
+async def test_a_reservation_that_a_crash_left_is_given_up(
+    built: Built, services: Services, member: Member, clock: Clock, failures: int
+) -> None:
+    """Until then the last free guess, or the one of a window, is taken."""
+    accounts = services.accounts
+    attempt = accounts.throttling.login(member.username, UNKNOWN_DEVICE, None)
+    for _ in range(failures):
+        await accounts.throttling.fail(attempt)
+    clock.advance(timedelta(minutes=1))
+
+    async def find(_: AsyncSession) -> Attempt:
+        return attempt
+
+    await accounts.throttling.reserve(find)  # by a process that is killed now
+    with pytest.raises(ComparisonsUnderWay):
+        await accounts.throttling.reserve(find)
+    clock.advance(RESERVED_FOR + timedelta(seconds=1))
+    assert (await log_in(accounts, member)).user_id == member.id
+    async with built.database.read() as db:
+        assert await db.get(Throttle, attempt.keys[0]) is None
 
 
 async def test_of_two_password_changes_at_once_the_second_must_know_the_first(

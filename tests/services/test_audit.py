@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, event, insert, select, text
+from sqlalchemy import URL, event, func, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from quart_app.composition import Built, build_services
@@ -24,6 +24,7 @@ from quart_app.services.sessions import NewSession, OldSession
 from quart_app.services.tally import MOST_COUNTED
 from quart_app.settings import Settings
 from quart_app.storage.audit import add_entries, delete_entries_past_their_time
+from quart_app.storage.changes import add_change
 from quart_app.storage.schema import SchemaRefused, upgrade_schema
 from tests.conftest import A_SESSION, PASSWORD, Member, make_member
 
@@ -258,7 +259,7 @@ async def test_a_session_that_a_new_login_replaces_is_its_users(
     await services.accounts.log_in(
         login_name=other.username,
         password=PASSWORD,
-        replaced=OldSession(sid=old.sid, expires_at=old.expires_at),
+        replaced=[OldSession(sid=old.sid, expires_at=old.expires_at)],
     )
     ended, login = (await entries(built, AuditEvent.SESSIONS_ENDED, AuditEvent.LOGIN))[-2:]
     assert (ended.user_id, ended.actor_user_id) == (member.id, member.id)
@@ -501,14 +502,51 @@ async def test_a_short_retention_is_over_when_it_is(built: Built, services: Serv
 
 
 @pytest.mark.parametrize("engine_name", ["postgresql"])
-async def test_one_process_purges_at_a_time(built: Built, services: Services) -> None:
+async def test_one_process_purges_at_a_time(
+    built: Built,
+    services: Services,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("quart_app.services.audit._PURGE_PAUSE_SECONDS", 0.01)
     await write_over(built, 3)
     async with built.database.begin() as db:
         assert await delete_entries_past_their_time(db, most=1) == 1
-        await services.audit.purge()  # returns at once, and waits for no lock
+        await services.audit.purge()  # waits for no lock, and says that it could not have it
         assert len(await entries(built)) == 3  # not committed yet
+    assert "The audit was not purged" in caplog.text
     await services.audit.purge()
     assert await entries(built) == []
+
+
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+async def test_a_purge_tries_again_while_another_process_purges(
+    built: Built, services: Services
+) -> None:
+    await write_over(built, 3)
+    async with built.database.begin() as db:
+        assert await delete_entries_past_their_time(db, most=1) == 1
+        purging = asyncio.create_task(services.audit.purge())
+        await asyncio.sleep(0.3)
+    await purging
+    assert await entries(built) == []
+
+
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+async def test_a_switch_and_a_purge_do_not_wait_for_each_other(
+    built: Built, services: Services, member: Member
+) -> None:
+    await write_over(built, 3)
+    async with built.database.begin() as db:
+        assert await delete_entries_past_their_time(db, most=1) == 1
+        async with asyncio.timeout(2):
+            await services.platforms.switch(member.id, member.platform_ids[1], sid="s" * 22)
+    async with built.database.begin() as db:
+        await add_change(db, member.id, at=datetime.now(UTC))
+        await services.audit.purge()
+    async with built.database.read() as db:
+        over = AuditEntry.keep_until < datetime.now(UTC)
+        assert await db.scalar(select(func.count()).where(over)) == 0
 
 
 async def test_a_table_of_that_name_that_is_not_ours_is_refused(empty_database_url: URL) -> None:

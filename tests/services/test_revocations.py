@@ -16,8 +16,9 @@ from quart_app.services import Services
 from quart_app.services.revocations import KEPT_AFTER_EXPIRY, Revocations
 from quart_app.services.sessions import NewSession, OldSession
 from quart_app.settings import Settings
+from quart_app.storage.clock import database_now
 from quart_app.storage.follow import Feed
-from quart_app.storage.revocations import Ended, add_revocations, database_now
+from quart_app.storage.revocations import Ended, add_revocations
 from tests.conftest import PASSWORD, Clock, Member
 
 HOUR = timedelta(hours=1)

@@ -24,7 +24,7 @@ from quart_app.storage.revocations import Ended
 from quart_app.web.session import (
     clear_session,
     create_session,
-    presented_session,
+    presented_sessions,
     renew_session,
     switch_platform,
 )
@@ -63,7 +63,7 @@ def ours(gates: Gates) -> Quart:
         revocations.apply([Ended(**blank | what, expires_at=clock() + 24 * HOUR)])
 
     async def log_in() -> None:
-        if old := presented_session():
+        for old in presented_sessions():
             end(sid=old.sid)
         begun[0] += 1
         create_session(
@@ -77,7 +77,7 @@ def ours(gates: Gates) -> Quart:
         )
 
     async def log_out() -> None:
-        if old := presented_session():
+        for old in presented_sessions():
             end(sid=old.sid)
         clear_session()
 

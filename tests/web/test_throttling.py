@@ -20,6 +20,7 @@ from quart_app.services.throttle import (
     OF_A_NAME,
     OF_A_SESSION,
     OF_AN_ADDRESS,
+    OF_OLD_DEVICES,
     wait_after,
 )
 from quart_app.settings import Settings, with_setting
@@ -155,6 +156,28 @@ async def test_a_device_that_logged_in_before_is_never_locked_out_by_others(
     # It has a limit of its own, which is nobody else's.
     await fail(browser, OF_A_DEVICE.free + 1)
     assert (await attempt(browser, "ada", PASSWORD))[0] == 429
+
+
+async def test_devices_known_before_a_password_change_share_one_count(
+    app: Quart, member: Member
+) -> None:
+    """Else each device cookie that was copied before would be worth ten guesses of its own."""
+    stolen = [app.test_client() for _ in range(3)]
+    for client in stolen:
+        await log_in(client, member)
+        await client.post("/logout")
+    owner = app.test_client()
+    await log_in(owner, member)
+    new = {"current_password": PASSWORD, "new_password": "another one, and long enough"}
+    assert (await owner.post("/api/account/password", json=new)).status_code == 204
+    compared = 0
+    for number in range(3 * OF_OLD_DEVICES.free):
+        status, _, _ = await attempt(stolen[number % 3], "ada")
+        compared += status == 401
+    assert compared == OF_OLD_DEVICES.free + 1
+    # The device that changed the password has a count of its own, and so has a new browser.
+    for client in (owner, app.test_client()):
+        assert (await attempt(client, "ada", new["new_password"]))[0] == 200
 
 
 async def test_a_known_device_is_known_for_its_own_user_only(

@@ -14,11 +14,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, text
+from sqlalchemy import URL, Connection, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from quart_app.errors import AppError
 from quart_app.storage.database import Database
+from quart_app.storage.locks import AdvisoryLock
 
 VERSION_TABLE = "quart_app_version"
 _SQLITE_ERROR = 1  # https://www.sqlite.org/rescode.html: the statement is wrong for this database
@@ -129,9 +130,8 @@ def _is_refusal(error: DBAPIError) -> bool:
 
 
 def _upgrade(connection: Connection) -> tuple[str | None, str]:
-    if connection.dialect.name == "postgresql":
-        # One at a time; released with the transaction. The number is ours, chosen at random.
-        connection.execute(text("SELECT pg_advisory_xact_lock(7225838017654201)"))
+    if connection.dialect.name == "postgresql":  # one at a time, until the transaction ends
+        connection.execute(select(func.pg_advisory_xact_lock(int(AdvisoryLock.UPGRADE_SCHEMA))))
     before, newest = revision_of(connection), newest_revision()
     refuse_unknown_revision(before)
     command.upgrade(_config(connection), "head")

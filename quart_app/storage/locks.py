@@ -1,0 +1,45 @@
+"""PostgreSQL's advisory locks: the one place that knows their numbers.
+
+SQLite needs none: there a transaction that writes is alone.
+"""
+
+from enum import IntEnum, unique
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+
+@unique
+class AdvisoryLock(IntEnum):
+    """What one transaction does at a time; the numbers were chosen at random.
+
+    An older process beside a newer one must take the same lock for the same thing. So a number
+    stays, and one that is no longer used is not given to something else.
+    """
+
+    UPGRADE_SCHEMA = 7225838017654201
+    # Writes revocations, and so ends sessions: see storage.order.
+    REVOCATIONS = 7225838017654202
+    # Writes changes. Not the lock of revocations: a logout never waits for a switch.
+    CHANGES = 7225838017654203
+    # Older versions took the number of CHANGES to purge the audit. Purging beside one of them does
+    # no harm, as a row is only deleted once.
+    PURGE_AUDIT = 7225838017654204
+
+
+def is_postgresql(db: AsyncSession) -> bool:
+    """Tell whether the database has advisory locks."""
+    return db.get_bind().dialect.name == "postgresql"
+
+
+async def take_lock(db: AsyncSession, lock: AdvisoryLock) -> None:
+    """Wait for the lock and hold it until this transaction ends."""
+    if is_postgresql(db):
+        await db.execute(select(func.pg_advisory_xact_lock(int(lock))))
+
+
+async def try_to_take_lock(db: AsyncSession, lock: AdvisoryLock) -> bool:
+    """Hold the lock until this transaction ends, if no other holds it now; tell whether we do."""
+    if not is_postgresql(db):
+        return True
+    return bool(await db.scalar(select(func.pg_try_advisory_xact_lock(int(lock)))))

@@ -1,0 +1,168 @@
+"""Guesses that are in flight at once at two processes: worth as much as one after the other."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx2
+import pytest
+from sqlalchemy import URL, update
+
+from quart_app.model import Throttle
+from quart_app.services.throttle import OF_A_NAME, OF_A_SESSION
+from quart_app.settings import with_setting
+from quart_app.storage.database import Database
+from tests.conftest import PASSWORD, settings_for
+from tests.processes import Processes, log_in, two_processes
+from tests.servers import ANSWER_SECONDS
+
+HELD = timedelta(seconds=1)
+WRONG = "not the password"
+IN_FLIGHT = 40
+
+
+class Answer(NamedTuple):
+    """An answer, less what differs in every answer."""
+
+    status: int
+    body: str
+    headers: frozenset[tuple[str, str]]
+    seconds: float
+
+
+@pytest.fixture
+def processes(database_url: URL, tmp_path: Path) -> Iterator[Processes]:
+    settings = with_setting(settings_for(database_url), failed_login=HELD)
+    with two_processes(settings, tmp_path) as both:
+        yield both
+
+
+def answer(response: httpx2.Response, seconds: float) -> Answer:
+    changing = {"date", "x-request-id", "set-cookie", "content-length"}
+    headers = frozenset(
+        (name, value) for name, value in response.headers.items() if name not in changing
+    )
+    return Answer(response.status_code, response.text, headers, seconds)
+
+
+async def _ask_all(
+    processes: Processes, path: str, bodies: list[dict[str, str]], cookie: str
+) -> list[Answer]:
+    async with httpx2.AsyncClient(timeout=ANSWER_SECONDS) as client:
+
+        async def ask(number: int, body: dict[str, str]) -> Answer:
+            server = list(processes)[number % 2]
+            since = time.monotonic()
+            response = await client.post(
+                f"{server.url}{path}", json=body, headers={"Cookie": f"session={cookie}"}
+            )
+            client.cookies.clear()
+            return answer(response, time.monotonic() - since)
+
+        return await asyncio.gather(*(ask(*each) for each in enumerate(bodies)))
+
+
+def ask_all(
+    processes: Processes, bodies: list[dict[str, str]], path: str = "/api/login", cookie: str = ""
+) -> list[Answer]:
+    """Send all at once, by turns to either process."""
+    return asyncio.run(_ask_all(processes, path, bodies, cookie))
+
+
+def guess(processes: Processes, name: str, passwords: list[str]) -> list[Answer]:
+    return ask_all(processes, [{"username": name, "password": each} for each in passwords])
+
+
+def set_failures(processes: Processes, failures: int, ago: timedelta) -> None:
+    """Let there be so many failures of each name and address, the last so long ago."""
+
+    async def change() -> None:
+        database = Database(processes.settings.database_url)
+        async with database.begin() as db:
+            at = datetime.now(UTC) - ago
+            await db.execute(update(Throttle).values(failures=failures, last_failure_at=at))
+        await database.close()
+
+    asyncio.run(change())
+
+
+def statuses(answers: list[Answer]) -> Counter[int]:
+    return Counter(each.status for each in answers)
+
+
+def test_of_guesses_in_flight_no_more_are_compared_than_one_by_one(processes: Processes) -> None:
+    name = processes.new_user()
+    counted = statuses(guess(processes, name, [WRONG] * IN_FLIGHT))
+    # On a busy machine the first windows, of 1 and 2 seconds, pass meanwhile.
+    assert OF_A_NAME.free + 1 <= counted[401] <= OF_A_NAME.free + 4
+    assert counted[401] + counted[429] == IN_FLIGHT
+    for failures in (12, 15, 100):
+        set_failures(processes, failures, timedelta(minutes=16))
+        counted = statuses(guess(processes, name, [WRONG] * IN_FLIGHT))
+        assert counted == {401: 1, 429: IN_FLIGHT - 1}  # a window is worth one guess
+
+
+def test_a_refusal_does_not_tell_whether_the_password_was_right(processes: Processes) -> None:
+    name = processes.new_user()
+    guess(processes, name, [WRONG])
+    set_failures(processes, 15, timedelta())
+    guesses = [WRONG, PASSWORD] * (IN_FLIGHT // 2)
+    answers = guess(processes, name, guesses)
+    assert statuses(answers) == {429: IN_FLIGHT}
+    wrong, right = (
+        [each for each, password in zip(answers, guesses, strict=True) if password == which]
+        for which in (WRONG, PASSWORD)
+    )
+    # How long to wait is rounded up, and may be a second less for the last of them.
+    assert {each.headers for each in wrong} & {each.headers for each in right}
+    assert len({each.body for each in answers}) <= 2
+    assert min(each.seconds for each in answers) >= HELD.total_seconds()
+
+
+def test_the_one_guess_of_a_window_may_be_right_and_the_others_tell_nothing(
+    processes: Processes,
+) -> None:
+    name = processes.new_user()
+    guess(processes, name, [WRONG])
+    set_failures(processes, 15, timedelta(minutes=16))
+    answers = guess(processes, name, [WRONG] * 4 + [PASSWORD] + [WRONG] * 3)
+    right = answers.pop(4)
+    if right.status == 200:  # it was the one, and the others begin anew
+        assert set(statuses(answers)) <= {401, 429}
+        return
+    assert right.status == 429
+    assert statuses(answers) == {401: 1, 429: 6}
+    assert (right.body, right.headers) in {
+        (each.body, each.headers) for each in answers if each.status == 429
+    }
+
+
+def test_right_passwords_in_flight_are_all_let_in_though_there_were_failures(
+    processes: Processes,
+) -> None:
+    """Each is compared alone then, for it could be a failure; none is refused for the others."""
+    name = processes.new_user()
+    guess(processes, name, [WRONG] * OF_A_NAME.free)
+    assert statuses(guess(processes, name, [PASSWORD] * 20)) == {200: 20}
+    # And nothing of it is left: the next failures are free again.
+    assert statuses(guess(processes, name, [WRONG] * OF_A_NAME.free)) == {401: OF_A_NAME.free}
+
+
+def test_a_session_that_guesses_is_worth_one_guess_in_a_window_too(processes: Processes) -> None:
+    name = processes.new_user()
+    cookie = log_in(processes.a, name)
+    body = {"current_password": WRONG, "new_password": "another one, and long enough"}
+    counted = statuses(ask_all(processes, [body] * IN_FLIGHT, "/api/account/password", cookie))
+    assert OF_A_SESSION.free + 1 <= counted[401] <= OF_A_SESSION.free + 4
+    assert counted[401] + counted[429] == IN_FLIGHT
+    set_failures(processes, 30, timedelta())
+    right = body | {"current_password": PASSWORD}
+    answers = ask_all(processes, [right, body] * 3, "/api/account/password", cookie)
+    assert statuses(answers) == {429: 6}
+    assert {json.loads(each.body)["code"] for each in answers} == {"too_many_attempts"}
+    assert len({each.body for each in answers}) <= 2

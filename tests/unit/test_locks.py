@@ -1,0 +1,33 @@
+"""Advisory locks: each number means one thing, and stands in one place."""
+
+import ast
+import re
+from pathlib import Path
+
+from quart_app.storage import locks
+from quart_app.storage.locks import AdvisoryLock
+
+PACKAGE = Path(locks.__file__).parent.parent
+# Numbers by which processes of the released versions exclude each other.
+AGREED = {"UPGRADE_SCHEMA": 201, "REVOCATIONS": 202, "CHANGES": 203}
+
+
+def test_no_two_locks_have_one_number() -> None:
+    assert len(AdvisoryLock.__members__) == len(set(AdvisoryLock))
+    assert all(0 < lock < 2**63 for lock in AdvisoryLock)
+
+
+def test_older_processes_take_the_same_locks() -> None:
+    for name, end in AGREED.items():
+        assert AdvisoryLock[name] == 7225838017654000 + end
+
+
+def test_no_other_module_has_a_number_of_a_lock() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        if path == Path(locks.__file__):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, int):
+                assert abs(node.value) < 2**40, f"{path}:{node.lineno}"
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not re.search(r"advisory\w*_lock\w*\(", node.value), f"{path}:{node.lineno}"

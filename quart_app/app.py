@@ -24,6 +24,7 @@ from quart_app.web import (
     audit,
     csp_reports,
     devices,
+    display,
     events,
     gate,
     membership,
@@ -36,6 +37,7 @@ from quart_app.web import (
 )
 from quart_app.web.device_cookie import DeviceCookie
 from quart_app.web.headers import headers_of_every_answer
+from quart_app.web.last_resort import Application
 from quart_app.web.session import Limits
 from quart_app.web.session_interface import SessionCookies
 from quart_app.web.stop_signal import called_on_the_signal_to_stop
@@ -56,7 +58,8 @@ def create_app(
             settings = Settings.from_environ()
         except SettingsError as error:
             sys.exit(f"quart_app: {error}")
-    app = Quart("quart_app", template_folder="web/templates", static_folder=None)
+    app = Application("quart_app", template_folder="web/templates", static_folder=None)
+    app.headers_of_failures = headers_of_every_answer(is_https=settings.is_https)
     app.config.update(
         MAX_CONTENT_LENGTH=gate.LARGEST_BODY_BYTES,
         MAX_FORM_MEMORY_SIZE=gate.LARGEST_BODY_BYTES,
@@ -88,6 +91,7 @@ def create_app(
     gate.install(app, is_https=settings.is_https)
     replies.install(app)
     words.install(app)
+    display.install(app)
     for room in (
         *(accounts, reset_links, alerts, platforms, devices),
         *(admin, membership, audit, api, csp_reports, events, operations),

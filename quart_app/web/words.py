@@ -6,6 +6,7 @@ from typing import Final
 
 from quart import Quart
 
+from quart_app.web.display import displayed
 from quart_app.web.gate import now
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -21,7 +22,10 @@ _UNITS: Final = (
 
 def install(app: Quart) -> None:
     """Let templates write `at|ago` and `name|initials`."""
-    app.jinja_env.filters.update(ago=lambda at: ago(at, now()), initials=initials)
+    app.jinja_env.filters.update(
+        ago=displayed(otherwise="")(lambda at: ago(at, now())),
+        initials=displayed(otherwise="")(initials),
+    )
 
 
 def ago(at: datetime, now: datetime) -> str:

@@ -38,6 +38,7 @@ from quart_app.web.session import (
     renew_session,
     validate_session,
 )
+from quart_app.web.streaming import end_with_session
 
 LARGEST_BODY_BYTES: Final = 64 * 1024
 # Whoever is not logged in may ask for these endpoints, and for no other.
@@ -118,6 +119,8 @@ def install(app: Quart, *, is_https: bool) -> None:
         # The headers come first: what fails below is answered by an error with all of them.
         if "csp_nonce" in g:
             await compress_page(response)
+        if "login" in g:
+            end_with_session(response, g.login, services().events)
         if "known_as" in g and response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             device_cookie().write(response, g.known_as)
         return response

@@ -8,9 +8,11 @@ import html
 import logging
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
 
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from quart import Quart, Response, has_request_context
 from quart import request as current_request
 from quart.typing import ResponseTypes
@@ -18,6 +20,7 @@ from quart.wrappers import Request
 
 from quart_app.services.origin import Origin, new_request_id, origin
 from quart_app.web.problems import is_for_program, problem_document
+from quart_app.web.streaming import StreamCut
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 HEADING: Final = "Something went wrong"
@@ -48,6 +51,13 @@ class Application(Quart):
     """
 
     headers_of_failures: Mapping[str, str]
+
+    async def asgi_app(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        """Serve a connection; an answer that was cut off leaves its body without an end."""
+        with suppress(StreamCut):
+            await super().asgi_app(scope, receive, send)
 
     async def handle_request(self, request: Request) -> ResponseTypes:
         """Answer a request; a failure that Quart can't answer is logged and answered here."""

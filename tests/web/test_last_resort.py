@@ -48,11 +48,11 @@ def _in_teardown_of_the_application_context(app: Quart) -> None:
 
 
 def _opening_the_session(app: Quart) -> None:
-    app.session_interface.open_session = _raise
+    app.session_interface.open_session = _raise  # type: ignore[method-assign]
 
 
 def _saving_the_session(app: Quart) -> None:
-    app.session_interface.save_session = _raise
+    app.session_interface.save_session = _raise  # type: ignore[method-assign]
 
 
 def _in_the_frame(app: Quart) -> None:

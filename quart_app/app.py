@@ -11,6 +11,7 @@ from hypercorn.typing import ASGIFramework
 from jinja2 import StrictUndefined
 from quart import Quart
 
+from quart_app import log_records
 from quart_app.composition import build_services
 from quart_app.services.audit import log as audit_log
 from quart_app.settings import Settings, SettingsError
@@ -58,6 +59,7 @@ def create_app(
             settings = Settings.from_environ()
         except SettingsError as error:
             sys.exit(f"quart_app: {error}")
+    log_records.install()
     app = Application("quart_app", template_folder="web/templates", static_folder=None)
     app.headers_of_failures = headers_of_every_answer(is_https=settings.is_https)
     app.config.update(

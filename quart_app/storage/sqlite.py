@@ -33,7 +33,7 @@ async def open_sqlite(path: str, **options: Any) -> aiosqlite.Connection:
 
 
 def _connect(path: str, **options: Any) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, **options)
+    connection: sqlite3.Connection = sqlite3.connect(path, **options)
     # SQLite checks no encoding. Without this, one value that is not UTF-8 fails every query that
     # reads it.
     connection.text_factory = _decoded

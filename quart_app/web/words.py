@@ -22,9 +22,12 @@ _UNITS: Final = (
 
 def install(app: Quart) -> None:
     """Let templates write `at|ago` and `name|initials`."""
+
+    def ago_now(at: datetime) -> str:
+        return ago(at, now())
+
     app.jinja_env.filters.update(
-        ago=displayed(otherwise="")(lambda at: ago(at, now())),
-        initials=displayed(otherwise="")(initials),
+        ago=displayed(otherwise="")(ago_now), initials=displayed(otherwise="")(initials)
     )
 
 

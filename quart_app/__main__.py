@@ -16,7 +16,6 @@ from cryptography.fernet import Fernet
 from quart_app.composition import build_services
 from quart_app.errors import AppError, Unavailable
 from quart_app.model import Role
-from quart_app.printable import printable
 from quart_app.services import Services
 from quart_app.services.reset_links import ResetLink
 from quart_app.services.sealed_credentials import refuse_new_key
@@ -31,6 +30,7 @@ from quart_app.settings import (
 from quart_app.storage.database import Database
 from quart_app.storage.schema import makes_a_new_file, upgrade_schema
 from quart_app.storage.schema.legacy_refusals import refused_by_the_legacy_login
+from quart_app.terminal import Streams, complain, mute, prepare_streams, say
 
 SECRET_BYTES = 32
 _OWNER_ONLY = 0o600
@@ -166,15 +166,15 @@ def db_upgrade() -> None:
     is_new = makes_a_new_file(url)
     before, after = _run_coroutine(upgrade_schema(url, own_folder=SECRETS_FILE.parent))
     if is_new:
-        click.echo(f"A new database file was made: {url.database}.")
+        say(f"A new database file was made: {url.database}.")
     if before == after:
-        click.echo(f"The database is at revision {after} already.")
+        say(f"The database is at revision {after} already.")
     else:
-        click.echo(f"The database is at revision {after} now (before: {before or 'none'}).")
+        say(f"The database is at revision {after} now (before: {before or 'none'}).")
         for line in _run_coroutine(refused_by_the_legacy_login(url)).in_words():
-            click.echo(line)
+            say(line)
     if warning := _run(lambda services: services.sealed_credentials.fit()).sentence:
-        click.echo(f"Warning: {warning}", err=True)
+        say(f"Warning: {warning}", file=sys.stderr)
 
 
 @cli.group()
@@ -182,14 +182,26 @@ def user() -> None:
     """Administer the people who log in."""
 
 
+def _read_standard_input() -> str:
+    """Return its text without a byte order mark, which some programs write at the beginning."""
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    except OSError as error:
+        raise click.ClickException(f"Standard input can't be read: {error.strerror}.") from None
+    if "\0" in text:  # UTF-16 has one in each Latin letter
+        raise click.ClickException("The password on standard input is not UTF-8.")
+    return text
+
+
 def _read_password(*, from_stdin: bool) -> str | None:
     """Return the password that was typed or piped; None where one is to be generated."""
     if from_stdin:
-        try:
-            text = sys.stdin.buffer.read().decode()
-        except UnicodeDecodeError:
-            raise click.ClickException("The password on standard input is not UTF-8.") from None
-        return re.sub(r"\r?\n\Z", "", text)
+        text = re.sub(r"\r?\n\Z", "", _read_standard_input())
+        if not text:
+            raise click.ClickException("Standard input holds no password.")
+        return text
     if not sys.stdin.isatty():
         return None
     typed: str = click.prompt(
@@ -202,9 +214,35 @@ def _read_password(*, from_stdin: bool) -> str | None:
     return typed or None
 
 
-def _show_generated(password: str | None) -> None:
-    if password is not None:
-        click.echo(f"Password, shown this once and to be changed at the first login: {password}")
+def _refuse_to_hide_a_secret() -> None:
+    """Refuse to make a password or link while nobody could read it. Raises ClickException."""
+    if Streams.is_output_closed:
+        raise click.ClickException(
+            "Standard output is closed, so nobody could read the secret. Nothing was changed."
+        )
+
+
+def _show_secret(*lines: str, otherwise: str) -> None:
+    """Show what is shown only once; where that fails, `otherwise` says what to do."""
+    try:
+        for line in lines:
+            say(line)
+    except OSError as error:
+        mute(sys.stdout)
+        raise click.ClickException(f"{otherwise} (The output failed: {error.strerror}.)") from None
+
+
+def _say_with_password(sentence: str, password: str | None, name: str) -> None:
+    """Say it, in one line with a password that was generated: `| head -1` must not lose it."""
+    if password is None:
+        say(sentence)
+        return
+    _show_secret(
+        f"{sentence} Password, shown this once and to be changed at the first login: {password}",
+        otherwise=(
+            f"The password was set, but it could not be shown: set another by `user passwd {name}`."
+        ),
+    )
 
 
 def _utf8(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
@@ -241,22 +279,24 @@ def user_create(name: str, email: str, role: str, *, password_stdin: bool, link:
     if link and password_stdin:
         raise click.UsageError("Give either --link or --password-stdin.")
     if link:
+        _refuse_to_hide_a_secret()
         made = _run(
             lambda services: services.membership.create_for_operator(
                 username=name, email=email, role=Role(role)
             )
         )
-        click.echo(f"User {made.username} is created, as {role}.")
-        _show_link(made)
+        _show_link(made, before=f"User {made.username} is created, as {role}.")
         return
     password = _read_password(from_stdin=password_stdin)
+    if password is None:
+        _refuse_to_hide_a_secret()
     created, generated = _run(
         lambda services: services.users.create_user(
             username=name, email=email, role=Role(role), password=password
         )
     )
-    click.echo(f"User {created.username} is created, as {created.role.value}.")
-    _show_generated(generated)
+    sentence = f"User {created.username} is created, as {created.role.value}."
+    _say_with_password(sentence, generated, created.username)
 
 
 @user.command("list")
@@ -264,7 +304,7 @@ def user_list() -> None:
     """List every user."""
     users = _run(lambda services: services.users.everybody())
     if not users:
-        click.echo("There is no user yet.")
+        say("There is no user yet.")
     for each in users:
         last = (
             f"last login: {each.last_login:%Y-%m-%d %H:%M} UTC"
@@ -273,7 +313,7 @@ def user_list() -> None:
         )
         state = "active" if each.is_active else "inactive"
         fields = (str(each.id), each.username, each.email, each.role.value, state, last)
-        click.echo("\t".join(fields))
+        say(*fields)
 
 
 @user.command("passwd")
@@ -290,11 +330,13 @@ def user_passwd(name: str, *, password_stdin: bool, for_legacy: bool) -> None:
     It is asked for, piped or generated as by `user create`.
     """
     password = _read_password(from_stdin=password_stdin)
+    if password is None:
+        _refuse_to_hide_a_secret()
     generated = _run(
         lambda services: services.users.reset_password(name, password, for_legacy=for_legacy)
     )
-    click.echo(f"The password of {name} is changed, and their sessions are over.")
-    _show_generated(generated)
+    sentence = f"The password of {name} is changed, and their sessions are over."
+    _say_with_password(sentence, generated, name)
 
 
 @user.command("reset-link")
@@ -304,14 +346,22 @@ def user_reset_link(name: str) -> None:
 
     It is shown this once, and makes void any that was made before.
     """
+    _refuse_to_hide_a_secret()
     link = _run(lambda services: services.reset_links.make_for_user_named(name))
     _show_link(link)
 
 
-def _show_link(link: ResetLink) -> None:
+def _show_link(link: ResetLink, *, before: str | None = None) -> None:
     until = f"{link.expires_at:%Y-%m-%d %H:%M} UTC"
-    click.echo(f"{link.username} sets a password by this link, until {until}:")
-    click.echo(link.url)
+    _show_secret(
+        *([before] if before else []),
+        f"{link.username} sets a password by this link, until {until}:",
+        link.url,
+        otherwise=(
+            "The link was made, but it could not be shown:"
+            f" make another by `user reset-link {link.username}`."
+        ),
+    )
 
 
 @user.command("deactivate")
@@ -319,13 +369,13 @@ def _show_link(link: ResetLink) -> None:
 def user_deactivate(name: str) -> None:
     """Let a user log in no more, and end their sessions."""
     was_last_admin = _run(lambda services: services.users.deactivate(name))
-    click.echo(f"User {name} is deactivated, and their sessions are over.")
+    say(f"User {name} is deactivated, and their sessions are over.")
     _warn_of_no_administrator(is_due=was_last_admin)
 
 
 def _warn_of_no_administrator(*, is_due: bool) -> None:
     if is_due:
-        click.echo("Warning: no active user is an administrator any more.", err=True)
+        say("Warning: no active user is an administrator any more.", file=sys.stderr)
 
 
 @user.command("activate")
@@ -333,7 +383,7 @@ def _warn_of_no_administrator(*, is_due: bool) -> None:
 def user_activate(name: str) -> None:
     """Let a user log in again who was deactivated; the password is the one they had."""
     _run(lambda services: services.users.activate(name))
-    click.echo(f"User {name} is active.")
+    say(f"User {name} is active.")
 
 
 @user.command("role")
@@ -342,7 +392,7 @@ def user_activate(name: str) -> None:
 def user_role(name: str, role: str) -> None:
     """Give a user another role, which holds at once. Their sessions go on."""
     was_last_admin = _run(lambda services: services.users.change_role(name, Role(role)))
-    click.echo(f"The role of {name} is {role}.")
+    say(f"The role of {name} is {role}.")
     _warn_of_no_administrator(is_due=was_last_admin)
 
 
@@ -357,12 +407,12 @@ def sessions_list(name: str) -> None:
     """List where the user NAME is logged in: logins not ended and within their limit."""
     _, logins = _run(lambda services: services.devices.logins_of_user_named(name))
     if not logins:
-        click.echo(f"{name} is not logged in anywhere.")
+        say(f"{name} is not logged in anywhere.")
     for each in logins:
         since, until = (f"{at:%Y-%m-%d %H:%M} UTC" for at in (each.created_at, each.expires_at))
         where = each.address or "an unknown address"
-        agent = printable(each.user_agent or "unknown")
-        click.echo(f"{each.id}\tsince {since}\tuntil {until}\t{where}\t{agent}")
+        agent = each.user_agent or "unknown"
+        say(each.id, f"since {since}", f"until {until}", where, agent)
 
 
 @sessions.command("end")
@@ -378,10 +428,10 @@ def sessions_end(name: str | None, *, everybodys: bool) -> None:
         raise click.UsageError("Give either a NAME or --all.")
     if name is None:
         _run(lambda services: services.sessions.end_everybodys())
-        click.echo("Every session is over; everybody logs in again.")
+        say("Every session is over; everybody logs in again.")
     else:
         _run(lambda services: services.users.end_sessions(name))
-        click.echo(f"Every session of {name} is over.")
+        say(f"Every session of {name} is over.")
 
 
 @cli.group()
@@ -393,17 +443,30 @@ def keys() -> None:
 def keys_new() -> None:
     """Print new secrets, as lines for a .env file. Nothing is written."""
     for name, value in new_secrets().items():
-        click.echo(f"{name}={value}")
+        say(f"{name}={value}")
 
 
 def main() -> None:
-    """Run the command; where what it says can't be written, end with one sentence."""
+    """Run the command and end the process with its exit code; an error is one sentence."""
+    prepare_streams()
     try:
-        cli(prog_name="python -m quart_app")
+        sys.exit(cli.main(prog_name="python -m quart_app", standalone_mode=False))
+    except click.UsageError as error:
+        complain(error.format_message(), usage=error.ctx.get_usage() if error.ctx else None)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        complain(error.format_message())
+        sys.exit(error.exit_code)
+    except click.Abort:
+        complain("Aborted.")
+        sys.exit(1)
+    except BrokenPipeError:  # the reader has seen enough, as `head` does
+        mute(sys.stdout)
+        sys.exit(1)
     except OSError as error:  # a full disk, as a rule; of files and databases others have told
-        # What is still in the buffer would fail once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(f"Error: The output can't be written: {error.strerror}.")
+        mute(sys.stdout)
+        complain(f"The output can't be written: {error.strerror}.")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from hypercorn.typing import ASGIFramework
 from jinja2 import StrictUndefined
 from quart import Quart
 
+from quart_app import log_records
 from quart_app.composition import build_services
 from quart_app.errors import Unavailable
 from quart_app.services.audit import log as audit_log
@@ -29,6 +30,7 @@ from quart_app.web import (
     cookies,
     csp_reports,
     devices,
+    display,
     events,
     gate,
     limits,
@@ -48,6 +50,7 @@ from quart_app.web.connections.listener import accepting_within_bounds
 from quart_app.web.connections.register import Bounds, Register
 from quart_app.web.device_cookie import DeviceCookie
 from quart_app.web.headers import headers_of_every_answer
+from quart_app.web.last_resort import Application
 from quart_app.web.session import Limits
 from quart_app.web.session_interface import SessionCookies
 from quart_app.web.stop_signal import called_on_the_signal_to_stop
@@ -71,7 +74,9 @@ def create_app(
             sys.exit(f"quart_app: {error}")
         except WrongEncryptionKey as error:
             sys.exit(f"quart_app: {error.sentence}")
-    app = Quart("quart_app", template_folder="web/templates", static_folder=None)
+    log_records.install()
+    app = Application("quart_app", template_folder="web/templates", static_folder=None)
+    app.headers_of_failures = headers_of_every_answer(is_https=settings.is_https)
     app.config.update(
         MAX_CONTENT_LENGTH=gate.LARGEST_BODY_BYTES,
         MAX_FORM_MEMORY_SIZE=gate.LARGEST_BODY_BYTES,
@@ -107,6 +112,7 @@ def create_app(
     notices.install(app, settings.session_keys)
     words.install(app)
     limits.install(app, remembered=remember_limits)
+    display.install(app)
     for room in (
         *(accounts, one_time_passwords, reset_links, alerts, platforms, devices),
         *(admin, membership, audit, api, csp_reports, events, operations),

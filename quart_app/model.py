@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator, UserDefinedType
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 from quart_app.login_names import LONGEST_KEY, email_key, name_key
 
@@ -140,6 +140,36 @@ def _text_of_any_type(length: int) -> String:
     return String(length).with_variant(_UntypedText(length), "postgresql")
 
 
+class StoredText(TypeDecorator[str]):
+    """Text that reads as text, whatever an old database holds in the column.
+
+    SQLite keeps bytes in a column of text, and they are decoded. NULL reads as `null`: a column
+    that we declare NOT NULL may not be so in the older application's table. With `may_be_enum` it
+    is bound so that PostgreSQL takes it for an enumeration, too.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, length: int, *, null: str | None = None, may_be_enum: bool = False) -> None:
+        super().__init__(length)
+        self.null, self.may_be_enum = null, may_be_enum
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type by which values are bound."""
+        length = cast(String, self.impl).length or 0
+        kind = _text_of_any_type(length) if self.may_be_enum else String(length)
+        return dialect.type_descriptor(kind)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
+        """Return it as text."""
+        if isinstance(value, str):
+            return value
+        if value is None:
+            return self.null
+        return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
 class RoleByName(TypeDecorator[Role]):
     """A role in the database is its member's name, as the older application wrote it.
 
@@ -193,8 +223,10 @@ class User(Base):
     __tablename__ = "users"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    username: Mapped[str] = mapped_column(String(USERNAME_LENGTH), unique=True, index=True)
-    email: Mapped[str] = mapped_column(String(EMAIL_LENGTH), unique=True, index=True)
+    username: Mapped[str] = mapped_column(
+        StoredText(USERNAME_LENGTH, null=""), unique=True, index=True
+    )
+    email: Mapped[str] = mapped_column(StoredText(EMAIL_LENGTH, null=""), unique=True, index=True)
     # The name and the address as they are looked up in any spelling: see login_names. Not unique,
     # for the older application let names differ in case; null in rows of an older process.
     username_key: Mapped[str | None] = mapped_column(
@@ -248,10 +280,10 @@ class PlatformConnection(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
-    name: Mapped[str] = mapped_column(String(PLATFORM_NAME_LENGTH))
-    platform_type: Mapped[str] = mapped_column(_text_of_any_type(50))
-    instance_url: Mapped[str] = mapped_column(String(INSTANCE_URL_LENGTH))
-    username: Mapped[str | None] = mapped_column(String(PLATFORM_USERNAME_LENGTH))
+    name: Mapped[str] = mapped_column(StoredText(PLATFORM_NAME_LENGTH, null=""))
+    platform_type: Mapped[str] = mapped_column(StoredText(50, null="", may_be_enum=True))
+    instance_url: Mapped[str] = mapped_column(StoredText(INSTANCE_URL_LENGTH, null=""))
+    username: Mapped[str | None] = mapped_column(StoredText(PLATFORM_USERNAME_LENGTH))
     # Fernet tokens: see services.credentials.
     access_token: Mapped[str] = mapped_column(Text)
     client_key: Mapped[str | None] = mapped_column(Text)
@@ -344,8 +376,8 @@ class Login(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
-    address: Mapped[str | None] = mapped_column(String(ADDRESS_LENGTH))
-    user_agent: Mapped[str | None] = mapped_column(String(USER_AGENT_LENGTH))
+    address: Mapped[str | None] = mapped_column(StoredText(ADDRESS_LENGTH))
+    user_agent: Mapped[str | None] = mapped_column(StoredText(USER_AGENT_LENGTH))
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     end_reason: Mapped[str | None] = mapped_column(String(END_REASON_LENGTH))
     # Which browser of the user's it was, by the cookie that stays when it logs out.
@@ -378,11 +410,11 @@ class Alert(Base):
 
     id: Mapped[int] = mapped_column(_BigId, primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
-    kind: Mapped[str] = mapped_column(String(ALERT_KIND_LENGTH))
+    kind: Mapped[str] = mapped_column(StoredText(ALERT_KIND_LENGTH, null=""))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
-    address: Mapped[str | None] = mapped_column(String(ADDRESS_LENGTH))
-    user_agent: Mapped[str | None] = mapped_column(String(USER_AGENT_LENGTH))
+    address: Mapped[str | None] = mapped_column(StoredText(ADDRESS_LENGTH))
+    user_agent: Mapped[str | None] = mapped_column(StoredText(USER_AGENT_LENGTH))
     device_id: Mapped[str | None] = mapped_column(String(DEVICE_ID_LENGTH))
 
 
@@ -450,11 +482,11 @@ class AuditEntry(Base):
 
     id: Mapped[int] = mapped_column(_BigId, primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
-    event: Mapped[str] = mapped_column(String(EVENT_LENGTH))
+    event: Mapped[str] = mapped_column(StoredText(EVENT_LENGTH, null=""))
     user_id: Mapped[int | None] = mapped_column(Integer)  # whom it concerns
     # Who did it. Null is the command line where there is no request, else a stranger.
     actor_user_id: Mapped[int | None] = mapped_column(Integer)
-    address: Mapped[str | None] = mapped_column(String(ADDRESS_LENGTH))
+    address: Mapped[str | None] = mapped_column(StoredText(ADDRESS_LENGTH))
     request_id: Mapped[str | None] = mapped_column(String(REQUEST_ID_LENGTH))
     session: Mapped[str | None] = mapped_column(String(SESSION_HASH_LENGTH))
     detail: Mapped[str | None] = mapped_column(Text)  # a small JSON object

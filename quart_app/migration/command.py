@@ -1,8 +1,6 @@
 """The command: its options, its one question, its exit codes."""
 
 import asyncio
-import io
-import os
 import sys
 import traceback
 import warnings
@@ -14,11 +12,13 @@ from sqlalchemy import URL
 from sqlalchemy.exc import SAWarning
 
 from quart_app.migration.conduct import Options, conduct
-from quart_app.migration.console import report, shown
+from quart_app.migration.console import report
 from quart_app.migration.failures import as_stopped
 from quart_app.migration.interruption import Interruption
 from quart_app.migration.outcome import Interrupted, Outcome
+from quart_app.printable import printable
 from quart_app.settings import SettingsError, database_url_from_environ, read_database_url
+from quart_app.terminal import mute, prepare_streams, say, say_lines
 
 NAME = "scripts/migrate_to_cookie_sessions.py"
 _FILE = click.Path(path_type=Path)
@@ -47,7 +47,7 @@ class Terminal:
         """Ask on standard error, until it is yes or no; an empty line is no."""
         try:
             while True:
-                click.echo(f"{question} [y/N]: ", nl=False, err=True)
+                say(f"{question} [y/N]: ", file=sys.stderr, end="")
                 self._interruption.wait_until_readable(sys.stdin.fileno())
                 line = sys.stdin.readline()
                 if not line:  # its end: Control-D
@@ -55,7 +55,7 @@ class Terminal:
                 answer = line.strip().lower()
                 if answer in {"y", "yes", "n", "no", ""}:
                     return answer.startswith("y")
-                click.echo("Error: please answer y or n.", err=True)
+                say("Error: please answer y or n.", file=sys.stderr)
         except KeyboardInterrupt:
             raise Interrupted from None
 
@@ -63,24 +63,11 @@ class Terminal:
 def write(file: Any, text: str) -> None:
     """Write; what can't be written is no reason to stop, nor to tell another outcome."""
     try:
-        file.write(f"{text}\n")
-        file.flush()
+        say_lines(text, file=file)
     except OSError as error:
-        # What is still in the buffer would fail once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
+        mute(file)
         if file is sys.stdout:
             write(sys.stderr, f"The output can't be written: {error.strerror}.")
-
-
-def _make_writable() -> None:
-    """Let there be something to write to, and nothing that can't be written to it."""
-    for name in ("stdout", "stderr"):
-        file = getattr(sys, name)
-        if file is None:  # closed by whoever started us
-            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 until we end
-            setattr(sys, name, nowhere)
-        elif isinstance(file, io.TextIOWrapper):
-            file.reconfigure(errors="backslashreplace")
 
 
 def _url(text: str | None) -> URL:
@@ -167,7 +154,7 @@ def cli(**given: Any) -> tuple[Options, bool]:
 
 def main(arguments: list[str] | None = None, *, until_exit: bool = False) -> int:
     """Run the command and return its exit code; `until_exit` where the process ends with it."""
-    _make_writable()
+    prepare_streams()
     interruption = Interruption()
     with interruption.hearing_signals(until_exit=until_exit):
         return _main(sys.argv[1:] if arguments is None else arguments, interruption)
@@ -195,9 +182,9 @@ def _main(arguments: list[str], interruption: Interruption) -> int:
         write(sys.stdout, report(outcome, message, terminal.facts))
     elif outcome.exit_code in {0, Outcome.PENDING.exit_code}:
         if outcome is not Outcome.DONE:  # its message is the last line of what was said
-            write(sys.stdout, shown(message))
+            write(sys.stdout, printable(message))
     else:
-        write(sys.stderr, f"Error: {shown(message)}")
+        write(sys.stderr, f"Error: {printable(message)}")
     return outcome.exit_code
 
 

@@ -27,6 +27,7 @@ from quart_app.migration.restoration import (
 )
 from quart_app.migration.sealed_file import SealedFile
 from quart_app.migration.way_back import KeptHashes, kept_hashes
+from quart_app.printable import printable
 
 _HURRY_SECONDS = 0.1
 _LOOKS = 3  # while another run is at work
@@ -224,9 +225,10 @@ class _Conductor:
         self.operator.facts["backup"] = backup.manifest | {"path": path, "sha256": backup.sha256}
         manifest = backup.manifest
         self.operator.say(
-            f"Database  {console.shown(standing.database)}\n"
-            f"Backup    {console.shown(str(backup.path))}, made at {manifest['made_at']}\n"
-            f"Restored  {console.shown(manifest['table'])}: {manifest['rows']:,} rows"
+            f"Database  {printable(standing.database)}\n"
+            f"Backup    {printable(str(backup.path))},"
+            f" made at {printable(str(manifest['made_at']))}\n"
+            f"Restored  {printable(manifest['table'])}: {manifest['rows']:,} rows"
         )
         self._ask("Go on?")
         restored = await self.in_thread(lambda: self._restore(backup))

@@ -11,15 +11,9 @@ from quart_app.migration.outcome import Outcome
 from quart_app.migration.removal import Removed
 from quart_app.migration.restoration import Restored
 from quart_app.migration.way_back import KeptHashes
+from quart_app.printable import printable
 
 _SHORT_DIGITS = 16
-
-
-def shown(text: str) -> str:
-    """Return a name, or a sentence with names, without what a terminal would obey."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
-    )
 
 
 def _size(size_bytes: int | None) -> str:
@@ -28,16 +22,16 @@ def _size(size_bytes: int | None) -> str:
 
 def plan_in_words(standing: Standing, *, backup: Path | None, verbose: bool) -> str:
     """Return what stands there and what would be done."""
-    lines = [f"Database  {shown(standing.database)}"]
+    lines = [f"Database  {printable(standing.database)}"]
     if standing.revision == standing.newest_revision:
         lines.append(f"Schema    at revision {standing.revision} already")
     else:
         now = f"at revision {standing.revision}" if standing.revision else "the older application's"
         lines.append(f"Schema    {now}; will be at revision {standing.newest_revision}")
-    width = max((len(shown(table.name)) for table in standing.tables), default=0)
+    width = max((len(printable(table.name)) for table in standing.tables), default=0)
     lines.append("Tables")
     lines += [
-        f"  {shown(table.name):<{width}} {table.rows:>12,} rows{_size(table.size_bytes)}"
+        f"  {printable(table.name):<{width}} {table.rows:>12,} rows{_size(table.size_bytes)}"
         for table in standing.tables
     ]
     if standing.sessions is not None:
@@ -47,12 +41,12 @@ def plan_in_words(standing: Standing, *, backup: Path | None, verbose: bool) -> 
 
 
 def _sessions_in_words(table: SessionTable, *, backup: Path | None, verbose: bool) -> list[str]:
-    some = ", ".join(shown(name) for name in table.some_users)
+    some = ", ".join(printable(name) for name in table.some_users)
     more = ", …" if table.users > len(table.some_users) else ""
     lines = [
-        f"Removed   {shown(table.name)}: {table.rows:,} rows",
-        f"  along   {'; '.join(map(shown, table.goes_with_it)) or 'nothing'}",
-        f"Refer     {'; '.join(map(shown, table.dependents)) or 'no key, view or trigger'}",
+        f"Removed   {printable(table.name)}: {table.rows:,} rows",
+        f"  along   {'; '.join(map(printable, table.goes_with_it)) or 'nothing'}",
+        f"Refer     {'; '.join(map(printable, table.dependents)) or 'no key, view or trigger'}",
         f"Log in    {table.users:,} people must log in again{f': {some}{more}' if some else ''}",
     ]
     if table.rows_without_user or table.rows_without_platform:
@@ -61,8 +55,8 @@ def _sessions_in_words(table: SessionTable, *, backup: Path | None, verbose: boo
             f" {table.rows_without_platform:,} with a platform connection that does not"
         )
     if verbose:
-        lines.append(f"Columns   {', '.join(map(shown, table.columns))}")
-    lines.append(f"Backup    {shown(str(backup or 'none (--no-backup)'))}")
+        lines.append(f"Columns   {', '.join(map(printable, table.columns))}")
+    lines.append(f"Backup    {printable(str(backup or 'none (--no-backup)'))}")
     return lines
 
 
@@ -71,13 +65,13 @@ def removed_in_words(removed: Removed, *, dry_run: bool, verbose: bool) -> str:
     lines = []
     if removed.locks:
         lines += ["Locks that it took:", *(f"  {lock}" for lock in removed.locks)]
-    width = max((len(shown(table)) for table in removed.before), default=0)
+    width = max((len(printable(table)) for table in removed.before), default=0)
     digits = None if verbose else _SHORT_DIGITS
     lines.append("SHA-256 of each table that stays, before and after:")
     for table, before in removed.before.items():
         after = removed.after[table]
         lines.append(
-            f"  {shown(table):<{width}} {before.rows:>12,} rows  {before.sha256[:digits]}"
+            f"  {printable(table):<{width}} {before.rows:>12,} rows  {before.sha256[:digits]}"
             f"  {after.sha256[:digits]}"
         )
     if removed.defaults_changed is not None:
@@ -86,8 +80,8 @@ def removed_in_words(removed: Removed, *, dry_run: bool, verbose: bool) -> str:
     if removed.backup is not None and not dry_run:
         backup = removed.backup
         lines.append(
-            f"Backup: {shown(str(backup.path))} ({backup.rows:,} rows, {backup.size_bytes:,} bytes,"
-            f" SHA-256 {backup.sha256[:digits]})"
+            f"Backup: {printable(str(backup.path))} ({backup.rows:,} rows,"
+            f" {backup.size_bytes:,} bytes, SHA-256 {backup.sha256[:digits]})"
         )
         if not backup.is_there:
             lines.append("But that file was taken away or changed since: there is no way back.")
@@ -101,7 +95,7 @@ def removal_message(removed: Removed, *, dry_run: bool) -> str:
     sessions = removed.standing.sessions
     what = f"the schema {{}} at revision {removed.revision}"
     if sessions is not None:
-        what += f" and {sessions.name} ({removed.rows:,} rows) {{}}"
+        what += f" and {printable(sessions.name)} ({removed.rows:,} rows) {{}}"
     if dry_run:
         return "Dry run: " + what.format("would be", "would be removed") + "; nothing was changed."
     inactive = len(removed.refused.locked) + len(removed.refused.unverified)
@@ -112,7 +106,7 @@ def removal_message(removed: Removed, *, dry_run: bool) -> str:
 def hashes_in_words(database: str, hashes: KeptHashes, backup: str | None) -> str:
     """Return what --no-return erases."""
     lines = [
-        f"Database  {shown(database)}",
+        f"Database  {printable(database)}",
         f"Erased    {hashes.kept:,} legacy password hashes, which only the older application reads",
     ]
     if hashes.to_come:
@@ -121,20 +115,20 @@ def hashes_in_words(database: str, hashes: KeptHashes, backup: str | None) -> st
             " kept"
         )
     if backup is not None:
-        lines.append(f"Backup    {shown(backup)} holds old hashes, too: delete it yourself")
+        lines.append(f"Backup    {printable(backup)} holds old hashes, too: delete it yourself")
     return "\n".join(lines)
 
 
 def restored_in_words(restored: Restored, *, dry_run: bool) -> str:
     """Return what was brought back."""
     given_back = restored.given_back.in_words() if restored.given_back else []
-    message = restoration_message(restored, dry_run=dry_run)
-    return "\n".join([*restored.notes, *given_back, message])
+    notes = map(printable, [*restored.notes, *given_back])
+    return "\n".join([*notes, restoration_message(restored, dry_run=dry_run)])
 
 
 def restoration_message(restored: Restored, *, dry_run: bool) -> str:
     """Return the outcome in a sentence."""
-    table = restored.backup.manifest["table"]
+    table = printable(str(restored.backup.manifest["table"]))
     if not restored.is_change:
         return f"Nothing to do: {table} stands there, just as the backup holds it."
     if restored.rows is None:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.text import Text
 
 from quart_app.migration.interruption import Interruption
+from quart_app.printable import printable
 
 _LINE_EVERY_SECONDS = 2.0
 
@@ -55,7 +56,7 @@ class Reporter(ABC):
     def step(self, title: str, *, total: int | None = None, unit: str = "rows") -> Iterator[Step]:
         """Show a step from here to the end of the block."""
         self.interruption.check()
-        with self._shown(title, total, unit) as step:
+        with self._shown(printable(title), total, unit) as step:
             yield step
         self.interruption.check()
 

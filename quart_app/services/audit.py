@@ -186,9 +186,17 @@ def line_of(entry: AuditEntry) -> str:
 
 
 def details_of(entry: AuditEntry) -> dict[str, Any]:
-    """Return what else was written down, by name."""
-    details: dict[str, Any] = json.loads(entry.detail) if entry.detail else {}
-    return details
+    """Return what else was written down, by name.
+
+    An entry that others wrote may hold anything; if it is no JSON object, it is the one `detail`.
+    """
+    if not entry.detail:
+        return {}
+    try:
+        details = json.loads(entry.detail)
+    except (ValueError, RecursionError):
+        details = None
+    return details if isinstance(details, dict) else {"detail": entry.detail}
 
 
 async def _now_and_then(

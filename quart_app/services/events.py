@@ -112,7 +112,7 @@ class Events:
             self.check_room(stream.user_id, stream.sid)
         except (TooManyStreams, Unavailable):
             return
-        with self._opened(stream):
+        with self.following(stream):
             yield SIGN_OF_LIFE  # so that a proxy passes on the head at once
             while not self._is_stopping:
                 while stream.waiting:
@@ -186,8 +186,16 @@ class Events:
         )
         return verdict is False
 
+    def is_over(self, stream: Stream) -> bool:
+        """Tell whether nothing more may be sent: its session is over, or that can't be told."""
+        verdict = self._revocations.is_alive(
+            stream.sid, stream.user_id, stream.epoch, stream.created_at
+        )
+        return verdict is not True or self._seconds_left(stream) <= 0
+
     @contextmanager
-    def _opened(self, stream: Stream) -> Iterator[None]:
+    def following(self, stream: Stream) -> Iterator[None]:
+        """Let the stream hear of its session, and of its activity, while the block lasts."""
         _add(self._of_user, stream.user_id, stream)
         _add(self._of_session, stream.sid, stream)
         try:

@@ -35,7 +35,7 @@ def given_settings(environ: Mapping[str, str] | None, directory: Path) -> dict[s
 def _read_env_file(directory: Path, path: Path) -> dict[str, str]:
     """Return what the file sets; a line of ours that sets nothing is refused, not passed over."""
     values: dict[str, str] = {}
-    for line in parse_stream(StringIO((directory / path).read_text(encoding="utf-8"))):
+    for line in parse_stream(StringIO(_text_of(directory / path))):
         text = line.original.string
         if line.key is not None and line.value is not None and not line.error:
             values[line.key] = line.value
@@ -49,7 +49,7 @@ def _read_env_file(directory: Path, path: Path) -> dict[str, str]:
 
 def _ours(environ: Mapping[str, str | None]) -> dict[str, str]:
     return {
-        name.removeprefix(PREFIX): value
+        name.removeprefix(PREFIX): value.removeprefix("\ufeff")
         for name, value in environ.items()
         if name.startswith(PREFIX) and value is not None
     }
@@ -64,10 +64,22 @@ def read_secret_files(given: dict[str, str], directory: Path) -> None:
         if secret in given:
             raise SettingsError(f"{PREFIX}{secret} and {PREFIX}{name} are both given; one must go")
         try:
-            text = (directory / given.pop(name)).read_text(encoding="utf-8")
+            text = _text_of(directory / given.pop(name))
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"{PREFIX}{name} can't be read: {_reason(error)}") from None
         given[secret] = text.rstrip("\r\n")
+
+
+def _text_of(path: Path) -> str:
+    """Return a file's text without its byte order mark.
+
+    Raises OSError, and UnicodeDecodeError also for UTF-16 without such a mark.
+    """
+    content = path.read_bytes()
+    text = content.decode("utf-8-sig")
+    if "\0" in text:
+        raise UnicodeDecodeError("utf-8", content, 0, len(content), "a NUL character")
+    return text.replace("\ufeff", "")  # files that were put together have it in between, too
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str | None:

@@ -22,7 +22,7 @@ async def open_sqlite(path: str, **options: Any) -> aiosqlite.Connection:
     aiosqlite lets the thread report its end later, to an event loop that is closed by then where a
     command ends with the failure: a traceback of nobody's.
     """
-    connection = _Connection(lambda: sqlite3.connect(path, **options), iter_chunk_size=1)
+    connection = _Connection(lambda: _connect(path, **options), iter_chunk_size=1)
     connection.busy_timeout_seconds = options.setdefault("timeout", BUSY_TIMEOUT_SECONDS)
     thread = connection._thread  # noqa: SLF001 there is no other way to it; SQLAlchemy does so, too
     thread.daemon = True
@@ -31,6 +31,18 @@ async def open_sqlite(path: str, **options: Any) -> aiosqlite.Connection:
     except BaseException:
         await asyncio.to_thread(thread.join)
         raise
+
+
+def _connect(path: str, **options: Any) -> sqlite3.Connection:
+    connection: sqlite3.Connection = sqlite3.connect(path, **options)
+    # SQLite checks no encoding. Without this, one value that is not UTF-8 fails every query that
+    # reads it.
+    connection.text_factory = _decoded
+    return connection
+
+
+def _decoded(value: bytes) -> str:
+    return value.decode(errors="replace")
 
 
 class _Connection(aiosqlite.Connection):

@@ -1,8 +1,7 @@
 """Pages of the audit, for administrators, and its export."""
 
-import csv
-import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Final
@@ -17,6 +16,7 @@ from quart_app.services.audit_reader import AuditFilter, AuditPage
 from quart_app.services.login_days import LoginsADay
 from quart_app.web.bodies import AuditQuery, read_query
 from quart_app.web.chart import chart_of
+from quart_app.web.csv_cells import csv_lines
 from quart_app.web.gate import current_login, services
 from quart_app.web.pages import page
 from quart_app.web.replies import status_of
@@ -29,8 +29,6 @@ _COLUMNS: Final = (
     *("id", "at", "event", "count", "user_id", "user", "actor_user_id", "actor"),
     *("address", "request_id", "session", "detail"),
 )
-# A spreadsheet takes what begins so for a formula (OWASP, CSV injection).
-_BEGINS_A_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @blueprint.get("/audit")
@@ -107,9 +105,9 @@ async def _lines(found: AuditPage, read: Callable[..., Awaitable[AuditPage]]) ->
 
     It runs when the request's context is gone, and so is handed what it reads by.
     """
-    yield _csv([_COLUMNS])
+    yield csv_lines([_COLUMNS])
     while True:
-        yield _csv([_row(entry, found.usernames) for entry in found.entries])
+        yield csv_lines([_row(entry, found.usernames) for entry in found.entries])
         if found.older_than is None:
             return
         found = await read(before=found.older_than)
@@ -134,19 +132,13 @@ def _wanted(query: AuditQuery) -> AuditFilter:
 
 def _row(entry: AuditEntry, usernames: dict[int, str]) -> tuple[object, ...]:
     return (
-        *(entry.id, timestamp(entry.at), entry.event, entry.count),
+        *(entry.id, _time(entry.at), entry.event, entry.count),
         *(entry.user_id, usernames.get(entry.user_id or 0)),
         *(entry.actor_user_id, usernames.get(entry.actor_user_id or 0)),
         *(entry.address, entry.request_id, entry.session, entry.detail),
     )
 
 
-def _csv(rows: Sequence[Sequence[object]]) -> str:
-    lines = io.StringIO()
-    csv.writer(lines).writerows([_cell(value) for value in row] for row in rows)  # RFC 4180
-    return lines.getvalue()
-
-
-def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_BEGINS_A_FORMULA) else text
+def _time(at: datetime | None) -> str | None:
+    """Return it for a program; None for a time that SQLite holds in another form."""
+    return None if at is None else timestamp(at)

@@ -7,9 +7,10 @@ from typing import Final
 from quart import Blueprint, Response, request
 from quart.typing import ResponseReturnValue
 
-from quart_app.services.events import Event, Events, Stream
+from quart_app.services.events import Event, Events
 from quart_app.web.gate import current_login, services
 from quart_app.web.session import Login
+from quart_app.web.streaming import JudgedBody, stream_of
 
 blueprint = Blueprint("events", __name__, url_prefix="/api")
 
@@ -26,7 +27,8 @@ async def session_events() -> ResponseReturnValue:
     login, events = current_login(), services().events
     events.check_room(login.user_id, login.sid)
     is_asked_for_head = request.method == "HEAD"
-    response = Response("" if is_asked_for_head else _stream(events, login))
+    # It tells the session's end as its last piece.
+    response = Response("" if is_asked_for_head else JudgedBody(_stream(events, login)))
     response.headers["Content-Type"] = _MEDIA_TYPE
     response.headers["X-Accel-Buffering"] = "no"  # nginx else passes it on in one piece, at its end
     response.timeout = None
@@ -34,15 +36,7 @@ async def session_events() -> ResponseReturnValue:
 
 
 async def _stream(events: Events, login: Login) -> AsyncIterator[str]:
-    stream = Stream(
-        user_id=login.user_id,
-        sid=login.sid,
-        epoch=login.epoch,
-        created_at=login.created_at,
-        expires_at=login.expires_at,
-        idle_expires_at=login.idle_expires_at,
-    )
-    async for event in events.told(stream):
+    async for event in events.told(stream_of(login)):
         yield _written(event)
 
 

@@ -26,7 +26,7 @@ from quart_app.errors import (
 from quart_app.model import AuditEvent
 from quart_app.services import Services
 from quart_app.services.known_devices import Device, KnownDevice
-from quart_app.services.origin import Origin, new_request_id, origin
+from quart_app.services.origin import Origin, origin
 from quart_app.services.sessions import OldSession
 from quart_app.web.compression import compress_page
 from quart_app.web.cookie_header import cookies_named
@@ -37,6 +37,7 @@ from quart_app.web.headers import (
     headers_of_page,
     say_when_to_try_again,
 )
+from quart_app.web.last_resort import REQUEST_ID_HEADER
 from quart_app.web.session import (
     Login,
     Session,
@@ -45,6 +46,7 @@ from quart_app.web.session import (
     renew_session,
     validate_session,
 )
+from quart_app.web.streaming import end_with_session
 
 LARGEST_BODY_BYTES: Final = 64 * 1024
 # Forms are smaller, and to parse one takes the event loop's time.
@@ -107,8 +109,7 @@ def install(app: Quart, *, is_https: bool) -> None:
     """Let every request of `app` pass the gate."""
 
     async def enter() -> None:
-        g.request_id = new_request_id()
-        origin.set(Origin(request.remote_addr, g.request_id))
+        g.request_id = origin.get().request_id
         refuse_multipart()
         await refuse_large_body()
         judge_session_again()  # the body may have been long in coming
@@ -128,11 +129,15 @@ def install(app: Quart, *, is_https: bool) -> None:
         headers = headers_of_every_answer(is_https=is_https)
         if "csp_nonce" in g:
             headers |= headers_of_page(g.csp_nonce, is_https=is_https)
-            await compress_page(response)
         for name, value in headers.items():
             response.headers.setdefault(name, value)
         say_when_to_try_again(response)
-        response.headers["X-Request-Id"] = g.request_id
+        response.headers[REQUEST_ID_HEADER] = g.request_id
+        # The headers come first: what fails below is answered by an error with all of them.
+        if "csp_nonce" in g:
+            await compress_page(response)
+        if "login" in g:
+            end_with_session(response, g.login, services().events)
         if "known_as" in g and response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             device_cookie().write(response, g.known_as)
         return response

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from quart import Response, current_app, redirect, render_template, request, url_for
+from quart import Response, current_app, g, redirect, render_template, request, url_for
 from quart.typing import ResponseTypes
 from werkzeug.exceptions import HTTPException
 
@@ -14,6 +14,7 @@ from quart_app.services.frames import Frame
 from quart_app.web.bodies import LONGEST_PATH
 from quart_app.web.gate import PUBLIC, UNATTENDED, now, services
 from quart_app.web.headers import with_retry_after
+from quart_app.web.last_resort import plain_page
 from quart_app.web.notices import forget_notice, leave_notice, waiting_notice
 from quart_app.web.session import Login, timestamp, validate_session
 from quart_app.web.user_agents import described
@@ -43,18 +44,36 @@ async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> 
     return response
 
 
-async def error_page(status: HTTPStatus, sentence: str) -> Response:
-    """Return the page of an error, which stands without its frame where that can't be had."""
+async def error_page(
+    status: HTTPStatus, heading: str, sentence: str, *, try_again: str | None = None
+) -> Response:
+    """Return the page of an error; with `try_again`, a path, it links there.
+
+    It has its frame where that can be had: it is tried with it, without it, and at last without a
+    template.
+    """
     login = validate_session()
-    frame = None
-    if login is not None and status != HTTPStatus.SERVICE_UNAVAILABLE:
+    values = {
+        "status": status,
+        "heading": heading,
+        "sentence": sentence,
+        "try_again": try_again,
+        "request_id": g.request_id,
+    }
+    frame_comes_from_database = login is not None and status != HTTPStatus.SERVICE_UNAVAILABLE
+    for is_framed in (True, False) if frame_comes_from_database else (False,):
         try:
-            frame = await _frame_of(login)
-        except Exception as error:  # noqa: BLE001 whatever it is, what is being answered comes first
-            current_app.logger.warning("an error's page has no frame: %s", type(error).__name__)
-    values = {"status": status, "sentence": sentence}
-    back = url_for("platforms.dashboard")
-    return Response(await _rendered("error.html", login, frame, back, values), status)
+            frame = await _frame_of(login) if is_framed and login is not None else None
+            back = url_for("platforms.dashboard")
+            return Response(await _rendered("error.html", login, frame, back, values), status)
+        except Exception as error:  # noqa: BLE001 whatever it is, the error comes first
+            current_app.logger.warning(
+                "The error page of request %s can't be shown %s: %s: %s",
+                *(g.request_id, "with its frame" if is_framed else "by its template"),
+                *(type(error).__name__, error),
+            )
+    page = plain_page(g.request_id, heading, sentence)
+    return Response(page, status, content_type="text/html; charset=utf-8")
 
 
 async def _frame_of(login: Login) -> Frame | None:

@@ -1,6 +1,5 @@
 """What went wrong, as HTTP: an AppError's status, as a page or as problem+json (RFC 9457)."""
 
-import json
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
@@ -11,8 +10,10 @@ from quart.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from quart_app import errors
+from quart_app.web import last_resort
 from quart_app.web.headers import with_retry_after
-from quart_app.web.pages import error_page
+from quart_app.web.pages import error_page, page_at
+from quart_app.web.problems import is_for_program, problem_document
 
 _STATUS: Final[dict[type[errors.AppError], HTTPStatus]] = {
     errors.MalformedBody: HTTPStatus.BAD_REQUEST,
@@ -52,7 +53,32 @@ _SENTENCES: Final = {
     HTTPStatus.NOT_FOUND: errors.NotFound.default_sentence,
     HTTPStatus.METHOD_NOT_ALLOWED: "This address does not answer to that method.",
     HTTPStatus.REQUEST_TIMEOUT: "The request took too long to arrive.",
-    HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong here; it has been written down.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: last_resort.SENTENCE,
+}
+# The headings of error pages, by the error's code where its status says too little.
+_HEADINGS: Final[dict[str | HTTPStatus, str]] = {
+    errors.CrossSite.code: "Request from another site",
+    errors.InUse.code: "This connection is in use",
+    errors.NameTaken.code: "That name is taken",
+    errors.NotLoggedIn.code: "You are not logged in",
+    errors.PlatformChanged.code: "You switched accounts",
+    errors.PlatformInactive.code: "This connection is switched off",
+    errors.UserChanged.code: "Another user is logged in",
+    errors.UserInactive.code: "This user is deactivated",
+    HTTPStatus.BAD_REQUEST: "Bad request",
+    HTTPStatus.UNAUTHORIZED: "Wrong name or password",
+    HTTPStatus.FORBIDDEN: "You can't open this page",
+    HTTPStatus.NOT_FOUND: "Page not found",
+    HTTPStatus.METHOD_NOT_ALLOWED: "Method not allowed",
+    HTTPStatus.REQUEST_TIMEOUT: "The request took too long",
+    HTTPStatus.CONFLICT: "This can't be done now",
+    HTTPStatus.GONE: "This link is no longer valid",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Too much data",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "Unsupported format",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "Something you entered is not valid",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many attempts",
+    HTTPStatus.INTERNAL_SERVER_ERROR: last_resort.HEADING,
+    HTTPStatus.SERVICE_UNAVAILABLE: "Temporarily unavailable",
 }
 _FORM_PAGE: Final = "form_page"
 
@@ -83,22 +109,14 @@ def with_form_page(form_page: Callable[..., Awaitable[Response]]) -> Callable[[V
     return mark
 
 
-def is_for_program() -> bool:
-    """Tell whether the answer is read by a program: below /api, or where no HTML is accepted."""
-    if request.path.startswith("/api/"):
-        return True
-    accepted = request.accept_mimetypes
-    return bool(accepted) and not accepted.accept_html and "*/*" not in request.headers["Accept"]
-
-
 async def _app_error(error: errors.AppError) -> ResponseReturnValue:
     if isinstance(error, errors.Unavailable) and error.__cause__ is not None:
         current_app.logger.error("unavailable: %s", _cause(error))
-    if isinstance(error, errors.NotLoggedIn) and not is_for_program():
+    if isinstance(error, errors.NotLoggedIn) and not is_for_program(request):
         # Come back afterwards to what was asked for; of a form, to the page that it stands on.
         here = request.full_path.rstrip("?") if request.method == "GET" else _referring_path()
         return redirect(url_for("accounts.login_page", next=here), HTTPStatus.SEE_OTHER)
-    if isinstance(error, errors.PlatformChanged) and not is_for_program():
+    if isinstance(error, errors.PlatformChanged) and not is_for_program(request):
         view = current_app.view_functions[request.endpoint or ""]
         if form_page := getattr(view, _FORM_PAGE, None):
             try:
@@ -108,6 +126,12 @@ async def _app_error(error: errors.AppError) -> ResponseReturnValue:
             return shown
     response = await _answer(status_of(error), error.code, error.sentence, field=error.field)
     return with_retry_after(response, error)
+
+
+def _here_again() -> str:
+    """Return the page to try again: the one asked for or, of a form, the one that it stands on."""
+    path = request.full_path.rstrip("?") if request.method == "GET" else _referring_path()
+    return page_at(path or "") or url_for("platforms.dashboard")
 
 
 def _referring_path() -> str | None:
@@ -137,30 +161,18 @@ async def _http_exception(error: HTTPException) -> ResponseReturnValue:
 async def _answer(
     status: HTTPStatus, code: str, sentence: str, *, field: str | None = None
 ) -> Response:
-    if is_for_program():
+    if is_for_program(request):
         return problem(status, code, sentence, field=field)
-    return await error_page(status, sentence)
+    heading = _HEADINGS.get(code) or _HEADINGS.get(status, status.phrase)
+    is_temporary = status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
+    try_again = _here_again() if is_temporary else None
+    return await error_page(status, heading, sentence, try_again=try_again)
 
 
 def problem(status: HTTPStatus, code: str, sentence: str, *, field: str | None = None) -> Response:
     """Return a problem document as an answer."""
     document = problem_document(status, code, sentence, field=field)
     return Response(document, status, content_type="application/problem+json")
-
-
-def problem_document(
-    status: HTTPStatus, code: str, sentence: str, *, field: str | None = None
-) -> str:
-    """Return a problem document; `field` names the input that is at fault."""
-    document: dict[str, Any] = {
-        "type": f"urn:quart_app:problem:{code}",
-        "title": sentence,
-        "status": int(status),
-        "code": code,
-    }
-    if field is not None:
-        document["field"] = field
-    return json.dumps(document)
 
 
 def _cause(error: BaseException) -> str:

@@ -2,8 +2,13 @@
 
 import asyncio
 from collections.abc import Iterable
+from typing import Final
 
 from ua_parser import parse
+
+from quart_app.web.display import displayed
+
+_UNKNOWN: Final = "An unknown program"
 
 
 async def described(user_agents: Iterable[str | None]) -> dict[str | None, str]:
@@ -17,12 +22,14 @@ async def described(user_agents: Iterable[str | None]) -> dict[str | None, str]:
     return await asyncio.to_thread(lambda: {each: _words(each) for each in different})
 
 
+# ua-parser 1.0.2 raises ValueError where an optional group of a pattern stays empty.
+@displayed(otherwise=_UNKNOWN)
 def _words(user_agent: str | None) -> str:
     if not user_agent:
-        return "An unknown program"
+        return _UNKNOWN
     parsed = parse(user_agent)
     browser, system = parsed.user_agent, parsed.os
-    name = "An unknown program"
+    name = _UNKNOWN
     if browser is not None:
         name = f"{browser.family} {browser.major}" if browser.major else browser.family
     return name if system is None else f"{name} on {system.family}"

@@ -7,6 +7,7 @@ from typing import Final
 from quart import Quart
 
 from quart_app.instances import server_of, username_of
+from quart_app.web.display import displayed
 from quart_app.web.gate import now
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -22,11 +23,12 @@ _UNITS: Final = (
 
 def install(app: Quart) -> None:
     """Let templates write `at|ago`, `name|initials`, `connection|server` and `…|username`."""
+    safe = displayed(otherwise="")
     app.jinja_env.filters.update(
-        ago=lambda at: ago(at, now()),
-        initials=initials,
-        server=lambda connection: server_of(connection.instance_url),
-        username=lambda each: username_of(each.instance_url, each.username),
+        ago=safe(lambda at: ago(at, now())),
+        initials=safe(initials),
+        server=safe(lambda connection: server_of(connection.instance_url)),
+        username=safe(lambda each: username_of(each.instance_url, each.username) or ""),
     )
 
 

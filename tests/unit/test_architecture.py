@@ -47,3 +47,18 @@ def test_no_table_of_ours_is_the_older_applications_sessions() -> None:
 
 def test_two_rooms_that_may_not_know_each_other_tolerate_the_same_clocks() -> None:
     assert sessions.CLOCK_TOLERANCE == session_cookie.CLOCK_TOLERANCE
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_terminal_module_writes_to_standard_streams(path: Path) -> None:
+    """Or text of strangers would control the terminal; ruff's T20 and banned-api say so, too."""
+    calls = {
+        ast.unparse(node.func)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+    }
+    if path != PACKAGE / "terminal.py":
+        assert not calls & {
+            *("print", "click.echo", "click.secho", "echo", "warnings.warn", "os.write"),
+            *("sys.stdout.write", "sys.stderr.write", "sys.stdout.buffer.write"),
+        }

@@ -418,6 +418,46 @@ def test_a_settings_file_that_is_no_text_is_named(tmp_path: Path, path: str) -> 
     assert refusal(tmp_path) == f"The file {path} can't be read: it is not UTF-8 text"
 
 
+BOM = "\ufeff"
+
+
+def test_a_byte_order_mark_is_no_part_of_a_setting(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(f"{BOM}{SECRET_KEY}\r\n", encoding="utf-8")
+    (tmp_path / "url").write_text(f"{BOM}sqlite:///a.db\n", encoding="utf-8")
+    (tmp_path / "fallbacks").write_text(f'{BOM}["{OTHER_KEY}"]', encoding="utf-8")
+    (tmp_path / "instance").mkdir()
+    for path, number in (("instance/.env", 1), (".env", 2)):
+        line = f"{BOM}{PREFIX}TRUSTED_PROXIES={number}\n{BOM}{PREFIX}REFUSE_AFTER_SECONDS=7\n"
+        (tmp_path / path).write_text(line, encoding="utf-8")
+    settings = Settings.from_environ(
+        prefixed(
+            {
+                "SECRET_KEY_FILE": "key",
+                "SECRET_KEY_FALLBACKS_FILE": "fallbacks",
+                "DATABASE_URL_FILE": "url",
+                "PLATFORM_ENCRYPTION_KEY": f"{BOM}{ENCRYPTION_KEY}",
+            }
+        ),
+        directory=tmp_path,
+    )
+    assert settings.secret_key == SECRET_KEY
+    assert settings.secret_key_fallbacks == (OTHER_KEY,)
+    assert settings.database_url.database == "a.db"
+    assert settings.platform_encryption_keys == (ENCRYPTION_KEY,)
+    assert settings.trusted_proxies == 2
+    assert settings.refuse_after == timedelta(seconds=7)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"])
+def test_a_file_of_another_encoding_is_named(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "key").write_bytes(f"{SECRET_KEY}\xe9".encode(encoding))
+    given = prefixed({"SECRET_KEY_FILE": "key", "PLATFORM_ENCRYPTION_KEY": ENCRYPTION_KEY})
+    with pytest.raises(SettingsError, match="SECRET_KEY_FILE can't be read: it is not UTF-8 text"):
+        Settings.from_environ(given, directory=tmp_path)
+    (tmp_path / ".env").write_bytes(f"{PREFIX}SECRET_KEY={SECRET_KEY}\xe9".encode(encoding))
+    assert refusal(tmp_path) == "The file .env can't be read: it is not UTF-8 text"
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -364,11 +364,20 @@ async def test_the_export_is_what_the_filter_leaves_in_several_transactions(
     assert {(row["event"], row["user"], row["count"]) for row in rows} == {("logout", "ada", "1")}
 
 
-@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r"])
-async def test_no_cell_is_a_formula(built: Built, admin: Client, begin: str) -> None:
-    await write(built, {"address": f'{begin}HYPERLINK("x")', "event": "x"})
+@pytest.mark.parametrize(
+    ("begin", "shown"),
+    [
+        *(("=", "'="), ("+", "'+"), ("-", "'-"), ("@", "'@"), ("＝", "'＝"), ("a;=", "a;'=")),  # noqa: RUF001
+        *(("\t=", "\\t="), ("\r", "\\r"), ("\u200b=", "\\u200b=")),
+    ],
+)
+@pytest.mark.parametrize("column", ["address", "detail", "request_id", "session"])
+async def test_no_cell_is_a_formula(
+    built: Built, admin: Client, column: str, begin: str, shown: str
+) -> None:
+    await write(built, {column: f'{begin}LINK("x")', "event": "x"})
     (row,) = await rows_of(admin, "/admin/audit.csv?event=x")
-    assert row["address"] == f'\'{begin}HYPERLINK("x")'
+    assert row[column] == f'{shown}LINK("x")'
 
 
 # --- no secrets ----------------------------------------------------------------------------------

@@ -120,7 +120,7 @@ async def test_a_crash_logs_nobody_in_and_tells_no_secret(
     response = await client.get(path)
     text = await response.get_data(as_text=True)
     assert response.status_code == 500
-    assert "Something went wrong here; it has been written down." in text
+    assert "The error was logged. Please try again" in text
     assert "Set-Cookie" not in response.headers
     for secret in (SECRET_KEY, ENCRYPTION_KEY, PASSWORD, "SELECT", "RuntimeError", "Traceback"):
         assert secret not in text
@@ -171,3 +171,48 @@ async def default_of(browser: Client) -> int:
 async def test_a_page_may_be_read_for_another_connection(browser: Client) -> None:
     response = await browser.get("/api/platforms", headers={"X-Platform-Connection-Id": "999"})
     assert response.status_code == 200
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+@pytest.mark.parametrize(
+    ("path", "status", "heading"),
+    [("/nothing", 404, "Page not found"), ("/fail", 503, "Temporarily unavailable")],
+)
+async def test_an_error_page_has_a_plain_heading_and_the_request_id(
+    app: Quart, browser: Client, path: str, status: int, heading: str
+) -> None:
+    async def fail() -> str:
+        raise errors.Unavailable
+
+    app.add_url_rule("/fail", "fail", fail)
+    response = await browser.get(path)
+    text = await response.get_data(as_text=True)
+    assert response.status_code == status
+    assert f"<h1>{heading}</h1>" in text
+    assert f"<title>{heading} · quart_app</title>" in text
+    assert f"<code>{response.headers['X-Request-Id']}</code>" in text
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+@pytest.mark.parametrize(
+    ("asked", "headers", "target"),
+    [
+        ("GET /devices", {}, "/devices"),
+        ("GET /admin/audit?event=login&user=a", {}, "/admin/audit?event=login&amp;user=a"),
+        ("POST /platforms/1/switch", {"Referer": "http://localhost/platforms"}, "/platforms"),
+        ("POST /platforms/1/switch", {"Referer": "http://evil.example/platforms"}, "/"),
+        ("POST /platforms/1/switch", {"Referer": "http://[/"}, "/"),
+        ("POST /login", {}, "/"),
+    ],
+)
+async def test_the_page_of_a_stale_revocation_list_offers_to_try_again(
+    app: Quart, browser: Client, asked: str, headers: dict[str, str], target: str
+) -> None:
+    app.extensions["quart_app"].revocations._bound_seconds = 0.0  # as if it were never confirmed
+    method, path = asked.split()
+    ask = browser.get if method == "GET" else browser.post
+    response = await ask(path, headers=headers)
+    text = await response.get_data(as_text=True)
+    assert response.status_code == 503
+    assert f'href="{target}">Try again</a>' in text
+    assert "Log in" not in text

@@ -1,0 +1,51 @@
+"""Log records that can't be forged by the text in them, for every logger of the process.
+
+Messages and exceptions hold what strangers send: paths, names, what a driver says of a value. A
+message is one line; a traceback follows its record in lines that are indented, so that none of them
+can look like a record.
+"""
+
+import io
+import logging
+import textwrap
+import traceback
+from typing import Any
+
+from quart_app.printable import printable
+
+_INDENT = "    "
+
+
+def install() -> None:
+    """Let every record made from now on, by any library, be of this kind."""
+    logging.setLogRecordFactory(PrintableRecord)
+
+
+class PrintableRecord(logging.LogRecord):
+    """A record whose text is printable, whatever handler or formatter writes it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # A formatter takes these as they are, and makes none of its own.
+        if self.exc_info and self.exc_info[0] is None:
+            self.exc_info = None
+        if self.exc_info:
+            written = io.StringIO()
+            traceback.print_exception(*self.exc_info, file=written)
+            self.exc_text = _continued(written.getvalue())
+        if self.stack_info:
+            self.stack_info = _continued(self.stack_info)
+
+    def getMessage(self) -> str:  # noqa: N802 the name that logging calls
+        """Return the message on one line."""
+        try:
+            message = super().getMessage()
+        except (TypeError, ValueError, KeyError):  # values that do not fit their format
+            message = f"{self.msg!r} {self.args!r}"
+        return printable(message)
+
+
+def _continued(text: str) -> str:
+    # Not str.splitlines(), which takes some control characters for line ends.
+    lines = text.rstrip("\n").split("\n")
+    return textwrap.indent("\n".join(map(printable, lines)), _INDENT, lambda _: True)

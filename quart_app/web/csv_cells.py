@@ -1,0 +1,43 @@
+"""CSV whose cells are text in every spreadsheet, and never a formula (OWASP, CSV injection)."""
+
+import csv
+import io
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Final
+
+from quart_app.printable import printable
+
+_BEGINS_A_FORMULA: Final = frozenset("=+-@")
+# The beginning of a cell. Where the decimal point is a comma, spreadsheets split at semicolons, and
+# then they take no notice of our quotes. Some drop spaces before they look.
+_CELL: Final = re.compile("(?:^|;)[ \"']*")
+
+
+def csv_lines(rows: Sequence[Sequence[object]]) -> str:
+    """Return rows as lines of CSV (RFC 4180), every cell in quotes; None is an empty cell.
+
+    Characters that are not printable, such as line ends, tabs and marks of no width, are escaped.
+    """
+    lines = io.StringIO()
+    writer = csv.writer(lines, quoting=csv.QUOTE_ALL)
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    return lines.getvalue()
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else printable(str(value))
+    pieces, done = [], 0
+    for beginning in _CELL.finditer(text):
+        pieces.append(text[done : beginning.end()])
+        done = beginning.end()
+        if _can_begin_a_formula(text[done : done + 1]):
+            pieces.append("'")
+    return "".join([*pieces, text[done:]])
+
+
+def _can_begin_a_formula(character: str) -> bool:
+    """Tell it also of full-width, small, raised and lowered forms, and of the minus sign."""
+    plain = unicodedata.normalize("NFKC", character).replace("\N{MINUS SIGN}", "-")
+    return plain[:1] in _BEGINS_A_FORMULA

@@ -1,0 +1,30 @@
+"""Errors for programs: problem documents (RFC 9457), and who gets one instead of a page."""
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from quart.wrappers import Request
+
+
+def is_for_program(request: Request) -> bool:
+    """Tell whether a program reads the answer: below /api, or where HTML is not accepted."""
+    if request.path.startswith("/api/"):
+        return True
+    accepted = request.accept_mimetypes
+    return bool(accepted) and not accepted.accept_html and "*/*" not in request.headers["Accept"]
+
+
+def problem_document(
+    status: HTTPStatus, code: str, sentence: str, *, field: str | None = None
+) -> str:
+    """Return a problem document; `field` names the input that is at fault."""
+    document: dict[str, Any] = {
+        "type": f"urn:quart_app:problem:{code}",
+        "title": sentence,
+        "status": int(status),
+        "code": code,
+    }
+    if field is not None:
+        document["field"] = field
+    return json.dumps(document)

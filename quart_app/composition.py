@@ -34,6 +34,7 @@ from quart_app.services.turns import Turns
 from quart_app.services.uninterrupted import finish_what_is_running
 from quart_app.services.users import Users
 from quart_app.settings import Settings
+from quart_app.storage.clock import PurgeClock
 from quart_app.storage.database import Database
 from quart_app.storage.follow import Feed
 
@@ -63,9 +64,10 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
 
     database, passwords = Database(settings.database_url), Passwords()
     credentials = Credentials(settings.platform_encryption_keys)
-    feed = Feed(settings.database_url)
+    purge_clock = PurgeClock()
+    feed = Feed(settings.database_url, purge_clock)
     revocations = Revocations(feed, refuse_after=settings.refuse_after)
-    audit = Audit(database, settings.audit_retention)
+    audit = Audit(database, settings.audit_retention, purge_clock)
     sessions = Sessions(
         database,
         revocations,
@@ -83,8 +85,9 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         audit,
         # Twice as many as threads: while one transaction is waited for, another hash is made.
         Turns(2 * passwords.threads, settings.login_queue),
-        Throttling(database, settings.secret_key, now),
+        Throttling(database, settings.secret_key, audit, now),
         settings.failed_login,
+        settings.logins_per_user_per_hour,
         now,
         PasswordPermits(settings.session_keys, now),
     )

@@ -209,6 +209,8 @@ class LegacyRefusal(enum.StrEnum):
 # How the older application's hashes begin, which are Werkzeug's.
 LEGACY_HASHES: Final = ("scrypt:", "pbkdf2:")
 NOT_KEPT: Final = ""  # in place of a legacy hash: there is no way back that would need one
+
+
 def _key_of(column: str, key: Callable[[str], str]) -> Callable[[Any], str]:
     """Return a column's default: the key of what is inserted into another column."""
     return lambda context: key(context.get_current_parameters()[column])

@@ -86,7 +86,7 @@ def removed_in_words(removed: Removed, *, dry_run: bool, verbose: bool) -> str:
         if not backup.is_there:
             lines.append("But that file was taken away or changed since: there is no way back.")
     if removed.backup is not None:
-        lines += [f"Note: {shown(note)}" for note in removed.backup.notes]
+        lines += [f"Note: {printable(note)}" for note in removed.backup.notes]
     return "\n".join([*lines, removal_message(removed, dry_run=dry_run)])
 
 

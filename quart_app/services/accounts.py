@@ -1,10 +1,14 @@
 """Use cases of an account: log in, confirm and change the password."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -27,14 +31,25 @@ from quart_app.services.new_passwords import SAME_AS_GIVEN, check_new_password
 from quart_app.services.password_permits import PasswordPermits
 from quart_app.services.passwords import Passwords, is_same_password
 from quart_app.services.sessions import NewSession, OldSession, Sessions
-from quart_app.services.throttle import Attempt, Throttling
+from quart_app.services.throttle import RESERVED_FOR, Attempt, ComparisonsUnderWay, Throttling
 from quart_app.services.turns import Turns
-from quart_app.services.uninterrupted import uninterrupted
+from quart_app.services.uninterrupted import go_on_afterwards, uninterrupted
+from quart_app.storage import logins as stored_logins
 from quart_app.storage import platforms as stored_platforms
 from quart_app.storage import users as stored_users
 from quart_app.storage.database import Database
 
 MOST_ATTEMPTS = 5
+_REFUSED_ALTHOUGH_RIGHT = (
+    PasswordChangeNeeded,
+    PasswordChangeNotNeeded,
+    InvalidInput,
+    TooManyAttempts,
+)
+_HOUR = timedelta(hours=1)
+_ASK_AGAIN_SECONDS = 0.1  # a comparison or two
+
+T = TypeVar("T")
 
 
 class _Refused(Exception):  # noqa: N818 named for the fact
@@ -60,6 +75,7 @@ class Accounts:
     # application's hashes takes longer, and would tell whose they are; to read a user takes longer
     # than to find none; and a right password that comes too late was compared, others were not.
     failed_login: timedelta
+    logins_per_hour: int  # of one user
     now: Callable[[], datetime]
     permits: PasswordPermits
 
@@ -71,16 +87,17 @@ class Accounts:
         remember: bool = False,
         new_password: str | None = None,
         device: Device = UNKNOWN_DEVICE,
-        replaced: OldSession | None = None,
+        replaced: Sequence[OldSession] = (),
     ) -> NewSession:
         """Begin a session for whoever has this name, or e-mail address, and password.
 
-        `new_password` replaces a password that was given for one use; the session that the
-        browser had, `replaced`, ends. Raises BadCredentials, PasswordChangeNeeded,
+        `new_password` replaces a password that was given for one use; the sessions that the
+        browser had, `replaced`, end. Raises BadCredentials, PasswordChangeNeeded,
         PasswordChangeNotNeeded, InvalidInput, TooManyAttempts, Busy.
         """
-        try:
-            async with self.turns.turn(counted_address(device.address)), self._told_later():
+
+        async def attempt() -> NewSession:
+            async with self._told_later():
                 return await self._log_in(
                     login_name=login_name,
                     password=password,
@@ -89,10 +106,24 @@ class Accounts:
                     device=device,
                     replaced=replaced,
                 )
+
+        try:
+            return await self.in_turn(device, attempt)
         except _Refused as refused:
             # Out of turn, so that others go on. See `failed_login`.
             await asyncio.sleep(refused.until - asyncio.get_running_loop().time())
             raise refused.error from None
+
+    async def in_turn(self, device: Device, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Return what the attempt returns in its turn; other comparisons are waited for outside."""
+        give_up_at = time.monotonic() + RESERVED_FOR.total_seconds()
+        while True:
+            async with self.turns.turn(counted_address(device.address)):
+                with suppress(ComparisonsUnderWay):
+                    return await attempt()
+            if time.monotonic() >= give_up_at:
+                raise TooManyAttempts(retry_after_seconds=1)
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
     @asynccontextmanager
     async def _told_later(self) -> AsyncIterator[None]:
@@ -110,68 +141,70 @@ class Accounts:
         remember: bool,
         new_password: str | None,
         device: Device,
-        replaced: OldSession | None,
+        replaced: Sequence[OldSession],
     ) -> NewSession:
-        # Whoever changes the password or deactivates the account while we compare makes us start
-        # over, so that a login never outlives what it was checked against.
+        attempt = await self.throttling.reserve(partial(self._attempt_by, login_name, device))
+        user = attempt.user
+        # Start over where the password changes, or the account is deactivated, while we compare: a
+        # login must not outlive what it was checked against.
         for _ in range(MOST_ATTEMPTS):
-            async with self.database.read() as db:
-                user = await stored_users.user_by_login_name(db, login_name)
-                attempt = self.throttling.login(login_name, device, user.id if user else None)
-                await self._check(db, attempt, user)
-            matches = await self.passwords.matches(user.password_hash if user else None, password)
+            matches = await self._matches(attempt, user, password)
             if user is None or not matches or not user.is_active:
                 # Not by the name: where a field was missed, what stands there is the password.
                 self.audit.count(AuditEvent.LOGIN_FAILED, user_id=user.id if user else None)
                 await self.throttling.fail(attempt)
                 raise BadCredentials
-            new_hash = user.password_hash
-            if user.must_change_password:
-                if new_password is None:
-                    await self._refuse_although_right(attempt, user)
-                    raise PasswordChangeNeeded(
-                        self.permits.token_for(user, remember=remember, login_name=login_name)
-                    )
-                try:
-                    _check_replacement(new_password, user, password)
-                except InvalidInput:
-                    await self._refuse_although_right(attempt, user)
-                    raise
-                new_hash = await self.passwords.hash(new_password)
-            elif new_password is not None:
-                await self._refuse_although_right(attempt, user)
-                raise PasswordChangeNotNeeded(field="new_password")
-            elif self.passwords.needs_rehash(user.password_hash):
-                new_hash = await self.passwords.hash(password)
-            session = await self.begin_session(
-                user,
-                new_hash=new_hash,
-                remember=remember,
-                device=device,
-                replaced=replaced,
-                attempt=attempt,
-            )
+            permit = partial(self.permits.token_for, user, remember=remember, login_name=login_name)
+            try:
+                session = await self.begin_session(
+                    user,
+                    new_hash=await self._hash_to_keep(user, password, new_password, permit),
+                    remember=remember,
+                    device=device,
+                    replaced=replaced,
+                    attempt=attempt,
+                )
+            except _REFUSED_ALTHOUGH_RIGHT:
+                # Leave a trace of a right password that begins no session: it may be guessed.
+                self.audit.count(AuditEvent.LOGIN_INCOMPLETE, user_id=user.id)
+                async with self.database.begin() as db:
+                    await self.throttling.succeed(db, attempt)
+                raise
             if session is not None:
                 return session
+            async with self.database.read() as db:
+                user = await stored_users.user_by_login_name(db, login_name)
         raise Unavailable
 
-    async def _check(self, db: AsyncSession, attempt: Attempt, user: User | None) -> None:
-        with self._counting_who_must_wait(user):
-            await self.throttling.check(db, attempt)
-
-    async def _refuse_although_right(self, attempt: Attempt, user: User) -> None:
-        """Leave a trace of a right password that begins no session: it may have been guessed."""
-        async with self.database.read() as db:
-            await self._check(db, attempt, user)
-        self.audit.count(AuditEvent.LOGIN_INCOMPLETE, user_id=user.id)
-
-    @contextmanager
-    def _counting_who_must_wait(self, user: User | None) -> Iterator[None]:
+    async def _matches(self, attempt: Attempt, user: User | None, password: str) -> bool:
         try:
-            yield
-        except TooManyAttempts:
-            self.audit.count(AuditEvent.LOGIN_THROTTLED, user_id=user.id if user else None)
+            return await self.passwords.matches(user.password_hash if user else None, password)
+        except asyncio.CancelledError:  # the client hung up, and does not get to know
+            go_on_afterwards(self.throttling.fail(attempt))
             raise
+
+    async def _attempt_by(self, login_name: str, device: Device, db: AsyncSession) -> Attempt:
+        user = await stored_users.user_by_login_name(db, login_name)
+        return self.throttling.login(login_name, device, user)
+
+    async def _hash_to_keep(
+        self, user: User, password: str, new_password: str | None, permit: Callable[[], str]
+    ) -> str:
+        """Return what is to be the user's hash after this login with the right password.
+
+        `permit` makes the token for choosing a password later. Raises PasswordChangeNeeded,
+        PasswordChangeNotNeeded, InvalidInput.
+        """
+        if user.must_change_password:
+            if new_password is None:
+                raise PasswordChangeNeeded(permit())
+            _check_replacement(new_password, user, password)
+            return await self.passwords.hash(new_password)
+        if new_password is not None:
+            raise PasswordChangeNotNeeded(field="new_password")
+        if self.passwords.needs_rehash(user.password_hash):
+            return await self.passwords.hash(password)
+        return user.password_hash
 
     @uninterrupted
     async def begin_session(
@@ -181,7 +214,7 @@ class Accounts:
         new_hash: str,
         remember: bool,
         device: Device,
-        replaced: OldSession | None,
+        replaced: Sequence[OldSession],
         attempt: Attempt,
     ) -> NewSession | None:
         """Return a session, or None where the account is no longer as it was seen.
@@ -190,8 +223,6 @@ class Accounts:
         """
         async with self.sessions.ending() as ending:
             db = ending.db
-            with self._counting_who_must_wait(seen):
-                await self.throttling.succeed(db, attempt)
             user = await stored_users.record_login(
                 db,
                 seen,
@@ -201,6 +232,7 @@ class Accounts:
             )
             if user is None:
                 return None
+            await self._check_logins(db, user)
             if user.must_change_password:
                 stored_users.forget_reset_link(user)
                 await self.audit.record(
@@ -210,8 +242,7 @@ class Accounts:
             platform = await stored_platforms.first_usable_connection(
                 db, user.id, user.default_platform_connection_id
             )
-            if replaced is not None and not await self.sessions.has_ended(db, replaced):
-                await ending.end(replaced, EndReason.REPLACED)
+            await ending.end_each(replaced, EndReason.REPLACED)
             session = await self.sessions.begin(
                 ending,
                 user,
@@ -227,7 +258,24 @@ class Accounts:
                 await self.alerts.password_changed(db, session, device)
             elif device.id_for(user) is None:
                 await self.alerts.new_device(db, session, device)
+            # Last, as all logins from one address lock the same row here.
+            await self.throttling.succeed(db, attempt)
             return session
+
+    async def _check_logins(self, db: AsyncSession, user: User) -> None:
+        """Bound how often a user, locked here, logs in. Raises TooManyAttempts.
+
+        Only logins count, so nobody without the password can use the bound up.
+        """
+        now = self.now()
+        oldest = await stored_logins.nth_newest_login_since(
+            db, user.id, since=now - _HOUR, n=self.logins_per_hour
+        )
+        if oldest is not None:
+            raise TooManyAttempts(
+                f"You have logged in {self.logins_per_hour} times within an hour.",
+                retry_after_seconds=max(1, math.ceil((oldest + _HOUR - now).total_seconds())),
+            )
 
     async def user(self, user_id: int) -> User:
         """Return the user of a session. Raises NotFound where the account is gone or inactive."""
@@ -244,19 +292,23 @@ class Accounts:
 
         Raises BadCredentials, NotFound, TooManyAttempts, Busy.
         """
-        async with self.turns.turn(counted_address(device.address)):
-            user = await self.user(user_id)
-            attempt = self.throttling.confirmation(sid)
-            async with self.database.read() as db:
-                await self._check(db, attempt, user)
-            if not await self.passwords.matches(user.password_hash, current_password):
-                self.audit.count(AuditEvent.REAUTHENTICATION_FAILED, user_id=user_id)
-                await self.throttling.fail(attempt)
-                raise BadCredentials("The current password is not right.", field="current_password")
-            async with self.database.begin() as db:
-                with self._counting_who_must_wait(user):
-                    await self.throttling.succeed(db, attempt)
-            return user
+        return await self.in_turn(device, partial(self._confirm, user_id, current_password, sid))
+
+    async def _confirm(self, user_id: int, current_password: str, sid: str) -> User:
+        attempt = await self.throttling.reserve(partial(self._confirmation_of, user_id, sid))
+        user = attempt.user
+        if user is None or not user.is_active:
+            raise NotFound
+        if not await self._matches(attempt, user, current_password):
+            self.audit.count(AuditEvent.REAUTHENTICATION_FAILED, user_id=user_id)
+            await self.throttling.fail(attempt)
+            raise BadCredentials("The current password is not right.", field="current_password")
+        async with self.database.begin() as db:
+            await self.throttling.succeed(db, attempt)
+        return user
+
+    async def _confirmation_of(self, user_id: int, sid: str, db: AsyncSession) -> Attempt:
+        return self.throttling.confirmation(sid, await stored_users.user_by_id(db, user_id))
 
     async def change_password(
         self,

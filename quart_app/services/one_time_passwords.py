@@ -1,15 +1,19 @@
 """Use cases of a user who typed a one-time password, and now chooses their own."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import InvalidInput, NotLoggedIn
 from quart_app.model import User
 from quart_app.services.accounts import Accounts
-from quart_app.services.addresses import counted_address
 from quart_app.services.known_devices import Device
 from quart_app.services.new_passwords import SAME_AS_GIVEN, check_new_password
 from quart_app.services.password_permits import Permit
 from quart_app.services.sessions import NewSession, OldSession
+from quart_app.services.throttle import Attempt
 from quart_app.storage import users as stored_users
 
 
@@ -25,31 +29,41 @@ class OneTimePasswords:
         return user
 
     async def replace(
-        self, token: str, new_password: str, *, device: Device, replaced: OldSession | None = None
+        self, token: str, new_password: str, *, device: Device, replaced: Sequence[OldSession] = ()
     ) -> NewSession:
-        """Set the user's own password and begin their session.
+        """Set the user's own password and begin their session; the sessions `replaced` end.
 
         Raises NotLoggedIn where the permit is used, too old or void, InvalidInput (the permit stays
         good), TooManyAttempts where this name would have to wait, Busy.
         """
-        accounts = self.accounts
-        async with accounts.turns.turn(counted_address(device.address)):
-            user, permit = await self._user_and_permit(token)
-            check_new_password(new_password, user.username, user.email)
-            if await accounts.passwords.matches(user.password_hash, new_password):
-                raise InvalidInput(SAME_AS_GIVEN, field="new_password")
-            login_name = user.email if permit.typed_email else user.username
-            session = await accounts.begin_session(
-                user,
-                new_hash=await accounts.passwords.hash(new_password),
-                remember=permit.remember,
-                device=device,
-                replaced=replaced,
-                attempt=accounts.throttling.login(login_name, device, user.id),
-            )
+        replace = partial(self._replace, token, new_password, device, replaced)
+        session = await self.accounts.in_turn(device, replace)
         if session is None:  # the permit was used, or the account changed, at the same moment
             raise NotLoggedIn
         return session
+
+    async def _replace(
+        self, token: str, new_password: str, device: Device, replaced: Sequence[OldSession]
+    ) -> NewSession | None:
+        accounts = self.accounts
+        user, permit = await self._user_and_permit(token)
+        check_new_password(new_password, user.username, user.email)
+        if await accounts.passwords.matches(user.password_hash, new_password):
+            raise InvalidInput(SAME_AS_GIVEN, field="new_password")
+        new_hash = await accounts.passwords.hash(new_password)
+        login_name = user.email if permit.typed_email else user.username
+
+        async def attempt(_db: AsyncSession) -> Attempt:
+            return accounts.throttling.login(login_name, device, user)
+
+        return await accounts.begin_session(
+            user,
+            new_hash=new_hash,
+            remember=permit.remember,
+            device=device,
+            replaced=replaced,
+            attempt=await accounts.throttling.reserve(attempt),
+        )
 
     async def _user_and_permit(self, token: str) -> tuple[User, Permit]:
         permit = self.accounts.permits.permit_of(token)

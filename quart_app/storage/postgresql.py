@@ -46,11 +46,14 @@ def without_options(url: URL) -> URL:
     return url.difference_update_query(["options"])
 
 
-def connect_args(name: str, *, timeout_seconds: int) -> dict[str, Any]:
-    """Return what each connection is opened with; the server's administrator sees it as `name`."""
+def connect_args(url: URL, *, name: str, timeout_seconds: int, **more: Any) -> dict[str, Any]:
+    """Return what each connection is opened with; the server's administrator sees it as `name`.
+
+    What the URL gives wins: SQLAlchemy would prefer ours.
+    """
+    ours = {"fallback_application_name": name, "connect_timeout": timeout_seconds, **more}
     return {
-        "fallback_application_name": name,
-        "connect_timeout": timeout_seconds,
+        **{option: value for option, value in ours.items() if option not in url.query},
         "client_encoding": _CLIENT_ENCODING,
         # A pooler may hand each transaction to another server connection.
         "prepare_threshold": None,

@@ -16,7 +16,7 @@ from quart_app.web.cookies import own_cookies
 from quart_app.web.gate import device, presented, services
 from quart_app.web.new_sessions import begin
 from quart_app.web.pages import go_on, page, page_at
-from quart_app.web.replies import status_of, with_retry_after
+from quart_app.web.replies import status_of
 
 blueprint = Blueprint("one_time_passwords", __name__)
 
@@ -42,14 +42,13 @@ async def form_page() -> ResponseReturnValue:
 
 async def _form_page(next_path: str, error: AppError | None = None) -> Response:
     user = await services().one_time_passwords.user_of(own_cookies().get(_COOKIE))
-    response = await page(
+    return await page(
         "new_password.html",
         status=status_of(error) if error else HTTPStatus.OK,
         next_path=page_at(next_path) or "",
         user=user,
         error=error,
     )
-    return with_retry_after(response, error)
 
 
 @blueprint.post("/login/new_password")

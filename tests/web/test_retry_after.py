@@ -27,7 +27,9 @@ LATER = {429, 503}
 LATER_ERRORS = [
     error
     for _, error in inspect.getmembers(errors, inspect.isclass)
-    if issubclass(error, AppError) and error is not AppError and status_of(error()) in LATER
+    if issubclass(error, AppError)
+    and error is not AppError
+    and status_of(error.__new__(error)) in LATER  # its class decides; some need arguments
 ]
 
 

@@ -55,7 +55,8 @@ async def log_out(app: Quart, cookie: str, path: str = "/api/logout") -> Any:
     return await app.test_client().post(path, headers={"Cookie": cookie})
 
 
-@pytest.mark.parametrize("foreign", FOREIGN)
+# Their signatures hold the time, so that each process of pytest would name them otherwise.
+@pytest.mark.parametrize("foreign", FOREIGN, ids=map(str, range(len(FOREIGN))))
 @pytest.mark.usefixtures("member")
 async def test_no_cookie_of_others_hides_ours(app: Quart, foreign: str) -> None:
     ours = f"session={await log_in_once(app)}"

@@ -14,7 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, func, select, text
+from sqlalchemy import URL, Connection, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from quart_app.errors import AppError

@@ -117,11 +117,6 @@ async function keepUp() {
 
 // --- opening, and where the keys lead ---
 
-document.addEventListener("beforetoggle", (event) => {
-  if (event.target !== panel() || event.newState !== "open") return;
-  if ("searchable" in panel().dataset && !search()) addSearch();
-}, { capture: true });
-
 // These don't bubble, and the panel may be another by now.
 document.addEventListener("toggle", (event) => {
   if (event.target !== panel()) return;
@@ -200,30 +195,6 @@ document.addEventListener("focusout", ({ target, relatedTarget }) => {
 });
 
 // --- finding ---
-
-function addSearch() {
-  const box = document.createElement("div");
-  box.className = "switcher-search";
-  const label = document.createElement("label");
-  label.htmlFor = "switcher-search";
-  label.textContent = "Find a connection";
-  const input = document.createElement("input");
-  const attributes = {
-    id: "switcher-search",
-    type: "search",
-    autocomplete: "off",
-    autocapitalize: "none",
-    spellcheck: "false",
-    "aria-describedby": "switcher-found",
-  };
-  for (const [name, value] of Object.entries(attributes)) input.setAttribute(name, value);
-  const found = document.createElement("p");
-  found.className = "hint";
-  found.id = "switcher-found";
-  found.setAttribute("aria-live", "polite");
-  box.append(label, input, found);
-  panel().prepend(box);
-}
 
 // Without marks and case: "cafe" finds "Café".
 const folded = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();

@@ -5,8 +5,8 @@ from alembic import op
 
 from quart_app.storage.login_keys import fill_missing_keys
 
-revision = "0013"
-down_revision = "0009"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 

@@ -7,6 +7,7 @@ from typing import Final
 from quart import Quart
 
 from quart_app.instances import server_of, username_of
+from quart_app.model import PlatformConnection
 from quart_app.web.display import displayed
 from quart_app.web.gate import now
 
@@ -23,12 +24,21 @@ _UNITS: Final = (
 
 def install(app: Quart) -> None:
     """Let templates write `at|ago`, `name|initials`, `connection|server` and `…|username`."""
-    safe = displayed(otherwise="")
+
+    @displayed(otherwise="")
+    def ago_now(at: datetime) -> str:
+        return ago(at, now())
+
+    @displayed(otherwise="")
+    def server(connection: PlatformConnection) -> str:
+        return server_of(connection.instance_url)
+
+    @displayed(otherwise="")
+    def username(connection: PlatformConnection) -> str:
+        return username_of(connection.instance_url, connection.username) or ""
+
     app.jinja_env.filters.update(
-        ago=safe(lambda at: ago(at, now())),
-        initials=safe(initials),
-        server=safe(lambda connection: server_of(connection.instance_url)),
-        username=safe(lambda each: username_of(each.instance_url, each.username) or ""),
+        ago=ago_now, initials=displayed(otherwise="")(initials), server=server, username=username
     )
 
 

@@ -81,8 +81,8 @@ def run(clone: Path, script: str, *arguments: str, exit_code: int = 0) -> str:
 
 def small_project(clone: Path) -> None:
     """Leave scripts/check a project that is checked within seconds, beside its own two files."""
-    for path in ("quart_app", "scripts/bench", "tests"):
-        shutil.rmtree(clone / path)
+    for folder in ("quart_app", "scripts/bench", "tests"):
+        shutil.rmtree(clone / folder)
     for path in (clone / "scripts").iterdir():
         if path.name not in {"check", "environment.py"}:
             path.unlink()

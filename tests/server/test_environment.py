@@ -1,9 +1,12 @@
 """scripts/* make their .venv on a bare interpreter, or say in one line why they can't."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,3 +76,173 @@ def test_an_interruption_while_it_is_made_is_one_line(clone: Path) -> None:
         "Installing what requirements-dev.lock names (once) …",
         "Interrupted while .venv was being made; the next start goes on with it.",
     ]
+
+
+# --- a real .venv, from a lock that names one package ------------------------------------------
+
+BARE_PYTHON = Path(sys.base_prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}")
+WHEEL = {
+    "tiny.py": "import sys\n\ndef main():\n    print(sys.prefix)\n",
+    "tiny-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
+    "tiny-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    "tiny-1.0.dist-info/entry_points.txt": "[console_scripts]\ntiny = tiny:main\n",
+    "tiny-1.0.dist-info/RECORD": "",
+}
+
+
+def fresh_clone(folder: Path) -> Path:
+    """Make a clone without .venv, whose lock names a package that is found in its folder."""
+    folder.mkdir()
+    shutil.copytree(
+        ROOT / "scripts", folder / "scripts", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    wheel = folder / "tiny-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, text in WHEEL.items():
+            archive.writestr(zipfile.ZipInfo(name), text)
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    lock = f"tiny==1.0 \\\n    --hash=sha256:{digest}\n"
+    (folder / "requirements-dev.lock").write_text(lock)
+    return folder
+
+
+def start(clone: Path, **environ: str) -> str:
+    """Run a script on a bare interpreter, and return what it says on its way to its usage."""
+    ended = subprocess.run(
+        [BARE_PYTHON, "scripts/check", "--wrong"],
+        cwd=clone,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(clone),
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": clone.as_uri(),
+            **environ,
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
+def installs(clone: Path, **environ: str) -> None:
+    """See that a script comes to its usage, and that the package's command runs in .venv."""
+    said = start(clone, **environ)
+    assert said.endswith(USAGE), said
+    assert start(clone) == USAGE
+    ran = subprocess.run([clone / ".venv/bin/tiny"], capture_output=True, text=True, check=False)
+    assert ran.stdout == f"{clone / '.venv'}\n", ran.stderr
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    clone = fresh_clone(tmp_path_factory.mktemp("installed") / "clone")
+    installs(clone)
+    return clone
+
+
+@pytest.fixture
+def copy(installed: Path, tmp_path: Path) -> Path:
+    """The clone with its .venv in another place, as if it had been moved there."""
+    shutil.copytree(installed, tmp_path / "moved", symlinks=True)
+    return tmp_path / "moved"
+
+
+@pytest.mark.parametrize("name", ['it\'s "quoted" ünï 李', "x" * 150])
+def test_a_clone_may_have_any_name(name: str, tmp_path: Path) -> None:
+    installs(fresh_clone(tmp_path / name))
+
+
+def test_a_clone_that_was_moved_goes_on(copy: Path) -> None:
+    assert start(copy) == USAGE  # nothing is made anew
+    installs(copy)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"PIP_USER": "1", "PIP_CONFIG_FILE": "pip.conf", "PYTHONHOME": sys.base_prefix},
+        {"PIP_TARGET": "t", "PIP_REQUIRE_VIRTUALENV": "1", "PYTHONPATH": "shadow"},
+        {"PIP_PREFIX": "p", "PIP_ROOT": "r", "PIP_PYTHON": sys.executable, "PIP_DRY_RUN": "1"},
+    ],
+    ids=lambda environ: next(iter(environ)),
+)
+def test_what_the_environment_says_of_pip_and_python_leads_nowhere_else(
+    environ: dict[str, str], copy: Path
+) -> None:
+    (copy / ".venv/requirements-dev.lock.installed").unlink()
+    for found in (copy / ".venv/lib").rglob("tiny*"):
+        shutil.rmtree(found) if found.is_dir() else found.unlink()
+    (copy / "pip.conf").write_text("[install]\nuser = true\n")
+    (copy / "shadow").mkdir()
+    (copy / "shadow/tiny.py").write_text("raise SystemExit('shadowed')\n")
+    installs(copy, **environ)
+
+
+def test_a_pip_that_installs_elsewhere_is_one_line(copy: Path) -> None:
+    lose_package(copy)
+    (copy / "pip.conf").write_text("[install]\ntarget = elsewhere\n")
+    *_, line = start(copy, PIP_CONFIG_FILE="pip.conf").splitlines()
+    assert line.startswith("pip installed what requirements-dev.lock names, and it is not in ")
+    installs(copy)
+
+
+def break_interpreter(clone: Path) -> None:
+    (clone / ".venv/bin/python").unlink()
+    make_venv_python(clone, "echo Fatal Python error >&2; exit 1")
+
+
+def make_venv_python(clone: Path, line: str) -> None:
+    (clone / ".venv/bin/python").write_text(f"#!/bin/sh\n{line}\n")
+    (clone / ".venv/bin/python").chmod(0o755)
+
+
+def leave_link(clone: Path) -> None:
+    shutil.rmtree(clone / ".venv")
+    (clone / ".venv").symlink_to("absent")
+
+
+def leave_folder(clone: Path) -> None:
+    shutil.rmtree(clone / ".venv")
+    (clone / ".venv/bin").mkdir(parents=True)
+
+
+def change_version(clone: Path) -> None:
+    (folder,) = (clone / ".venv/lib").iterdir()
+    folder.rename(folder.with_name("python3.10"))
+
+
+def lose_package(clone: Path) -> None:
+    (found,) = (clone / ".venv/lib").rglob("tiny-1.0.dist-info")
+    shutil.rmtree(found)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(break_interpreter, change_version, lose_package),
+        *(leave_link, leave_folder),
+    ],
+)
+def test_a_damaged_environment_is_made_anew(damage: Callable[[Path], None], copy: Path) -> None:
+    damage(copy)
+    installs(copy)
+
+
+@pytest.mark.parametrize("name", ["a:b", "a\nb"])
+def test_a_path_that_no_environment_can_have_is_one_line(name: str, tmp_path: Path) -> None:
+    (line,) = start(fresh_clone(tmp_path / name)).splitlines()
+    assert "can't have : or a line end in its path: rename" in line
+
+
+def test_a_file_in_the_place_of_the_environment_is_one_line(tmp_path: Path) -> None:
+    clone = fresh_clone(tmp_path / "clone")
+    (clone / ".venv").write_text("mine")
+    (line,) = start(clone).splitlines()
+    assert "is not a folder" in line
+    assert (clone / ".venv").read_text() == "mine"

@@ -1,11 +1,16 @@
 """docs/http.md names every route and code that there is; docs/security.md what is met, and how."""
 
 import ast
+import os
 import re
+import sys
 from functools import cache
 from pathlib import Path
 
+import click
+
 from quart_app import errors
+from quart_app.__main__ import cli
 from quart_app.app import create_app
 from quart_app.settings import Settings
 from quart_app.web.replies import _STATUS
@@ -108,3 +113,73 @@ def test_every_heading_that_the_page_on_security_leads_to_is_there() -> None:
         headings = re.findall("(?m)^#+ (.+)$", (SECURITY.parent / (page or SECURITY)).read_text())
         anchors = {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
         assert heading in anchors, f"{page}#{heading}"
+
+
+# --- commands ----------------------------------------------------------------------------------
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# Programs that documents call; ours are in .venv/bin, for nothing puts that into the PATH.
+SYSTEM_PROGRAMS = {"python3", "mkdir", "umask"}
+OUR_PROGRAMS = {
+    "alembic",
+    "hypercorn",
+    "pip",
+    "pytest",
+    "python",
+    "quart-app",
+    "ruff",
+    "mypy",
+    "uv",
+}
+
+
+def commands_in(text: str) -> list[list[str]]:
+    """Return the words of each command in a code block or a code span of a document."""
+    blocks = re.findall(r"(?m)^    (?:\$ )?(\S.*(?:\\\n.*)*)$", text)
+    spans = [" ".join(span.split()) for span in re.findall("`([^`]+)`", text)]
+    commands = []
+    for code in [*blocks, *spans]:
+        for part in re.split(r"&&|[|;()]", code.replace("\\\n", " ")):
+            words = part.partition(" #")[0].split()
+            if words and (
+                words[0].startswith(("scripts/", ".ci/", ".venv/"))
+                or words[0] in OUR_PROGRAMS | SYSTEM_PROGRAMS
+            ):
+                commands.append(words)
+    return commands
+
+
+def test_every_program_that_a_document_calls_is_there_as_named() -> None:
+    found = [(path.name, words) for path in DOCUMENTS for words in commands_in(path.read_text())]
+    assert len(found) > 40
+    for document, words in found:
+        program = words[0]
+        if program in SYSTEM_PROGRAMS or (program in OUR_PROGRAMS and len(words) == 1):
+            continue  # a name alone is a word of a sentence
+        assert program not in OUR_PROGRAMS, f"{document}: {' '.join(words)}"
+        path = ROOT / program
+        if program.startswith(".venv/bin/"):
+            path = Path(sys.executable).with_name(Path(program).name)
+        assert path.exists(), f"{document}: {program}"
+        if len(words) > 1 or path.suffix == "":
+            assert path.is_dir() or os.access(path, os.X_OK), f"{document}: {program}"
+
+
+def test_every_administration_command_that_a_document_names_is_there() -> None:
+    administration = [
+        (path.name, words[3:])
+        for path in DOCUMENTS
+        for words in commands_in(path.read_text())
+        if words[1:3] == ["-m", "quart_app"]
+    ]
+    assert len(administration) > 15
+    for document, words in administration:
+        command: click.Command = cli
+        for word in words:
+            if not isinstance(command, click.Group):
+                break
+            assert word in command.commands, f"{document}: {' '.join(words)}"
+            command = command.commands[word]
+        options = {name for each in command.params for name in each.opts}
+        given = {word.strip("[]") for word in words if word.lstrip("[").startswith("--")}
+        assert given <= options, f"{document}: {' '.join(words)}"

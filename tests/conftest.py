@@ -414,5 +414,6 @@ def set_cookies(response: Any) -> dict[str, str]:
 
 
 def without_nonce(text: str) -> str:
-    """Return a page, or its policy, as it is in every answer but for the nonce."""
+    """Return a page, or its policy, as it is in every answer but for the nonce and request id."""
+    text = re.sub(r"(Request ID: <code>)[0-9a-f]{24}", r"\1***", text)
     return re.sub(r"(nonce-|nonce=\")[\w-]{22}", r"\1***", text)

@@ -25,6 +25,8 @@ class AdvisoryLock(IntEnum):
     # Older versions took the number of CHANGES to purge the audit. Purging beside one of them does
     # no harm, as a row is only deleted once.
     PURGE_AUDIT = 7225838017654204
+    # Creates users, whose names are compared in every spelling.
+    CREATE_USERS = 7225838017654231
 
 
 def is_postgresql(db: AsyncSession) -> bool:

@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.login_names import email_key, name_key
 from quart_app.model import LEGACY_HASHES, NO_PASSWORD, NOT_KEPT, Role, User
+from quart_app.storage.locks import AdvisoryLock, take_lock
 from quart_app.storage.login_keys import fill_missing_keys
 
 # Those spelled as it was typed come first; of the others, two are too many.
@@ -139,14 +140,10 @@ async def does_anybody_log_in_by(db: AsyncSession, login_name: str) -> bool:
     Until the caller commits, no other transaction that asks this goes on, so that of two users who
     would have one name the second is refused.
     """
-    if db.get_bind().dialect.name == "postgresql":  # on SQLite a transaction that writes is alone
-        await db.execute(select(func.pg_advisory_xact_lock(_NAMES_LOCK)))
+    await take_lock(db, AdvisoryLock.CREATE_USERS)
     await (await db.connection()).run_sync(fill_missing_keys)
     wanted = or_(User.username_key == name_key(login_name), User.email_key == email_key(login_name))
     return await db.scalar(select(User.id).where(wanted).limit(1)) is not None
-
-
-_NAMES_LOCK = 7225838017654231  # the number is ours, chosen at random
 
 
 async def is_there_a_user(db: AsyncSession) -> bool:

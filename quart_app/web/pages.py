@@ -16,7 +16,7 @@ from quart_app.web.gate import PUBLIC, UNATTENDED, now, services
 from quart_app.web.headers import with_retry_after
 from quart_app.web.last_resort import plain_page
 from quart_app.web.notices import forget_notice, leave_notice, waiting_notice
-from quart_app.web.session import Login, timestamp, validate_session
+from quart_app.web.session import Login, switch_platform, timestamp, validate_session
 from quart_app.web.user_agents import described
 
 # Of these blueprints, and of static files (of none), nothing is shown to people.
@@ -34,8 +34,10 @@ async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> 
     frame = await _frame_of(login) if login else None
     if frame is None and request.endpoint not in PUBLIC:
         raise NotFound
-    # A script's own request for the page leaves the notice waiting.
+    # A script's own request for the page leaves the notice waiting, and changes no session.
     is_looked_at = request.method == "GET" and UNATTENDED not in request.headers
+    if is_looked_at and login is not None and frame is not None and frame.current is None:
+        login = _without_current_account(login)
     notice = waiting_notice(request.path) if is_looked_at else None
     html = await _rendered(template, login, frame, _this_page(), values, notice=notice)
     response = with_retry_after(Response(html, status), values.get("error"))
@@ -74,6 +76,16 @@ async def error_page(
             )
     page = plain_page(g.request_id, heading, sentence)
     return Response(page, status, content_type="text/html; charset=utf-8")
+
+
+def _without_current_account(login: Login) -> Login | None:
+    """Return the login without an account that was removed or switched off on another device.
+
+    A person who opens a page thereby switches to none, as if by the switcher.
+    """
+    if login.platform_connection_id is not None:
+        switch_platform(None)
+    return validate_session()
 
 
 async def _frame_of(login: Login) -> Frame | None:

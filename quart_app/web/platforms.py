@@ -81,7 +81,8 @@ async def _connect_page(error: AppError | None = None) -> Response:
 
 
 @blueprint.post("/platforms/new")
-@blueprint.post("/platforms")  # by a page that was opened before this form had its own address
+# From a page that was opened before this form had an address of its own.
+@blueprint.post("/platforms", endpoint="connect_from_list")
 async def connect() -> ResponseReturnValue:
     """Add an account; the session acts for it where it acted for none."""
     try:

@@ -322,7 +322,7 @@ async def test_where_the_database_fails_a_login_is_put_off(
         assert int(response.headers["Retry-After"]) > 0
         assert "The service can" in text
         assert "answer just now. Nothing was changed; please try again." in text
-        assert ("unavailable" in text) is (response.mimetype == "application/problem+json")
+        assert ('"unavailable"' in text) is (response.mimetype == "application/problem+json")
         assert member.password not in text
     lines = [*caplog.messages, *(record.message for record in caplog.get_records("setup"))]
     assert any("unavailable: " in line or "sessions can't be read" in line for line in lines)

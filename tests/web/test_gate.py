@@ -13,6 +13,7 @@ from tests.conftest import ENCRYPTION_KEY, PASSWORD, SECRET_KEY, Member, log_in
 
 STATUS = {
     errors.MalformedBody: 400,
+    errors.TooManyCookies: 400,
     errors.BadCredentials: 401,
     errors.NotLoggedIn: 401,
     errors.CrossSite: 403,
@@ -63,7 +64,9 @@ async def test_every_error_is_a_problem_document_and_a_page_with_the_same_senten
     app: Quart, member: Member, kind: type[errors.AppError]
 ) -> None:
     async def fail() -> str:
-        raise kind(field="<field>")
+        error = kind("a permit") if kind is errors.PasswordChangeNeeded else kind()
+        error.field = "<field>"
+        raise error
 
     app.add_url_rule("/api/fail", "fail", fail)
     app.add_url_rule("/fail", "fail_page", fail)
@@ -87,7 +90,7 @@ async def test_every_error_is_a_problem_document_and_a_page_with_the_same_senten
         assert page.status_code == STATUS[kind]
         assert str(escape(kind.default_sentence)) in await page.get_data(as_text=True)
     for answer in (response, page):
-        assert ("Retry-After" in answer.headers) is (STATUS[kind] == 503)
+        assert ("Retry-After" in answer.headers) is (STATUS[kind] in {429, 503})
 
 
 @pytest.mark.parametrize(

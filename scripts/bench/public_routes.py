@@ -21,7 +21,10 @@ parser = argparse.ArgumentParser(
 )
 parser.add_argument("--requests", type=int, default=60, help="for each case (60)")
 parser.add_argument("--strict", action="store_true", help="exit with 1 above four times")
+parser.add_argument("--quick", action="store_true", help="tiny counts, to see that it still runs")
 arguments = parser.parse_args()
+if arguments.quick:
+    arguments.requests = 2
 if arguments.requests < 1:
     parser.error("--requests is 1 or more")
 

@@ -7,15 +7,15 @@ session back, so a response that only records activity can't undo a change of th
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
+from math import inf
 from typing import Any, Final, Literal
 
 from itsdangerous import BadData, TimestampSigner, URLSafeTimedSerializer
 from quart.sessions import session_json_serializer
-from werkzeug.sansio.http import parse_cookie
 
 from quart_app.session.claims import (
     CLOCK_TOLERANCE,
@@ -28,6 +28,7 @@ from quart_app.session.claims import (
     parse_timestamp,
     timestamp,
 )
+from quart_app.session.cookie_header import MOST_COOKIES_OF_A_NAME, cookies_named
 
 SESSION_SALT: Final = "cookie-session"  # Flask's: a Flask application with the key can read it
 ACTIVITY_SALT: Final = "quart_app-activity"
@@ -37,6 +38,7 @@ DEFAULT_REMEMBER_LIMITS: Final = SessionLimits(timedelta(days=30), timedelta(day
 DEFAULT_RENEWAL: Final = timedelta(seconds=60)
 _REMEMBERED_HEADERS: Final = 4096
 _LONGEST_REMEMBERED_HEADER: Final = 2048  # bytes; ours are some 600
+_NO_ACTIVITIES: Final[Mapping[str, datetime]] = {}
 _IMMUTABLE = (str, int, float, type(None))
 _DIGESTS: Final[dict[str, Callable[..., Any]]] = {"sha1": hashlib.sha1, "sha256": hashlib.sha256}
 
@@ -74,7 +76,7 @@ class CookieFormat:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a Cookie header says once its signatures are verified.
+    """What a session cookie says once its signature is verified.
 
     It says so from `not_before`, for none of its times may lie ahead, until `not_after`. Times and
     the verdict are looked at again for each request.
@@ -87,6 +89,16 @@ class Verified:
     not_after: float
     renewal_due: float  # from when activity moves `last_activity`
     is_flat: bool  # without a nested value that a handler could change for the next request
+    # Of the whole Cookie header: the logins of all session cookies that verify, and the other
+    # cookies that verify, in the header's order.
+    presented: tuple[Claims, ...] = ()
+    others: tuple["Verified", ...] = field(default=(), repr=False)
+
+
+# A Cookie header with more session cookies than are looked at. It never counts.
+TOO_MANY_COOKIES: Final = Verified(
+    payload={}, claims=None, not_before=inf, not_after=-inf, renewal_due=inf, is_flat=True
+)
 
 
 class SignedCookies:
@@ -113,19 +125,13 @@ class SignedCookies:
         """Return the activity cookie's value."""
         return str(self._activities.dumps([claims.sid, timestamp(claims.last_activity)]))
 
-    def read(self, headers: Iterable[tuple[bytes, bytes]]) -> Verified | None:
-        """Return what a request's headers say; None where no cookie is ours.
+    def read(self, header: bytes) -> Verified | None:
+        """Return the first session cookie that verifies, with the others; None where none does.
 
-        The names of the headers are in lower case, as ASGI has them.
+        Returns TOO_MANY_COOKIES for a Cookie header with more than MOST_COOKIES_OF_A_NAME session
+        cookies: to verify them all would cost too much, and a logout that overlooks one would leave
+        its session alive.
         """
-        header = b""
-        for name, value in headers:
-            if name == b"cookie":
-                header = header + b"; " + value if header else value  # HTTP/2 may split it
-        return self.read_header(header) if header else None
-
-    def read_header(self, header: bytes) -> Verified | None:
-        """Return what a Cookie header says; None where no cookie in it is ours."""
         # Keyed on the whole header: to find one cookie in it costs as much as the rest together.
         verify = self._remembered if len(header) <= _LONGEST_REMEMBERED_HEADER else self._verified
         try:
@@ -137,22 +143,30 @@ class SignedCookies:
         """Verify the signatures of a Cookie header. Raises _NotOurs."""
         if self._needle not in header:
             raise _NotOurs
+        values = cookies_named(header, self.format.session_name)
+        if len(values) > MOST_COOKIES_OF_A_NAME:
+            return TOO_MANY_COOKIES
+        activities = self._activities_in(header)
+        found = [each for value in values if (each := self._verified_cookie(value, activities))]
+        if not found:
+            raise _NotOurs
+        presented = tuple(each.claims for each in found if each.claims is not None)
+        first, *others = [replace(each, presented=presented) for each in found]
+        return replace(first, others=tuple(others)) if others else first
+
+    def _verified_cookie(self, value: str, activities: Mapping[str, datetime]) -> Verified | None:
         try:
-            # Other applications on this host may set cookies that are not UTF-8.
-            cookies = parse_cookie(header.decode("utf-8", "replace"))
-            payload, signed_at = self._sessions.loads(
-                cookies.get(self.format.session_name, ""), return_timestamp=True
-            )
+            payload, signed_at = self._sessions.loads(value, return_timestamp=True)
             if not isinstance(payload, dict):
-                raise _NotOurs
-            return self._checked(payload, signed_at, cookies.get(self.format.activity_name))
+                return None
+            return self._checked(payload, signed_at, activities)
         except (BadData, ValueError, OverflowError, RecursionError):
-            raise _NotOurs from None
+            return None
 
     def _checked(
-        self, payload: dict[str, Any], signed_at: datetime, activity: str | None
+        self, payload: dict[str, Any], signed_at: datetime, activities: Mapping[str, datetime]
     ) -> Verified:
-        claims = self.claims_of(payload, activity)
+        claims = self.claims_of(payload, activities)
         if claims is None:
             payload = {k: value for k, value in payload.items() if k not in self._login_claims}
             latest, last_activity = signed_at, signed_at
@@ -172,9 +186,12 @@ class SignedCookies:
         )
 
     def claims_of(
-        self, payload: Mapping[str, Any], activity_cookie: str | None = None
+        self, payload: Mapping[str, Any], activities: Mapping[str, datetime] = _NO_ACTIVITIES
     ) -> Claims | None:
-        """Return the claims of a signed payload; None where it is no login, whoever signed it."""
+        """Return the claims of a signed payload; None where it is no login, whoever signed it.
+
+        `activities` has the times of the last activity, by session id.
+        """
         user_id, sid, epoch = payload.get("user_id"), payload.get("sid"), payload.get("epoch")
         remember = payload.get("remember")
         if payload.get("authenticated") is not True or not isinstance(remember, bool):
@@ -191,7 +208,7 @@ class SignedCookies:
         if created_at is None or last_activity is None or expires_at is None:
             return None
         limits, sid = self.limits[remember], str(sid)
-        if activity := self._activity(activity_cookie, sid):
+        if activity := activities.get(sid):
             last_activity = max(last_activity, activity)
         return Claims(
             user_id=user_id,
@@ -206,18 +223,21 @@ class SignedCookies:
             extra=extra,
         )
 
-    def _activity(self, cookie: str | None, sid: str) -> datetime | None:
-        """Return when this session was last active; None where the cookie is not its own."""
-        if not cookie:
-            return None
-        try:
-            activity = self._activities.loads(cookie)
-        except (BadData, ValueError, RecursionError):
-            return None
-        match activity:
-            case [str(owner), str(moment)] if owner == sid:
-                return parse_timestamp(moment)
-        return None
+    def _activities_in(self, header: bytes) -> dict[str, datetime]:
+        """Return the times of the last activity by session id, of all activity cookies.
+
+        Beyond MOST_COOKIES_OF_A_NAME they are ignored: that can only shorten a session.
+        """
+        latest: dict[str, datetime] = {}
+        for value in cookies_named(header, self.format.activity_name):
+            try:
+                activity = self._activities.loads(value)
+            except (BadData, ValueError, RecursionError):
+                continue
+            match activity:
+                case [str(sid), str(text)] if moment := parse_timestamp(text):
+                    latest[sid] = max(moment, latest.get(sid, moment))
+        return latest
 
 
 class _Serializer(URLSafeTimedSerializer):

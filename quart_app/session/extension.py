@@ -6,12 +6,12 @@ while the application serves, and begins and ends sessions. docs/session-library
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar, cast
 
 from quart import Quart, current_app, request
-from werkzeug.exceptions import ServiceUnavailable
+from werkzeug.exceptions import BadRequest, ServiceUnavailable
 
 from quart_app.session.claims import (
     CLOCK_TOLERANCE,
@@ -34,8 +34,9 @@ from quart_app.session.revocations import NewRevocation, RevocationList, epoch_a
 from quart_app.session.session import (
     clear_session,
     create_session,
+    has_too_many_session_cookies,
     is_session_unverifiable,
-    presented_session,
+    presented_sessions,
     recheck_session,
     renew_session,
     update_session,
@@ -94,10 +95,13 @@ def not_activity(view: ViewT) -> ViewT:
 def require_fresh_revocations() -> None:
     """Refuse a request that nobody can judge. Raises RevocationsUnavailable.
 
-    It carries a session, or might begin one, while the revocation list is stale.
+    It carries a session, or might begin one, while the revocation list is stale. Raises BadRequest
+    where it has more session cookies than are looked at.
     """
     if _is_marked(_ANSWERS_WHEN_STALE):
         return
+    if has_too_many_session_cookies():
+        raise BadRequest("The request has too many session cookies. Delete this site's cookies.")
     sessions = cast(RevocableSessions, current_app.extensions[_EXTENSION])
     is_safe = request.method in _SAFE_METHODS
     if is_session_unverifiable() or not (is_safe or sessions.revocations.is_fresh()):
@@ -206,8 +210,7 @@ class RevocableSessions:
         if not self.revocations.is_fresh():
             raise RevocationsUnavailable
         epoch = await self._from_store(self.store.newest_epoch(user_id))
-        if former := presented_session():
-            await self._end(self._revocation("replaced", former.signed_expires_at, sid=former.sid))
+        await self._end(self._presented("replaced"))
         now = self._now()
         created_at = self.revocations.earliest_start(now)
         if created_at > now + CLOCK_TOLERANCE:  # it would be refused as one from the future
@@ -236,8 +239,7 @@ class RevocableSessions:
 
     async def end(self) -> None:
         """End this browser's session everywhere, and clear it. Raises RevocationsUnavailable."""
-        if claims := presented_session():
-            await self.end_session(claims.sid, expires_at=claims.signed_expires_at)
+        await self._end(self._presented("logged_out"))
         clear_session()
 
     async def end_session(
@@ -245,25 +247,20 @@ class RevocableSessions:
     ) -> None:
         """End one session, of any browser, everywhere."""
         if not self.revocations.has_ended(sid):
-            await self._end(self._revocation(reason, expires_at, sid=sid))
+            await self._end([self._revocation(reason, expires_at, sid=sid)])
 
     async def end_all(self, user_id: Any, *, reason: str = "logged_out_everywhere") -> None:
         """End every session of a user, everywhere; a session that begins afterwards is alive."""
         newest = await self._from_store(self.store.newest_epoch(user_id))
         epoch = max(newest, self.revocations.min_epoch(user_id)) + 1
-        await self._end(
-            self._revocation(
-                reason,
-                self._latest_expiry(),
-                user_id=user_id,
-                epoch=max(epoch, epoch_at(self._now())),
-            )
-        )
+        epoch = max(epoch, epoch_at(self._now()))
+        until = self._latest_expiry()
+        await self._end([self._revocation(reason, until, user_id=user_id, epoch=epoch)])
 
     async def end_everybodys(self, *, reason: str = "administrator") -> None:
         """End every session: after a restore, which brings ended ones back, or a leaked key."""
         now = self._now()
-        await self._end(self._revocation(reason, self._latest_expiry(), not_before=now))
+        await self._end([self._revocation(reason, self._latest_expiry(), not_before=now)])
 
     def _latest_expiry(self) -> datetime:
         return self._now() + max(self._absolute.values())
@@ -271,15 +268,25 @@ class RevocableSessions:
     def _revocation(self, reason: str, expires_at: datetime, **what: Any) -> NewRevocation:
         return NewRevocation(reason=reason, expires_at=expires_at, created_at=self._now(), **what)
 
-    async def _end(self, revocation: NewRevocation) -> None:
-        """Write it, and know it in this process before the response says so.
+    def _presented(self, reason: str) -> list[NewRevocation]:
+        """Return what ends the sessions of all cookies that the browser sent."""
+        return [
+            self._revocation(reason, claims.signed_expires_at, sid=claims.sid)
+            for claims in presented_sessions()
+            if not self.revocations.has_ended(claims.sid)
+        ]
+
+    async def _end(self, revocations: Sequence[NewRevocation]) -> None:
+        """Write revocations, and apply them in this process before the response says so.
 
         Quart cancels the handler of a client that goes away; what it began goes on to its end.
         """
 
         async def write_and_apply() -> None:
-            self.revocations.apply(await self._from_store(self.store.append([revocation])))
+            self.revocations.apply(await self._from_store(self.store.append(revocations)))
 
+        if not revocations:
+            return
         task = asyncio.create_task(write_and_apply())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

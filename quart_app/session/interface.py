@@ -15,7 +15,8 @@ from quart.wrappers.base import BaseRequestWebsocket
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from quart_app.session.claims import Claims
-from quart_app.session.cookies import CookieFormat, SignedCookies, Verified
+from quart_app.session.cookie_header import cookie_header
+from quart_app.session.cookies import TOO_MANY_COOKIES, CookieFormat, SignedCookies, Verified
 from quart_app.session.session import Session
 
 LARGEST_COOKIE_BYTES: Final = 4096  # RFC 6265 section 6.1: what every browser keeps
@@ -69,32 +70,42 @@ class RevocableSessionInterface(SessionInterface):
         cookies = self._cookies
         if cookies is None:
             return None
-        verified = cookies.read(request.scope["headers"])
+        header = cookie_header(request.scope["headers"])
+        if not header and "Cookie" in request.headers:  # added after the server parsed the request
+            header = "; ".join(request.headers.getlist("Cookie")).encode("latin-1", "replace")
+        verified = cookies.read(header) if header else None
         if verified is None:
-            verified = self._read_parsed(cookies, request)
-            if verified is None:
-                return Session(self)
-        claims = verified.claims
+            return Session(self)
         now = self._clock()
+        if verified.others:
+            verified = self._chosen(verified, now)
+        claims = verified.claims
         if not verified.not_before <= now < verified.not_after:
-            return Session(self, presented=claims)
+            session = Session(self, presented=verified.presented)
+            session.has_too_many_cookies = verified is TOO_MANY_COOKIES
+            return session
         if claims is not None:
             is_alive = self.verdict(claims)
             if not is_alive:
-                session = Session(self, presented=claims)
+                session = Session(self, presented=verified.presented)
                 session.is_unverifiable = is_alive is None
                 return session
         payload = verified.payload if verified.is_flat else copy.deepcopy(verified.payload)
         # By position: keywords cost 0.3 µs, here alone.
-        return Session(self, payload, claims, claims, now >= verified.renewal_due)
+        return Session(self, payload, claims, verified.presented, now >= verified.renewal_due)
 
-    @staticmethod
-    def _read_parsed(cookies: SignedCookies, request: BaseRequestWebsocket) -> Verified | None:
-        """Read a Cookie header that was added to the request after the server had parsed it."""
-        if any(name == b"cookie" for name, _ in request.scope["headers"]):
-            return None
-        header = "; ".join(request.headers.getlist("Cookie"))
-        return cookies.read_header(header.encode("latin-1", "replace")) if header else None
+    def _chosen(self, first: Verified, now: float) -> Verified:
+        """Return which of several session cookies counts: the first whose login has not ended.
+
+        Without such a login it is the first cookie within its time that is no login, else `first`.
+        """
+        in_time = [
+            each for each in (first, *first.others) if each.not_before <= now < each.not_after
+        ]
+        for each in in_time:
+            if each.claims is not None and self.verdict(each.claims) is not False:
+                return each
+        return next((each for each in in_time if each.claims is None), first)
 
     def verdict(self, claims: Claims) -> bool | None:
         """Tell whether the session is alive; None while the revocation list is stale."""
@@ -125,7 +136,7 @@ class RevocableSessionInterface(SessionInterface):
             return
         own = session if isinstance(session, Session) else None
         if session.accessed or session.modified:
-            is_signed_in = own is not None and own.presented is not None
+            is_signed_in = own is not None and bool(own.presented)
             _tell_caches(response, no_store=session.modified or is_signed_in)
         if not (session.modified or (own is not None and own.is_renewed)):
             return

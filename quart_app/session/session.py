@@ -53,13 +53,16 @@ class Session(CallbackDict[str, Any], SessionMixin):
     # Whether the revocation list is too old to tell if it has ended. It is then empty, and the
     # request must not be answered as if nobody were logged in.
     is_unverifiable = False
+    # Whether the request has so many session cookies that none was looked at. It must not be
+    # answered as if nobody were logged in, either.
+    has_too_many_cookies = False
 
     def __init__(
         self,
         policy: SessionPolicy | None = None,
         payload: Mapping[str, Any] = _EMPTY,
         claims: Claims | None = None,
-        presented: Claims | None = None,
+        presented: tuple[Claims, ...] = (),
         is_renewal_due: bool = False,  # noqa: FBT001, FBT002 by position, see open_session
     ) -> None:
         dict.__init__(self, payload)  # CallbackDict's own only adds `on_update`, which is below
@@ -163,6 +166,12 @@ def is_session_unverifiable() -> bool:
     return session is not None and session.is_unverifiable
 
 
+def has_too_many_session_cookies() -> bool:
+    """Tell whether this request has more session cookies than are looked at."""
+    session = _session()
+    return session is not None and session.has_too_many_cookies
+
+
 def renew_session(*, at_once: bool = False) -> None:
     """Count this request as activity, from which the idle limit is measured.
 
@@ -173,13 +182,13 @@ def renew_session(*, at_once: bool = False) -> None:
         session.count_as_activity(at_once=at_once)
 
 
-def presented_session() -> Claims | None:
-    """Return what the browser's cookie says, even after its limits: the session to be ended.
+def presented_sessions() -> tuple[Claims, ...]:
+    """Return the logins of all session cookies of the request, even after their limits.
 
-    A logout after the idle limit must end copies of the cookie, too, which may be kept alive.
+    They are what a logout ends. After the idle limit, too, for a copy may be kept alive.
     """
     session = _session()
-    return None if session is None else session.presented
+    return () if session is None else session.presented
 
 
 def update_session(**extra: Any) -> None:

@@ -181,6 +181,26 @@ async def test_a_new_login_ends_the_browsers_former_session(serve: Serve) -> Non
     assert await user_of(copy) is None
 
 
+async def test_no_other_cookie_hides_the_session_and_a_logout_ends_them_all(serve: Serve) -> None:
+    app, _ = await serve()
+    one, other = app.test_client(), app.test_client()
+    await one.post("/login/7")
+    await other.post("/login/8")
+    cookies = [
+        next(str(each.value) for each in client.cookie_jar or () if each.name == "session")
+        for client in (one, other)
+    ]
+    visitor = app.test_client(use_cookies=False)
+    header = {"Cookie": f'x="; session=foreign; session={cookies[0]}; session={cookies[1]}; y="'}
+    response = await visitor.get("/", headers=header)
+    assert (await response.get_json())["user_id"] == 7
+    await visitor.post("/logout", headers=header)
+    assert [await user_of(each) for each in (one, other)] == [None, None]
+    many = {"Cookie": "; ".join(["session=x"] * 500 + [f"session={cookies[0]}"])}
+    assert (await visitor.get("/", headers=many)).status_code == 400
+    assert (await visitor.get("/alive", headers=many)).status_code == 200
+
+
 async def test_extra_claims_are_set_changed_and_removed(serve: Serve) -> None:
     app, _ = await serve()
     client = app.test_client()

@@ -1,0 +1,166 @@
+"""Find the prose patterns that this project does not use; `scripts/check` runs it.
+
+    python scripts/prose.py [PATH …]     # the whole repository without a PATH
+
+It reads Markdown, comments, docstrings and templates. docs/glossary.md says which words to use.
+"""
+
+import ast
+import io
+import re
+import subprocess
+import sys
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Each pattern with what to write instead. Matched against text whose line breaks are single spaces.
+PATTERNS: dict[str, str] = {
+    r"(?:^|(?<=[.!:;] )|(?<=[.!]\) ))(?:Who|Whoever|Whom|Whose)\b(?![^.?!]*\?)": (
+        "begin with the noun: 'Users who …', 'A client that …'"
+    ),
+    r"(?:^|(?<=[.!] ))What\b(?![^.?!:]*[?:])": "begin with the noun; keep 'What' for questions",
+    r"\bonce more\b": "write 'again'",
+    r"\bas of (?:a|an|the|every|each)\b": "write 'as in' or 'like'",
+    r"\b(?:by|from|to|in|with|of) (?:which|whom)\b": "use two sentences, or 'that … by'",
+    r"\b(?:stands?|stood|standing) (?:in|on|there|at|beside|behind|before|above|below|by|for)\b": (
+        "write 'is'"
+    ),
+    r"\b(?:is|are|was|were|be|been) told (?:of|by|that|to|once|on|at|what|at)\b": (
+        "say who notifies or shows what to whom"
+    ),
+    r"\bcan(?:'t| not|not)? be had\b": "write 'is available'",
+    r"\b(?:oneself|one is|one acts|one has|one may)\b": "write 'you', or name the person",
+    r"\bnobody (?:is|can|need|knows)\b(?= told)": "name the thing",
+    r"\bjust now\b": "write 'at the moment', or 'currently'",
+    r"\bact(?:s|ing)? for\b": "write 'the current account'",
+    r"\bby itself\b(?=, (?:and|or|that))": "say what does it",
+    r"\bfor whom\b": "name the person",
+    r"\b(?:no|any) more\b(?=[.,;:])": "write 'no longer' before the verb",
+    r"\b(?:the )?other ones?\b": "name the thing",
+    r"\bhear(?:s|d)? of\b": "write 'learns of', 'is notified of'",
+    r"\bmen(?:d|ds|ded|ding)\b": "write 'fix' or 'repair'",
+    r"\banew\b": "write 'again'",
+    r"\bgo(?:es)? on\b": "write 'continue'",
+    r"\blet(?:s)? go of\b": "write 'release' or 'close'",
+    r"\blook(?:s|ed)? after\b": "write 'check', 'maintain'",
+}
+
+
+@dataclass(frozen=True)
+class Text:
+    """A piece of prose, and where it begins."""
+
+    path: Path
+    line: int
+    words: str
+
+
+def main() -> int:
+    """Print each pattern found, and return 1 if there is one."""
+    named = [Path(each).resolve() for each in sys.argv[1:]]
+    found = 0
+    for path in _files():
+        if named and not any(path == each or each in path.parents for each in named):
+            continue
+        for text in _texts(path):
+            for line, words, advice in _matches(text):
+                found += 1
+                print(f"{path.relative_to(ROOT)}:{line}: {words!r}: {advice}")
+    if found:
+        print(f"{found} places to rewrite; docs/glossary.md has the words of this project.")
+    return 1 if found else 0
+
+
+def _files() -> Iterator[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],  # noqa: S607
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        path = ROOT / name
+        if "vendor" not in path.parts and path != Path(__file__).resolve() and path.is_file():
+            yield path
+
+
+def _texts(path: Path) -> Iterator[Text]:
+    if path.suffix == ".md":
+        yield from _of_markdown(path)
+    elif path.suffix == ".py" or _is_python_script(path):
+        yield from _of_python(path)
+    elif path.suffix == ".html":
+        yield from _of_template(path)
+
+
+def _is_python_script(path: Path) -> bool:
+    with path.open("rb") as file:
+        return path.suffix == "" and b"python" in file.readline()
+
+
+def _of_markdown(path: Path) -> Iterator[Text]:
+    """Yield the paragraphs, table rows and list items outside code."""
+    text = path.read_text()
+    text = re.sub(r"(?ms)^```.*?^```", lambda code: "\n" * code[0].count("\n"), text)
+    text = re.sub(r"`[^`\n]*`", "`…`", text)
+    paragraph: list[str] = []
+    begins = 1
+    for number, line in enumerate([*text.splitlines(), ""], 1):
+        is_break = not line.strip() or re.match(r"\s*(?:[-*|#>]|\d+\.)\s?", line)
+        if is_break and paragraph:
+            yield Text(path, begins, " ".join(paragraph))
+            paragraph = []
+        if line.strip() and not line.startswith("    "):
+            if not paragraph:
+                begins = number
+            paragraph.append(re.sub(r"^\s*(?:[-*>]|\d+\.|#+)\s*", "", line).strip())
+
+
+def _of_python(path: Path) -> Iterator[Text]:
+    """Yield docstrings, and comments: those on following lines are one text."""
+    source = path.read_text()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            docstring = ast.get_docstring(node, clean=True)
+            if docstring:
+                yield Text(path, node.body[0].lineno, " ".join(docstring.split()))
+    comment: list[str] = []
+    begins = last = 0
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type != tokenize.COMMENT:
+            continue
+        if comment and token.start[0] != last + 1:
+            yield Text(path, begins, " ".join(comment))
+            comment = []
+        if not comment:
+            begins = token.start[0]
+        words = re.sub(r"^#[!:]?\s*|\bnoqa\b[^#]*|type: ignore\S*", "", token.string).strip()
+        comment.append(words)
+        last = token.start[0]
+    if comment:
+        yield Text(path, begins, " ".join(comment))
+
+
+def _of_template(path: Path) -> Iterator[Text]:
+    """Yield the text between tags and Jinja's expressions, line by line."""
+    text = re.sub(r"(?s)\{[%#].*?[%#]\}|\{\{.*?\}\}|<[^>]*>", "\0", path.read_text())
+    for number, line in enumerate(text.splitlines(), 1):
+        for words in line.split("\0"):
+            if words.strip():
+                yield Text(path, number, " ".join(words.split()))
+
+
+def _matches(text: Text) -> Iterator[tuple[int, str, str]]:
+    for pattern, advice in PATTERNS.items():
+        for match in re.finditer(pattern, text.words):
+            begin = max(0, match.start() - 20)
+            yield text.line, text.words[begin : match.end() + 20], advice
+
+
+if __name__ == "__main__":
+    sys.exit(main())

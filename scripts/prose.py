@@ -1,6 +1,4 @@
-"""Find the prose patterns that this project does not use; `scripts/check` runs it.
-
-    python scripts/prose.py [PATH …]     # the whole repository without a PATH
+"""Find the prose patterns that this project does not use, for `scripts/check`.
 
 It reads Markdown, comments, docstrings and templates. docs/glossary.md says which words to use.
 """
@@ -9,9 +7,8 @@ import ast
 import io
 import re
 import subprocess
-import sys
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,12 +56,12 @@ class Text:
     words: str
 
 
-def main() -> int:
-    """Print each pattern found, and return 1 if there is one."""
-    named = [Path(each).resolve() for each in sys.argv[1:]]
+def report(folders: Sequence[str]) -> bool:
+    """Print every pattern found in these files and folders; tell whether there is one."""
+    checked = [ROOT / folder for folder in folders]
     found = 0
     for path in _files():
-        if named and not any(path == each or each in path.parents for each in named):
+        if not any(path == each or each in path.parents for each in checked):
             continue
         for text in _texts(path):
             for line, words, advice in _matches(text):
@@ -72,7 +69,7 @@ def main() -> int:
                 print(f"{path.relative_to(ROOT)}:{line}: {words!r}: {advice}")
     if found:
         print(f"{found} places to rewrite; docs/glossary.md has the words of this project.")
-    return 1 if found else 0
+    return found > 0
 
 
 def _files() -> Iterator[Path]:
@@ -160,7 +157,3 @@ def _matches(text: Text) -> Iterator[tuple[int, str, str]]:
         for match in re.finditer(pattern, text.words):
             begin = max(0, match.start() - 20)
             yield text.line, text.words[begin : match.end() + 20], advice
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -24,7 +24,7 @@ def cookie_header(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 def cookies_named(header: bytes, name: str) -> list[str]:
     """Return the values of every cookie of that name, in the header's order.
 
-    At most one more than MOST_COOKIES_OF_A_NAME, by which a caller sees that there are too many.
+    At most one more than MOST_COOKIES_OF_A_NAME, so that a caller sees that there are too many.
     """
     wanted, values = name.encode(), []
     for pair in header.split(b";"):

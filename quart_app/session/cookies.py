@@ -51,11 +51,11 @@ class _NotOurs(Exception):  # noqa: N818
 
 @dataclass(frozen=True, kw_only=True)
 class CookieFormat:
-    """What is signed into the cookies, and how long it counts.
+    """The cookies' names and claims, and how long they count.
 
     `limits` and `remember_limits` can only shorten what was signed. `extra_claims` are the
     application's own claims of a login: a name, and what its values must be. A cookie whose extra
-    claim has another value is no login; an absent one is fine. `permanent_lifetime` is how long a
+    claim has another value is no login; a missing one is fine. `permanent_lifetime` is how long a
     session that is no login counts, as PERMANENT_SESSION_LIFETIME says.
     """
 
@@ -76,7 +76,7 @@ class CookieFormat:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a session cookie says once its signature is verified.
+    """A session cookie whose signature is verified.
 
     It says so from `not_before`, for none of its times may lie ahead, until `not_after`. Times and
     the verdict are looked at again for each request.

@@ -279,7 +279,7 @@ class RevocableSessions:
     async def _end(self, revocations: Sequence[NewRevocation]) -> None:
         """Write revocations, and apply them in this process before the response says so.
 
-        Quart cancels the handler of a client that goes away; what it began goes on to its end.
+        Quart cancels the handler of a client that goes away; the task continues to its end.
         """
 
         async def write_and_apply() -> None:

@@ -101,7 +101,7 @@ class RevocationFollower:
 
     async def _listen(self, notified: asyncio.Event) -> None:
         while True:
-            with suppress(Exception):  # polls go on, and log what is wrong with the database
+            with suppress(Exception):  # polls continue, and log what is wrong
                 await self._store.listen(notified.set)
             await asyncio.sleep(_LISTEN_AGAIN_SECONDS)
 

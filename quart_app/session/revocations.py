@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 _FIRST_EPOCH_BEGINS: Final = datetime(2025, 1, 1, tzinfo=UTC)
 _TICK: Final = timedelta(microseconds=1)
 _THE_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
-# Linux's CLOCK_BOOTTIME goes on while the machine is suspended; CLOCK_MONOTONIC does not.
+# Linux's CLOCK_BOOTTIME counts while the machine is suspended; CLOCK_MONOTONIC does not.
 _BOOT_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 Clocks = tuple[float, float]
@@ -68,7 +68,7 @@ def epoch_at(moment: datetime) -> int:
 
 
 class RevocationList:
-    """What has ended, in the memory of one process."""
+    """The revocation list, in the memory of one process."""
 
     def __init__(
         self, *, refuse_after: timedelta, read_clocks: Callable[[], Clocks] = read_clocks
@@ -132,7 +132,7 @@ class RevocationList:
         return len(self._sids) + len(self._epochs)
 
     def apply(self, rows: Iterable[RevocationRow]) -> None:
-        """Add rows to the list. What has ended never comes back."""
+        """Add rows to the list. An ended session never comes back."""
         for row in rows:
             forget_at = row.expires_at.timestamp()
             if row.sid is not None:

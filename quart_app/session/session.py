@@ -17,7 +17,7 @@ MethodT = TypeVar("MethodT", bound=Callable[..., Any])
 
 
 class SessionPolicy(Protocol):
-    """What a session asks of the interface that opened it."""
+    """The interface that opened a session, as the session sees it."""
 
     def claims_of(self, payload: Mapping[str, Any]) -> Claims | None:
         """Return the claims that the next request would read from this payload."""
@@ -127,7 +127,7 @@ class Session(CallbackDict[str, Any], SessionMixin):
     __or__ = _reads(dict.__or__)
     __ror__ = _reads(dict.__ror__)
     __repr__ = _reads(CallbackDict.__repr__)
-    __hash__ = None  # type: ignore[assignment] # as of every dict
+    __hash__ = None  # type: ignore[assignment] # like every dict
     keys = _reads(dict.keys)
     values = _reads(dict.values)
     items = _reads(dict.items)
@@ -173,7 +173,7 @@ def has_too_many_session_cookies() -> bool:
 
 
 def renew_session(*, at_once: bool = False) -> None:
-    """Count this request as activity, from which the idle limit is measured.
+    """Count this request as activity. The idle limit starts at the last activity.
 
     Activity is written down at most once in a renewal window, or `at_once`.
     """

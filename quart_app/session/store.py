@@ -1,4 +1,4 @@
-"""What the revocation list needs of a database, and the store in memory that tests use."""
+"""The interface of a revocation store, and a store in memory for tests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -11,7 +11,7 @@ from quart_app.session.revocations import NewRevocation, RevocationRow
 class RevocationStore(Protocol):
     """Keeps revocations for every process. Each method raises an error where it can't be done."""
 
-    # Whether `listen` hears of revocations before the next poll.
+    # Whether `listen` notices revocations before the next poll.
     supports_notify: bool
 
     async def append(self, revocations: Sequence[NewRevocation]) -> list[RevocationRow]:

@@ -20,7 +20,7 @@ TEXT_BROWSERS = {
 }
 # What scripts add: buttons that show a password or copy a link, the theme, the switcher's search.
 SCRIPTED = re.compile(
-    r"\b(?:Show|Hide) [^\n]*(?:[Pp]assword|token)|\bTheme\b|Copy the link|found\b"
+    r"\b(?:Show|Hide) [^\n]*(?:[Pp]assword|token)|\bTheme\b|Copy the link|(?:\d|None) found\b"
 )
 # Controls without a form do nothing, except for those that the browser itself carries out.
 INERT = """() => [...document.querySelectorAll("button, input, select, textarea")]

@@ -80,11 +80,11 @@ def run(clone: Path, script: str, *arguments: str, exit_code: int = 0) -> str:
 
 
 def small_project(clone: Path) -> None:
-    """Leave scripts/check a project that is checked within seconds, beside its own two files."""
+    """Leave scripts/check a project that is checked within seconds, beside its own files."""
     for folder in ("quart_app", "scripts/bench", "tests"):
         shutil.rmtree(clone / folder)
     for path in (clone / "scripts").iterdir():
-        if path.name not in {"check", "environment.py"}:
+        if path.name not in {"check", "environment.py", "prose.py"}:
             path.unlink()
     for name in ("quart_app/__init__.py", "quart_app/one.py", "quart_app/two.py", "tests/one.py"):
         (clone / name).parent.mkdir(exist_ok=True)
@@ -98,7 +98,8 @@ def small_project(clone: Path) -> None:
 def run_check(clone: Path) -> None:
     small_project(clone)
     said = run(clone, "scripts/check")
-    assert re.findall("(?m)^— (.*?)(?: |$)", said) == ["ruff", "ruff", "mypy", "importlinter"]
+    names = ["ruff", "ruff", "mypy", "importlinter", "prose"]
+    assert re.findall("(?m)^— (.*?)(?: |$)", said) == names
     (clone / "quart_app/one.py").write_text("import quart_app.two\nx = 1")
     said = run(clone, "scripts/check", exit_code=1)
     assert said.endswith("Failed: ruff format --check, ruff check, importlinter\n")

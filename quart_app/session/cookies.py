@@ -55,7 +55,7 @@ class CookieFormat:
 
     `limits` and `remember_limits` can only shorten what was signed. `extra_claims` are the
     application's own claims of a login: a name, and what its values must be. A cookie whose extra
-    claim has another value is no login; a missing one is fine. `permanent_lifetime` is how long a
+    claim has another value is no login; it may be missing. `permanent_lifetime` is how long a
     session that is no login counts, as PERMANENT_SESSION_LIFETIME says.
     """
 

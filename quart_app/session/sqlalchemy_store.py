@@ -36,7 +36,7 @@ from quart_app.session.revocations import NewRevocation, RevocationRow
 NOTIFY_CHANNEL: Final = "quart_app_revocations"
 # Advisory locks of PostgreSQL; the numbers were chosen at random.
 COMMIT_ORDER_LOCK: Final = 7225838017654202
-_CREATE_TABLE_LOCK: Final = 7225838017654210
+CREATE_TABLE_LOCK: Final = 7225838017654210
 REASON_LENGTH: Final = 32
 _BATCH: Final = 500  # rows: some milliseconds of the event loop
 _PURGE_PAUSE_SECONDS: Final = 0.1  # others want to write, too
@@ -272,7 +272,7 @@ class SQLAlchemyRevocationStore:
             return
         async with self._creating, self.writing() as transaction:
             # Two processes that start at once would both find the table missing.
-            await take_commit_order_lock(transaction, _CREATE_TABLE_LOCK)
+            await take_commit_order_lock(transaction, CREATE_TABLE_LOCK)
             await transaction.execute(CreateTable(self.table, if_not_exists=True))
             for index in self.table.indexes:
                 await transaction.execute(CreateIndex(index, if_not_exists=True))

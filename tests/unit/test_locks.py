@@ -4,10 +4,13 @@ import ast
 import re
 from pathlib import Path
 
+from quart_app.session import sqlalchemy_store
 from quart_app.storage import locks
 from quart_app.storage.locks import AdvisoryLock
 
 PACKAGE = Path(locks.__file__).parent.parent
+# The session library has its own, for it imports nothing else of this package.
+LIBRARY = Path(sqlalchemy_store.__file__)
 # Numbers by which processes of the released versions exclude each other.
 AGREED = {"UPGRADE_SCHEMA": 201, "REVOCATIONS": 202, "CHANGES": 203}
 
@@ -22,9 +25,14 @@ def test_older_processes_take_the_same_locks() -> None:
         assert AdvisoryLock[name] == 7225838017654000 + end
 
 
+def test_the_session_library_takes_the_lock_of_revocations_and_no_other() -> None:
+    assert sqlalchemy_store.COMMIT_ORDER_LOCK == AdvisoryLock.REVOCATIONS
+    assert sqlalchemy_store.CREATE_TABLE_LOCK not in set(AdvisoryLock)
+
+
 def test_no_other_module_has_a_number_of_a_lock() -> None:
     for path in PACKAGE.rglob("*.py"):
-        if path == Path(locks.__file__):
+        if path in {Path(locks.__file__), LIBRARY}:
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, int):

@@ -71,7 +71,9 @@ def test_private_parts_of_others_are_used_where_the_decision_says() -> None:
     assert marked == {
         "quart_app/storage/sqlite.py",
         "quart_app/storage/audit.py",  # SQLAlchemy documents _mapping
-        "quart_app/web/session.py",  # Werkzeug documents _get_current_object
+        # Werkzeug documents _get_current_object
+        "quart_app/session/session.py",
+        "quart_app/web/session.py",
     }
 
 

@@ -135,6 +135,7 @@ OUR_PROGRAMS = {
 
 def commands_in(text: str) -> list[list[str]]:
     """Return the words of each command in a code block or a code span of a document."""
+    text = re.sub(r"(?s)```python\n.*?```", "", text)
     blocks = re.findall(r"(?m)^    (?:\$ )?(\S.*(?:\\\n.*)*)$", text)
     spans = [" ".join(span.split()) for span in re.findall("`([^`]+)`", text)]
     commands = []

@@ -30,7 +30,7 @@ from quart_app.settings import (
 from quart_app.storage.database import Database
 from quart_app.storage.schema import makes_a_new_file, upgrade_schema
 from quart_app.storage.schema.legacy_refusals import refused_by_the_legacy_login
-from quart_app.terminal import Streams, complain, mute, prepare_streams, say
+from quart_app.terminal import Streams, complain, mute, prepare_streams, say, say_lines
 
 SECRET_BYTES = 32
 _OWNER_ONLY = 0o600
@@ -451,6 +451,9 @@ def main() -> None:
     prepare_streams()
     try:
         sys.exit(cli.main(prog_name="python -m quart_app", standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:
+        say_lines(error.format_message(), file=sys.stderr)
+        sys.exit(error.exit_code)
     except click.UsageError as error:
         complain(error.format_message(), usage=error.ctx.get_usage() if error.ctx else None)
         sys.exit(error.exit_code)

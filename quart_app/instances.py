@@ -10,10 +10,17 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from quart_app.hosts import ascii_host
+from quart_app.login_names import name_key
 
 _DEFAULT_PORTS: Final = {None, 443}
 _LARGEST_PORT: Final = 65535
-_PROFILE: Final = re.compile(r"/@?([^/@]+)(?:@([^/@]+))?/?")  # https://server/@name@other-server
+# The addresses of profiles: https://server/@name@other-server, server/users/name.
+_PROFILE: Final = re.compile(
+    r"(?:https?://(?P<server>[^/@]+)/(?:web/)?(?:@|users/)?|(?P<bare>[^/@]+\.[^/@]+)/(?:@|users/))"
+    r"(?P<name>[^/@]+)(?:@(?P<host>[^/@]+))?/?",
+    re.IGNORECASE,
+)
+_SCHEME: Final = re.compile(r"acct:", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -72,10 +79,10 @@ def account_at(server: str, username: str) -> str:
     `alice`, `@alice`, `alice@server` and `https://server/@alice` are one account there. A name of
     another host stays in it: some servers give their users names under another domain.
     """
-    name = username.strip()
-    if name.lower().startswith(("https://", "http://")):
-        name = _from_profile(name) or name
-    name = name.removeprefix("acct:").removeprefix("@")
+    name = username.strip().replace("\uff20", "@")  # full-width
+    if profile := _PROFILE.fullmatch(name):
+        name = f"{profile['name']}@{profile['host'] or profile['server'] or profile['bare']}"
+    name = _SCHEME.sub("", name, count=1).removeprefix("@")
     local, at, host = name.rpartition("@")
     if not at or not local:
         return name
@@ -89,15 +96,8 @@ def username_of(instance_url: str, username: str | None) -> str | None:
 
 
 def is_same_account(server: str, username: str, other: str) -> bool:
-    """Tell whether two spellings name one account of a server. Servers don't tell case apart."""
-    return account_at(server, username).casefold() == account_at(server, other).casefold()
+    """Tell whether two spellings name one account of a server.
 
-
-def _from_profile(url: str) -> str | None:
-    """Return `name@host` of the address of a profile."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return None
-    found = _PROFILE.fullmatch(parts.path)
-    return f"{found[1]}@{found[2] or parts.netloc}" if found else None
+    Servers don't tell case apart; width, composition and invisible characters look the same.
+    """
+    return name_key(account_at(server, username)) == name_key(account_at(server, other))

@@ -1,18 +1,13 @@
 """Login names and e-mail addresses as they are compared: one key for every spelling of a name."""
 
-import re
 import unicodedata
+from contextlib import suppress
 from typing import Final
 
-from quart_app.hosts import ascii_host
+import idna
 
-# Unicode's property Default_Ignorable_Code_Point, which includes zero-width characters and
-# variation selectors (DerivedCoreProperties.txt, Unicode 14 to 17).
-_IGNORABLE: Final = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
-    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
-    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-)
+from quart_app.hosts import ascii_host
+from quart_app.invisible import without_invisible
 
 LONGEST_KEY: Final = 255  # a few characters fold to 18; nobody's real name is cut off
 
@@ -28,7 +23,7 @@ def name_key(name: str) -> str:
         return name.lower().strip()[:LONGEST_KEY]
     text = unicodedata.normalize("NFD", name)
     for _ in range(2):  # folding may compose anew, and composing may bring new capitals
-        text = unicodedata.normalize("NFKC", _IGNORABLE.sub("", text.casefold()))
+        text = unicodedata.normalize("NFKC", without_invisible(text.casefold()))
     return text.strip()[:LONGEST_KEY]
 
 
@@ -41,7 +36,21 @@ def email_key(email: str) -> str:
     if not at:
         return name_key(email)
     try:
-        host = ascii_host(_IGNORABLE.sub("", host).strip())
+        host = ascii_host(without_invisible(host).strip())
     except ValueError:  # an address literal, or one that nothing was ever sent to
         host = name_key(host)
     return f"{name_key(local)}@{host}"[:LONGEST_KEY]
+
+
+def throttle_key(login_name: str) -> str:
+    """Return what wrong passwords for a name are counted by: one key for all that find one user.
+
+    A name may be a user's name or an address. So this key makes no more differences than either of
+    the other keys does: a host counts as it is shown, folded as names are.
+    """
+    local, at, host = email_key(login_name).rpartition("@")
+    if not at:
+        return name_key(login_name)
+    with suppress(idna.IDNAError):  # what can't be a host stays as it is
+        host = idna.decode(host)
+    return name_key(f"{local}@{host}")

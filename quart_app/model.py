@@ -185,8 +185,8 @@ class RoleByName(TypeDecorator[Role]):
         return None if value is None else value.name
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Role:
-        """Return the member of that name, else VIEWER."""
-        return Role.__members__.get(value, Role.VIEWER)
+        """Return the member of that name, else VIEWER. A char(n) column pads it with spaces."""
+        return Role.__members__.get(str(value).rstrip(), Role.VIEWER)
 
 
 class Base(DeclarativeBase):

@@ -27,7 +27,7 @@ from quart_app.services.addresses import counted_address
 from quart_app.services.alerts import Alerts
 from quart_app.services.audit import Audit, hash_of_session
 from quart_app.services.known_devices import UNKNOWN_DEVICE, Device
-from quart_app.services.new_passwords import SAME_AS_GIVEN, check_new_password
+from quart_app.services.new_passwords import SAME_AS_CURRENT, SAME_AS_GIVEN, check_new_password
 from quart_app.services.password_permits import PasswordPermits
 from quart_app.services.passwords import Passwords, is_same_password
 from quart_app.services.sessions import NewSession, OldSession, Sessions
@@ -329,6 +329,8 @@ class Accounts:
         for _ in range(MOST_ATTEMPTS):
             seen = await self.confirm(user_id, current_password, sid=asked_by.sid, device=device)
             check_new_password(new_password, seen.username, seen.email)
+            if is_same_password(new_password, current_password):
+                raise InvalidInput(SAME_AS_CURRENT, field="new_password")
             new_hash = await self.passwords.hash(new_password)
             session = await self._change_password(
                 seen,

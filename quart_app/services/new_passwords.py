@@ -11,6 +11,7 @@ from quart_app.errors import InvalidInput
 from quart_app.services.passwords import LONGEST, SHORTEST
 
 GENERATED_PASSWORD_BYTES = 15  # 20 characters of base64url
+SAME_AS_CURRENT: Final = "Choose a password other than the current one."
 SAME_AS_GIVEN: Final = "Choose a password other than the one you were given."
 _COMMONEST: Final = Path(__file__).parent / "vendor" / "django-6.1.3-common-passwords.txt.gz"
 # What this service is about: whoever guesses for it begins with these (OWASP ASVS 5.0, 6.2.11).

@@ -23,6 +23,10 @@ class OneTimePasswords:
 
     accounts: Accounts
 
+    def is_permit(self, token: str) -> bool:
+        """Tell whether we made this token, and not too long ago."""
+        return self.accounts.permits.permit_of(token) is not None
+
     async def user_of(self, token: str) -> User:
         """Return who may choose a password by this permit. Raises NotLoggedIn."""
         user, _ = await self._user_and_permit(token)

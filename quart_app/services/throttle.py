@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import TooManyAttempts
-from quart_app.login_names import email_key
+from quart_app.login_names import throttle_key
 from quart_app.model import THROTTLE_KEY_LENGTH, AuditEvent, User
 from quart_app.services.addresses import counted_address
 from quart_app.services.audit import Audit
@@ -91,7 +91,7 @@ class Throttling:
         # By what was typed, not by whose it is: else two names that share a wait are one person's.
         # In one spelling: otherwise each spelling of a name would be worth as many guesses again.
         return self._attempt(
-            user, (OF_A_NAME, email_key(login_name)), (OF_AN_ADDRESS, str(address))
+            user, (OF_A_NAME, throttle_key(login_name)), (OF_AN_ADDRESS, str(address))
         )
 
     def confirmation(self, sid: str, user: User | None) -> Attempt:

@@ -33,6 +33,7 @@ _HOST = re.compile(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<name>[^:\[\]]*))(?::(?P<port>
 _DECODED_HOST = re.compile(r"[/@].+|[^\s/@?#\\\[\]]*")
 # A password that may as well be a port, with a path or an option that holds the @.
 _PORT_OR_PASSWORD = re.compile(r"[0-9]*(,[^/?]*)?[/?]")
+_LINE_END = re.compile("[\x00\n\r]")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")  # how Python reads bytes that are not UTF-8
 _LARGEST_PORT = 65535
@@ -129,8 +130,8 @@ def _sqlite_path(text: str) -> str:
         path = _path_of_uri(path.removeprefix("file:"))
     if path in {"", ":memory:"}:
         raise ValueError("must name a file: a database in memory is lost with the process")
-    if _CONTROL.search(path):
-        raise ValueError("has a control character or a line end in its path")
+    if _LINE_END.search(path):
+        raise ValueError("has a NUL character or a line end in its path")
     if path.endswith(("/", "/.", "/..")) or path in {".", ".."}:
         raise ValueError("names a folder instead of a file")
     # SQLite and POSIX read two slashes at the beginning as something else than one.

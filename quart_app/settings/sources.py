@@ -1,5 +1,6 @@
 """Where settings stand: the environment, `.env` files, and files of one secret each."""
 
+import errno
 import os
 from collections.abc import Mapping
 from io import StringIO
@@ -14,6 +15,7 @@ _ENV_FILES = (SECRETS_FILE, Path(".env"))  # the later wins; the environment win
 _SECRETS = {"SECRET_KEY", "SECRET_KEY_FALLBACKS", "DATABASE_URL", "PLATFORM_ENCRYPTION_KEY"}
 SECRET_FILES = {f"{name}_FILE" for name in _SECRETS}
 _LF = "\n"
+_LARGEST_FILE_BYTES = 64 * 1024  # a device such as /dev/zero never ends
 
 
 def given_settings(environ: Mapping[str, str] | None, directory: Path) -> dict[str, str]:
@@ -23,6 +25,8 @@ def given_settings(environ: Mapping[str, str] | None, directory: Path) -> dict[s
     """
     given: dict[str, str] = {}
     for path in _ENV_FILES:
+        if (directory / path).is_fifo():  # reading it could wait for ever
+            raise SettingsError(f"The file {path} can't be read: it is a pipe")
         try:
             given |= _ours(_read_env_file(directory, path))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -75,7 +79,10 @@ def _text_of(path: Path) -> str:
 
     Raises OSError, and UnicodeDecodeError also for UTF-16 without such a mark.
     """
-    content = path.read_bytes()
+    with path.open("rb") as file:
+        content = file.read(_LARGEST_FILE_BYTES + 1)
+    if len(content) > _LARGEST_FILE_BYTES:
+        raise OSError(errno.EFBIG, f"it has more than {_LARGEST_FILE_BYTES} bytes")
     text = content.decode("utf-8-sig")
     if "\0" in text:
         raise UnicodeDecodeError("utf-8", content, 0, len(content), "a NUL character")

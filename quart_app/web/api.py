@@ -204,8 +204,8 @@ async def list_sessions() -> ResponseReturnValue:
     listed = [
         {
             "id": login.id,
-            "created_at": timestamp(login.created_at),
-            "expires_at": timestamp(login.expires_at),
+            "created_at": login.created_at and timestamp(login.created_at),
+            "expires_at": login.expires_at and timestamp(login.expires_at),
             "address": login.address,
             "device": words[login.user_agent],
             "is_current": login.sid == current_login().sid,

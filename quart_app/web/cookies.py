@@ -6,6 +6,8 @@ from typing import cast
 from quart import Quart, current_app, request
 from quart.typing import ResponseTypes
 
+from quart_app.web.cookie_header import cookies_named
+
 
 class OwnCookies:
     """Set, read and delete cookies named `<session cookie>_<name>`.
@@ -17,9 +19,9 @@ class OwnCookies:
         self._prefix = f"{session_cookie_name}_"
         self._secure = secure
 
-    def get(self, name: str) -> str:
-        """Return what the browser sent; empty where it sent none."""
-        return request.cookies.get(self._prefix + name, "")
+    def values(self, name: str) -> list[str]:
+        """Return every value that the browser sent: another application's may come before ours."""
+        return cookies_named(b"; ".join(_cookie_headers()), self._prefix + name)
 
     def set(self, response: ResponseTypes, name: str, value: str, lifetime: timedelta) -> None:
         """Let the browser keep a value."""
@@ -38,6 +40,10 @@ class OwnCookies:
         response.delete_cookie(
             self._prefix + name, path="/", secure=self._secure, httponly=True, samesite="Lax"
         )
+
+
+def _cookie_headers() -> list[bytes]:
+    return [value for name, value in request.scope["headers"] if name == b"cookie"]
 
 
 def install(app: Quart, *, session_cookie_name: str, secure: bool) -> None:

@@ -39,15 +39,14 @@ def leave_notice(response: ResponseTypes, sentence: str, destination: str) -> No
 
 def waiting_notice(path: str) -> str | None:
     """Return the sentence that waits for the page at `path`; None where there is none."""
-    try:
-        payload = _serializer().loads(
-            own_cookies().get(_name_for(path)), max_age=int(_LIFETIME.total_seconds())
-        )
-    except (BadData, ValueError, RecursionError):
-        return None
-    match payload:
-        case [str(destination), str(sentence)] if destination == path:
-            return sentence
+    for value in own_cookies().values(_name_for(path)):
+        try:
+            payload = _serializer().loads(value, max_age=int(_LIFETIME.total_seconds()))
+        except (BadData, ValueError, RecursionError):
+            continue
+        match payload:
+            case [str(destination), str(sentence)] if destination == path:
+                return sentence
     return None
 
 

@@ -41,7 +41,7 @@ async def form_page() -> ResponseReturnValue:
 
 
 async def _form_page(next_path: str, error: AppError | None = None) -> Response:
-    user = await services().one_time_passwords.user_of(own_cookies().get(_COOKIE))
+    user = await services().one_time_passwords.user_of(_permit())
     return await page(
         "new_password.html",
         status=status_of(error) if error else HTTPStatus.OK,
@@ -55,7 +55,7 @@ async def _form_page(next_path: str, error: AppError | None = None) -> Response:
 async def choose() -> ResponseReturnValue:
     """Set the password and log in."""
     typed = await request.form
-    next_path, token = typed.get("next", ""), own_cookies().get(_COOKIE)
+    next_path, token = typed.get("next", ""), _permit()
     try:
         await _check_user(token, typed.get("user_id"))
         form = await read_form(NewPasswordForm)
@@ -75,6 +75,12 @@ async def choose() -> ResponseReturnValue:
     )
     own_cookies().delete(response, _COOKIE)
     return response
+
+
+def _permit() -> str:
+    """Return the permit that the browser sent; empty where it sent none of ours."""
+    is_permit = services().one_time_passwords.is_permit
+    return next(filter(is_permit, own_cookies().values(_COOKIE)), "")
 
 
 async def _check_user(token: str, made_for: str | None) -> None:

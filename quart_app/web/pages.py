@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 from quart import Response, current_app, g, redirect, render_template, request, url_for
 from quart.typing import ResponseTypes
 from werkzeug.exceptions import HTTPException
+from werkzeug.urls import iri_to_uri
 
 from quart_app.errors import NotFound
 from quart_app.services.frames import Frame
@@ -21,6 +22,8 @@ from quart_app.web.user_agents import described
 
 # Of these blueprints, and of static files (of none), nothing is shown to people.
 _NO_PAGES: Final = frozenset({"", "api", "csp_reports", "events", "operations"})
+# A download leaves the browser where it is, and a step of another form leads away.
+_NOWHERE_TO_GO: Final = frozenset({"audit.export", "one_time_passwords.form_page"})
 # What clients and servers make something else of, and not all the same.
 _LEADS_ELSEWHERE: Final = re.compile(r"//|/\.\.?(/|$)")
 
@@ -141,7 +144,9 @@ def page_at(text: str) -> str | None:
         endpoint, _ = adapter.match(path, "GET") if adapter else ("", {})
     except HTTPException:  # nothing is there, or only with a form or at another address
         return None
-    return text if endpoint.rpartition(".")[0] not in _NO_PAGES else None
+    if endpoint in _NOWHERE_TO_GO or endpoint.rpartition(".")[0] in _NO_PAGES:
+        return None
+    return text
 
 
 def go_on(path: str, *, notice: str | None = None) -> ResponseTypes:
@@ -149,7 +154,7 @@ def go_on(path: str, *, notice: str | None = None) -> ResponseTypes:
 
     CURRENT in the sentence stands for the name of the connection that the session then acts for.
     """
-    response = redirect(path, HTTPStatus.SEE_OTHER)
+    response = redirect(iri_to_uri(path), HTTPStatus.SEE_OTHER)
     if notice is not None:
         leave_notice(response, notice, path)
     return response

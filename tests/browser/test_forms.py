@@ -82,11 +82,14 @@ WATCH = """selector => {
 async def watch(page: Page) -> list[Any]:
     """Return what the button is from now on: to ask for it, one would wait for the next page."""
     states: list[Any] = []
+    last: Any = AT_REST  # a script may touch the form before it is sent
 
     def hear(message: ConsoleMessage) -> None:
         kind, _, said = message.text.partition(" ")
-        if kind == "button" and json.loads(said) not in states[-1:]:
-            states.append(json.loads(said))
+        nonlocal last
+        if kind == "button" and json.loads(said) != last:
+            last = json.loads(said)
+            states.append(last)
         elif kind == "width":
             states.append(said)
 

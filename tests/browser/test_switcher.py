@@ -92,7 +92,7 @@ async def test_one_click_switches_and_leaves_the_page_as_it_is(
     await page.evaluate("""document.addEventListener("session:switched",
         event => { window.told = event.detail })""")
     await acts_for(page, "Photos")
-    await page.get_by_label("Name", exact=True).fill("half filled in")
+    await page.evaluate("window.stays = true")
     await opened(page)
     await expect(page.locator("#switcher-search")).to_have_count(0)  # there are few
     await expect(row(page, "Photos")).to_contain_text("default")
@@ -108,7 +108,7 @@ async def test_one_click_switches_and_leaves_the_page_as_it_is(
     }
     card = page.locator("#your-connections li", has_text="acting now")
     await expect(card.get_by_role("heading")).to_have_text("Notes")
-    await expect(page.get_by_label("Name", exact=True)).to_have_value("half filled in")
+    assert await page.evaluate("window.stays")  # the page was not loaded again
     await page.reload()
     await acts_for(page, "Notes")
 
@@ -292,7 +292,7 @@ async def test_it_works_without_scripts(processes: Processes, open_page: OpenPag
     await page.locator("#switcher-button").focus()
     await page.keyboard.press("Enter")
     await expect(page.locator("#switcher-panel")).to_be_visible()
-    await expect(page.locator("#switcher-search, #theme")).to_have_count(0)
+    await expect(page.locator("#theme")).to_have_count(0)
     await page.keyboard.press("Escape")
     await expect(page.locator("#switcher-button")).to_be_focused()
     await opened(page)

@@ -26,10 +26,16 @@ _KNOWN = """
         FROM pg_inherits WHERE inhparent = %(oid)s
     UNION SELECT 'the function ' || d.objid::regprocedure::text FROM pg_depend AS d
         WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'n'
-            AND d.refobjid IN (%(oid)s, (SELECT reltype FROM pg_class WHERE oid = %(oid)s))
+            AND d.refobjid IN (%(oid)s, (SELECT reltype FROM pg_class WHERE oid = %(oid)s),
+                (SELECT t.typarray FROM pg_class AS c JOIN pg_type AS t ON t.oid = c.reltype
+                    WHERE c.oid = %(oid)s))
     UNION SELECT 'the column ' || a.attname || ' of ' || a.attrelid::regclass::text
-        FROM pg_attribute AS a JOIN pg_class AS c ON c.reltype = a.atttypid AND c.oid = %(oid)s
+        FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = %(oid)s
+            JOIN pg_type AS t ON t.oid = c.reltype AND a.atttypid IN (t.oid, t.typarray)
             WHERE NOT a.attisdropped
+    UNION SELECT 'the domain ' || d.oid::regtype::text
+        FROM pg_type AS d JOIN pg_class AS c ON c.oid = %(oid)s
+            JOIN pg_type AS t ON t.oid = c.reltype AND d.typbasetype IN (t.oid, t.typarray)
     UNION SELECT 'the policy ' || p.polname || ' on ' || p.polrelid::regclass::text
         FROM pg_depend AS d JOIN pg_policy AS p ON p.oid = d.objid
         WHERE d.classid = 'pg_policy'::regclass AND d.refclassid = 'pg_class'::regclass
@@ -96,8 +102,15 @@ _USERS = """
             ON d.classid = 'pg_event_trigger'::regclass AND e.oid = d.objid
     WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = ANY(%(functions)s)
 """
-# A string, which may hold a statement, a quoted name, or a comment: whichever comes first.
-_TOKEN = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*")|--[^\n]*|/\*.*?\*/""", re.DOTALL)
+# A string, which may hold a statement, a name, or a comment: whichever comes first.
+# https://www.postgresql.org/docs/18/sql-syntax-lexical.html
+_TOKEN = re.compile(
+    r"""(?P<code>[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|(?:[uU]&)?"(?:[^"]|"")*"
+    |\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$|[^\W\d][\w$]*)
+    |--[^\n]*|/\*.*?\*/""",
+    re.DOTALL | re.VERBOSE,
+)
+_ESCAPED = re.compile(r"\\(?:\+([0-9A-Fa-f]{6})|([0-9A-Fa-f]{4}))")  # in a name that begins with U&
 
 
 class _Function(NamedTuple):
@@ -160,7 +173,15 @@ def _functions_that_need(
 
 
 def _without_comments(body: str) -> str:
-    return _TOKEN.sub(lambda match: match[1] or " ", body)
+    """Return the code and the strings of a body; names by code points as the names they are."""
+    return _TOKEN.sub(lambda match: _spelled_out(match["code"] or " "), body)
+
+
+def _spelled_out(code: str) -> str:
+    if not code.startswith(('U&"', 'u&"')):
+        return code
+    name = _ESCAPED.sub(lambda match: chr(int(match[1] or match[2], 16)), code[3:])
+    return f'"{name}'
 
 
 def _names(body: str, name: str, schema: str, *, then: str = "") -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy import URL, Connection, inspect, text
 from quart_app.model import LegacyRefusal
 from quart_app.printable import printable
 from quart_app.storage.database import Database
+from quart_app.storage.schema import SchemaRefused
 
 _OF_REFUSED = f"('{LegacyRefusal.LOCKED}', '{LegacyRefusal.UNVERIFIED}')"
 # The columns hold booleans; but whoever copied a database by hand may have made them integers or
@@ -78,7 +79,10 @@ async def refused_by_the_legacy_login(url: URL) -> RefusedUsers:
 
 
 def deactivate_refused(connection: Connection) -> None:
-    """Deactivate active users whom the older application refused, unless it was decided since."""
+    """Deactivate active users whom the older application refused, unless it was decided since.
+
+    Raises SchemaRefused where a trigger or rule of the database's own keeps one active.
+    """
     columns = _columns(connection)
     connection.execute(
         text(
@@ -87,6 +91,20 @@ def deactivate_refused(connection: Connection) -> None:
             f" WHERE {_is_to_be_deactivated(connection, columns)}"
         )
     )
+    still_active = connection.execute(
+        text(
+            "SELECT count(*) FROM users"
+            f" WHERE {_is_active(connection, columns)} AND legacy_refusal IS NULL"
+            f" AND {_reason(columns)} IS NOT NULL"
+            f" OR legacy_refusal IN {_OF_REFUSED} AND {_is_active(connection, columns)}"
+        )
+    ).scalar_one()
+    if still_active:
+        raise SchemaRefused(
+            f"{still_active} locked or unverified users stay active: a trigger or a rule on users"
+            " prevents their deactivation. Disable it, or deactivate them first."
+            " Nothing was changed."
+        )
 
 
 def reactivate_refused(connection: Connection) -> int:

@@ -1,5 +1,6 @@
 """JSON over the same use cases, for the same session cookie."""
 
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -204,8 +205,8 @@ async def list_sessions() -> ResponseReturnValue:
     listed = [
         {
             "id": login.id,
-            "created_at": login.created_at and timestamp(login.created_at),
-            "expires_at": login.expires_at and timestamp(login.expires_at),
+            "created_at": _timestamp(login.created_at),
+            "expires_at": _timestamp(login.expires_at),
             "address": login.address,
             "device": words[login.user_agent],
             "is_current": login.sid == current_login().sid,
@@ -213,6 +214,11 @@ async def list_sessions() -> ResponseReturnValue:
         for login in logins
     ]
     return listed, _link_to_next(query, before=older_than)
+
+
+def _timestamp(time: datetime | None) -> str | None:
+    """Return the time as the API writes it; None where the stored one cannot be read."""
+    return None if time is None else timestamp(time)
 
 
 def _link_to_next(query: Body, **cursor: str | int | None) -> dict[str, str]:

@@ -81,7 +81,9 @@ UNATTENDED: Final = "X-Unattended"
 # Who asks for this one was told that their session is about to end, and waits for it to last.
 RENEWS_AT_ONCE: Final = "api.renew"
 # To add an account, nothing acts for another one: it does not matter which one is current.
-ACTS_FOR_NONE: Final = frozenset({"platforms.connect", "api.connect"})
+ACTS_FOR_NONE: Final = frozenset(
+    {"platforms.connect", "platforms.connect_from_list", "api.connect"}
+)
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 NO_PLATFORM: Final = "none"  # what a request says that was made while the session acted for none

@@ -26,7 +26,7 @@ def test_older_processes_take_the_same_locks() -> None:
 
 
 def test_the_session_library_takes_the_lock_of_revocations_and_no_other() -> None:
-    assert sqlalchemy_store.COMMIT_ORDER_LOCK == AdvisoryLock.REVOCATIONS
+    assert int(AdvisoryLock.REVOCATIONS) == sqlalchemy_store.COMMIT_ORDER_LOCK
     assert sqlalchemy_store.CREATE_TABLE_LOCK not in set(AdvisoryLock)
 
 

@@ -50,6 +50,7 @@
   }
 
   show(chosen());
+  root.dataset.scripts = "on";
   document.addEventListener("DOMContentLoaded", () => {
     addControl();
     show(chosen());

@@ -44,7 +44,9 @@ def is_alone(item: pytest.Item) -> bool:
 
 
 def is_long(item: pytest.Item) -> bool:
-    """Tell whether it waits for --thorough: on PostgreSQL, which is a small part of it."""
+    """Tell whether it waits for --thorough: all of it, or on PostgreSQL, a small part of it."""
+    if item.get_closest_marker("thorough") is not None:
+        return True
     parameters = getattr(item, "callspec", None)
     return (
         item.get_closest_marker("sqlite_unless_thorough") is not None
@@ -59,7 +61,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         long = [item for item in items if is_long(item)]
         config.hook.pytest_deselected(items=long)
         if long:
-            said_at_the_end.lacking.add(f"{len(long)} tests on PostgreSQL: --thorough runs them")
+            said_at_the_end.lacking.add(
+                f"{len(long)} long tests, or on PostgreSQL: --thorough runs them"
+            )
         items[:] = [item for item in items if item not in long]
     if is_worker(config):
         items.sort(key=is_alone)

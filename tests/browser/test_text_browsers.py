@@ -58,6 +58,7 @@ async def show_without_scripts(page: Page, scene: Scene, example: Example) -> No
             await example.act(page, scene.values)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("who", EXAMPLES)
 async def test_a_text_browser_shows_nothing_that_needs_a_script(
     scene: Scene, open_page: OpenPage, who: str, text_browser: tuple[str, ...]

@@ -89,8 +89,15 @@ def small_project(clone: Path) -> None:
     for name in ("quart_app/__init__.py", "quart_app/one.py", "quart_app/two.py", "tests/one.py"):
         (clone / name).parent.mkdir(exist_ok=True)
         (clone / name).write_text('"""Nothing."""\n')
+    for name in ("quart_app/session/__init__.py", "tests/session/one.py"):
+        (clone / name).parent.mkdir()
+        (clone / name).write_text('"""Nothing."""\n')
+    for name in ("docs/glossary.md", "docs/session-library.md"):
+        (clone / name).parent.mkdir(exist_ok=True)
+        (clone / name).write_text("# Nothing\n")
     for name in ("serve", "test", "lock"):
         (clone / "scripts" / name).write_text('"""Nothing."""\n')
+    subprocess.run(["git", "init", "--quiet"], cwd=clone, check=True)
     tools = (clone / "pyproject.toml").read_text().partition("[tool.importlinter]")[0]
     (clone / "pyproject.toml").write_text(tools + SMALL_CONTRACTS)
 
@@ -181,6 +188,7 @@ def test_a_script_runs(script: str, clone: Path, request: pytest.FixtureRequest)
     SHORT_RUNS[script](clone)
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(SECONDS)
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
 def test_a_benchmark_runs(benchmark: str, clone: Path, request: pytest.FixtureRequest) -> None:

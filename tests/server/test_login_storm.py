@@ -107,6 +107,7 @@ def _peak_bytes(process_id: int) -> int:
     raise AssertionError
 
 
+@pytest.mark.sqlite_unless_thorough
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("addresses", [ADDRESSES, 1], ids=["of many addresses", "of one address"])
 async def test_everybody_gets_in(

@@ -21,7 +21,7 @@ from tests.conftest import ENCRYPTION_KEY, PASSWORD, SECRET_KEY
 from tests.servers import Server, hypercorn
 
 HELD_SECONDS = 1
-pytestmark = pytest.mark.sqlite_unless_thorough
+pytestmark = [pytest.mark.alone, pytest.mark.sqlite_unless_thorough]
 NOBODY = "nobody"
 # What stands in the database for users of each kind; legacy ones as Werkzeug made them.
 HASHES: dict[str, Callable[[], str]] = {

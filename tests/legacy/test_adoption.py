@@ -31,6 +31,8 @@ from tests.legacy.legacy_database import (
     snapshot,
 )
 
+pytestmark = pytest.mark.sqlite_unless_thorough
+
 SHARED = {"users", "platform_connections"}
 # What we add; the last two are SQLite's, where ids would be given again (see storage.platforms).
 NEW = {

@@ -20,6 +20,8 @@ from quart_app.migration.sqlite.restore import only_making_the_table
 from tests.legacy.legacy_database import connected
 from tests.legacy.migrating import Migrate, change, command, state_of
 
+pytestmark = pytest.mark.sqlite_unless_thorough
+
 MEMORY_BYTES = 1 << 30  # of addresses, all libraries included
 SECONDS = 60
 

@@ -10,6 +10,8 @@ from sqlalchemy import URL
 
 from tests.legacy.migrating import Migrate, as_text, bytes_of, change, state_of
 
+pytestmark = pytest.mark.sqlite_unless_thorough
+
 BOTH = ["sqlite", "postgresql"]
 KEY = "CREATE TABLE notes (id INTEGER, session INTEGER REFERENCES user_sessions (id))"
 VIEW = "CREATE VIEW active AS SELECT count(*) AS number FROM user_sessions"

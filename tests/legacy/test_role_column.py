@@ -26,6 +26,8 @@ from tests.legacy.legacy_database import (
 )
 from tests.servers import STARTUP_SECONDS, environ_of
 
+pytestmark = pytest.mark.sqlite_unless_thorough
+
 LABELS = "('ADMIN', 'MODERATOR', 'REVIEWER', 'VIEWER')"
 # By engine and name: the form of the schema, and the statements that change its role column.
 FORMS: dict[tuple[str, str], tuple[str, list[str]]] = {

@@ -19,6 +19,8 @@ from quart_app.settings import Settings
 from quart_app.storage import users as stored_users
 from tests.conftest import PASSWORD
 
+pytestmark = pytest.mark.sqlite_unless_thorough
+
 NFC_PASSWORD = "pässwörd mit Ümläuten"
 NFD_PASSWORD = unicodedata.normalize("NFD", NFC_PASSWORD)
 

@@ -16,6 +16,8 @@ from quart_app.services.platforms import OF_A_PAGE, Platforms
 from quart_app.settings import Settings
 from tests.conftest import PASSWORD, Member
 
+pytestmark = pytest.mark.sqlite_unless_thorough
+
 
 async def connect(
     platforms: Platforms,

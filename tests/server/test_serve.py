@@ -234,6 +234,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("options", "printed"),
     [

@@ -20,7 +20,7 @@ from quart_app.storage.database import Database
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, SECRET_KEY
 from tests.servers import Server, hypercorn
 
-HELD_SECONDS = 2  # more than the slowest hash takes on a busy machine
+HELD_SECONDS = 1
 pytestmark = [pytest.mark.alone, pytest.mark.sqlite_unless_thorough]
 NOBODY = "nobody"
 # What stands in the database for users of each kind; legacy ones as Werkzeug made them.

@@ -12,6 +12,7 @@ The rooms, from the door inwards; a request goes one way through them and nothin
     errors.py     what can go wrong, as facts without HTTP
     printable.py  the one place where text leaves for a log line or a terminal
 
-Beside them, settings/ (the only reader of the environment), migration/ (from the older
+Beside them, session/ (revocable sessions as a library, which imports nothing else of quart_app),
+settings/ (the only reader of the environment), migration/ (from the older
 application's database to here) and __main__.py (administration by the same services as the web).
 """

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection
+from sqlalchemy.exc import DBAPIError
 
 from quart_app.migration.facts import Backup, Contents, SessionTable
 from quart_app.migration.interruption import Interruption
+from quart_app.migration.outcome import OutcomeUnknown
 from quart_app.migration.progress import Reporter
 from quart_app.migration.sealed_file import Advance, SealedFile
 
@@ -47,6 +49,22 @@ class Engine(ABC):
 
         It rolls back unless `connection.commit()` was called. Raises Busy after a bounded wait.
         """
+
+    def commit(self, connection: Connection, *, to_find_out: str) -> None:
+        """Commit, which no interruption stops any more. Raises OutcomeUnknown.
+
+        `to_find_out` says how the operator learns whether it happened.
+        """
+        self.interruption.commit_begins()
+        try:
+            connection.commit()
+        except DBAPIError as error:
+            if not error.connection_invalidated and self.name == "sqlite":
+                raise
+            raise OutcomeUnknown(
+                f"The server's answer to the commit was lost: {to_find_out}."
+            ) from error
+        self.interruption.committed()
 
     @abstractmethod
     def rehearsing(self, reporter: Reporter) -> AbstractContextManager["Engine"]:

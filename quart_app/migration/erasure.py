@@ -26,9 +26,7 @@ def erase_hashes(engine: Engine) -> None:
         try:
             refuse_erasure(look(engine, connection))
             erase_kept_hashes(connection)
-            engine.interruption.commit_begins()
-            connection.commit()
-            engine.interruption.committed()
+            engine.commit(connection, to_find_out="--no-return --check tells whether it happened")
         except BaseException:
             engine.interruption.let_go()
             raise

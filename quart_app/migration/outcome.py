@@ -46,6 +46,10 @@ class Failed(Stopped):
     """Something went wrong in the middle, and was rolled back."""
 
 
+class OutcomeUnknown(Failed):
+    """The connection was lost while the server committed."""
+
+
 class NotConfirmed(Stopped):
     """The operator said no, or could not be asked."""
 

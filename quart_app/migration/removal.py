@@ -8,14 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from quart_app.migration.carry_over import carry_over_active_platforms
 from quart_app.migration.engine import Engine
 from quart_app.migration.facts import Backup, Contents, Removal, SessionTable, Standing
 from quart_app.migration.failures import AS_IT_WAS
 from quart_app.migration.inspection import look
-from quart_app.migration.outcome import Failed, Refused
+from quart_app.migration.outcome import Failed, OutcomeUnknown, Refused
 from quart_app.migration.progress import Reporter
 from quart_app.migration.record import ID_LENGTH, RECORD_TABLE, write_down
 from quart_app.migration.sealed_file import read_claims
@@ -104,23 +103,10 @@ def remove_session_table(
         return removed
 
 
-class OutcomeUnknown(Failed):
-    """The connection was lost while the server committed."""
-
-
 def _commit(engine: Engine, connection: Connection, removed: Removed) -> None:
     _refuse_lost_backup(removed)
-    engine.interruption.commit_begins()
-    try:
-        connection.commit()
-    except DBAPIError as error:
-        if not error.connection_invalidated and engine.name == "sqlite":
-            raise
-        kept = f"; the backup {removed.backup.path} is kept" if removed.backup else ""
-        raise OutcomeUnknown(
-            f"The server's answer to the commit was lost: --check tells whether it happened{kept}."
-        ) from error
-    engine.interruption.committed()
+    kept = f"; the backup {removed.backup.path} is kept" if removed.backup else ""
+    engine.commit(connection, to_find_out=f"--check tells whether it happened{kept}")
 
 
 def _refuse_lost_backup(removed: Removed) -> None:

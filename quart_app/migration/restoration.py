@@ -87,9 +87,9 @@ def restore_session_table(
             _restore(engine, connection, reporter, restored)
             restored.given_back = give_back(connection, carry_back_default=carry_back_default)
             if commit and restored.is_change:
-                engine.interruption.commit_begins()
-                connection.commit()
-                engine.interruption.committed()
+                engine.commit(
+                    connection, to_find_out="the same command again tells whether it happened"
+                )
         except BaseException:
             engine.interruption.let_go()
             raise

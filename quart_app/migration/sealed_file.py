@@ -93,6 +93,7 @@ def verify(sealed: SealedFile, see: Callable[[bytes], None]) -> None:
         f"The backup {sealed.path} was changed after it was made: its checksum does not fit."
         " Nothing was restored."
     )
+    line = _line_of(sealed.manifest)
     with _opened(sealed.path) as file:
         if _read_claims(sealed.path, file) != sealed:
             raise changed
@@ -102,10 +103,10 @@ def verify(sealed: SealedFile, see: Callable[[bytes], None]) -> None:
         while left and (block := file.read(min(_BLOCK_BYTES, left))):
             digest.update(block)
             left -= len(block)
-            last = (last + block)[-_LONGEST_MANIFEST_BYTES:]
+            last = (last + block)[-len(line) :]
             see(block)
     # The manifest must be that of the bytes that were hashed, not only of those read before.
-    if digest.hexdigest() != sealed.sha256 or not last.endswith(_line_of(sealed.manifest)):
+    if digest.hexdigest() != sealed.sha256 or last != line:
         raise changed
 
 

@@ -164,6 +164,29 @@ async def test_no_return_erases_them_and_lets_none_be_kept(
         ]
 
 
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+@pytest.mark.parametrize("task", ["--no-return", "--restore"])
+async def test_where_the_answer_to_the_commit_is_lost_it_says_so(
+    app: Quart, database_url: URL, backup: Path, task: str
+) -> None:
+    """The connection ends while the server commits: nobody can tell whether it did."""
+    await log_in(app, "ada")
+    with connected(database_url) as execute:
+        execute(
+            "CREATE FUNCTION lost() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END'"
+        )
+        execute(
+            "CREATE CONSTRAINT TRIGGER lost AFTER UPDATE ON users DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW EXECUTE FUNCTION lost()"
+        )
+    more = [task] if task == "--no-return" else [task, backup]
+    ended = await migrated(database_url, "--yes", *more)
+    assert ended.code == 1
+    assert "The server's answer to the commit was lost: " in ended.complained
+    assert "rolled back" not in ended.complained
+
+
 @pytest.mark.parametrize(
     "more",
     [["--restore", "x"], ["--backup", "x"], ["--no-backup"], ["--carry-over-active-platform"]],

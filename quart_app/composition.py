@@ -78,18 +78,18 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
     )
     alerts = Alerts(sessions, audit, now)
     accounts = Accounts(
-        database,
-        passwords,
-        sessions,
-        alerts,
-        audit,
+        database=database,
+        passwords=passwords,
+        sessions=sessions,
+        alerts=alerts,
+        audit=audit,
         # Twice as many as threads: while one transaction is waited for, another hash is made.
-        Turns(2 * passwords.threads, settings.login_queue),
-        Throttling(database, settings.secret_key, audit, now),
-        settings.failed_login,
-        settings.logins_per_user_per_hour,
-        now,
-        PasswordPermits(settings.session_keys, now),
+        turns=Turns(2 * passwords.threads, settings.login_queue),
+        throttling=Throttling(database, settings.secret_key, audit, now),
+        failed_login=settings.failed_login,
+        logins_per_hour=settings.logins_per_user_per_hour,
+        now=now,
+        permits=PasswordPermits(settings.session_keys, now),
     )
     devices = Devices(sessions, accounts, now)
     administrators = Administrators(database, audit)

@@ -167,8 +167,7 @@ class Accounts:
             except _REFUSED_ALTHOUGH_RIGHT:
                 # Leave a trace of a right password that begins no session: it may be guessed.
                 self.audit.count(AuditEvent.LOGIN_INCOMPLETE, user_id=user.id)
-                async with self.database.begin() as db:
-                    await self.throttling.succeed(db, attempt)
+                await self.throttling.take_back(attempt)
                 raise
             if session is not None:
                 return session
@@ -303,8 +302,7 @@ class Accounts:
             self.audit.count(AuditEvent.REAUTHENTICATION_FAILED, user_id=user_id)
             await self.throttling.fail(attempt)
             raise BadCredentials("The current password is not right.", field="current_password")
-        async with self.database.begin() as db:
-            await self.throttling.succeed(db, attempt)
+        await self.throttling.take_back(attempt)
         return user
 
     async def _confirmation_of(self, user_id: int, sid: str, db: AsyncSession) -> Attempt:

@@ -1,4 +1,4 @@
-"""Whether anybody exists who could log in: what the login page of a fresh installation says."""
+"""First user: whether one exists yet, for the login page of a fresh installation."""
 
 from quart_app.errors import Unavailable
 from quart_app.storage import users as stored_users

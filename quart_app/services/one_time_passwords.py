@@ -6,7 +6,7 @@ from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.errors import InvalidInput, NotLoggedIn
+from quart_app.errors import InvalidInput, NotLoggedIn, TooManyAttempts
 from quart_app.model import User
 from quart_app.services.accounts import Accounts
 from quart_app.services.known_devices import Device
@@ -60,14 +60,23 @@ class OneTimePasswords:
         async def attempt(_db: AsyncSession) -> Attempt:
             return accounts.throttling.login(login_name, device, user)
 
-        return await accounts.begin_session(
-            user,
-            new_hash=new_hash,
-            remember=permit.remember,
-            device=device,
-            replaced=replaced,
-            attempt=await accounts.throttling.reserve(attempt),
-        )
+        reserved = await accounts.throttling.reserve(attempt)
+        # Not `finally`: a cancelled request's session begins all the same, and takes it back.
+        try:
+            session = await accounts.begin_session(
+                user,
+                new_hash=new_hash,
+                remember=permit.remember,
+                device=device,
+                replaced=replaced,
+                attempt=reserved,
+            )
+        except TooManyAttempts:  # too many logins within an hour
+            await accounts.throttling.take_back(reserved)
+            raise
+        if session is None:
+            await accounts.throttling.take_back(reserved)
+        return session
 
     async def _user_and_permit(self, token: str) -> tuple[User, Permit]:
         permit = self.accounts.permits.permit_of(token)

@@ -8,6 +8,7 @@ from typing import Final
 
 from itsdangerous import BadData, URLSafeSerializer
 
+from quart_app.login_names import email_key
 from quart_app.model import User
 
 PERMIT_LIFETIME: Final = timedelta(minutes=10)
@@ -45,7 +46,7 @@ class PasswordPermits:
 
     def token_for(self, user: User, *, remember: bool, login_name: str) -> str:
         """Return the token of a permit for a user who gave the right one-time password."""
-        typed_email = login_name.casefold() == user.email.casefold()
+        typed_email = email_key(login_name) == email_key(user.email)
         until = int((self._now() + PERMIT_LIFETIME).timestamp())
         return str(self._tokens.dumps([user.id, remember, typed_email, _state_of(user), until]))
 

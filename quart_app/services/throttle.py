@@ -175,6 +175,11 @@ class Throttling:
         forgiven = [key for key, limit in attempt.limits.items() if limit is not OF_AN_ADDRESS]
         await stored.release(db, attempt.keys, forgiven=forgiven)
 
+    async def take_back(self, attempt: Attempt) -> None:
+        """Do as `succeed`, in a transaction of its own."""
+        async with self.database.begin() as db:
+            await self.succeed(db, attempt)
+
 
 def wait_after(failures: int, limit: Limit) -> timedelta:
     """Return how long nothing is compared after so many failures in a row."""

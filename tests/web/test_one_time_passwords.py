@@ -11,11 +11,12 @@ from quart.typing import TestClientProtocol as Client
 from sqlalchemy import select
 
 from quart_app.composition import Built
-from quart_app.model import AuditEntry, AuditEvent, Role
+from quart_app.model import AuditEntry, AuditEvent, Role, Throttle
 from quart_app.services import Services
 from quart_app.services.password_permits import PERMIT_LIFETIME
 from quart_app.settings import Settings, with_setting
 from tests.conftest import Clock, MakeApp, Member, log_in, set_cookies
+from tests.web.test_ending import copy_of
 from tests.web.test_sessions import put_cookie
 
 OWN = "ben has one of his own"
@@ -129,7 +130,7 @@ async def test_the_permit_works_once(app: Quart, visitor: Client, given: str) ->
 
 
 async def test_of_two_uses_at_once_one_sets_the_password(
-    app: Quart, visitor: Client, given: str
+    app: Quart, visitor: Client, given: str, built: Built
 ) -> None:
     await type_it(visitor, given)
     other = app.test_client()
@@ -138,6 +139,8 @@ async def test_of_two_uses_at_once_one_sets_the_password(
     assert sorted([await is_logged_in(each) for each in (visitor, other)]) == [False, True]
     ways = [await can_log_in(app, each) for each in (OWN, "another one, chosen at once")]
     assert sorted(ways) == [200, 401]
+    async with built.database.read() as db:  # who lost takes back what was reserved
+        assert set(await db.scalars(select(Throttle.reserved))) == {0}
 
 
 async def test_the_permit_is_short_lived(visitor: Client, given: str, clock: Clock) -> None:
@@ -241,9 +244,7 @@ async def test_both_steps_leave_a_trace(
 async def test_the_session_that_the_browser_had_ends(
     app: Quart, browser: Client, member: Member, given: str
 ) -> None:
-    copy = app.test_client()
-    for cookie in browser.cookie_jar or ():
-        put_cookie(copy, str(cookie.value), cookie.name)
+    copy = copy_of(app, browser)
     await type_it(browser, given)
     assert (await choose(browser)).status_code == 303
     assert not await is_logged_in(copy)

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from quart_app.services.addresses import counted_address
 from quart_app.web.connections.register import Connection, Register
 
 _log = logging.getLogger("quart_app.connections")
@@ -144,7 +145,9 @@ class Listener:
 
     def _admit(self, sock: socket.socket, address: Any) -> None:
         sock.setblocking(False)
-        connection = self._register.admit(sock, address[0] if isinstance(address, tuple) else None)
+        is_internet = isinstance(address, tuple)
+        counted = counted_address(address[0]) if is_internet else None
+        connection = self._register.admit(sock, counted)
         if connection is None:
             sock.close()
             return

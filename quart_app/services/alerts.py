@@ -17,6 +17,7 @@ from quart_app.storage import alerts as stored_alerts
 from quart_app.storage import users as stored_users
 
 SHOWN_FOR: Final = timedelta(days=30)  # as long as the longest session lasts
+MOST_NEW_DEVICES: Final = 100  # alerts of one user that wait for an answer
 # A new password is the answer to these: whoever knew the old one is out.
 _ANSWERED_BY_A_NEW_PASSWORD: Final = (AlertKind.NEW_DEVICE, AlertKind.DISOWNED)
 
@@ -33,7 +34,16 @@ class Alerts:
     now: Callable[[], datetime]
 
     async def new_device(self, db: AsyncSession, session: NewSession, device: Device) -> None:
-        """Alert the user's other devices to a login, in its transaction, under the user's lock."""
+        """Alert the user's other devices to a login, in its transaction, under the user's lock.
+
+        Beyond MOST_NEW_DEVICES the newest is left out, not the oldest: an intruder who logs in
+        again and again can't push out the alert of their first login.
+        """
+        waiting = await stored_alerts.number_of_alerts(
+            db, session.user_id, AlertKind.NEW_DEVICE, now=self.now(), most=MOST_NEW_DEVICES
+        )
+        if waiting >= MOST_NEW_DEVICES:
+            return
         await self._add(db, session.user_id, AlertKind.NEW_DEVICE, device, session.device.device_id)
 
     async def password_changed(self, db: AsyncSession, session: NewSession, device: Device) -> None:

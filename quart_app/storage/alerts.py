@@ -18,6 +18,18 @@ async def add_alert(db: AsyncSession, row: dict[str, Any]) -> int:
     return alert_id
 
 
+async def number_of_alerts(
+    db: AsyncSession, user_id: int, kind: AlertKind, *, now: datetime, most: int
+) -> int:
+    """Return how many of a kind wait for the user's answer, counted no further than `most`."""
+    some = (
+        select(Alert.id)
+        .where(Alert.user_id == user_id, Alert.kind == kind, Alert.expires_at > now)
+        .limit(most)
+    )
+    return await db.scalar(select(func.count()).select_from(some.subquery())) or 0
+
+
 async def waiting_alerts(
     db: AsyncSession, user_id: int, sid: str, now: datetime, *, most: int
 ) -> list[Alert]:

@@ -3,11 +3,10 @@
 from quart import Blueprint, url_for
 from quart.typing import ResponseReturnValue
 
-from quart_app.web.accounts import with_cleared_cache
+from quart_app.web.accounts import leave_for_login_page
 from quart_app.web.bodies import AlertsForm, NoBody, read_form
 from quart_app.web.gate import asking_session, current_login, device, services
 from quart_app.web.pages import go_on, page, page_at
-from quart_app.web.session import clear_session
 
 blueprint = Blueprint("alerts", __name__, url_prefix="/account")
 
@@ -37,11 +36,7 @@ async def disown() -> ResponseReturnValue:
     await services().alerts.disown(
         current_login().user_id, asked_by=asking_session(), device=device()
     )
-    clear_session()
-    change = f"{url_for('accounts.account')}#change"
-    return with_cleared_cache(
-        go_on(
-            url_for("accounts.login_page", next=change),
-            notice="All your sessions are over. Log in again and choose a new password.",
-        )
+    return leave_for_login_page(
+        "All your sessions are over. Log in again and choose a new password.",
+        next_path=f"{url_for('accounts.account')}#change",
     )

@@ -13,7 +13,7 @@ from sqlalchemy import delete, select
 
 from quart_app.composition import Built
 from quart_app.model import Alert, AuditEntry, AuditEvent, Login
-from quart_app.services import Services
+from quart_app.services import Services, alerts
 from quart_app.services.alerts import SHOWN_FOR
 from quart_app.services.known_devices import new_id
 from quart_app.settings import Settings, with_setting
@@ -302,6 +302,25 @@ async def test_what_a_browser_calls_itself_is_shown_as_text(
     assert "<b>Firefox" not in await text_of(browser)
 
 
+async def test_who_logs_in_again_and_again_pushes_no_alert_out(
+    app: Quart,
+    built: Built,
+    browser: Client,
+    member: Member,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(alerts, "MOST_NEW_DEVICES", 3)
+    for _ in range(5):
+        await log_in(app.test_client(), member)
+    async with built.database.read() as db:
+        kept = list(await db.scalars(select(Alert).order_by(Alert.id)))
+    assert len(kept) == 3
+    assert f'name="up_to" value="{kept[0].id}"' in await text_of(browser)
+    assert (await answer(browser, "/devices")).status_code == 303
+    await log_in(app.test_client(), member)
+    assert await is_told(browser)
+
+
 @pytest.mark.usefixtures("browser", "phone")
 async def test_nobody_is_told_for_longer_than_a_month(
     member: Member, clock: Clock, built: Built
@@ -424,7 +443,8 @@ async def test_a_thief_who_says_it_was_not_they_gains_nothing(
                 put_cookie(thief, str(cookie.value), "session")
         assert (await thief.post("/account/not_me")).status_code == 303
         assert await state_of(thief) == 401
-        assert [each.name for each in thief.cookie_jar or () if "notice" not in each.name] == []
+        names = [each.name for each in thief.cookie_jar or ()]
+        assert [name for name in names if not name.startswith("session_notice_")] == []
         await log_in(browser, member)
         assert (await text_of(browser)).count(DISOWNED) == 1
     assert (await change_password(browser, member)).status_code == 204

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, unquote
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 
+from quart_app.hosts import ascii_host
 from quart_app.storage.postgresql import settings_in
 
 _DRIVERS = {
@@ -190,7 +191,7 @@ def _hosts(text: str) -> tuple[str | None, int | None, dict[str, str]]:
         host = _decoded(found["ipv6"] or found["name"])
         if found["ipv6"]:
             _check_ipv6(host)
-        hosts.append(host)
+        hosts.append(_looked_up(host))
         ports.append(found["port"] or "")
     _check_ports(ports)
     if len(hosts) == 1 and not hosts[0].startswith(("/", "@")):
@@ -199,6 +200,19 @@ def _hosts(text: str) -> tuple[str | None, int | None, dict[str, str]]:
     if any(ports):
         query["port"] = ",".join(ports)
     return None, None, query
+
+
+def _looked_up(host: str) -> str:
+    """Return the host as ASCII by IDNA 2008; Python would look it up by that of 2003.
+
+    By the older rules straße.example is strasse.example, which is somebody else's.
+    """
+    if host.isascii() or host.startswith(("/", "@")):
+        return host
+    try:
+        return ascii_host(host)
+    except ValueError:
+        raise ValueError("has a malformed host") from None
 
 
 def _check_ipv6(text: str) -> None:
@@ -250,6 +264,8 @@ def _postgresql_options(pairs: list[tuple[str, str]]) -> dict[str, str]:
         if "port" in options:
             raise ValueError("gives its ports in two ways: in several host options, and in port")
         options |= _hosts(options["host"])[2]
+    elif "host" in options:
+        options["host"] = ",".join(_looked_up(host) for host in options["host"].split(","))
     _check_ports(options.get("port", "").split(","))
     settings_in(options.get("options", ""))
     return options

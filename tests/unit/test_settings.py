@@ -144,6 +144,11 @@ def test_every_setting_is_read(
         ("postgresql://[::1]:5432/app", "postgresql+psycopg://[::1]:5432/app"),
         ("postgresql://:5433/app", "postgresql+psycopg://:5433/app"),
         ("postgresql://db:/app", "postgresql+psycopg://db/app"),
+        ("postgresql://straße.example/app", "postgresql+psycopg://xn--strae-oqa.example/app"),
+        (
+            "postgresql:///app?host=a,straße.example",
+            "postgresql+psycopg:///app?host=a%2Cxn--strae-oqa.example",
+        ),
         ("postgresql:///", "postgresql+psycopg://"),
         ("postgresql://ada:p/w?x@db/app", "postgresql+psycopg://ada:p/w%3Fx@db/app"),
         (

@@ -43,8 +43,8 @@ def is_alone(item: pytest.Item) -> bool:
     return asks_processes(item) and item.get_closest_marker("untimed") is None
 
 
-def is_long(item: pytest.Item) -> bool:
-    """Tell whether it waits for --thorough: all of it, or on PostgreSQL, a small part of it."""
+def is_long(item: pytest.Item, collected: set[str]) -> bool:
+    """Tell whether it waits for --thorough: all of it, or on PostgreSQL what SQLite runs."""
     if item.get_closest_marker("thorough") is not None:
         return True
     parameters = getattr(item, "callspec", None)
@@ -52,13 +52,15 @@ def is_long(item: pytest.Item) -> bool:
         item.get_closest_marker("sqlite_unless_thorough") is not None
         and parameters is not None
         and "postgresql" in parameters.params.values()
+        and item.nodeid.replace("postgresql", "sqlite") in collected
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is long, and to one worker, at the end, those that must be alone."""
     if not config.getoption("thorough"):
-        long = [item for item in items if is_long(item)]
+        collected = {item.nodeid for item in items}
+        long = [item for item in items if is_long(item, collected)]
         config.hook.pytest_deselected(items=long)
         if long:
             said_at_the_end.lacking.add(

@@ -316,7 +316,7 @@ def build_legacy_database(
                     f"INSERT INTO {table} ({', '.join(standing)}) VALUES ({marks})",  # noqa: S608 our own names
                     tuple(standing.values()),
                 )
-        for name in _INDEXES.keys() - set(without):
+        for name in sorted(_INDEXES.keys() - set(without)):
             execute(f"CREATE {_INDEXES[name].format(name)}")
         for statement in _SOMETHING_ELSE[engine].split(";\n"):
             execute(statement)

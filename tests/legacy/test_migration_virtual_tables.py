@@ -1,5 +1,6 @@
 """Full-text search and R-trees that are out of step are no damage, and no reason to refuse."""
 
+import importlib.util
 import os
 import sqlite3
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from sqlalchemy import URL
 
 from quart_app.migration.sqlite.integrity import note_on_virtual_table
+from tests.conftest import lacking
 from tests.legacy.migrating import TIMEOUT_SECONDS, Migrate, as_text, change, state_of
 
 ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])
@@ -113,10 +115,14 @@ sys.exit(main())
 """
 
 
+@pytest.mark.thorough
 @ONE_ENGINE
 @pytest.mark.parametrize("what", OUT_OF_STEP)
-def test_a_newer_sqlite_gets_the_right_advice(legacy_url: URL, tmp_path: Path, what: str) -> None:
-    pytest.importorskip("pysqlite3", reason="a SQLite whose virtual tables check themselves")
+def test_a_newer_sqlite_gets_the_right_advice(
+    legacy_url: URL, tmp_path: Path, request: pytest.FixtureRequest, what: str
+) -> None:
+    if importlib.util.find_spec("pysqlite3") is None:
+        lacking(request.config, "a newer SQLite (the package pysqlite3)")
     statements, advice = OUT_OF_STEP[what]
     _unprotected(legacy_url, *statements)
     command = [sys.executable, "-c", NEWER_SQLITE, "--database-url", as_text(legacy_url)]

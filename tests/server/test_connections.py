@@ -179,9 +179,8 @@ def test_without_descriptors_silent_connections_make_room(server: Server) -> Non
     assert "Too many connections" in server.log.read_text()
 
 
-def test_a_client_that_reads_no_answer_is_given_up(server: Server, *, thorough: bool) -> None:
-    if not thorough:
-        pytest.skip("takes half a minute: --thorough runs it")
+@pytest.mark.thorough  # takes half a minute
+def test_a_client_that_reads_no_answer_is_given_up(server: Server) -> None:
     before = descriptors(server)
     # More than the buffers of both sides hold.
     request = f"GET {STATIC}/style.css HTTP/1.1\r\nHost: a\r\n\r\n".encode()

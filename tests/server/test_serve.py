@@ -234,7 +234,6 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("options", "printed"),
     [

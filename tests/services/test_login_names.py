@@ -175,7 +175,7 @@ async def test_of_users_created_at_once_with_one_name_one_exists(
 ) -> None:
     other = build_services(settings)  # as in a second process
     names = ["Bob", "bob", "BOB", "bOb", "\uff42\uff4f\uff42", "b\u200bob", "BoB", "boB"]
-    await asyncio.gather(
+    answers = await asyncio.gather(
         *(
             create([built.services, other.services][at % 2], name)
             for at, name in enumerate(names * 2)
@@ -183,17 +183,19 @@ async def test_of_users_created_at_once_with_one_name_one_exists(
         return_exceptions=True,
     )
     await other.close()
+    assert [type(each) for each in answers if each is not None] == [NameTaken] * (len(answers) - 1)
     assert len(await built.services.users.everybody()) == 1
 
 
 async def test_of_users_created_at_once_with_one_address_one_exists(built: Built) -> None:
-    await asyncio.gather(
+    answers = await asyncio.gather(
         *(
             create(built.services, f"user{at}", email)
             for at, email in enumerate(["a@x.example", "A@x.example", "a@X.EXAMPLE."] * 3)
         ),
         return_exceptions=True,
     )
+    assert [type(each) for each in answers if each is not None] == [NameTaken] * (len(answers) - 1)
     assert len(await built.services.users.everybody()) == 1
 
 

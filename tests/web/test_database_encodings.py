@@ -116,4 +116,5 @@ async def test_bytes_that_are_not_utf_8_break_no_page(
     for path in ("/platforms", "/api/platforms"):
         response = await visitor.get(path)
         assert response.status_code == 200
-        assert "Caf�" in await response.get_data(as_text=True) or path.startswith("/api")
+        text = await response.get_data(as_text=True)
+        assert "Caf\ufffd" in text.replace("\\ufffd", "\ufffd")  # as JSON may write it

@@ -25,7 +25,7 @@ async def test_many_who_ask_share_one_look_that_takes_no_lock(
     statements.clear()
     assert await statuses(visitor, 100) == {200}
     asked = [each for each in statements if "quart_app_version" in each]
-    assert len(asked) <= 2  # whether the table exists, and what it holds
+    assert 1 <= len(asked) <= 2  # whether the table exists, and what it holds
     assert not [each for each in asked if "UPDATE" in each.upper()]
     await asyncio.sleep(1.1)
     statements.clear()

@@ -70,7 +70,7 @@ async def ask(
 def asks_to_log_in(response: Response) -> bool:
     if response.status_code == HTTPStatus.SEE_OTHER:
         location = response.headers["Location"]
-        if "Set-Cookie" in response.headers:  # a logout's notice
+        if any("_notice_" in line for line in response.headers.getlist("Set-Cookie")):  # a logout's
             return False
         return location == "/login" or location.startswith("/login?next=")
     return response.status_code == HTTPStatus.UNAUTHORIZED

@@ -236,11 +236,12 @@ class SQLAlchemyRevocationStore:
     async def purge(self, *, kept_for: timedelta) -> datetime:
         """Delete, a batch at a time, what expired longer than `kept_for` ago.
 
-        The database's clock decides.
+        By the earlier of the database's clock and this machine's: one that is ahead alone
+        deletes nothing early.
         """
         await self._create_table_if_missing()
         async with self.reading() as transaction:
-            before = await database_now(transaction) - kept_for
+            before = min(await database_now(transaction), datetime.now(UTC)) - kept_for
         deleted = _BATCH
         while deleted == _BATCH:
             async with self.writing() as transaction:

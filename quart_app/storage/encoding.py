@@ -4,6 +4,7 @@ from sqlalchemy import Text, cast, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import InvalidInput
+from quart_app.storage.locks import is_postgresql
 
 
 async def refuse_unstorable(db: AsyncSession, **fields: str | None) -> None:
@@ -11,7 +12,7 @@ async def refuse_unstorable(db: AsyncSession, **fields: str | None) -> None:
 
     The database is asked: what it can't hold comes back with a substitute.
     """
-    if db.get_bind().dialect.name == "sqlite":
+    if not is_postgresql(db):
         return
     for field, value in fields.items():
         if value is None or value.isascii():

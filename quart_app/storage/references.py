@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.model import PlatformConnection, User
+from quart_app.storage.locks import is_postgresql
 
 _TABLE = PlatformConnection.__tablename__
 # The one key of this application's own, which forgets a default that is removed.
@@ -37,10 +38,10 @@ async def is_referred_to(db: AsyncSession, connection_id: int) -> bool:
     can't be read: what it holds is not to be deleted unseen.
     """
     await db.get(PlatformConnection, connection_id, with_for_update=True, populate_existing=True)
-    keys = await (_keys_on_sqlite if _is_sqlite(db) else _keys_on_postgresql)(db)
+    keys = await (_keys_on_postgresql if is_postgresql(db) else _keys_on_sqlite)(db)
     try:
         async with db.begin_nested():
-            if not _is_sqlite(db):  # an error instead of rows that a policy hides
+            if is_postgresql(db):  # an error instead of rows that a policy hides
                 await db.execute(text("SET LOCAL row_security = off"))
             for key in keys:
                 if await db.scalar(select(exists().where(*_refers(key, connection_id)))):
@@ -99,10 +100,6 @@ async def _keys_on_postgresql(db: AsyncSession) -> list[_Key]:
         for schema, name, is_here, pairs in rows
         if not (is_here and (name, pairs[0][0]) == _OUR_KEY)
     ]
-
-
-def _is_sqlite(db: AsyncSession) -> bool:
-    return db.get_bind().dialect.name == "sqlite"
 
 
 def _is_unreadable(error: DBAPIError) -> bool:

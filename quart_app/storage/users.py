@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.login_names import email_key, name_key
 from quart_app.model import LEGACY_HASHES, NO_PASSWORD, NOT_KEPT, Role, User
-from quart_app.storage.locks import AdvisoryLock, take_lock
+from quart_app.storage.locks import AdvisoryLock, is_postgresql, take_lock
 from quart_app.storage.login_keys import fill_missing_keys
 
 # Those spelled as it was typed come first; of the others, two are too many.
@@ -288,5 +288,5 @@ def forget_reset_link(user: User) -> None:
 
 async def lock_out_other_set_ups(db: AsyncSession) -> None:
     """Let one first user be made at a time; on SQLite a transaction that writes is alone anyway."""
-    if db.get_bind().dialect.name == "postgresql":
+    if is_postgresql(db):
         await db.execute(text("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE"))

@@ -16,9 +16,12 @@ from quart import Quart
 from quart_app import log_records
 from quart_app.composition import build_services
 from quart_app.errors import Unavailable
+from quart_app.printable import printable
 from quart_app.services.audit import log as audit_log
-from quart_app.services.sealed_credentials import WrongEncryptionKey
+from quart_app.services.credentials import Credentials
+from quart_app.services.sealed_credentials import SealedCredentials, WrongEncryptionKey
 from quart_app.settings import Settings, SettingsError
+from quart_app.storage.database import Database
 from quart_app.web import (
     access_log,
     accounts,
@@ -71,9 +74,9 @@ def create_app(
             settings = Settings.from_environ()
             _refuse_wrong_encryption_keys(settings)
         except SettingsError as error:
-            sys.exit(f"quart_app: {error}")
+            sys.exit(printable(f"quart_app: {error}"))
         except WrongEncryptionKey as error:
-            sys.exit(f"quart_app: {error.sentence}")
+            sys.exit(printable(f"quart_app: {error.sentence}"))
     log_records.install()
     app = Application("quart_app", template_folder="web/templates", static_folder=None)
     app.headers_of_failures = headers_of_every_answer(is_https=settings.is_https)
@@ -100,11 +103,7 @@ def create_app(
     )
     app.extensions["quart_app"] = built.services
     app.extensions["quart_app.clock"] = clock
-    app.extensions["quart_app.device_cookie"] = DeviceCookie(
-        settings.session_keys,
-        session_cookie_name=settings.cookie_name,
-        secure=settings.cookie_secure,
-    )
+    app.extensions["quart_app.device_cookie"] = DeviceCookie(settings.session_keys)
     assets.install(app)
     gate.install(app, is_https=settings.is_https)
     replies.install(app)
@@ -149,11 +148,12 @@ def _refuse_wrong_encryption_keys(settings: Settings) -> None:
     """
 
     async def check() -> str | None:
-        built = build_services(settings)
+        database = Database(settings.database_url)
         try:
-            return await built.services.sealed_credentials.check()
+            credentials = Credentials(settings.platform_encryption_keys)
+            return await SealedCredentials(database, credentials).check()
         finally:
-            await built.close()
+            await database.close()
 
     # In a thread, for a program that makes the application may run an event loop already.
     with ThreadPoolExecutor(1) as thread:

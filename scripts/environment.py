@@ -48,7 +48,8 @@ def run_in_environment(lock_name: str, *, stay: bool = False) -> None:
     for name in _PYTHON_VARIABLES:
         os.environ.pop(name, None)
     arguments = [str(PYTHON), script, *sys.argv[1:]]
-    sys.stdout.flush()
+    if sys.stdout is not None:  # as where it was closed by whoever called us
+        sys.stdout.flush()
     try:
         if not _is_complete(lock):  # whoever may only read this folder can start what is complete
             _make_venv(lock)

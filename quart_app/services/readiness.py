@@ -45,7 +45,7 @@ class Readiness:
             revision = await schema_revision(self.database)
             if revision != (newest := newest_revision()):
                 at = f"at revision {revision}" if revision else "not set up"
-                command = "`python -m quart_app db upgrade`"
+                command = "`.venv/bin/python -m quart_app db upgrade`"
                 return [f"The database is {at}, and this code needs {newest}: run {command}."]
             return [] if await is_writable(self.database) else [_NO_DATABASE]
         except Unavailable:

@@ -141,7 +141,7 @@ class Settings:
         for name in _NEEDED:
             if name not in given:
                 raise SettingsError(
-                    f"{PREFIX}{name} is missing: `python -m quart_app keys new` makes one"
+                    f"{PREFIX}{name} is missing: `.venv/bin/python -m quart_app keys new` makes one"
                 )
         values: dict[str, Any] = {}
         for name, text in given.items():

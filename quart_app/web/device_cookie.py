@@ -4,13 +4,16 @@ It stays when a session ends. It logs nobody in, and only what takes a password 
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 from itsdangerous import BadData, URLSafeTimedSerializer
 from quart.wrappers import Response
 
+from quart_app.web.cookies import own_cookies
+
+_NAME: Final = "device"
 _SALT: Final = "quart_app-device"
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 _LIFETIME: Final = timedelta(days=400)  # the longest that browsers keep a cookie (RFC 6265bis)
@@ -24,18 +27,16 @@ KnownAs = Mapping[int, tuple[str, int]]
 class DeviceCookie:
     """Makes and reads the cookie; `keys` are the session's, newest first, under another salt."""
 
-    def __init__(self, keys: Sequence[str], *, session_cookie_name: str, secure: bool) -> None:
-        self.name = f"{session_cookie_name}_device"
-        self._secure = secure
+    def __init__(self, keys: Sequence[str]) -> None:
         self._tokens = URLSafeTimedSerializer(list(reversed(keys)), salt=_SALT)
 
-    def read(self, values: Iterable[str]) -> KnownAs:
-        """Return what those of the cookies say that we signed, the last user last.
+    def read(self) -> KnownAs:
+        """Return what those of the browser's cookies say that we signed, the last user last.
 
         Where two of them know one user, the newer epoch counts.
         """
         known_as: dict[int, tuple[str, int]] = {}
-        for value in values:
+        for value in own_cookies().values(_NAME):
             for user_id, known in self._read(value):
                 if user_id not in known_as or known_as[user_id][1] < known[1]:
                     known_as[user_id] = known
@@ -52,15 +53,8 @@ class DeviceCookie:
     def write(self, response: Response, known_as: KnownAs) -> None:
         """Let the browser be known to these users."""
         payload = [[user_id, *known] for user_id, known in known_as.items()]
-        response.set_cookie(
-            self.name,
-            str(self._tokens.dumps(payload[-_MOST_USERS:])),
-            max_age=_LIFETIME,
-            path="/",
-            secure=self._secure,
-            httponly=True,
-            samesite="Lax",
-        )
+        token = str(self._tokens.dumps(payload[-_MOST_USERS:]))
+        own_cookies().set(response, _NAME, token, _LIFETIME)
 
 
 def _known(entry: Any) -> tuple[int, tuple[str, int]] | None:

@@ -29,7 +29,6 @@ from quart_app.services.known_devices import Device, KnownDevice
 from quart_app.services.origin import Origin, origin
 from quart_app.services.sessions import OldSession
 from quart_app.web.compression import compress_page
-from quart_app.web.cookie_header import cookies_named
 from quart_app.web.device_cookie import DeviceCookie
 from quart_app.web.headers import (
     csp_nonce,
@@ -80,7 +79,7 @@ NOT_ACTIVITY: Final = frozenset({"static", "api.session_state", "events.session_
 UNATTENDED: Final = "X-Unattended"
 # Who asks for this one was told that their session is about to end, and waits for it to last.
 RENEWS_AT_ONCE: Final = "api.renew"
-# To add an account, nothing acts for another one: it does not matter which one is current.
+# Adding an account does not depend on which account is current.
 ACTS_FOR_NONE: Final = frozenset(
     {"platforms.connect", "platforms.connect_from_list", "api.connect"}
 )
@@ -199,11 +198,10 @@ def _old(login: Login) -> OldSession:
 
 def device() -> Device:
     """Return from where this request comes."""
-    header = "; ".join(request.headers.getlist("Cookie")).encode("latin-1", "replace")
     return Device(
         address=request.remote_addr,
         user_agent=request.headers.get("User-Agent"),
-        known_as=device_cookie().read(cookies_named(header, device_cookie().name)),
+        known_as=device_cookie().read(),
     )
 
 
@@ -214,7 +212,7 @@ def device_cookie() -> DeviceCookie:
 
 def know_device_again(known: KnownDevice) -> None:
     """Let the answer make the browser known to a user who has just given their password there."""
-    known_as = dict(device().known_as)
+    known_as = dict(device_cookie().read())
     known_as.pop(known.user_id, None)  # the last one comes last
     g.known_as = known_as | {known.user_id: (known.device_id, known.device_epoch)}
 

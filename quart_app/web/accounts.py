@@ -98,7 +98,7 @@ async def _login_form(
 async def log_out() -> ResponseReturnValue:
     """End the session; without one there is nothing to do."""
     await end()
-    return with_cleared_cache(go_on(url_for("accounts.login_page"), notice="You are logged out."))
+    return leave_for_login_page("You are logged out.")
 
 
 async def end() -> None:
@@ -120,9 +120,7 @@ async def log_out_everywhere_page() -> ResponseReturnValue:
 async def log_out_everywhere() -> ResponseReturnValue:
     """End every session of the user."""
     await end_all()
-    return with_cleared_cache(
-        go_on(url_for("accounts.login_page"), notice="You are logged out on every device.")
-    )
+    return leave_for_login_page("You are logged out on every device.")
 
 
 async def end_all() -> None:
@@ -131,6 +129,12 @@ async def end_all() -> None:
         current_login().user_id, EndReason.LOGGED_OUT_EVERYWHERE, asked_by=asking_session()
     )
     clear_session()
+
+
+def leave_for_login_page(notice: str, *, next_path: str | None = None) -> ResponseTypes:
+    """Forget the session, and go to the login page, which shows `notice`."""
+    clear_session()
+    return with_cleared_cache(go_on(url_for("accounts.login_page", next=next_path), notice=notice))
 
 
 def with_cleared_cache(response: ResponseTypes) -> ResponseTypes:

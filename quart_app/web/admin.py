@@ -14,13 +14,12 @@ from quart_app.errors import (
     Unavailable,
     UserInactive,
 )
-from quart_app.web.accounts import with_cleared_cache
+from quart_app.web.accounts import leave_for_login_page
 from quart_app.web.bodies import BodyT, ConfirmBody, LoginsQuery, UsersQuery, read_form, read_query
 from quart_app.web.devices import asking
 from quart_app.web.gate import ID, current_login, services
 from quart_app.web.pages import go_on, page
 from quart_app.web.replies import status_of
-from quart_app.web.session import clear_session
 from quart_app.web.user_agents import described
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
@@ -98,7 +97,7 @@ async def end_login(login_id: int) -> ResponseReturnValue:
     except AppError as error:
         return await _end_login_page(login_id, error)
     if ended.sid == current_login().sid:
-        return over("You are logged out.")
+        return leave_for_login_page("You are logged out.")
     return go_on(url_for("admin.user_page", user_id=ended.user_id), notice="That login is over.")
 
 
@@ -129,7 +128,7 @@ async def end_user(user_id: int) -> ResponseReturnValue:
     except AppError as error:
         return await _end_user_page(user_id, error)
     if user_id == current_login().user_id:
-        return over("You are logged out on every device.")
+        return leave_for_login_page("You are logged out on every device.")
     return go_on(
         url_for("admin.user_page", user_id=user_id), notice="Every session of this user is over."
     )
@@ -180,7 +179,7 @@ async def end_everybodys() -> ResponseReturnValue:
         raise
     except AppError as error:
         return await _end_everybodys_page(error)
-    return over("Every session is over; everybody logs in again.")
+    return leave_for_login_page("Every session is over; everybody logs in again.")
 
 
 async def _query(query: type[BodyT]) -> BodyT:
@@ -201,9 +200,3 @@ async def confirm_page(template: str, error: AppError | None, **values: object) 
         error=error,
         **values,
     )
-
-
-def over(notice: str) -> ResponseReturnValue:
-    """Leave for the login page: the session that asked has ended, too."""
-    clear_session()
-    return with_cleared_cache(go_on(url_for("accounts.login_page"), notice=notice))

@@ -258,6 +258,6 @@ def _connection(connection: PlatformConnection, *, is_default: bool) -> dict[str
         "username": username_of(connection.instance_url, connection.username),
         "is_active": bool(connection.is_active),
         "is_default": is_default,
-        "created_at": connection.created_at and timestamp(connection.created_at),
-        "last_used": connection.last_used and timestamp(connection.last_used),
+        "created_at": _timestamp(connection.created_at),
+        "last_used": _timestamp(connection.last_used),
     }

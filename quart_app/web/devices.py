@@ -7,12 +7,11 @@ from quart.typing import ResponseReturnValue
 
 from quart_app.errors import AppError, NotFound, NotLoggedIn, Unavailable
 from quart_app.services.devices import Asking
-from quart_app.web.accounts import with_cleared_cache
+from quart_app.web.accounts import leave_for_login_page
 from quart_app.web.bodies import ConfirmBody, read_form
 from quart_app.web.gate import ID, current_login, device, services
 from quart_app.web.pages import go_on, page
 from quart_app.web.replies import status_of
-from quart_app.web.session import clear_session
 from quart_app.web.user_agents import described
 
 blueprint = Blueprint("devices", __name__)
@@ -72,10 +71,7 @@ async def end(login_id: int) -> ResponseReturnValue:
     except AppError as error:
         return await _end_page(login_id, error)
     if ended.sid == current_login().sid:
-        clear_session()
-        return with_cleared_cache(
-            go_on(url_for("accounts.login_page"), notice="You are logged out.")
-        )
+        return leave_for_login_page("You are logged out.")
     return go_on(url_for("devices.list_page"), notice="That login is over.")
 
 

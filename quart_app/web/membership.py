@@ -5,7 +5,8 @@ from quart.typing import ResponseReturnValue
 
 from quart_app.errors import AppError
 from quart_app.model import Role
-from quart_app.web.admin import NOT_OF_THE_FORM, confirm_page, over
+from quart_app.web.accounts import leave_for_login_page
+from quart_app.web.admin import NOT_OF_THE_FORM, confirm_page
 from quart_app.web.bodies import ConfirmBody, NewUserForm, RoleForm, read_form
 from quart_app.web.devices import asking
 from quart_app.web.gate import ID, current_login, services
@@ -65,7 +66,7 @@ async def deactivate(user_id: int) -> ResponseReturnValue:
     except AppError as error:
         return await _about(user_id, "admin_deactivate_user.html", error)
     if user_id == current_login().user_id:
-        return over("Your account is deactivated, and you are logged out.")
+        return leave_for_login_page("Your account is deactivated, and you are logged out.")
     return _back_to(user_id, "This user is deactivated, and every session of theirs is over.")
 
 

@@ -37,7 +37,7 @@ async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> 
     frame = await _frame_of(login) if login else None
     if frame is None and request.endpoint not in PUBLIC:
         raise NotFound
-    # A script's own request for the page leaves the notice waiting, and changes no session.
+    # An unattended request leaves the notice waiting and does not change the session.
     is_looked_at = request.method == "GET" and UNATTENDED not in request.headers
     if is_looked_at and login is not None and frame is not None and frame.current is None:
         login = _without_current_account(login)

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from quart_app import errors
 from quart_app.web import last_resort
-from quart_app.web.headers import with_retry_after
+from quart_app.web.headers import TRY_AGAIN_LATER, with_retry_after
 from quart_app.web.pages import error_page, page_at
 from quart_app.web.problems import is_for_program, problem_document
 
@@ -80,6 +80,10 @@ _HEADINGS: Final[dict[str | HTTPStatus, str]] = {
     HTTPStatus.INTERNAL_SERVER_ERROR: last_resort.HEADING,
     HTTPStatus.SERVICE_UNAVAILABLE: "Temporarily unavailable",
 }
+_MAY_WORK_LATER: Final = TRY_AGAIN_LATER | {
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    HTTPStatus.REQUEST_TIMEOUT,
+}
 _FORM_PAGE: Final = "form_page"
 
 ViewT = TypeVar("ViewT", bound=Callable[..., Any])
@@ -114,8 +118,8 @@ async def _app_error(error: errors.AppError) -> ResponseReturnValue:
         current_app.logger.error("unavailable: %s", _cause(error))
     if isinstance(error, errors.NotLoggedIn) and not is_for_program(request):
         # Come back afterwards to what was asked for; of a form, to the page that it stands on.
-        here = request.full_path.rstrip("?") if request.method == "GET" else _referring_path()
-        return redirect(url_for("accounts.login_page", next=here), HTTPStatus.SEE_OTHER)
+        login_page = url_for("accounts.login_page", next=_path_to_return_to())
+        return redirect(login_page, HTTPStatus.SEE_OTHER)
     if isinstance(error, errors.PlatformChanged) and not is_for_program(request):
         view = current_app.view_functions[request.endpoint or ""]
         if form_page := getattr(view, _FORM_PAGE, None):
@@ -128,10 +132,9 @@ async def _app_error(error: errors.AppError) -> ResponseReturnValue:
     return with_retry_after(response, error)
 
 
-def _here_again() -> str:
-    """Return the page to try again: the one asked for or, of a form, the one that it stands on."""
-    path = request.full_path.rstrip("?") if request.method == "GET" else _referring_path()
-    return page_at(path or "") or url_for("platforms.dashboard")
+def _path_to_return_to() -> str | None:
+    """Return the path asked for or, for a form, that of the page it is on; None if unknown."""
+    return request.full_path.rstrip("?") if request.method == "GET" else _referring_path()
 
 
 def _referring_path() -> str | None:
@@ -164,8 +167,9 @@ async def _answer(
     if is_for_program(request):
         return problem(status, code, sentence, field=field)
     heading = _HEADINGS.get(code) or _HEADINGS.get(status, status.phrase)
-    is_temporary = status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
-    try_again = _here_again() if is_temporary else None
+    try_again = None
+    if status in _MAY_WORK_LATER:
+        try_again = page_at(_path_to_return_to() or "") or url_for("platforms.dashboard")
     return await error_page(status, heading, sentence, try_again=try_again)
 
 

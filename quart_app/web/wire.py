@@ -20,6 +20,7 @@ from werkzeug.sansio.utils import get_host
 
 from quart_app import errors
 from quart_app.services.origin import new_request_id
+from quart_app.web.last_resort import REQUEST_ID_HEADER
 from quart_app.web.problems import problem_document
 from quart_app.web.replies import BAD_REQUEST
 
@@ -137,7 +138,7 @@ async def _refuse(
     all_headers = {
         "Content-Type": "application/problem+json",
         "Content-Length": str(len(body)),
-        "X-Request-Id": new_request_id(),
+        REQUEST_ID_HEADER: new_request_id(),
         **headers,
     }
     start: Any = {

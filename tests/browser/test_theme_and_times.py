@@ -51,7 +51,7 @@ async def test_the_theme_is_the_systems_until_one_is_chosen_which_lasts(
     await page.emulate_media(color_scheme="dark")
     await page.reload()
     assert await page.evaluate(COLOUR) == LIGHT
-    await theme.select_option("As the system")
+    await theme.select_option("System")
     await page.reload()
     assert await page.evaluate(COLOUR) == DARK
 

@@ -42,7 +42,7 @@ export function leave(reason) {
     return;
   }
   hide();
-  if (isLeaving) return; // to go once more would only begin anew
+  if (isLeaving) return; // a second navigation would cancel the first
   isLeaving = true;
   const address = new URL("/login", location.origin);
   address.searchParams.set("next", location.pathname + location.search);

@@ -5,7 +5,7 @@
 (() => {
   const KEY = "theme";
   const THEMES = ["light", "dark"];
-  const WORDS = [["system", "As the system"], ["light", "Light"], ["dark", "Dark"]];
+  const WORDS = [["system", "System"], ["light", "Light"], ["dark", "Dark"]];
   const root = document.documentElement;
 
   // Storage that is switched off throws.

@@ -10,9 +10,10 @@ The rooms, from the door inwards; a request goes one way through them and nothin
     fediverse/    outbound HTTP to instances; sibling of storage
     model.py      the tables, which are the words we think in
     errors.py     what can go wrong, as facts without HTTP
-    printable.py  the one place where text leaves for a log line or a terminal
+    text/         text of people and strangers: what is printable, a name, the same name
 
 Beside them, session/ (revocable sessions as a library, which imports nothing else of quart_app),
-settings/ (the only reader of the environment), migration/ (from the older
-application's database to here) and __main__.py (administration by the same services as the web).
+settings/ (the only reader of the environment), migration/ (from the older application's database
+to here) and __main__.py (administration by the same services as the web). Small modules that any of
+them may use: hosts and instances (names and addresses of servers), durations, terminal, log_records.
 """

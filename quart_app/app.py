@@ -16,12 +16,12 @@ from quart import Quart
 from quart_app import log_records
 from quart_app.composition import build_services
 from quart_app.errors import Unavailable
-from quart_app.printable import printable
 from quart_app.services.audit import log as audit_log
 from quart_app.services.credentials import Credentials
 from quart_app.services.sealed_credentials import SealedCredentials, WrongEncryptionKey
 from quart_app.settings import Settings, SettingsError
 from quart_app.storage.database import Database
+from quart_app.text.printable import printable
 from quart_app.web import (
     access_log,
     accounts,

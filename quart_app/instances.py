@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from quart_app.hosts import ascii_host
-from quart_app.login_names import name_key
+from quart_app.text.login_names import name_key
 
 _DEFAULT_PORTS: Final = {None, 443}
 _LARGEST_PORT: Final = 65535

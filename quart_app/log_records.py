@@ -11,7 +11,7 @@ import textwrap
 import traceback
 from typing import Any
 
-from quart_app.printable import printable
+from quart_app.text.printable import printable
 
 _INDENT = "    "
 

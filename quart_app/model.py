@@ -28,7 +28,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
-from quart_app.login_names import LONGEST_KEY, email_key, name_key
+from quart_app.text.login_names import LONGEST_KEY, email_key, name_key
 
 # The columns' lengths, for those who check what people type.
 USERNAME_LENGTH = 64

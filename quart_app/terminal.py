@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, TextIO
 
-from quart_app.printable import printable
+from quart_app.text.printable import printable
 
 _FLAGS = (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)
 _NAMES = ("stdin", "stdout", "stderr")

@@ -16,9 +16,9 @@ from quart_app.migration.console import report
 from quart_app.migration.failures import as_stopped
 from quart_app.migration.interruption import Interruption
 from quart_app.migration.outcome import Interrupted, Outcome
-from quart_app.printable import printable
 from quart_app.settings import SettingsError, database_url_from_environ, read_database_url
 from quart_app.terminal import mute, prepare_streams, say, say_lines
+from quart_app.text.printable import printable
 
 NAME = "scripts/migrate_to_cookie_sessions.py"
 _FILE = click.Path(path_type=Path)

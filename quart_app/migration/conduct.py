@@ -27,7 +27,7 @@ from quart_app.migration.restoration import (
 )
 from quart_app.migration.sealed_file import SealedFile
 from quart_app.migration.way_back import KeptHashes, kept_hashes
-from quart_app.printable import printable
+from quart_app.text.printable import printable
 
 _HURRY_SECONDS = 0.1
 _LOOKS = 3  # while another run is at work

@@ -11,7 +11,7 @@ from quart_app.migration.outcome import Outcome
 from quart_app.migration.removal import Removed
 from quart_app.migration.restoration import Restored
 from quart_app.migration.way_back import KeptHashes
-from quart_app.printable import printable
+from quart_app.text.printable import printable
 
 _SHORT_DIGITS = 16
 

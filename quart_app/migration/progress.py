@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.text import Text
 
 from quart_app.migration.interruption import Interruption
-from quart_app.printable import printable
+from quart_app.text.printable import printable
 
 _LINE_EVERY_SECONDS = 2.0
 

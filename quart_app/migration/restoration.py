@@ -16,7 +16,7 @@ from quart_app.migration.progress import Reporter
 from quart_app.migration.record import write_down_restoration
 from quart_app.migration.sealed_file import SEAL_BYTES, SealedFile, read_claims, verify
 from quart_app.migration.way_back import GivenBack, give_back
-from quart_app.printable import printable
+from quart_app.text.printable import printable
 
 _NOTHING = "Nothing was restored."
 

@@ -6,8 +6,8 @@ from sqlalchemy import ColumnElement, Connection, and_, func, inspect, or_, sele
 from sqlalchemy import true as sql_true
 
 from quart_app.model import LEGACY_HASHES, NO_PASSWORD, NOT_KEPT, PlatformConnection, User
-from quart_app.printable import printable
 from quart_app.storage.schema.legacy_refusals import reactivate_refused
+from quart_app.text.printable import printable
 
 _USERS, _CONNECTIONS = User.table(), PlatformConnection.table()
 _NAMES_SHOWN = 20

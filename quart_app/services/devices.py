@@ -10,7 +10,6 @@ from quart_app.services.accounts import Accounts
 from quart_app.services.known_devices import Device
 from quart_app.services.sessions import Ending, OldSession, Sessions
 from quart_app.services.uninterrupted import uninterrupted
-from quart_app.services.users import user_named
 from quart_app.storage import logins as stored_logins
 from quart_app.storage import users as stored_users
 
@@ -61,7 +60,7 @@ class Devices:
     async def logins_of_user_named(self, username: str) -> tuple[User, list[Login]]:
         """Return the user and their live logins. Raises NotFound."""
         async with self.sessions.database.read() as db:
-            user = await user_named(db, username, lock=False)
+            user = await stored_users.user_named(db, username, lock=False)
             return user, await stored_logins.live_logins(db, user.id, self.now())
 
     async def login_of(self, user_id: int, login_id: int) -> Login:

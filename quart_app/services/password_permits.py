@@ -8,8 +8,8 @@ from typing import Final
 
 from itsdangerous import BadData, URLSafeSerializer
 
-from quart_app.login_names import email_key
 from quart_app.model import User
+from quart_app.text.login_names import email_key
 
 PERMIT_LIFETIME: Final = timedelta(minutes=10)
 _FINGERPRINT_LENGTH: Final = 32

@@ -7,7 +7,7 @@ from typing import Final
 from quart_app.errors import InvalidInput
 from quart_app.instances import account_at, read_address
 from quart_app.model import PLATFORM_NAME_LENGTH
-from quart_app.services import names
+from quart_app.text import names
 
 # As it is copied from documentation or from a request.
 _BEARER: Final = re.compile(r"\s*(?:authorization:\s*)?bearer(?:\s+|\Z)", re.IGNORECASE)

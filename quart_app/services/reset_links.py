@@ -22,7 +22,6 @@ from quart_app.services.passwords import Passwords
 from quart_app.services.sessions import Sessions
 from quart_app.services.turns import Turns
 from quart_app.services.uninterrupted import uninterrupted
-from quart_app.services.users import user_named
 from quart_app.storage import users as stored_users
 
 RESET_LINK_LIFETIME: Final = timedelta(hours=1)
@@ -75,7 +74,7 @@ class ResetLinks:
     async def make_for_user_named(self, username: str) -> ResetLink:
         """Return a new link, for the command line. Raises UserInactive, NotFound."""
         async with self.sessions.database.begin() as db:
-            return await self._make(db, await user_named(db, username))
+            return await self._make(db, await stored_users.user_named(db, username))
 
     async def make_first(self, db: AsyncSession, user: User) -> ResetLink:
         """Return the link of a user who was just added in this transaction."""

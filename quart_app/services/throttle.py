@@ -11,7 +11,6 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import TooManyAttempts
-from quart_app.login_names import throttle_key
 from quart_app.model import THROTTLE_KEY_LENGTH, AuditEvent, User
 from quart_app.services.addresses import counted_address
 from quart_app.services.audit import Audit
@@ -20,6 +19,7 @@ from quart_app.services.sessions import CLOCK_TOLERANCE
 from quart_app.services.uninterrupted import uninterrupted
 from quart_app.storage import throttles as stored
 from quart_app.storage.database import Database
+from quart_app.text.login_names import throttle_key
 
 LONGEST_WAIT: Final = timedelta(minutes=15)
 FORGOTTEN_AFTER: Final = timedelta(hours=1)  # without a failure; longer than the longest wait

@@ -12,8 +12,7 @@ from datetime import datetime
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.errors import InvalidInput, NameTaken, NotFound, SetUpAlready, Unavailable
-from quart_app.login_names import name_key
+from quart_app.errors import InvalidInput, NameTaken, SetUpAlready, Unavailable
 from quart_app.model import (
     EMAIL_LENGTH,
     NO_PASSWORD,
@@ -24,7 +23,6 @@ from quart_app.model import (
     Role,
     User,
 )
-from quart_app.services import names
 from quart_app.services.accounts import MOST_ATTEMPTS
 from quart_app.services.alerts import Alerts
 from quart_app.services.audit import Audit
@@ -35,6 +33,8 @@ from quart_app.services.sessions import Ending, NewSession, Sessions
 from quart_app.storage import users as stored_users
 from quart_app.storage.database import Database
 from quart_app.storage.encoding import refuse_unstorable
+from quart_app.text import names
+from quart_app.text.login_names import name_key
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class Users:
         given = generated_password() if password is None else password
         for _ in range(MOST_ATTEMPTS):
             async with self.database.read() as db:
-                seen = await user_named(db, username, lock=False)
+                seen = await stored_users.user_named(db, username, lock=False)
             check_new_password(given, seen.username, seen.email)
             new_hash = await make_hash(given)
             async with self.sessions.ending() as ending:
@@ -186,7 +186,9 @@ class Users:
     async def end_sessions(self, username: str) -> None:
         """End every session of a user. Raises NotFound."""
         async with self.sessions.ending() as ending:
-            await ending.end_all(await user_named(ending.db, username), EndReason.ADMINISTRATOR)
+            await ending.end_all(
+                await stored_users.user_named(ending.db, username), EndReason.ADMINISTRATOR
+            )
 
     async def deactivate(self, username: str) -> bool:
         """Let a user log in no more, ending every session; tell if no administrator is left by it.
@@ -194,7 +196,7 @@ class Users:
         Raises NotFound.
         """
         async with self.sessions.ending() as ending:
-            user = await user_named(ending.db, username)
+            user = await stored_users.user_named(ending.db, username)
             was_admin = _administers(user)
             await self.shut_out(ending, user)
             return was_admin and not await stored_users.is_there_an_active_admin(ending.db)
@@ -202,12 +204,12 @@ class Users:
     async def activate(self, username: str) -> None:
         """Let a user log in again; sessions that have ended stay so. Raises NotFound."""
         async with self.database.begin() as db:
-            await self.let_in(db, await user_named(db, username))
+            await self.let_in(db, await stored_users.user_named(db, username))
 
     async def change_role(self, username: str, role: Role) -> bool:
         """Give a user another role; tell if no administrator is left by it. Raises NotFound."""
         async with self.database.begin() as db:
-            user = await user_named(db, username)
+            user = await stored_users.user_named(db, username)
             was_admin = _administers(user)
             await self.give_role(db, user, role)
             return was_admin and not await stored_users.is_there_an_active_admin(db)
@@ -237,14 +239,6 @@ class Users:
         user.role = role
         await _write_role(db, role)
         await self.audit.record(db, AuditEvent.ROLE_CHANGED, user_id=user.id, detail=detail)
-
-
-async def user_named(db: AsyncSession, username: str, *, lock: bool = True) -> User:
-    """Return the user of exactly that name, locked where asked for. Raises NotFound."""
-    user = await stored_users.user_by_username(db, username, lock=lock)
-    if user is None:
-        raise NotFound(f"There is no user named {username}.")
-    return user
 
 
 def _note_decision(user: User) -> None:

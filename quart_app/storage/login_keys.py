@@ -4,8 +4,8 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from quart_app.login_names import email_key, name_key
 from quart_app.model import User
+from quart_app.text.login_names import email_key, name_key
 
 _AT_ONCE: Final = 1000
 _BEFORE_EVERY_ID: Final = -(2**31)

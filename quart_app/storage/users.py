@@ -22,10 +22,11 @@ from sqlalchemy import (
 from sqlalchemy.exc import DataError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.login_names import email_key, name_key
+from quart_app.errors import NotFound
 from quart_app.model import LEGACY_HASHES, NO_PASSWORD, NOT_KEPT, Role, User
 from quart_app.storage.locks import AdvisoryLock, is_postgresql, take_lock
 from quart_app.storage.login_keys import fill_missing_keys
+from quart_app.text.login_names import email_key, name_key
 
 # Those spelled as it was typed come first; of the others, two are too many.
 _MOST_LIKE_ONE_NAME = 10
@@ -88,6 +89,14 @@ async def user_by_username(db: AsyncSession, username: str, *, lock: bool = Fals
     """Return the user of exactly that name; `lock` as in user_by_id."""
     query = select(User).where(User.username == username)
     return await db.scalar(query.with_for_update() if lock else query)
+
+
+async def user_named(db: AsyncSession, username: str, *, lock: bool = True) -> User:
+    """Return the user of exactly that name, locked where asked for. Raises NotFound."""
+    user = await user_by_username(db, username, lock=lock)
+    if user is None:
+        raise NotFound(f"There is no user named {username}.")
+    return user
 
 
 async def lock_administrators_and(db: AsyncSession, user_id: int) -> None:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from quart_app.printable import printable
+from quart_app.text.printable import printable
 
 _LOGGER = "hypercorn.access"
 _PATH_ATOM = "U"

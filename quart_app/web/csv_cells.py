@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-from quart_app.printable import printable
+from quart_app.text.printable import printable
 
 _BEGINS_A_FORMULA: Final = frozenset("=+-@")
 # The beginning of a cell. Where the decimal point is a comma, spreadsheets split at semicolons, and

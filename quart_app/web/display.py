@@ -12,7 +12,7 @@ from typing import Any, ParamSpec
 from markupsafe import Markup
 from quart import Quart
 
-from quart_app.printable import printable
+from quart_app.text.printable import printable
 
 P = ParamSpec("P")
 

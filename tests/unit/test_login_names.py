@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quart_app.login_names import LONGEST_KEY, email_key, name_key
+from quart_app.text.login_names import LONGEST_KEY, email_key, name_key
 
 
 @pytest.mark.parametrize(

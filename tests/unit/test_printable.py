@@ -2,7 +2,7 @@
 
 import pytest
 
-from quart_app.printable import printable
+from quart_app.text.printable import printable
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from sqlalchemy import URL, Connection, inspect, text
 
 from quart_app.model import LegacyRefusal
-from quart_app.printable import printable
 from quart_app.storage.database import Database
 from quart_app.storage.schema import SchemaRefused
+from quart_app.text.printable import printable
 
 _OF_REFUSED = f"('{LegacyRefusal.LOCKED}', '{LegacyRefusal.UNVERIFIED}')"
 # The columns hold booleans; but whoever copied a database by hand may have made them integers or

@@ -7,7 +7,7 @@ from typing import Final
 import idna
 
 from quart_app.hosts import ascii_host
-from quart_app.invisible import without_invisible
+from quart_app.text.invisible import without_invisible
 
 LONGEST_KEY: Final = 255  # a few characters fold to 18; nobody's real name is cut off
 

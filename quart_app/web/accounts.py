@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Final
 
 from quart import Blueprint, Response, request, url_for
-from quart.typing import ResponseReturnValue, ResponseTypes
+from quart.typing import ResponseReturnValue
 
 from quart_app.errors import (
     AppError,
@@ -13,20 +13,19 @@ from quart_app.errors import (
     SetUpAlready,
     Unavailable,
 )
-from quart_app.model import EndReason
 from quart_app.web.bodies import LoginForm, PasswordBody, SetUpForm, read_form
+from quart_app.web.current_session import begin, change_password_by, end, end_all
 from quart_app.web.gate import (
-    asking_session,
     current_login,
     device,
     presented,
     services,
 )
-from quart_app.web.new_sessions import begin
+from quart_app.web.leaving import leave_for_login_page, with_cleared_cache
 from quart_app.web.one_time_passwords import choose_password
 from quart_app.web.pages import go_on, page, page_at
 from quart_app.web.replies import status_of
-from quart_app.web.session import clear_session, presented_sessions, validate_session
+from quart_app.web.session import presented_sessions, validate_session
 
 blueprint = Blueprint("accounts", __name__)
 
@@ -101,12 +100,6 @@ async def log_out() -> ResponseReturnValue:
     return leave_for_login_page("You are logged out.")
 
 
-async def end() -> None:
-    """End this browser's sessions everywhere, and then forget them here."""
-    await services().sessions.end(*presented())
-    clear_session()
-
-
 @blueprint.get("/logout_all")
 async def log_out_everywhere_page() -> ResponseReturnValue:
     """Ask whether to end every session of the user."""
@@ -121,29 +114,6 @@ async def log_out_everywhere() -> ResponseReturnValue:
     """End every session of the user."""
     await end_all()
     return leave_for_login_page("You are logged out on every device.")
-
-
-async def end_all() -> None:
-    """End every session of whoever asks, and forget this one here."""
-    await services().sessions.end_all(
-        current_login().user_id, EndReason.LOGGED_OUT_EVERYWHERE, asked_by=asking_session()
-    )
-    clear_session()
-
-
-def leave_for_login_page(notice: str, *, next_path: str | None = None) -> ResponseTypes:
-    """Forget the session, and go to the login page, which shows `notice`."""
-    clear_session()
-    return with_cleared_cache(go_on(url_for("accounts.login_page", next=next_path), notice=notice))
-
-
-def with_cleared_cache(response: ResponseTypes) -> ResponseTypes:
-    """Let the browser forget what it kept of signed-in pages, the back button's copies included.
-
-    Not "cookies": that would take those of every application under the same domain.
-    """
-    response.headers["Clear-Site-Data"] = '"cache"'
-    return response
 
 
 @blueprint.get("/setup")
@@ -213,22 +183,6 @@ async def change_password() -> ResponseReturnValue:
     return go_on(
         url_for("accounts.account"),
         notice="Your password is changed, and your other sessions are over.",
-    )
-
-
-async def change_password_by(body: PasswordBody) -> None:
-    """Change the password of whoever asks, and begin their new session."""
-    login = current_login()
-    begin(
-        await services().accounts.change_password(
-            login.user_id,
-            current_password=body.current_password,
-            new_password=body.new_password,
-            platform_connection_id=login.platform_connection_id,
-            remember=login.remember,
-            device=device(),
-            asked_by=asking_session(),
-        )
     )
 
 

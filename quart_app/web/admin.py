@@ -1,31 +1,21 @@
 """Pages for administrators: users, where they are logged in, the end of that, a reset link."""
 
-from http import HTTPStatus
-
 from quart import Blueprint, Response, url_for
 from quart.typing import ResponseReturnValue
 
 from quart_app.errors import (
     AppError,
-    Forbidden,
     InvalidInput,
-    NotFound,
-    NotLoggedIn,
-    Unavailable,
     UserInactive,
 )
-from quart_app.web.accounts import leave_for_login_page
 from quart_app.web.bodies import BodyT, ConfirmBody, LoginsQuery, UsersQuery, read_form, read_query
-from quart_app.web.devices import asking
+from quart_app.web.confirmation import NOT_OF_THE_FORM, asking, confirm_page
 from quart_app.web.gate import ID, current_login, services
+from quart_app.web.leaving import leave_for_login_page
 from quart_app.web.pages import go_on, page
-from quart_app.web.replies import status_of
 from quart_app.web.user_agents import described
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
-
-# What is no mistake in a form, and so is no page with the form again.
-NOT_OF_THE_FORM = (Forbidden, NotFound, NotLoggedIn, Unavailable, UserInactive)
 
 
 @blueprint.get("/users")
@@ -189,14 +179,3 @@ async def _query(query: type[BodyT]) -> BodyT:
     except InvalidInput:
         await services().administrators.check(current_login().user_id)
         raise
-
-
-async def confirm_page(template: str, error: AppError | None, **values: object) -> Response:
-    """Return a page that asks before it does, with the password where the login is not fresh."""
-    return await page(
-        template,
-        status=status_of(error) if error else HTTPStatus.OK,
-        is_password_needed=services().devices.is_password_needed(current_login().created_at),
-        error=error,
-        **values,
-    )

@@ -3,9 +3,9 @@
 from quart import Blueprint, url_for
 from quart.typing import ResponseReturnValue
 
-from quart_app.web.accounts import leave_for_login_page
 from quart_app.web.bodies import AlertsForm, NoBody, read_form
 from quart_app.web.gate import asking_session, current_login, device, services
+from quart_app.web.leaving import leave_for_login_page
 from quart_app.web.pages import go_on, page, page_at
 
 blueprint = Blueprint("alerts", __name__, url_prefix="/account")

@@ -10,7 +10,6 @@ from quart.typing import ResponseReturnValue
 from quart_app.errors import InvalidInput
 from quart_app.instances import url_of, username_of
 from quart_app.model import PlatformConnection, PlatformType
-from quart_app.web.accounts import change_password_by, end, end_all, with_cleared_cache
 from quart_app.web.bodies import (
     Body,
     ChangeBody,
@@ -24,7 +23,8 @@ from quart_app.web.bodies import (
     read_json,
     read_query,
 )
-from quart_app.web.devices import asking
+from quart_app.web.confirmation import asking
+from quart_app.web.current_session import begin, change_password_by, end, end_all, forget_if_current
 from quart_app.web.gate import (
     ID,
     current_login,
@@ -34,8 +34,7 @@ from quart_app.web.gate import (
     presented,
     services,
 )
-from quart_app.web.new_sessions import begin
-from quart_app.web.platforms import forget_if_current
+from quart_app.web.leaving import with_cleared_cache
 from quart_app.web.session import clear_session, switch_platform, timestamp
 from quart_app.web.user_agents import described
 

@@ -6,27 +6,15 @@ from quart import Blueprint, Response, url_for
 from quart.typing import ResponseReturnValue
 
 from quart_app.errors import AppError, NotFound, NotLoggedIn, Unavailable
-from quart_app.services.devices import Asking
-from quart_app.web.accounts import leave_for_login_page
 from quart_app.web.bodies import ConfirmBody, read_form
-from quart_app.web.gate import ID, current_login, device, services
+from quart_app.web.confirmation import asking
+from quart_app.web.gate import ID, current_login, services
+from quart_app.web.leaving import leave_for_login_page
 from quart_app.web.pages import go_on, page
 from quart_app.web.replies import status_of
 from quart_app.web.user_agents import described
 
 blueprint = Blueprint("devices", __name__)
-
-
-def asking(body: ConfirmBody) -> Asking:
-    """Return who asks, by which login and with which password."""
-    login = current_login()
-    return Asking(
-        user_id=login.user_id,
-        sid=login.sid,
-        logged_in_at=login.created_at,
-        device=device(),
-        current_password=body.current_password,
-    )
 
 
 @blueprint.get("/devices")

@@ -5,11 +5,10 @@ from quart.typing import ResponseReturnValue
 
 from quart_app.errors import AppError
 from quart_app.model import Role
-from quart_app.web.accounts import leave_for_login_page
-from quart_app.web.admin import NOT_OF_THE_FORM, confirm_page
 from quart_app.web.bodies import ConfirmBody, NewUserForm, RoleForm, read_form
-from quart_app.web.devices import asking
+from quart_app.web.confirmation import NOT_OF_THE_FORM, asking, confirm_page
 from quart_app.web.gate import ID, current_login, services
+from quart_app.web.leaving import leave_for_login_page
 from quart_app.web.pages import go_on, page
 
 blueprint = Blueprint("membership", __name__, url_prefix="/admin/users")

@@ -13,8 +13,8 @@ from quart_app.errors import AppError, NotLoggedIn, Unavailable
 from quart_app.services.password_permits import PERMIT_LIFETIME
 from quart_app.web.bodies import NewPasswordForm, read_form
 from quart_app.web.cookies import own_cookies
+from quart_app.web.current_session import begin
 from quart_app.web.gate import device, presented, services
-from quart_app.web.new_sessions import begin
 from quart_app.web.pages import go_on, page, page_at
 from quart_app.web.replies import status_of
 

@@ -16,6 +16,7 @@ from quart_app.web.bodies import (
     read_form,
     read_query,
 )
+from quart_app.web.current_session import forget_if_current
 from quart_app.web.gate import ID, current_login, services
 from quart_app.web.notices import CURRENT
 from quart_app.web.pages import go_on, page, page_at
@@ -203,12 +204,6 @@ async def remove(connection_id: int) -> ResponseReturnValue:
     await services().platforms.remove(current_login().user_id, connection_id)
     forget_if_current(connection_id)
     return _back(form, notice="The platform connection is removed.")
-
-
-def forget_if_current(connection_id: int) -> None:
-    """Let this session act for none where it acted for a connection that is gone or off."""
-    if current_login().platform_connection_id == connection_id:
-        switch_platform(None)
 
 
 def _back(form: ReturnForm, *, notice: str) -> ResponseReturnValue:

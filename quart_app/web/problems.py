@@ -2,9 +2,12 @@
 
 import json
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from quart.wrappers import Request
+
+# The code and the sentence for a request that makes no sense.
+BAD_REQUEST: Final = ("bad_request", "This request can't be understood.")
 
 
 def is_for_program(request: Request) -> bool:

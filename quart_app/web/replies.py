@@ -13,7 +13,7 @@ from quart_app import errors
 from quart_app.web import last_resort
 from quart_app.web.headers import TRY_AGAIN_LATER, with_retry_after
 from quart_app.web.pages import error_page, page_at
-from quart_app.web.problems import is_for_program, problem_document
+from quart_app.web.problems import BAD_REQUEST, is_for_program, problem_document
 
 _STATUS: Final[dict[type[errors.AppError], HTTPStatus]] = {
     errors.MalformedBody: HTTPStatus.BAD_REQUEST,
@@ -45,8 +45,6 @@ _STATUS: Final[dict[type[errors.AppError], HTTPStatus]] = {
     errors.Busy: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
-# The code and the sentence for a request that makes no sense.
-BAD_REQUEST: Final = ("bad_request", "This request can't be understood.")
 # The sentences for what the framework refuses by itself.
 _SENTENCES: Final = {
     HTTPStatus.BAD_REQUEST: BAD_REQUEST[1],

@@ -21,8 +21,7 @@ from werkzeug.sansio.utils import get_host
 from quart_app import errors
 from quart_app.services.origin import new_request_id
 from quart_app.web.last_resort import REQUEST_ID_HEADER
-from quart_app.web.problems import problem_document
-from quart_app.web.replies import BAD_REQUEST
+from quart_app.web.problems import BAD_REQUEST, problem_document
 
 # Of an Accept header; browsers send less than 200 bytes.
 _LONGEST_PREFERENCE_BYTES = 1024

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -39,12 +39,8 @@ class Alerts:
         Beyond MOST_NEW_DEVICES the newest is left out, not the oldest: an intruder who logs in
         again and again can't push out the alert of their first login.
         """
-        waiting = await stored_alerts.number_of_alerts(
-            db, session.user_id, AlertKind.NEW_DEVICE, now=self.now(), most=MOST_NEW_DEVICES
-        )
-        if waiting >= MOST_NEW_DEVICES:
-            return
-        await self._add(db, session.user_id, AlertKind.NEW_DEVICE, device, session.device.device_id)
+        row = self._row(session.user_id, AlertKind.NEW_DEVICE, device, session.device.device_id)
+        await stored_alerts.add_alert_of_few(db, row, most=MOST_NEW_DEVICES)
 
     async def password_changed(self, db: AsyncSession, session: NewSession, device: Device) -> None:
         """Alert the user's other devices; the new password answers everything before it."""
@@ -75,18 +71,20 @@ class Alerts:
         device: Device,
         device_id: str | None = None,
     ) -> None:
-        await stored_alerts.add_alert(
-            db,
-            {
-                "user_id": user_id,
-                "kind": kind,
-                "created_at": self.now(),
-                "expires_at": self.now() + SHOWN_FOR,
-                "address": device.shown_address,
-                "user_agent": device.shown_user_agent,
-                "device_id": device_id,
-            },
-        )
+        await stored_alerts.add_alert(db, self._row(user_id, kind, device, device_id))
+
+    def _row(
+        self, user_id: int, kind: AlertKind, device: Device, device_id: str | None
+    ) -> dict[str, Any]:
+        return {
+            "user_id": user_id,
+            "kind": kind,
+            "created_at": self.now(),
+            "expires_at": self.now() + SHOWN_FOR,
+            "address": device.shown_address,
+            "user_agent": device.shown_user_agent,
+            "device_id": device_id,
+        }
 
     async def answer(self, user_id: int, sid: str, *, up_to: int) -> None:
         """Take "it was me" for the alerts that this device shows, up to an id: on every device.

@@ -4,30 +4,39 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select
+from sqlalchemy import ColumnElement, and_, bindparam, delete, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.model import Alert, AlertKind, Login
 
-_ADD_ALERT = insert(Alert.table()).returning(Alert.table().c.id)
+_TABLE = Alert.table()
+_ADD_ALERT = insert(_TABLE).returning(_TABLE.c.id)
 
 
 async def add_alert(db: AsyncSession, row: dict[str, Any]) -> int:
-    """Write down what the user is to be told; return its id."""
+    """Write down an alert; return its id."""
     alert_id: int = (await db.execute(_ADD_ALERT, row)).scalar_one()
     return alert_id
 
 
-async def number_of_alerts(
-    db: AsyncSession, user_id: int, kind: AlertKind, *, now: datetime, most: int
-) -> int:
-    """Return how many of a kind wait for the user's answer, counted no further than `most`."""
-    some = (
-        select(Alert.id)
-        .where(Alert.user_id == user_id, Alert.kind == kind, Alert.expires_at > now)
+async def add_alert_of_few(db: AsyncSession, row: dict[str, Any], *, most: int) -> None:
+    """Write down an alert unless `most` of its kind wait for the user's answer.
+
+    One statement, for a login runs it.
+    """
+    waiting = (
+        select(_TABLE.c.id)
+        .where(
+            _TABLE.c.user_id == row["user_id"],
+            _TABLE.c.kind == row["kind"],
+            _TABLE.c.expires_at > row["created_at"],
+        )
         .limit(most)
+        .subquery()
     )
-    return await db.scalar(select(func.count()).select_from(some.subquery())) or 0
+    number = select(func.count()).select_from(waiting).scalar_subquery()
+    values = [bindparam(None, value, _TABLE.c[name].type) for name, value in row.items()]
+    await db.execute(insert(_TABLE).from_select(list(row), select(*values).where(number < most)))
 
 
 async def waiting_alerts(

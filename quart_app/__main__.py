@@ -17,8 +17,8 @@ from quart_app.composition import build_services
 from quart_app.errors import AppError, Unavailable
 from quart_app.model import Role
 from quart_app.services import Services
-from quart_app.services.reset_links import ResetLink
-from quart_app.services.sealed_credentials import refuse_new_key
+from quart_app.services.identity.reset_links import ResetLink
+from quart_app.services.platforms.sealed_credentials import refuse_new_key
 from quart_app.settings import (
     PREFIX,
     SECRETS_FILE,

@@ -16,47 +16,37 @@ from quart import Quart
 from quart_app import log_records
 from quart_app.composition import build_services
 from quart_app.errors import Unavailable
-from quart_app.services.audit import log as audit_log
-from quart_app.services.credentials import Credentials
-from quart_app.services.sealed_credentials import SealedCredentials, WrongEncryptionKey
+from quart_app.services.audit.audit import log as audit_log
+from quart_app.services.platforms.credentials import Credentials
+from quart_app.services.platforms.sealed_credentials import SealedCredentials, WrongEncryptionKey
 from quart_app.settings import Settings, SettingsError
 from quart_app.storage.database import Database
 from quart_app.text.printable import printable
-from quart_app.web import (
-    access_log,
-    accounts,
-    admin,
-    alerts,
-    api,
-    assets,
-    audit,
-    cookies,
-    csp_reports,
-    devices,
-    display,
-    events,
-    gate,
-    limits,
-    membership,
-    notices,
-    one_time_passwords,
-    operations,
-    platforms,
-    replies,
-    reset_links,
-    wire,
-    words,
-)
+from quart_app.web.api import api, events
 from quart_app.web.connections.descriptors import connections_within, raise_descriptor_limit
 from quart_app.web.connections.hypercorn import bound_hypercorn
 from quart_app.web.connections.listener import accepting_within_bounds
 from quart_app.web.connections.register import Bounds, Register
-from quart_app.web.device_cookie import DeviceCookie
-from quart_app.web.headers import headers_of_every_answer
-from quart_app.web.last_resort import Application
-from quart_app.web.session import Limits
-from quart_app.web.session_interface import SessionCookies
-from quart_app.web.stop_signal import called_on_the_signal_to_stop
+from quart_app.web.operations import csp_reports, operations
+from quart_app.web.pages import (
+    accounts,
+    admin,
+    alerts,
+    audit,
+    devices,
+    membership,
+    one_time_passwords,
+    platforms,
+    reset_links,
+)
+from quart_app.web.pipeline import access_log, cookies, gate, limits, wire
+from quart_app.web.pipeline.device_cookie import DeviceCookie
+from quart_app.web.pipeline.headers import headers_of_every_answer
+from quart_app.web.pipeline.last_resort import Application
+from quart_app.web.pipeline.session import Limits
+from quart_app.web.pipeline.session_interface import SessionCookies
+from quart_app.web.pipeline.stop_signal import called_on_the_signal_to_stop
+from quart_app.web.rendering import assets, display, notices, replies, words
 
 BODY_TIMEOUT_SECONDS = 30
 

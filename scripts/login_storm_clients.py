@@ -14,7 +14,7 @@ from typing import Self
 
 from argon2 import PasswordHasher
 
-from quart_app.services import passwords
+from quart_app.services.identity import passwords
 
 _ADDRESSES = 100  # from which people log in
 _ASK_EVERY_SECONDS = 0.025

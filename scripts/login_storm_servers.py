@@ -17,7 +17,7 @@ from sqlalchemy import URL, func, insert, select
 from sqlalchemy.engine import make_url
 
 from quart_app.model import Login, Role, User
-from quart_app.services.passwords import Passwords
+from quart_app.services.identity.passwords import Passwords
 from quart_app.settings import read_database_url
 from quart_app.storage.database import Database
 from quart_app.storage.schema import upgrade_schema

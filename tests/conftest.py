@@ -35,11 +35,11 @@ from quart_app.app import create_app
 from quart_app.composition import Built, build_services
 from quart_app.model import PlatformConnection, PlatformType, Role
 from quart_app.services import Services
-from quart_app.services.sessions import OldSession
+from quart_app.services.sessions.sessions import OldSession
 from quart_app.settings import Settings, read_database_url
 from quart_app.storage.database import Database
 from quart_app.storage.schema import upgrade_schema
-from quart_app.web.assets import read_tree
+from quart_app.web.rendering.assets import read_tree
 from tests import workers
 
 # Of nobody, and always the same: names of tests hold them.

@@ -5,27 +5,27 @@ Nothing here knows HTTP, and nobody else opens a transaction.
 
 from dataclasses import dataclass
 
-from quart_app.services.accounts import Accounts
-from quart_app.services.administration import Administration
-from quart_app.services.administrators import Administrators
-from quart_app.services.alerts import Alerts
-from quart_app.services.audit import Audit
-from quart_app.services.audit_reader import AuditReader
-from quart_app.services.devices import Devices
-from quart_app.services.events import Events
-from quart_app.services.first_user import FirstUser
-from quart_app.services.frames import Frames
-from quart_app.services.links import Links
-from quart_app.services.login_days import LoginDays
-from quart_app.services.membership import Membership
-from quart_app.services.one_time_passwords import OneTimePasswords
-from quart_app.services.platforms import Platforms
-from quart_app.services.readiness import Readiness
-from quart_app.services.reset_links import ResetLinks
-from quart_app.services.revocations import Revocations
-from quart_app.services.sealed_credentials import SealedCredentials
-from quart_app.services.sessions import Sessions
-from quart_app.services.users import Users
+from quart_app.services.administration.administration import Administration
+from quart_app.services.administration.audit_reader import AuditReader
+from quart_app.services.administration.login_days import LoginDays
+from quart_app.services.administration.membership import Membership
+from quart_app.services.administration.users import Users
+from quart_app.services.audit.audit import Audit
+from quart_app.services.identity.accounts import Accounts
+from quart_app.services.identity.administrators import Administrators
+from quart_app.services.identity.alerts import Alerts
+from quart_app.services.identity.devices import Devices
+from quart_app.services.identity.first_user import FirstUser
+from quart_app.services.identity.frames import Frames
+from quart_app.services.identity.links import Links
+from quart_app.services.identity.one_time_passwords import OneTimePasswords
+from quart_app.services.identity.reset_links import ResetLinks
+from quart_app.services.operations.readiness import Readiness
+from quart_app.services.platforms.platforms import Platforms
+from quart_app.services.platforms.sealed_credentials import SealedCredentials
+from quart_app.services.sessions.events import Events
+from quart_app.services.sessions.revocations import Revocations
+from quart_app.services.sessions.sessions import Sessions
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ from sqlalchemy.engine import make_url
 from quart_app.composition import build_services
 from quart_app.model import Role, User
 from quart_app.services import Services
-from quart_app.services.audit_reader import AuditFilter, AuditReader
+from quart_app.services.administration.audit_reader import AuditFilter, AuditReader
 from quart_app.settings import Settings, read_database_url
 from quart_app.storage.database import Database
 from quart_app.storage.schema import upgrade_schema

@@ -46,7 +46,7 @@ from cryptography.fernet import Fernet
 
 from quart_app.settings import read_database_url
 from quart_app.storage.schema import upgrade_schema
-from quart_app.web.assets import read_tree
+from quart_app.web.rendering.assets import read_tree
 
 MOST_TIMES = 4.0
 BODY_BYTES = 64 * 1024

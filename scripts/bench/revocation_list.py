@@ -49,7 +49,7 @@ from sqlalchemy import URL, insert
 from sqlalchemy.engine import make_url
 
 from quart_app.model import EndReason, Revocation
-from quart_app.services.revocations import Revocations
+from quart_app.services.sessions.revocations import Revocations
 from quart_app.settings import read_database_url
 from quart_app.storage.database import Database
 from quart_app.storage.follow import Feed

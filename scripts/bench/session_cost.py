@@ -74,8 +74,8 @@ from quart_app.settings import Settings, read_database_url
 from quart_app.storage.database import Database
 from quart_app.storage.revocations import add_revocations
 from quart_app.storage.schema import upgrade_schema
-from quart_app.web.session import renew_session, timestamp
-from quart_app.web.session_cookie import ACTIVITY_SALT, SESSION_SALT
+from quart_app.web.pipeline.session import renew_session, timestamp
+from quart_app.web.pipeline.session_cookie import ACTIVITY_SALT, SESSION_SALT
 
 GOAL = 0.15  # of what stock Quart's session costs
 REVOCATIONS = 1000

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from quart_app.app import create_app
-from quart_app.services.links import Links
+from quart_app.services.identity.links import Links
 from quart_app.settings import Settings
 from tests.browser.axe import LOOKS, Look, load_axe, measures, measures_of_larger_text, violations
 from tests.browser.conftest import IN_ONE_LOOP, OpenPage

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import URL, update
 
 from quart_app.model import Throttle
-from quart_app.services.throttle import OF_A_NAME, OF_A_SESSION
+from quart_app.services.identity.throttle import OF_A_NAME, OF_A_SESSION
 from quart_app.settings import with_setting
 from quart_app.storage.database import Database
 from tests.conftest import PASSWORD, settings_for

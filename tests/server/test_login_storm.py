@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import URL, func, insert, select
 
 from quart_app.model import Login, Role, User
-from quart_app.services.passwords import Passwords
+from quart_app.services.identity.passwords import Passwords
 from quart_app.settings import Settings
 from quart_app.storage.database import Database
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, SECRET_KEY

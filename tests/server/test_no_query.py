@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import pytest
 from sqlalchemy import URL
 
-from quart_app.services.revocations import POLL_SECONDS
+from quart_app.services.sessions.revocations import POLL_SECONDS
 from quart_app.settings import Settings
 from quart_app.storage.follow import FOLLOWER
 from tests.conftest import administer

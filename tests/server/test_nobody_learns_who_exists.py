@@ -14,7 +14,7 @@ from sqlalchemy import URL
 from werkzeug.security import generate_password_hash
 
 from quart_app.model import Role, User
-from quart_app.services.passwords import Passwords
+from quart_app.services.identity.passwords import Passwords
 from quart_app.settings import Settings
 from quart_app.storage.database import Database
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, SECRET_KEY

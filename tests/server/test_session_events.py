@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from quart_app.services.events import MOST_OF_A_SESSION
+from quart_app.services.sessions.events import MOST_OF_A_SESSION
 from quart_app.settings import Settings
 from tests.processes import (
     ENDED_WITHIN_SECONDS,

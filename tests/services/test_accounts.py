@@ -24,17 +24,17 @@ from quart_app.errors import (
 )
 from quart_app.model import AuditEntry, AuditEvent, Role, Throttle, User
 from quart_app.services import Services
-from quart_app.services.accounts import Accounts
-from quart_app.services.known_devices import UNKNOWN_DEVICE
-from quart_app.services.passwords import Passwords
-from quart_app.services.sessions import NewSession
-from quart_app.services.throttle import (
+from quart_app.services.background.uninterrupted import finish_what_is_running
+from quart_app.services.identity.accounts import Accounts
+from quart_app.services.identity.passwords import Passwords
+from quart_app.services.identity.throttle import (
     OF_A_NAME,
     RESERVED_FOR,
     Attempt,
     ComparisonsUnderWay,
 )
-from quart_app.services.uninterrupted import finish_what_is_running
+from quart_app.services.sessions.known_devices import UNKNOWN_DEVICE
+from quart_app.services.sessions.sessions import NewSession
 from tests.conftest import A_SESSION, PASSWORD, Clock, Member
 
 NEW_PASSWORD = "incorrect donkey charger paperclip"

@@ -16,12 +16,12 @@ from quart_app.composition import Built, build_services
 from quart_app.errors import BadCredentials, Forbidden, InUse, NotFound, Unavailable
 from quart_app.model import AuditEntry, AuditEvent, EndReason, Role
 from quart_app.services import Services
-from quart_app.services.addresses import counted_address, shown_address
-from quart_app.services.audit import hash_of_session, line_of
-from quart_app.services.audit_reader import AuditFilter
-from quart_app.services.origin import Origin, origin
-from quart_app.services.sessions import NewSession, OldSession
-from quart_app.services.tally import MOST_COUNTED
+from quart_app.services.administration.audit_reader import AuditFilter
+from quart_app.services.audit.addresses import counted_address, shown_address
+from quart_app.services.audit.audit import hash_of_session, line_of
+from quart_app.services.audit.origin import Origin, origin
+from quart_app.services.audit.tally import MOST_COUNTED
+from quart_app.services.sessions.sessions import NewSession, OldSession
 from quart_app.settings import Settings
 from quart_app.storage.audit import add_entries, delete_entries_past_their_time
 from quart_app.storage.changes import add_change
@@ -386,7 +386,7 @@ async def test_what_was_counted_is_written_when_the_process_ends(
 async def test_what_was_counted_is_written_now_and_then(
     built: Built, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quart_app.services.audit._FLUSH_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr("quart_app.services.audit.audit._FLUSH_EVERY_SECONDS", 0.05)
     async with services.audit.kept():
         services.audit.count(AuditEvent.LOGIN_FAILED)
         for _ in range(100):
@@ -484,8 +484,8 @@ async def test_not_even_one_whose_time_is_over_is_changed(built: Built) -> None:
 async def test_purging_deletes_what_was_kept_for_long_enough_and_no_more(
     built: Built, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quart_app.services.audit._PURGE_BATCH", 10)
-    monkeypatch.setattr("quart_app.services.audit._PURGE_PAUSE_SECONDS", 0)
+    monkeypatch.setattr("quart_app.services.audit.audit._PURGE_BATCH", 10)
+    monkeypatch.setattr("quart_app.services.audit.audit._PURGE_PAUSE_SECONDS", 0)
     await write_over(built, 25)
     await write(built, {"user_id": 1}, {"user_id": 2})
     await services.audit.purge()
@@ -508,7 +508,7 @@ async def test_one_process_purges_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("quart_app.services.audit._PURGE_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("quart_app.services.audit.audit._PURGE_PAUSE_SECONDS", 0.01)
     await write_over(built, 3)
     async with built.database.begin() as db:
         assert await delete_entries_past_their_time(db, most=1) == 1

@@ -3,7 +3,7 @@
 import pytest
 from cryptography.fernet import Fernet
 
-from quart_app.services.credentials import Credentials
+from quart_app.services.platforms.credentials import Credentials
 
 OLD, NEW = (Fernet.generate_key().decode() for _ in range(2))
 SECRET = "токен \x00 token"

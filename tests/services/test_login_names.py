@@ -12,8 +12,8 @@ from quart_app.composition import Built, build_services
 from quart_app.errors import BadCredentials, InvalidInput, NameTaken, TooManyAttempts
 from quart_app.model import Role, User
 from quart_app.services import Services
-from quart_app.services.passwords import Passwords
-from quart_app.services.throttle import OF_A_NAME
+from quart_app.services.identity.passwords import Passwords
+from quart_app.services.identity.throttle import OF_A_NAME
 from quart_app.settings import Settings
 from quart_app.storage import users as stored_users
 from quart_app.text.login_names import email_key, name_key

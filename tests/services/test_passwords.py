@@ -10,7 +10,7 @@ import pytest
 from argon2 import PasswordHasher, Type, extract_parameters
 from werkzeug.security import generate_password_hash
 
-from quart_app.services.passwords import Passwords
+from quart_app.services.identity.passwords import Passwords
 from tests.conftest import PASSWORD
 
 LEGACY_METHODS = ["scrypt:32768:8:1", "pbkdf2:sha256:600000", "pbkdf2:sha256:1000"]
@@ -104,7 +104,7 @@ async def test_any_text_is_a_password_to_the_last_character(
 
 _COMPARE_IN_A_NICE_PROCESS = """
 import asyncio, os, threading
-from quart_app.services.passwords import Passwords
+from quart_app.services.identity.passwords import Passwords
 os.nice(10)
 passwords = Passwords()
 assert not asyncio.run(passwords.matches(None, "any"))

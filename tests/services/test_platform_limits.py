@@ -12,7 +12,7 @@ from quart_app.composition import Built, build_services
 from quart_app.errors import AccountTaken, InvalidInput, PlatformInactive, TooManyPlatforms
 from quart_app.model import PlatformConnection, PlatformType, User
 from quart_app.services import Services
-from quart_app.services.platforms import OF_A_PAGE, Platforms
+from quart_app.services.platforms.platforms import OF_A_PAGE, Platforms
 from quart_app.settings import Settings
 from tests.conftest import PASSWORD, Member
 

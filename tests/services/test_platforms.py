@@ -21,8 +21,8 @@ from quart_app.errors import (
 )
 from quart_app.model import INSTANCE_URL_LENGTH, PlatformConnection, PlatformType
 from quart_app.services import Services
-from quart_app.services.platform_fields import checked_url
-from quart_app.services.platforms import Platforms
+from quart_app.services.platforms.platform_fields import checked_url
+from quart_app.services.platforms.platforms import Platforms
 from tests.conftest import Clock, Member, make_member
 
 

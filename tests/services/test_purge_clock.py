@@ -11,9 +11,9 @@ from sqlalchemy import URL, event, text
 from quart_app.composition import Built
 from quart_app.model import EndReason
 from quart_app.services import Services
-from quart_app.services.audit import Audit
-from quart_app.services.revocations import Revocations
-from quart_app.services.sessions import NewSession, OldSession
+from quart_app.services.audit.audit import Audit
+from quart_app.services.sessions.revocations import Revocations
+from quart_app.services.sessions.sessions import NewSession, OldSession
 from quart_app.storage.clock import PurgeClock, database_now
 from quart_app.storage.database import Database
 from quart_app.storage.follow import Feed

@@ -13,8 +13,8 @@ from quart_app.composition import Built, build_services
 from quart_app.errors import Unavailable
 from quart_app.model import EndReason, Login, Revocation, User
 from quart_app.services import Services
-from quart_app.services.revocations import KEPT_AFTER_EXPIRY, Revocations
-from quart_app.services.sessions import NewSession, OldSession
+from quart_app.services.sessions.revocations import KEPT_AFTER_EXPIRY, Revocations
+from quart_app.services.sessions.sessions import NewSession, OldSession
 from quart_app.settings import Settings
 from quart_app.storage.clock import database_now
 from quart_app.storage.follow import Feed

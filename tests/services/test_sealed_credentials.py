@@ -6,8 +6,8 @@ from sqlalchemy import URL
 
 from quart_app.composition import build_services
 from quart_app.errors import Unavailable
-from quart_app.services import sealed_credentials
-from quart_app.services.sealed_credentials import WrongEncryptionKey, refuse_new_key
+from quart_app.services.platforms import sealed_credentials
+from quart_app.services.platforms.sealed_credentials import WrongEncryptionKey, refuse_new_key
 from quart_app.settings import with_setting
 from quart_app.storage.database import Database
 from tests.conftest import ENCRYPTION_KEY, Member, settings_for

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from quart_app.errors import Busy
-from quart_app.services.turns import Turns
+from quart_app.services.identity.turns import Turns
 
 A_MOMENT = 0.02
 MINUTE = timedelta(minutes=1)

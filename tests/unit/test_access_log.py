@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from quart_app.web.access_log import in_one_line
+from quart_app.web.pipeline.access_log import in_one_line
 
 FORMAT = '%(h)s "%(m)s %(U)s %(H)s" %(s)s "%({user-agent}i)s" %(D)sus'
 

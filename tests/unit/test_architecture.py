@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from quart_app.model import Base
-from quart_app.services import sessions
-from quart_app.web import session_cookie
+from quart_app.services.sessions import sessions
+from quart_app.web.pipeline import session_cookie
 from tests.servers import ROOT
 
 PACKAGE = ROOT / "quart_app"
@@ -28,7 +28,7 @@ def names_in(path: Path) -> Iterator[str]:
 
 
 def test_the_modules_are_found() -> None:
-    assert PACKAGE / "services/accounts.py" in MODULES
+    assert PACKAGE / "services/identity/accounts.py" in MODULES
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

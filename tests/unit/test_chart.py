@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from quart_app.web.chart import HEIGHT, chart_of
+from quart_app.web.rendering.chart import HEIGHT, chart_of
 
 FIRST = date(2026, 2, 1)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quart_app.web.csv_cells import csv_lines
+from quart_app.web.rendering.csv_cells import csv_lines
 
 SIGNS = "=+-@＝＋－＠﹢﹣﹦﹫⁺⁻⁼₊₋₌−"  # noqa: RUF001 just these
 

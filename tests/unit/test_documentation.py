@@ -13,7 +13,7 @@ from quart_app import errors
 from quart_app.__main__ import cli
 from quart_app.app import create_app
 from quart_app.settings import Settings
-from quart_app.web.replies import _STATUS
+from quart_app.web.rendering.replies import _STATUS
 from tests.conftest import ENCRYPTION_KEY, SECRET_KEY
 from tests.servers import ROOT
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from quart_app.errors import InvalidInput
 from quart_app.hosts import ascii_host
 from quart_app.instances import account_at, is_same_account, server_of, url_of, username_of
-from quart_app.services.platform_fields import checked_token
+from quart_app.services.platforms.platform_fields import checked_token
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quart_app.errors import InvalidInput
-from quart_app.services.new_passwords import (
+from quart_app.services.identity.new_passwords import (
     _commonest_passwords,
     check_new_password,
     generated_password,
@@ -119,7 +119,7 @@ def test_what_we_make_is_never_refused() -> None:
 
 @pytest.mark.parametrize(
     "folder",
-    ["quart_app/services/vendor", "quart_app/web/static/vendor", "tests/browser/vendor"],
+    ["quart_app/services/identity/vendor", "quart_app/web/static/vendor", "tests/browser/vendor"],
 )
 def test_files_of_others_are_unchanged(folder: str) -> None:
     path = ROOT / folder

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from quart_app.composition import Built
 from quart_app.model import AuditEntry, AuditEvent, Role, User
 from quart_app.services import Services
-from quart_app.services.administration import OF_A_PAGE
+from quart_app.services.administration.administration import OF_A_PAGE
 from tests.conftest import PASSWORD, Clock, Member, log_in, make_member
 from tests.web.test_ending import state_of
 

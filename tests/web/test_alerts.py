@@ -13,9 +13,10 @@ from sqlalchemy import delete, select
 
 from quart_app.composition import Built
 from quart_app.model import Alert, AuditEntry, AuditEvent, Login
-from quart_app.services import Services, alerts
-from quart_app.services.alerts import SHOWN_FOR
-from quart_app.services.known_devices import new_id
+from quart_app.services import Services
+from quart_app.services.identity import alerts
+from quart_app.services.identity.alerts import SHOWN_FOR
+from quart_app.services.sessions.known_devices import new_id
 from quart_app.settings import Settings, with_setting
 from quart_app.storage.alerts import delete_expired_alerts
 from tests.conftest import SECRET_KEY, Clock, MakeApp, Member, log_in, make_member, set_cookies

@@ -9,8 +9,8 @@ import pytest
 from quart import Quart, url_for
 from quart.typing import TestClientProtocol as Client
 
-from quart_app.web import assets
-from quart_app.web.assets import FOLDER, LARGEST_TREE_BYTES, read_tree
+from quart_app.web.rendering import assets
+from quart_app.web.rendering.assets import FOLDER, LARGEST_TREE_BYTES, read_tree
 from tests.conftest import STATIC, set_cookies
 
 FOR_A_YEAR = "public, max-age=31536000, immutable"

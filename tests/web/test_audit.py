@@ -16,7 +16,7 @@ from sqlalchemy import URL, MetaData, event, select, text
 from quart_app.composition import Built
 from quart_app.model import AuditEntry, AuditEvent, Role
 from quart_app.services import Services
-from quart_app.services.audit import hash_of_session
+from quart_app.services.audit.audit import hash_of_session
 from quart_app.storage.audit import add_entries
 from quart_app.storage.database import Database
 from tests.conftest import PASSWORD, STATIC, Member, log_in, set_cookies

@@ -8,7 +8,7 @@ import pytest
 from quart import Quart
 from quart.typing import TestClientProtocol as Client
 
-from quart_app.web.csp_reports import _EXTENSION, MOST_COUNTED
+from quart_app.web.operations.csp_reports import _EXTENSION, MOST_COUNTED
 from tests.conftest import set_cookies
 
 PATH = "/api/csp_reports"
@@ -107,7 +107,7 @@ async def test_strangers_can_not_fill_the_log(
 async def test_a_minute_after_the_first_it_is_told_and_at_the_end(
     app: Quart, visitor: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quart_app.web.csp_reports._FLUSH_AFTER_SECONDS", 0.01)
+    monkeypatch.setattr("quart_app.web.operations.csp_reports._FLUSH_AFTER_SECONDS", 0.01)
     await report(visitor, BY_REPORT_URI)
     await asyncio.sleep(0.1)  # what is due earlier comes earlier
     assert len(caplog.records) == 1

@@ -10,8 +10,8 @@ from quart.typing import TestClientProtocol as Client
 from sqlalchemy import text
 
 from quart_app.composition import Built
-from quart_app.web.display import displayed
-from quart_app.web.user_agents import described
+from quart_app.web.rendering.display import displayed
+from quart_app.web.rendering.user_agents import described
 
 BREAKS_UA_PARSER = "SAMSUNG-ANDROID-MMS/ ;x"
 PAGES = ("/", "/platforms", "/devices", "/account", "/nowhere")

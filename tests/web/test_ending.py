@@ -13,7 +13,7 @@ from quart_app.model import EndReason, Login
 from quart_app.services import Services
 from quart_app.settings import Settings
 from quart_app.storage.database import Database
-from quart_app.web.session import renew_session, switch_platform
+from quart_app.web.pipeline.session import renew_session, switch_platform
 from tests.conftest import STATIC, Clock, MakeApp, Member, log_in, set_cookies
 from tests.web.test_sessions import cookie_of, logged_in_as, plain_app, put_cookie
 

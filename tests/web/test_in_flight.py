@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from quart import Quart, Response, session
 from werkzeug.datastructures import Headers
 
-from quart_app.services.revocations import Revocations
+from quart_app.services.sessions.revocations import Revocations
 from quart_app.storage.revocations import Ended
-from quart_app.web.session import (
+from quart_app.web.pipeline.session import (
     clear_session,
     create_session,
     presented_sessions,

@@ -13,10 +13,10 @@ from sqlalchemy import event, insert
 from quart_app.composition import Built
 from quart_app.model import AuditEntry
 from quart_app.services import Services
-from quart_app.services.login_days import DAYS
+from quart_app.services.administration.login_days import DAYS
 from quart_app.settings import Settings, with_setting
 from quart_app.storage.database import Database
-from quart_app.web.chart import chart_of
+from quart_app.web.rendering.chart import chart_of
 from tests.conftest import PASSWORD, Clock, MakeApp, Member, log_in
 
 DAY = timedelta(days=1)

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from quart_app.composition import Built
 from quart_app.model import AuditEntry, AuditEvent, Role, Throttle
 from quart_app.services import Services
-from quart_app.services.password_permits import PERMIT_LIFETIME
+from quart_app.services.identity.password_permits import PERMIT_LIFETIME
 from quart_app.settings import Settings, with_setting
 from tests.conftest import Clock, MakeApp, Member, log_in, set_cookies
 from tests.web.test_ending import copy_of

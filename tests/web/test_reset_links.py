@@ -17,9 +17,9 @@ from quart_app.composition import Built
 from quart_app.errors import ResetLinkInvalid
 from quart_app.model import AuditEntry, AuditEvent, Role, User
 from quart_app.services import Services
-from quart_app.services.known_devices import UNKNOWN_DEVICE
-from quart_app.services.passwords import Passwords
-from quart_app.services.reset_links import RESET_LINK_LIFETIME
+from quart_app.services.identity.passwords import Passwords
+from quart_app.services.identity.reset_links import RESET_LINK_LIFETIME
+from quart_app.services.sessions.known_devices import UNKNOWN_DEVICE
 from quart_app.settings import Settings, with_setting
 from tests.conftest import (
     PASSWORD,

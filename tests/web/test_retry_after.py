@@ -13,11 +13,11 @@ from quart_app import errors
 from quart_app.errors import AppError
 from quart_app.model import Role
 from quart_app.services import Services
-from quart_app.services import events as events_service
-from quart_app.services.throttle import OF_A_NAME, OF_A_SESSION
-from quart_app.services.turns import Turns
-from quart_app.web import gate
-from quart_app.web.replies import status_of
+from quart_app.services.identity.throttle import OF_A_NAME, OF_A_SESSION
+from quart_app.services.identity.turns import Turns
+from quart_app.services.sessions import events as events_service
+from quart_app.web.pipeline import gate
+from quart_app.web.rendering.replies import status_of
 from tests.conftest import PASSWORD, Clock, Member, log_in
 from tests.web.test_routes import acting_routes, ask, routes
 from tests.web.test_throttling import WRONG, fail

@@ -11,8 +11,8 @@ import pytest
 from quart import Quart, Response
 from quart.typing import TestClientProtocol as Client
 
-from quart_app.web import gate
-from quart_app.web.assets import read_tree
+from quart_app.web.pipeline import gate
+from quart_app.web.rendering.assets import read_tree
 
 PUBLIC = {
     "static",

@@ -11,7 +11,7 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Client
 
 from quart_app.services import Services
-from quart_app.services import events as events_service
+from quart_app.services.sessions import events as events_service
 from tests.conftest import Clock, Member, log_in, make_member, set_cookies
 
 PATH = "/api/session_events"

@@ -20,7 +20,7 @@ from quart.sessions import session_json_serializer
 from quart.typing import TestClientProtocol as Client
 
 from quart_app.settings import Settings, with_setting
-from quart_app.web.session import (
+from quart_app.web.pipeline.session import (
     Limits,
     clear_session,
     create_session,
@@ -28,7 +28,7 @@ from quart_app.web.session import (
     switch_platform,
     validate_session,
 )
-from quart_app.web.session_interface import SessionCookies, SessionTooLarge
+from quart_app.web.pipeline.session_interface import SessionCookies, SessionTooLarge
 from tests.conftest import SECRET_KEY, Clock, MakeApp, Member, log_in, set_cookies
 
 SECOND = timedelta(seconds=1)

@@ -7,7 +7,7 @@ import pytest
 from quart import Quart
 
 from quart_app.services import Services
-from quart_app.web.cookie_header import MOST_COOKIES_OF_A_NAME, cookies_named
+from quart_app.web.pipeline.cookie_header import MOST_COOKIES_OF_A_NAME, cookies_named
 from tests.conftest import PASSWORD, Clock, make_member, set_cookies
 from tests.web.test_sessions import OTHER_KEY, SID, cookies_interface, signer
 

@@ -11,10 +11,10 @@ from sqlalchemy import insert, text
 
 from quart_app.composition import Built
 from quart_app.model import PlatformConnection
-from quart_app.services.frames import MOST_CONNECTIONS
-from quart_app.services.platforms import OF_A_PAGE
-from quart_app.web import gate
-from quart_app.web.pages import page
+from quart_app.services.identity.frames import MOST_CONNECTIONS
+from quart_app.services.platforms.platforms import OF_A_PAGE
+from quart_app.web.pipeline import gate
+from quart_app.web.rendering.pages import page
 from tests.conftest import Clock, Member
 from tests.web.test_routes import ask, routes
 

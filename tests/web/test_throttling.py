@@ -12,8 +12,7 @@ from sqlalchemy import func, select
 from quart_app.composition import Built
 from quart_app.model import AuditEntry, Role, Throttle
 from quart_app.services import Services
-from quart_app.services.known_devices import Device
-from quart_app.services.throttle import (
+from quart_app.services.identity.throttle import (
     FORGOTTEN_AFTER,
     LONGEST_WAIT,
     OF_A_DEVICE,
@@ -23,6 +22,7 @@ from quart_app.services.throttle import (
     OF_OLD_DEVICES,
     wait_after,
 )
+from quart_app.services.sessions.known_devices import Device
 from quart_app.settings import Settings, with_setting
 from tests.conftest import PASSWORD, Clock, MakeApp, Member, log_in, make_member
 

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from quart_app.services.addresses import counted_address
+from quart_app.services.audit.addresses import counted_address
 from quart_app.web.connections.register import Connection, Register
 
 _log = logging.getLogger("quart_app.connections")

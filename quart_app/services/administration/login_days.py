@@ -1,0 +1,63 @@
+"""How often people logged in, and failed to, day by day: for administrators, from the audit."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
+
+from quart_app.model import AuditEvent
+from quart_app.services.audit.audit import Audit
+from quart_app.services.identity.administrators import Administrators
+from quart_app.storage import audit as stored
+
+DAYS: Final = 30
+# A wrong password, and one that was not compared because too many had been wrong before.
+_FAILURES: Final = (AuditEvent.LOGIN_FAILED, AuditEvent.LOGIN_THROTTLED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoginDay:
+    """A day, UTC's; None where nothing is known of it, because it is older than the audit."""
+
+    day: date
+    logins: int | None
+    failures: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoginsADay:
+    """Days, the oldest first and today last. Of what was before `known_since` nothing is known."""
+
+    days: Sequence[LoginDay] = ()
+    known_since: datetime | None = None
+
+
+@dataclass(frozen=True)
+class LoginDays:
+    """What the audit's entries of logins add up to."""
+
+    audit: Audit
+    administrators: Administrators
+    now: Callable[[], datetime]
+
+    async def last(self, user_id: int) -> LoginsADay:
+        """Return the last DAYS days. Raises Forbidden, NotFound where the account is gone."""
+        now = self.now()
+        today = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
+        moments = [today + timedelta(days=number) for number in range(1 - DAYS, 2)]
+        async with self.audit.database.read() as db:
+            await self.administrators.admit(db, user_id)
+            oldest = await stored.oldest_time(db)
+            counts = await stored.counts_between(db, [AuditEvent.LOGIN, *_FAILURES], moments)
+        # Entries of before a shorter time was set may be older than others that are purged already.
+        known_since = max(oldest or now, now - self.audit.retention)
+        days = [
+            LoginDay(
+                day=moment.date(),
+                logins=count[AuditEvent.LOGIN] if is_known else None,
+                failures=sum(count[event] for event in _FAILURES) if is_known else None,
+            )
+            for moment, count in zip(moments, counts, strict=False)
+            for is_known in [moment.date() >= known_since.date()]
+        ]
+        return LoginsADay(days=days, known_since=known_since if known_since > moments[0] else None)

@@ -1,0 +1,102 @@
+"""Use cases of administrators over the web: who may log in, and as what."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from quart_app.errors import LastAdministrator, NotFound
+from quart_app.model import Role, User
+from quart_app.services.administration.users import Users
+from quart_app.services.background.uninterrupted import uninterrupted
+from quart_app.services.identity.administrators import Administrators
+from quart_app.services.identity.devices import Asking, Devices
+from quart_app.services.identity.reset_links import ResetLink, ResetLinks
+from quart_app.services.sessions.sessions import Sessions
+from quart_app.storage import users as stored_users
+
+
+@dataclass(frozen=True)
+class Membership:
+    """What administrators change about users; one who can log in is always left.
+
+    All of it raises Forbidden for who does not administer, PasswordNeeded where the login is not
+    fresh, BadCredentials, and NotLoggedIn where the session ended meanwhile.
+    """
+
+    users: Users
+    reset_links: ResetLinks
+    sessions: Sessions
+    devices: Devices
+    administrators: Administrators
+
+    async def create(self, asking: Asking, *, username: str, email: str, role: Role) -> ResetLink:
+        """Create a user, and return the link by which they set their password.
+
+        No password that anybody knows opens the account before. Raises NameTaken, InvalidInput.
+        """
+        await self.administrators.check(asking.user_id)  # before anything is hashed for them
+        await self.devices.confirm(asking)
+        user = await self.users.user_without_password(username=username, email=email, role=role)
+        async with self.users.creating() as db:
+            await self.administrators.admit(db, asking.user_id, sid=asking.sid)
+            await self.users.add(db, user)
+            return await self.reset_links.make_first(db, user)
+
+    async def create_for_operator(self, *, username: str, email: str, role: Role) -> ResetLink:
+        """Create a user by a link, for the command line. Raises NameTaken, InvalidInput."""
+        user = await self.users.user_without_password(username=username, email=email, role=role)
+        async with self.users.creating() as db:
+            await self.users.add(db, user)
+            return await self.reset_links.make_first(db, user)
+
+    async def deactivate(self, asking: Asking, whose_id: int) -> None:
+        """Let a user log in no more, ending every session; their connections stay.
+
+        Raises LastAdministrator, NotFound.
+        """
+        await self.devices.confirm(asking)
+        await self._deactivate(asking, whose_id)
+
+    @uninterrupted
+    async def _deactivate(self, asking: Asking, whose_id: int) -> None:
+        async with self.sessions.ending() as ending:
+            user = await self._user_to_change(ending.db, asking, whose_id)
+            await self.users.shut_out(ending, user)
+            await _leave_an_administrator(ending.db)
+
+    async def activate(self, asking: Asking, whose_id: int) -> None:
+        """Let a user log in again; what has ended stays so. Raises NotFound."""
+        await self.devices.confirm(asking)
+        async with self.sessions.database.begin() as db:
+            await self.users.let_in(db, await self._user_to_change(db, asking, whose_id))
+
+    async def change_role(self, asking: Asking, whose_id: int, role: Role) -> None:
+        """Give a user another role, which holds from their next request on.
+
+        Raises LastAdministrator, NotFound.
+        """
+        await self.devices.confirm(asking)
+        async with self.sessions.database.begin() as db:
+            await self.users.give_role(db, await self._user_to_change(db, asking, whose_id), role)
+            await _leave_an_administrator(db)
+
+    async def _user_to_change(self, db: AsyncSession, asking: Asking, whose_id: int) -> User:
+        """Return a user, locked together with all administrators: see `_leave_an_administrator`.
+
+        Who asks is admitted under that lock, for another may just have taken the right from them.
+        """
+        await stored_users.lock_administrators_and(db, whose_id)
+        await self.administrators.admit(db, asking.user_id, sid=asking.sid)
+        user = await stored_users.user_by_id(db, whose_id)
+        if user is None:
+            raise NotFound
+        return user
+
+
+async def _leave_an_administrator(db: AsyncSession) -> None:
+    """Refuse what would leave nobody who administers; of two who shut out each other, the second.
+
+    Raises LastAdministrator.
+    """
+    if not await stored_users.is_there_an_active_admin(db):
+        raise LastAdministrator

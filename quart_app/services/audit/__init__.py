@@ -1,0 +1,1 @@
+"""The audit log: events are recorded, refusals counted, old rows purged."""

@@ -1,0 +1,219 @@
+"""Write down who did what, when and from where.
+
+What happens is written in the transaction that makes it happen, so that neither is without the
+other, and told to the log stream once that is committed. What is refused is only counted, and
+written once a minute: a stranger can't fill the table, and a refusal costs no transaction.
+No secret and nothing that was typed gets in here; of a session, a hash that leads back to nothing.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from quart_app.model import SESSION_HASH_LENGTH, AuditEntry, AuditEvent
+from quart_app.services.audit.addresses import counted_address, shown_address
+from quart_app.services.audit.origin import origin
+from quart_app.services.audit.tally import Counted, Tally
+from quart_app.storage import audit as stored
+from quart_app.storage.clock import PurgeClock
+from quart_app.storage.database import Database
+
+_FLUSH_EVERY_SECONDS = 60.0
+_PURGE_EVERY_SECONDS = 3600.0
+_PURGE_BATCH = 500
+_PURGE_PAUSE_SECONDS = 0.1  # others want to write, too
+_PURGE_TRIES = 10  # to get the lock; a batch of another process takes a moment
+# What only a user can cause who is logged in; of the others nobody knows who did it.
+_BY_THE_USER: Final = {AuditEvent.REFUSED_RIGHTS, AuditEvent.REAUTHENTICATION_FAILED}
+_OVERFLOW: Final = {"addresses": "more than are counted one by one"}
+
+log = logging.getLogger("quart_app.audit")
+_own_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What is written down, and for how long it is kept."""
+
+    database: Database
+    retention: timedelta
+    purge_clock: PurgeClock = field(default_factory=PurgeClock)
+    _tally: Tally = field(default_factory=Tally)
+
+    async def record(
+        self,
+        db: AsyncSession,
+        event: AuditEvent,
+        *,
+        user_id: int | None,
+        actor_user_id: int | None = None,
+        sid: str | None = None,
+        detail: Mapping[str, object] | None = None,
+    ) -> None:
+        """Write down, in this transaction, what it does to a user; `detail` holds no secret.
+
+        Who does it is whoever asks, unless given: at a login nobody is known before.
+        """
+        asked = origin.get()
+        row = {
+            "event": event,
+            "user_id": user_id,
+            "actor_user_id": asked.actor_user_id if actor_user_id is None else actor_user_id,
+            "address": shown_address(asked.address),
+            "request_id": asked.request_id,
+            "session": hash_of_session(sid or asked.sid),
+            "detail": json.dumps(detail) if detail else None,
+            "count": 1,
+        }
+        _tell_once_committed(db, await stored.add_entries(db, [row], kept_for=self.retention))
+
+    def count(self, event: AuditEvent, *, user_id: int | None = None) -> None:
+        """Count a refusal, of a user where one is known; it is written down within a minute."""
+        asked = origin.get()
+        whom = asked.actor_user_id if user_id is None else user_id
+        counted = Counted(event, counted_address(asked.address), whom)
+        self._tally.add(counted, request_id=asked.request_id)
+
+    async def flush(self) -> None:
+        """Write down what was counted. Raises Unavailable, and then goes on counting."""
+        counts = self._tally.take()
+        if not counts:
+            return
+        rows = [
+            {
+                "event": counted.event,
+                "user_id": counted.user_id,
+                "actor_user_id": counted.user_id if counted.event in _BY_THE_USER else None,
+                "address": counted.address,
+                "request_id": count.request_id,
+                "detail": json.dumps(_OVERFLOW) if counted.is_overflow else None,
+                "count": count.number,
+            }
+            for counted, count in counts
+        ]
+        try:
+            async with self.database.begin() as db:
+                _tell_once_committed(
+                    db, await stored.add_entries(db, rows, kept_for=self.retention)
+                )
+        except BaseException:
+            self._tally.put_back(counts)
+            raise
+
+    async def purge(self) -> None:
+        """Delete, a few at a time, what was kept for long enough. Raises Unavailable.
+
+        One process does so at a time. Where another one is always faster, the log says so.
+        """
+        async with self.database.read() as db:
+            by = await self.purge_clock.now(db)
+        tries = _PURGE_TRIES
+        while tries:
+            async with self.database.begin() as db:
+                deleted = await stored.delete_entries_past_their_time(db, most=_PURGE_BATCH, by=by)
+            if deleted is None:
+                tries -= 1
+            elif deleted < _PURGE_BATCH:
+                return
+            else:
+                tries = _PURGE_TRIES
+            await asyncio.sleep(_PURGE_PAUSE_SECONDS)
+        _own_log.warning(
+            "The audit was not purged: another process holds the lock for that."
+            " The next purge is in an hour."
+        )
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Write down what is counted, and purge, now and then while the block lasts."""
+        is_over = asyncio.Event()
+        tasks = [
+            asyncio.create_task(_now_and_then(self.flush, _FLUSH_EVERY_SECONDS, is_over)),
+            asyncio.create_task(_now_and_then(self.purge, _PURGE_EVERY_SECONDS, is_over)),
+        ]
+        try:
+            yield
+        finally:
+            is_over.set()  # not cancelled: what is under way is let finish
+            await asyncio.gather(*tasks)
+
+    async def close(self) -> None:
+        """Write down what was counted last; where that can't be, tell the log."""
+        try:
+            await self.flush()
+        except Exception:  # noqa: BLE001 whatever it is, it must not keep the process from ending
+            _own_log.error("The last counts of the audit can't be written down.")
+
+
+def hash_of_session(sid: str | None) -> str | None:
+    """Return what stands for a session: nobody finds 128 random bits by their hash."""
+    if sid is None:
+        return None
+    return hashlib.sha256(sid.encode()).hexdigest()[:SESSION_HASH_LENGTH]
+
+
+def _tell_once_committed(db: AsyncSession, entries: Sequence[AuditEntry]) -> None:
+    @sqlalchemy_event.listens_for(db.sync_session, "after_commit", once=True)
+    def tell(_session: object) -> None:
+        for entry in entries:
+            log.info("%s", line_of(entry))
+
+
+def line_of(entry: AuditEntry) -> str:
+    """Return an entry as one line of JSON, which holds printable ASCII only."""
+    said: dict[str, Any] = {
+        "event": entry.event,
+        "at": entry.at.isoformat(timespec="milliseconds"),
+        "id": entry.id,
+        "user_id": entry.user_id,
+        "actor_user_id": entry.actor_user_id,
+        "address": entry.address,
+        "request_id": entry.request_id,
+        "session": entry.session,
+        "count": entry.count,
+        "detail": details_of(entry) or None,
+    }
+    return json.dumps(said).replace("\x7f", "\\u007f")
+
+
+def details_of(entry: AuditEntry) -> dict[str, Any]:
+    """Return what else was written down, by name.
+
+    An entry that others wrote may hold anything; if it is no JSON object, it is the one `detail`.
+    """
+    if not entry.detail:
+        return {}
+    try:
+        details = json.loads(entry.detail)
+    except (ValueError, RecursionError):
+        details = None
+    return details if isinstance(details, dict) else {"detail": entry.detail}
+
+
+async def _now_and_then(
+    work: Callable[[], Any], every_seconds: float, is_over: asyncio.Event
+) -> None:
+    is_failing = False
+    while not is_over.is_set():
+        with suppress(TimeoutError):
+            async with asyncio.timeout(every_seconds):
+                await is_over.wait()
+                return
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 whatever it is, the next time tries again
+            if not is_failing:
+                cause = error.__cause__ or error
+                _own_log.error("The audit can't be written: %s", type(cause).__name__)
+            is_failing = True
+        else:
+            is_failing = False

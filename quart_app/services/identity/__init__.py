@@ -1,0 +1,1 @@
+"""How users prove who they are: passwords, throttling, reset links, devices, alerts."""

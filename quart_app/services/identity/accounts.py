@@ -1,0 +1,395 @@
+"""Use cases of an account: log in, confirm and change the password."""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from quart_app.errors import (
+    BadCredentials,
+    InvalidInput,
+    NotFound,
+    NotLoggedIn,
+    PasswordChangeNeeded,
+    PasswordChangeNotNeeded,
+    TooManyAttempts,
+    Unavailable,
+)
+from quart_app.model import AuditEvent, EndReason, User
+from quart_app.services.audit.addresses import counted_address
+from quart_app.services.audit.audit import Audit, hash_of_session
+from quart_app.services.background.uninterrupted import go_on_afterwards, uninterrupted
+from quart_app.services.identity.alerts import Alerts
+from quart_app.services.identity.new_passwords import (
+    SAME_AS_CURRENT,
+    SAME_AS_GIVEN,
+    check_new_password,
+)
+from quart_app.services.identity.password_permits import PasswordPermits
+from quart_app.services.identity.passwords import Passwords, is_same_password
+from quart_app.services.identity.throttle import (
+    RESERVED_FOR,
+    Attempt,
+    ComparisonsUnderWay,
+    Throttling,
+)
+from quart_app.services.identity.turns import Turns
+from quart_app.services.sessions.known_devices import UNKNOWN_DEVICE, Device
+from quart_app.services.sessions.sessions import NewSession, OldSession, Sessions
+from quart_app.storage import logins as stored_logins
+from quart_app.storage import platforms as stored_platforms
+from quart_app.storage import users as stored_users
+from quart_app.storage.database import Database
+
+MOST_ATTEMPTS = 5
+_REFUSED_ALTHOUGH_RIGHT = (
+    PasswordChangeNeeded,
+    PasswordChangeNotNeeded,
+    InvalidInput,
+    TooManyAttempts,
+)
+_HOUR = timedelta(hours=1)
+_ASK_AGAIN_SECONDS = 0.1  # a comparison or two
+
+T = TypeVar("T")
+
+
+class _Refused(Exception):  # noqa: N818 named for the fact
+    """A login is refused, which nobody is told before a time of the event loop."""
+
+    def __init__(self, until: float, error: BadCredentials | TooManyAttempts) -> None:
+        super().__init__()
+        self.until, self.error = until, error
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Who logs in, and by what password."""
+
+    database: Database
+    passwords: Passwords
+    sessions: Sessions
+    alerts: Alerts
+    audit: Audit
+    turns: Turns
+    throttling: Throttling
+    # From when a login has its turn until it is told that it is refused. To compare with the older
+    # application's hashes takes longer, and would tell whose they are; to read a user takes longer
+    # than to find none; and a right password that comes too late was compared, others were not.
+    failed_login: timedelta
+    logins_per_hour: int  # of one user
+    now: Callable[[], datetime]
+    permits: PasswordPermits
+
+    async def log_in(
+        self,
+        *,
+        login_name: str,
+        password: str,
+        remember: bool = False,
+        new_password: str | None = None,
+        device: Device = UNKNOWN_DEVICE,
+        replaced: Sequence[OldSession] = (),
+    ) -> NewSession:
+        """Begin a session for whoever has this name, or e-mail address, and password.
+
+        `new_password` replaces a password that was given for one use; the sessions that the
+        browser had, `replaced`, end. Raises BadCredentials, PasswordChangeNeeded,
+        PasswordChangeNotNeeded, InvalidInput, TooManyAttempts, Busy.
+        """
+
+        async def attempt() -> NewSession:
+            async with self._told_later():
+                return await self._log_in(
+                    login_name=login_name,
+                    password=password,
+                    remember=remember,
+                    new_password=new_password,
+                    device=device,
+                    replaced=replaced,
+                )
+
+        try:
+            return await self.in_turn(device, attempt)
+        except _Refused as refused:
+            # Out of turn, so that others go on. See `failed_login`.
+            await asyncio.sleep(refused.until - asyncio.get_running_loop().time())
+            raise refused.error from None
+
+    async def in_turn(self, device: Device, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Return what the attempt returns in its turn; other comparisons are waited for outside."""
+        give_up_at = time.monotonic() + RESERVED_FOR.total_seconds()
+        while True:
+            async with self.turns.turn(counted_address(device.address)):
+                with suppress(ComparisonsUnderWay):
+                    return await attempt()
+            if time.monotonic() >= give_up_at:
+                raise TooManyAttempts(retry_after_seconds=1)
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)
+
+    @asynccontextmanager
+    async def _told_later(self) -> AsyncIterator[None]:
+        until = asyncio.get_running_loop().time() + self.failed_login.total_seconds()
+        try:
+            yield
+        except (BadCredentials, TooManyAttempts) as error:
+            raise _Refused(until, error) from None
+
+    async def _log_in(
+        self,
+        *,
+        login_name: str,
+        password: str,
+        remember: bool,
+        new_password: str | None,
+        device: Device,
+        replaced: Sequence[OldSession],
+    ) -> NewSession:
+        attempt = await self.throttling.reserve(partial(self._attempt_by, login_name, device))
+        user = attempt.user
+        # Start over where the password changes, or the account is deactivated, while we compare: a
+        # login must not outlive what it was checked against.
+        for _ in range(MOST_ATTEMPTS):
+            matches = await self._matches(attempt, user, password)
+            if user is None or not matches or not user.is_active:
+                # Not by the name: where a field was missed, what stands there is the password.
+                self.audit.count(AuditEvent.LOGIN_FAILED, user_id=user.id if user else None)
+                await self.throttling.fail(attempt)
+                raise BadCredentials
+            permit = partial(self.permits.token_for, user, remember=remember, login_name=login_name)
+            try:
+                session = await self.begin_session(
+                    user,
+                    new_hash=await self._hash_to_keep(user, password, new_password, permit),
+                    remember=remember,
+                    device=device,
+                    replaced=replaced,
+                    attempt=attempt,
+                )
+            except _REFUSED_ALTHOUGH_RIGHT:
+                # Leave a trace of a right password that begins no session: it may be guessed.
+                self.audit.count(AuditEvent.LOGIN_INCOMPLETE, user_id=user.id)
+                await self.throttling.take_back(attempt)
+                raise
+            if session is not None:
+                return session
+            async with self.database.read() as db:
+                user = await stored_users.user_by_login_name(db, login_name)
+        raise Unavailable
+
+    async def _matches(self, attempt: Attempt, user: User | None, password: str) -> bool:
+        try:
+            return await self.passwords.matches(user.password_hash if user else None, password)
+        except asyncio.CancelledError:  # the client hung up, and does not get to know
+            go_on_afterwards(self.throttling.fail(attempt))
+            raise
+
+    async def _attempt_by(self, login_name: str, device: Device, db: AsyncSession) -> Attempt:
+        user = await stored_users.user_by_login_name(db, login_name)
+        return self.throttling.login(login_name, device, user)
+
+    async def _hash_to_keep(
+        self, user: User, password: str, new_password: str | None, permit: Callable[[], str]
+    ) -> str:
+        """Return what is to be the user's hash after this login with the right password.
+
+        `permit` makes the token for choosing a password later. Raises PasswordChangeNeeded,
+        PasswordChangeNotNeeded, InvalidInput.
+        """
+        if user.must_change_password:
+            if new_password is None:
+                raise PasswordChangeNeeded(permit())
+            _check_replacement(new_password, user, password)
+            return await self.passwords.hash(new_password)
+        if new_password is not None:
+            raise PasswordChangeNotNeeded(field="new_password")
+        if self.passwords.needs_rehash(user.password_hash):
+            return await self.passwords.hash(password)
+        return user.password_hash
+
+    @uninterrupted
+    async def begin_session(
+        self,
+        seen: User,
+        *,
+        new_hash: str,
+        remember: bool,
+        device: Device,
+        replaced: Sequence[OldSession],
+        attempt: Attempt,
+    ) -> NewSession | None:
+        """Return a session, or None where the account is no longer as it was seen.
+
+        A one-time password is replaced by `new_hash`. Raises TooManyAttempts.
+        """
+        async with self.sessions.ending() as ending:
+            db = ending.db
+            user = await stored_users.record_login(
+                db,
+                seen,
+                new_hash=new_hash,
+                is_new_password=seen.must_change_password,
+                at=self.now(),
+            )
+            if user is None:
+                return None
+            await self._check_logins(db, user)
+            if user.must_change_password:
+                stored_users.forget_reset_link(user)
+                await self.audit.record(
+                    db, AuditEvent.PASSWORD_CHANGED, user_id=user.id, actor_user_id=user.id
+                )
+                user.device_epoch += 1  # as with every change
+            platform = await stored_platforms.first_usable_connection(
+                db, user.id, user.default_platform_connection_id
+            )
+            await ending.end_each(replaced, EndReason.REPLACED)
+            session = await self.sessions.begin(
+                ending,
+                user,
+                platform_connection_id=platform.id if platform else None,
+                remember=remember,
+                device=device,
+            )
+            await self.audit.record(
+                db, AuditEvent.LOGIN, user_id=user.id, actor_user_id=user.id, sid=session.sid
+            )
+            if user.must_change_password:
+                user.must_change_password = False
+                await self.alerts.password_changed(db, session, device)
+            elif device.id_for(user) is None:
+                await self.alerts.new_device(db, session, device)
+            # Last, as all logins from one address lock the same row here.
+            await self.throttling.succeed(db, attempt)
+            return session
+
+    async def _check_logins(self, db: AsyncSession, user: User) -> None:
+        """Bound how often a user, locked here, logs in. Raises TooManyAttempts.
+
+        Only logins count, so nobody without the password can use the bound up.
+        """
+        now = self.now()
+        oldest = await stored_logins.nth_newest_login_since(
+            db, user.id, since=now - _HOUR, n=self.logins_per_hour
+        )
+        if oldest is not None:
+            raise TooManyAttempts(
+                f"You have logged in {self.logins_per_hour} times within an hour.",
+                retry_after_seconds=max(1, math.ceil((oldest + _HOUR - now).total_seconds())),
+            )
+
+    async def user(self, user_id: int) -> User:
+        """Return the user of a session. Raises NotFound where the account is gone or inactive."""
+        async with self.database.read() as db:
+            user = await stored_users.user_by_id(db, user_id)
+        if user is None or not user.is_active:
+            raise NotFound
+        return user
+
+    async def confirm(
+        self, user_id: int, current_password: str, *, sid: str, device: Device
+    ) -> User:
+        """Make sure that whoever asks, by the session `sid`, knows the password.
+
+        Raises BadCredentials, NotFound, TooManyAttempts, Busy.
+        """
+        return await self.in_turn(device, partial(self._confirm, user_id, current_password, sid))
+
+    async def _confirm(self, user_id: int, current_password: str, sid: str) -> User:
+        attempt = await self.throttling.reserve(partial(self._confirmation_of, user_id, sid))
+        user = attempt.user
+        if user is None or not user.is_active:
+            raise NotFound
+        if not await self._matches(attempt, user, current_password):
+            self.audit.count(AuditEvent.REAUTHENTICATION_FAILED, user_id=user_id)
+            await self.throttling.fail(attempt)
+            raise BadCredentials("The current password is not right.", field="current_password")
+        await self.throttling.take_back(attempt)
+        return user
+
+    async def _confirmation_of(self, user_id: int, sid: str, db: AsyncSession) -> Attempt:
+        return self.throttling.confirmation(sid, await stored_users.user_by_id(db, user_id))
+
+    async def change_password(
+        self,
+        user_id: int,
+        *,
+        current_password: str,
+        new_password: str,
+        platform_connection_id: int | None,
+        remember: bool,
+        device: Device = UNKNOWN_DEVICE,
+        asked_by: OldSession,
+    ) -> NewSession:
+        """Replace the password and begin a session at the new epoch; every older one is over.
+
+        Raises BadCredentials where the current password is not that, NotLoggedIn where the session
+        that asks ended meanwhile, InvalidInput, NotFound.
+        """
+        for _ in range(MOST_ATTEMPTS):
+            seen = await self.confirm(user_id, current_password, sid=asked_by.sid, device=device)
+            check_new_password(new_password, seen.username, seen.email)
+            if is_same_password(new_password, current_password):
+                raise InvalidInput(SAME_AS_CURRENT, field="new_password")
+            new_hash = await self.passwords.hash(new_password)
+            session = await self._change_password(
+                seen,
+                new_hash,
+                platform_connection_id=platform_connection_id,
+                remember=remember,
+                device=device,
+                asked_by=asked_by,
+            )
+            if session is not None:
+                return session
+        raise Unavailable
+
+    @uninterrupted
+    async def _change_password(
+        self,
+        seen: User,
+        new_hash: str,
+        *,
+        platform_connection_id: int | None,
+        remember: bool,
+        device: Device,
+        asked_by: OldSession,
+    ) -> NewSession | None:
+        async with self.sessions.ending() as ending:
+            user = await stored_users.replace_password(ending.db, seen, new_hash, must_change=False)
+            if user is None or not user.is_active:
+                return None
+            # Read under the user's lock: while we hashed, somebody may have logged this one out.
+            if await self.sessions.has_ended(ending.db, asked_by):
+                raise NotLoggedIn
+            await ending.end_all(user, EndReason.PASSWORD_CHANGED)
+            session = await self.sessions.begin(
+                ending,
+                user,
+                platform_connection_id=platform_connection_id,
+                remember=remember,
+                device=device,
+            )
+            await self.audit.record(
+                ending.db,
+                AuditEvent.PASSWORD_CHANGED,
+                user_id=user.id,
+                # By which what happens next is done.
+                detail={"new_session": hash_of_session(session.sid)},
+            )
+            await self.alerts.password_changed(ending.db, session, device)
+            return session
+
+
+def _check_replacement(new_password: str, user: User, given: str) -> None:
+    """Refuse what may not replace a password that was given for one use. Raises InvalidInput."""
+    check_new_password(new_password, user.username, user.email)
+    if is_same_password(new_password, given):
+        raise InvalidInput(SAME_AS_GIVEN, field="new_password")

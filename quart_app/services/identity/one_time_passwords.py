@@ -1,0 +1,89 @@
+"""Use cases of a user who typed a one-time password, and now chooses their own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from quart_app.errors import InvalidInput, NotLoggedIn, TooManyAttempts
+from quart_app.model import User
+from quart_app.services.identity.accounts import Accounts
+from quart_app.services.identity.new_passwords import SAME_AS_GIVEN, check_new_password
+from quart_app.services.identity.password_permits import Permit
+from quart_app.services.identity.throttle import Attempt
+from quart_app.services.sessions.known_devices import Device
+from quart_app.services.sessions.sessions import NewSession, OldSession
+from quart_app.storage import users as stored_users
+
+
+@dataclass(frozen=True)
+class OneTimePasswords:
+    """The second step of a first login, by the permit that the first step gave."""
+
+    accounts: Accounts
+
+    def is_permit(self, token: str) -> bool:
+        """Tell whether we made this token, and not too long ago."""
+        return self.accounts.permits.permit_of(token) is not None
+
+    async def user_of(self, token: str) -> User:
+        """Return who may choose a password by this permit. Raises NotLoggedIn."""
+        user, _ = await self._user_and_permit(token)
+        return user
+
+    async def replace(
+        self, token: str, new_password: str, *, device: Device, replaced: Sequence[OldSession] = ()
+    ) -> NewSession:
+        """Set the user's own password and begin their session; the sessions `replaced` end.
+
+        Raises NotLoggedIn where the permit is used, too old or void, InvalidInput (the permit stays
+        good), TooManyAttempts where this name would have to wait, Busy.
+        """
+        replace = partial(self._replace, token, new_password, device, replaced)
+        session = await self.accounts.in_turn(device, replace)
+        if session is None:  # the permit was used, or the account changed, at the same moment
+            raise NotLoggedIn
+        return session
+
+    async def _replace(
+        self, token: str, new_password: str, device: Device, replaced: Sequence[OldSession]
+    ) -> NewSession | None:
+        accounts = self.accounts
+        user, permit = await self._user_and_permit(token)
+        check_new_password(new_password, user.username, user.email)
+        if await accounts.passwords.matches(user.password_hash, new_password):
+            raise InvalidInput(SAME_AS_GIVEN, field="new_password")
+        new_hash = await accounts.passwords.hash(new_password)
+        login_name = user.email if permit.typed_email else user.username
+
+        async def attempt(_db: AsyncSession) -> Attempt:
+            return accounts.throttling.login(login_name, device, user)
+
+        reserved = await accounts.throttling.reserve(attempt)
+        # Not `finally`: a cancelled request's session begins all the same, and takes it back.
+        try:
+            session = await accounts.begin_session(
+                user,
+                new_hash=new_hash,
+                remember=permit.remember,
+                device=device,
+                replaced=replaced,
+                attempt=reserved,
+            )
+        except TooManyAttempts:  # too many logins within an hour
+            await accounts.throttling.take_back(reserved)
+            raise
+        if session is None:
+            await accounts.throttling.take_back(reserved)
+        return session
+
+    async def _user_and_permit(self, token: str) -> tuple[User, Permit]:
+        permit = self.accounts.permits.permit_of(token)
+        if permit is None:
+            raise NotLoggedIn
+        async with self.accounts.database.read() as db:
+            user = await stored_users.user_by_id(db, permit.user_id)
+        if user is None or not permit.fits(user):
+            raise NotLoggedIn
+        return user, permit

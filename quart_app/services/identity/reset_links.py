@@ -1,0 +1,138 @@
+"""Links by which users set a password: made by administrators, for one use and a short time."""
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from quart_app.errors import NotFound, ResetLinkInvalid, UserInactive
+from quart_app.model import AuditEvent, EndReason, User
+from quart_app.services.audit.addresses import counted_address
+from quart_app.services.audit.audit import Audit
+from quart_app.services.background.uninterrupted import uninterrupted
+from quart_app.services.identity.administrators import Administrators
+from quart_app.services.identity.alerts import Alerts
+from quart_app.services.identity.devices import Asking, Devices
+from quart_app.services.identity.new_passwords import check_new_password
+from quart_app.services.identity.passwords import Passwords
+from quart_app.services.identity.turns import Turns
+from quart_app.services.sessions.known_devices import Device, KnownDevice, new_id
+from quart_app.services.sessions.sessions import Sessions
+from quart_app.storage import users as stored_users
+
+RESET_LINK_LIFETIME: Final = timedelta(hours=1)
+# Of a new user's first one, which may be handed on by mail. Nothing stands behind it yet.
+FIRST_LINK_LIFETIME: Final = timedelta(days=1)
+_TOKEN_BYTES: Final = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResetLink:
+    """What an administrator hands on, and nobody is shown again."""
+
+    url: str
+    user_id: int
+    username: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class ResetLinks:
+    """One link a user at most: a newer one, another password or a deactivation makes it void.
+
+    At rest there is the hash of its token only. `address` is the page that the token opens.
+    """
+
+    address: str
+    passwords: Passwords
+    sessions: Sessions
+    alerts: Alerts
+    audit: Audit
+    devices: Devices
+    administrators: Administrators
+    turns: Turns
+    now: Callable[[], datetime]
+
+    async def make(self, asking: Asking, whose_id: int) -> ResetLink:
+        """Return a new link for a user. Raises UserInactive, NotFound.
+
+        Raises Forbidden for who does not administer, PasswordNeeded where the login is not fresh,
+        BadCredentials, NotLoggedIn.
+        """
+        await self.devices.confirm(asking)
+        async with self.sessions.database.begin() as db:
+            user = await stored_users.user_by_id(db, whose_id, lock=True)
+            await self.administrators.admit(db, asking.user_id, sid=asking.sid)
+            if user is None:
+                raise NotFound
+            return await self._make(db, user)
+
+    async def make_for_user_named(self, username: str) -> ResetLink:
+        """Return a new link, for the command line. Raises UserInactive, NotFound."""
+        async with self.sessions.database.begin() as db:
+            return await self._make(db, await stored_users.user_named(db, username))
+
+    async def make_first(self, db: AsyncSession, user: User) -> ResetLink:
+        """Return the link of a user who was just added in this transaction."""
+        return await self._make(db, user, FIRST_LINK_LIFETIME)
+
+    async def _make(
+        self, db: AsyncSession, user: User, lifetime: timedelta = RESET_LINK_LIFETIME
+    ) -> ResetLink:
+        if not user.is_active:
+            raise UserInactive
+        token = secrets.token_urlsafe(_TOKEN_BYTES)
+        user.reset_token_hash = _hash_of(token)
+        user.reset_expires_at = self.now() + lifetime
+        await self.audit.record(db, AuditEvent.PASSWORD_RESET_LINK_MADE, user_id=user.id)
+        return ResetLink(
+            url=f"{self.address}?token={token}",
+            user_id=user.id,
+            username=user.username,
+            expires_at=user.reset_expires_at,
+        )
+
+    async def user_of(self, token: str) -> User:
+        """Return whose link it is. Raises ResetLinkInvalid."""
+        async with self.sessions.database.read() as db:
+            user = await stored_users.user_by_reset_token(db, _hash_of(token), self.now())
+        if user is None:
+            raise ResetLinkInvalid
+        return user
+
+    async def use(self, token: str, new_password: str, *, device: Device) -> KnownDevice:
+        """Set the password of whose link it is, ending every session of theirs.
+
+        It begins none: who has the link has not shown the password yet. But the device is known
+        from now on, and not told of itself. Raises ResetLinkInvalid, InvalidInput, Busy.
+        """
+        # A link is good for one use, but of as many at once each would be hashed before any login.
+        async with self.turns.turn(counted_address(device.address)):
+            user = await self.user_of(token)
+            check_new_password(new_password, user.username, user.email)
+            # By an id that it had till now, what was answered there stays so.
+            device_id = device.id_for(user) or new_id()
+            new_hash = await self.passwords.hash(new_password)
+            return await self._use(token, new_hash, device, device_id)
+
+    @uninterrupted
+    async def _use(self, token: str, new_hash: str, device: Device, device_id: str) -> KnownDevice:
+        async with self.sessions.ending() as ending:
+            user = await stored_users.replace_password_by_link(
+                ending.db, _hash_of(token), new_hash, self.now()
+            )
+            if user is None:
+                raise ResetLinkInvalid
+            await self.audit.record(ending.db, AuditEvent.PASSWORD_RESET, user_id=user.id)
+            await ending.end_all(user, EndReason.PASSWORD_RESET)
+            await self.alerts.password_reset(ending.db, user.id, device, device_id)
+            return KnownDevice(user_id=user.id, device_id=device_id, device_epoch=user.device_epoch)
+
+
+def _hash_of(token: str) -> str:
+    """Return what stands for a token: nobody finds 256 random bits by their hash."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

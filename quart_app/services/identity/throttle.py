@@ -1,0 +1,190 @@
+"""Who has failed too often: how long a name, an address or a device waits after wrong passwords."""
+
+import hashlib
+import hmac
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from quart_app.errors import TooManyAttempts
+from quart_app.model import THROTTLE_KEY_LENGTH, AuditEvent, User
+from quart_app.services.audit.addresses import counted_address
+from quart_app.services.audit.audit import Audit
+from quart_app.services.background.uninterrupted import uninterrupted
+from quart_app.services.sessions.known_devices import Device
+from quart_app.services.sessions.sessions import CLOCK_TOLERANCE
+from quart_app.storage import throttles as stored
+from quart_app.storage.database import Database
+from quart_app.text.login_names import throttle_key
+
+LONGEST_WAIT: Final = timedelta(minutes=15)
+FORGOTTEN_AFTER: Final = timedelta(hours=1)  # without a failure; longer than the longest wait
+# A reservation that is older was lost with its process.
+RESERVED_FOR: Final = timedelta(seconds=30)
+_MOST_DOUBLINGS: Final = 10  # of one second: more than the longest wait
+_PURGED_AT_ONCE: Final = 10  # with each failure, which adds two: so the table stays small
+
+
+class ComparisonsUnderWay(Exception):  # noqa: N818 named for the fact
+    """Whether this attempt must wait depends on passwords that are being compared: ask again."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How many failures in a row cost nothing; each further one doubles the wait, from a second."""
+
+    kind: str
+    free: int
+
+
+# An address may be that of many people.
+OF_A_NAME: Final = Limit("name", 5)
+OF_AN_ADDRESS: Final = Limit("address", 50)
+OF_A_DEVICE: Final = Limit("device", 10)
+# All devices of one user that were known before the password changed share one count.
+OF_OLD_DEVICES: Final = Limit("old devices", 10)
+OF_A_SESSION: Final = Limit("session", 10)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A password that is to be compared: what counts it, and whose it would be, if anybody's."""
+
+    limits: dict[str, Limit]  # by the key of the row that counts it
+    user: User | None = None
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The keys of the rows that count it."""
+        return tuple(self.limits)
+
+
+@dataclass(frozen=True)
+class Throttling:
+    """Counts failures in the database, for all processes and past their restart.
+
+    An attempt is reserved before its password is compared, and each reservation counts as the
+    failure that it may become. So after a wait one guess is compared, however many are in flight
+    and at however many processes. A right password takes its reservation back.
+    """
+
+    database: Database
+    secret: str = field(repr=False)
+    audit: Audit
+    now: Callable[[], datetime]
+
+    def login(self, login_name: str, device: Device, user: User | None) -> Attempt:
+        """Return the attempt to log in by a name, which is that of `user`, if anybody's.
+
+        A device where that user ever logged in is counted by itself: no stranger can lock it out.
+        """
+        if user is not None and user.id in device.known_as:
+            device_id = device.id_for(user)
+            if device_id is None:
+                return self._attempt(user, (OF_OLD_DEVICES, str(user.id)))
+            return self._attempt(user, (OF_A_DEVICE, device_id))
+        address = counted_address(device.address)
+        # By what was typed, not by whose it is: else two names that share a wait are one person's.
+        # In one spelling: otherwise each spelling of a name would be worth as many guesses again.
+        return self._attempt(
+            user, (OF_A_NAME, throttle_key(login_name)), (OF_AN_ADDRESS, str(address))
+        )
+
+    def confirmation(self, sid: str, user: User | None) -> Attempt:
+        """Return the attempt of a session to show that it knows its user's password."""
+        return self._attempt(user, (OF_A_SESSION, sid))
+
+    def _attempt(self, user: User | None, *parts: tuple[Limit, str]) -> Attempt:
+        return Attempt({self._key(limit.kind, of): limit for limit, of in parts}, user)
+
+    def _key(self, kind: str, of: str) -> str:
+        text = f"throttle {kind} {of}".encode("utf-8", "surrogatepass")
+        return hmac.digest(self.secret.encode(), text, hashlib.sha256).hex()[:THROTTLE_KEY_LENGTH]
+
+    async def reserve(self, find: Callable[[AsyncSession], Awaitable[Attempt]]) -> Attempt:
+        """Return the attempt that `find` returns, counted; its password may now be compared.
+
+        Raises ComparisonsUnderWay where so many are that their failures would make it wait: a right
+        password is not refused because others are compared. Raises TooManyAttempts, and counts that
+        for the audit.
+        """
+        async with self.database.begin() as db:
+            attempt = await find(db)
+            await self._reserve(db, attempt)
+            return attempt
+
+    async def _reserve(self, db: AsyncSession, attempt: Attempt) -> None:
+        now = self.now()
+        rows = await stored.reserve(
+            db,
+            attempt.keys,
+            at=now,
+            lost_before=now - RESERVED_FOR,
+            not_after=now + CLOCK_TOLERANCE,
+        )
+        waits, has_room = [], True
+        for row in rows:
+            limit, failures = attempt.limits[row.key], self._failures(row)
+            # What another machine wrote, whose clock is a little ahead, was a moment ago.
+            since = max(now - row.last_failure_at, timedelta())
+            waits.append(wait_after(failures, limit) - since)
+            has_room &= row.reserved <= max(1, limit.free + 1 - failures)
+        if max(waits) > timedelta():
+            raise self._refusal(attempt, max(waits))
+        if not has_room:
+            raise ComparisonsUnderWay
+
+    def _failures(self, row: stored.Counted) -> int:
+        """Return how many failures still count.
+
+        A failure that is further ahead than clocks differ was written by a wrong clock. It makes
+        nobody wait until that time has come, but the next failure counts on from it.
+        """
+        now = self.now()
+        is_near = now - FORGOTTEN_AFTER < row.last_failure_at <= now + CLOCK_TOLERANCE
+        return row.failures if is_near else 0
+
+    def _refusal(self, attempt: Attempt, wait: timedelta) -> TooManyAttempts:
+        user_id = attempt.user.id if attempt.user else None
+        self.audit.count(AuditEvent.LOGIN_THROTTLED, user_id=user_id)
+        return TooManyAttempts(retry_after_seconds=math.ceil(wait.total_seconds()))
+
+    @uninterrupted
+    async def fail(self, attempt: Attempt) -> None:
+        """Make a failure of the reservation, even where the client has hung up meanwhile.
+
+        A right password is answered sooner than a wrong one, so hanging up early tells the result.
+        """
+        now = self.now()
+        forgotten_before = now - FORGOTTEN_AFTER
+        async with self.database.begin() as db:
+            await stored.count_failure(db, attempt.keys, at=now, forgotten_before=forgotten_before)
+            await stored.delete_forgotten_throttles(
+                db, before=forgotten_before, most=_PURGED_AT_ONCE
+            )
+
+    async def succeed(self, db: AsyncSession, attempt: Attempt) -> None:
+        """Take the reservation back, and forget the failures before it.
+
+        Those of an address stay, where one right password proves nothing about others.
+        """
+        forgiven = [key for key, limit in attempt.limits.items() if limit is not OF_AN_ADDRESS]
+        await stored.release(db, attempt.keys, forgiven=forgiven)
+
+    async def take_back(self, attempt: Attempt) -> None:
+        """Do as `succeed`, in a transaction of its own."""
+        async with self.database.begin() as db:
+            await self.succeed(db, attempt)
+
+
+def wait_after(failures: int, limit: Limit) -> timedelta:
+    """Return how long nothing is compared after so many failures in a row."""
+    beyond = failures - limit.free
+    if beyond <= 0:
+        return timedelta()
+    seconds = 1 << min(beyond - 1, _MOST_DOUBLINGS)
+    return min(timedelta(seconds=seconds), LONGEST_WAIT)

@@ -1,0 +1,1 @@
+"""Readiness, which load balancers ask for."""

@@ -1,0 +1,54 @@
+"""Can this process answer? Asked by load balancers and supervisors."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from quart_app.errors import Unavailable
+from quart_app.services.sessions.revocations import Revocations
+from quart_app.storage.database import Database
+from quart_app.storage.schema import SchemaRefused, newest_revision, schema_revision
+from quart_app.storage.writability import is_writable
+
+_REMEMBERED_SECONDS: Final = 1.0
+_NO_DATABASE: Final = "The database does not answer, or can not be written to."
+
+
+@dataclass
+class Readiness:
+    """Whether the database answers, has the schema we need, and tells us what has ended.
+
+    The route is public, so the database is asked once a second at most, however many ask for it.
+    """
+
+    database: Database
+    revocations: Revocations
+    _checking: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
+    _reasons: list[str] = field(default_factory=list, init=False)
+    _expires_at: float = field(default=0.0, init=False)  # by the monotonic clock
+
+    async def reasons_not_ready(self) -> list[str]:
+        """Return one sentence for each thing that stands in the way; none means ready."""
+        async with self._checking:
+            if time.monotonic() >= self._expires_at:
+                self._reasons = await self._problems_of_database()
+                self._expires_at = time.monotonic() + _REMEMBERED_SECONDS
+        if self._reasons:
+            return self._reasons
+        if not self.revocations.is_fresh():
+            return ["What sessions have ended is not known just now."]
+        return []
+
+    async def _problems_of_database(self) -> list[str]:
+        try:
+            revision = await schema_revision(self.database)
+            if revision != (newest := newest_revision()):
+                at = f"at revision {revision}" if revision else "not set up"
+                command = "`.venv/bin/python -m quart_app db upgrade`"
+                return [f"The database is {at}, and this code needs {newest}: run {command}."]
+            return [] if await is_writable(self.database) else [_NO_DATABASE]
+        except Unavailable:
+            return [_NO_DATABASE]
+        except SchemaRefused as error:
+            return [error.sentence]

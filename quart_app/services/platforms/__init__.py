@@ -1,0 +1,1 @@
+"""Platform connections and the encryption of their credentials."""

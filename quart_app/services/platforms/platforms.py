@@ -1,0 +1,283 @@
+"""Use cases of platform connections: list, connect, switch, choose the default, change, remove."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from quart_app.errors import (
+    AccountTaken,
+    InUse,
+    NameTaken,
+    NotFound,
+    PlatformInactive,
+    TooManyPlatforms,
+)
+from quart_app.instances import is_same_account, server_of
+from quart_app.model import AuditEvent, PlatformConnection, PlatformType, User
+from quart_app.services.audit.audit import Audit
+from quart_app.services.platforms.credentials import Credentials
+from quart_app.services.platforms.platform_fields import (
+    checked_account,
+    checked_name,
+    checked_token,
+    checked_url,
+)
+from quart_app.services.platforms.searching import holds
+from quart_app.storage import platforms as stored
+from quart_app.storage import users as stored_users
+from quart_app.storage.changes import add_change
+from quart_app.storage.database import Database
+from quart_app.storage.encoding import refuse_unstorable
+
+OF_A_PAGE: Final = 50
+_SEARCHED_AT_ONCE: Final = 200  # rows: a millisecond of the event loop
+
+
+@dataclass(frozen=True)
+class PlatformList:
+    """Some of a user's connections by name, without credentials; more come `after` that name.
+
+    `default_id` is the default's, which may not be among them; None where it is switched off.
+    """
+
+    connections: list[PlatformConnection]
+    default_id: int | None
+    after: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platforms:
+    """A user's platform connections. Another user's do not exist here: NotFound."""
+
+    database: Database
+    credentials: Credentials
+    audit: Audit
+    most_of_a_user: int
+    now: Callable[[], datetime]
+
+    async def list_of(
+        self, user_id: int, *, after: str = "", sought: str = "", most: int = OF_A_PAGE
+    ) -> tuple[User, PlatformList]:
+        """Return the user and their first connections by name, or those after a name.
+
+        With `sought`, those whose name, account or server holds it; see `holds`.
+        Raises NotFound where the user is gone or inactive.
+        """
+        async with self.database.read() as db:
+            user = await _active_user(db, user_id)
+            if sought:
+                ids = await _ids_of_found(db, user_id, sought, after=after, most=most + 1)
+                found = await stored.connections_shown(db, user_id, ids=ids, most=most + 1)
+            else:
+                found = await stored.connections_shown(db, user_id, after=after, most=most + 1)
+        shown = found[:most]
+        default_id = user.default_platform_connection_id
+        if any(each.id == default_id and not each.is_active for each in shown):
+            default_id = None
+        return user, PlatformList(shown, default_id, shown[-1].name if len(found) > most else None)
+
+    async def connection(self, user_id: int, connection_id: int) -> tuple[PlatformConnection, bool]:
+        """Return the connection and whether it is the default."""
+        async with self.database.read() as db:
+            user = await _active_user(db, user_id)
+            connection = await self._theirs(db, user_id, connection_id)
+            return connection, _is_default(user, connection)
+
+    async def connect(
+        self,
+        user_id: int,
+        *,
+        name: str,
+        platform_type: PlatformType,
+        instance_url: str,
+        access_token: str,
+        username: str | None = None,
+    ) -> tuple[PlatformConnection, bool]:
+        """Keep a connection, its token sealed; it becomes the default where there is none.
+
+        Returns it and whether it is the default. Raises NameTaken, AccountTaken, TooManyPlatforms,
+        InvalidInput.
+        """
+        name, instance_url = checked_name(name), checked_url(instance_url)
+        username = checked_account(instance_url, username)
+        access_token = checked_token(access_token)
+        now = self.now()
+        connection = PlatformConnection(
+            user_id=user_id,
+            name=name,
+            platform_type=platform_type.value,
+            instance_url=instance_url,
+            username=username,
+            access_token=self.credentials.seal(access_token),
+            is_active=True,
+            created_at=now,
+            updated_at=now,
+        )
+        async with self.database.begin() as db:
+            # Under the user's lock, so that of two at once the second is refused.
+            user = await _active_user(db, user_id, lock=True)
+            await refuse_unstorable(db, name=name, instance_url=instance_url, username=username)
+            await self._refuse_one_too_many(db, user_id)
+            if await stored.connection_named(db, user_id, name):
+                raise NameTaken("You have a connection of that name already.", field="name")
+            if await _has_account(db, connection):
+                raise AccountTaken(field="username")
+            await stored.add_connection(db, connection)
+            if await stored.usable_default(db, user) is None:
+                user.default_platform_connection_id = connection.id
+            await self._record(db, AuditEvent.PLATFORM_CONNECTED, connection)
+            await add_change(db, user_id, at=now)
+            return connection, _is_default(user, connection)
+
+    async def _refuse_one_too_many(self, db: AsyncSession, user_id: int) -> None:
+        """Refuse another connection where there are as many as may be. Raises TooManyPlatforms.
+
+        A user of the older application may have more, and keeps them.
+        """
+        most = self.most_of_a_user
+        if await stored.number_of_connections(db, user_id, most=most) >= most:
+            raise TooManyPlatforms(
+                f"You have {most} accounts here, and no more can be added. Remove one first."
+            )
+
+    async def switch(self, user_id: int, connection_id: int, *, sid: str) -> PlatformConnection:
+        """Note that the session acts for this connection from now on. Raises PlatformInactive."""
+        async with self.database.begin() as db:
+            await _active_user(db, user_id, lock=True)
+            connection = await self._theirs(db, user_id, connection_id)
+            _refuse_inactive(connection)
+            connection.last_used = self.now()
+            await self._record(db, AuditEvent.PLATFORM_SWITCHED, connection)
+            await add_change(
+                db, user_id, at=self.now(), sid=sid, platform_connection_id=connection_id
+            )
+            return connection
+
+    async def make_default(self, user_id: int, connection_id: int) -> PlatformConnection:
+        """Let sessions begin with this connection. Raises PlatformInactive."""
+        async with self.database.begin() as db:
+            user = await _active_user(db, user_id, lock=True)
+            connection = await self._theirs(db, user_id, connection_id)
+            _refuse_inactive(connection)
+            user.default_platform_connection_id = connection.id
+            await self._record(db, AuditEvent.PLATFORM_DEFAULT_CHANGED, connection)
+            await add_change(db, user_id, at=self.now())
+            return connection
+
+    async def change(
+        self,
+        user_id: int,
+        connection_id: int,
+        *,
+        name: str | None = None,
+        is_active: bool | None = None,
+    ) -> tuple[PlatformConnection, bool]:
+        """Rename it, or switch it on or off; None leaves as it is. Raises NameTaken, InvalidInput.
+
+        The default that is switched off is the default no longer. Returns it and whether it is the
+        default.
+        """
+        async with self.database.begin() as db:
+            user = await _active_user(db, user_id, lock=True)
+            connection = await self._theirs(db, user_id, connection_id)
+            if name is not None:
+                name = checked_name(name)
+                await refuse_unstorable(db, name=name)
+                other = await stored.connection_named(db, user_id, name)
+                if other is not None and other is not connection:
+                    raise NameTaken("You have a connection of that name already.", field="name")
+                connection.name = name
+            if is_active is not None:
+                connection.is_active = is_active
+            if is_active is False and user.default_platform_connection_id == connection.id:
+                user.default_platform_connection_id = None
+            connection.updated_at = self.now()
+            await self._record(
+                db,
+                AuditEvent.PLATFORM_CHANGED,
+                connection,
+                is_renamed=name is not None,
+                is_active=connection.is_active,
+            )
+            await add_change(db, user_id, at=self.now())
+            return connection, _is_default(user, connection)
+
+    async def remove(self, user_id: int, connection_id: int) -> None:
+        """Delete it and its credentials. Raises InUse where other tables still refer to it."""
+        async with self.database.begin() as db:
+            await _active_user(db, user_id, lock=True)
+            connection = await self._theirs(db, user_id, connection_id)
+            if not await stored.delete_connection(db, connection):
+                raise InUse
+            await self._record(db, AuditEvent.PLATFORM_REMOVED, connection)
+            await add_change(db, user_id, at=self.now())
+
+    async def _theirs(
+        self, db: AsyncSession, user_id: int, connection_id: int
+    ) -> PlatformConnection:
+        connection = await stored.connection_of(db, user_id, connection_id)
+        if connection is None:
+            self.audit.count(AuditEvent.REFUSED_RIGHTS, user_id=user_id)
+            raise NotFound("You have no such platform connection.")
+        return connection
+
+    async def _record(
+        self, db: AsyncSession, event: AuditEvent, connection: PlatformConnection, **detail: object
+    ) -> None:
+        # By its id: a name is anything that a person typed, be it a token in the wrong field.
+        await self.audit.record(
+            db,
+            event,
+            user_id=connection.user_id,
+            detail={"platform_connection_id": connection.id, **detail},
+        )
+
+
+async def _active_user(db: AsyncSession, user_id: int, *, lock: bool = False) -> User:
+    user = await stored_users.user_by_id(db, user_id, lock=lock)
+    if user is None or not user.is_active:
+        raise NotFound
+    return user
+
+
+def _is_default(user: User, connection: PlatformConnection) -> bool:
+    """Tell whether sessions begin with it; with one that is switched off, none does."""
+    return bool(connection.is_active) and connection.id == user.default_platform_connection_id
+
+
+async def _has_account(db: AsyncSession, wanted: PlatformConnection) -> bool:
+    """Tell whether the user has a connection to the same account, in whatever spelling."""
+    if wanted.username is None:
+        return False
+    server = server_of(wanted.instance_url)
+    return any(
+        is_same_account(server, wanted.username, username)
+        for instance_url, username in await stored.accounts_of(db, wanted.user_id)
+        if server_of(instance_url) == server
+    )
+
+
+async def _ids_of_found(
+    db: AsyncSession, user_id: int, sought: str, *, after: str, most: int
+) -> list[int]:
+    """Return the first connections by name that hold what is sought.
+
+    A few hundred are in memory at a time. In between, other requests are served: a user of the
+    older application may have thousands.
+    """
+    ids: list[int] = []
+    while len(ids) < most:
+        some = await stored.words_of_connections(db, user_id, after=after, most=_SEARCHED_AT_ONCE)
+        ids += [each.id for each in some if holds(each, sought)]
+        if len(some) < _SEARCHED_AT_ONCE:
+            break
+        after = some[-1].name
+    return ids[:most]
+
+
+def _refuse_inactive(connection: PlatformConnection) -> None:
+    if not connection.is_active:
+        raise PlatformInactive

@@ -1,0 +1,94 @@
+"""Do the keys open the credentials that are stored? Asked at start, before anything is sealed anew.
+
+Connections sealed with a new key beside those of a lost one would hide that the key is wrong.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from sqlalchemy.exc import DBAPIError
+
+from quart_app.errors import AppError, Unavailable
+from quart_app.services.platforms.credentials import Credentials
+from quart_app.storage import platforms as stored
+from quart_app.storage.database import Database
+
+# Of the newest and of the oldest each: opening one takes 0.05 ms.
+TRIED_AT_EITHER_END = 500
+
+
+class WrongEncryptionKey(AppError):  # noqa: N818 errors here are named for the fact
+    """No key opens any of the stored credentials."""
+
+    code = "wrong_encryption_key"
+
+
+@dataclass(frozen=True)
+class KeyFit:
+    """How many stored credentials were tried, and how many of them no key opens."""
+
+    tried: int
+    unopened: int
+
+    @property
+    def sentence(self) -> str | None:
+        """Tell what is wrong; None where every key is there."""
+        if self.unopened == 0:
+            return None
+        if self.unopened == self.tried:
+            return (
+                "QUART_APP_PLATFORM_ENCRYPTION_KEY opens none of the credentials in the database"
+                f" ({self.tried:,} tried): set it to the key that sealed them. After a migration"
+                " that is the older application's PLATFORM_ENCRYPTION_KEY."
+            )
+        return (
+            f"QUART_APP_PLATFORM_ENCRYPTION_KEY does not open {self.unopened:,} of"
+            f" {self.tried:,} stored credentials that were tried: add the key that sealed them, or"
+            " connect those accounts again."
+        )
+
+
+@dataclass(frozen=True)
+class SealedCredentials:
+    """The credentials in the database, and the keys that are to open them."""
+
+    database: Database
+    credentials: Credentials
+
+    async def fit(self) -> KeyFit:
+        """Try the keys on some of the stored credentials. Raises Unavailable."""
+        try:
+            async with self.database.read() as db:
+                tokens = await stored.sealed_tokens(db, most=TRIED_AT_EITHER_END)
+        except DBAPIError as error:  # such as a right that is missing
+            raise Unavailable from error
+        return await asyncio.to_thread(self._fit, tokens)
+
+    async def check(self) -> str | None:
+        """Return a warning where keys are missing; raise WrongEncryptionKey where none fits.
+
+        Raises Unavailable.
+        """
+        fit = await self.fit()
+        if fit.tried and fit.unopened == fit.tried:
+            raise WrongEncryptionKey(fit.sentence)
+        return fit.sentence
+
+    def _fit(self, tokens: list[str]) -> KeyFit:
+        # As text: SQLite keeps bytes in a text column, too.
+        unopened = sum(self.credentials.unseal(str(token)) is None for token in tokens)
+        return KeyFit(len(tokens), unopened)
+
+
+async def refuse_new_key(database: Database) -> None:
+    """Raise WrongEncryptionKey where the database holds sealed credentials already.
+
+    A database without our tables holds none. Raises Unavailable.
+    """
+    async with database.read() as db:
+        if await stored.has_connections_table(db) and await stored.sealed_tokens(db, most=1):
+            raise WrongEncryptionKey(
+                "QUART_APP_PLATFORM_ENCRYPTION_KEY is missing, and the database holds credentials"
+                " that were sealed with it, which a new key would not open: set it to that key."
+                " After a migration it is the older application's PLATFORM_ENCRYPTION_KEY."
+            )

@@ -1,0 +1,1 @@
+"""How sessions begin, end and are followed."""

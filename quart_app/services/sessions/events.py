@@ -1,0 +1,235 @@
+"""What open pages hear of: switches, changes of the user's connections, the session's end.
+
+Each process follows the database once, whatever number of streams it has. What a stream is to be
+told waits for its reader in one place for each kind, so that a slow one costs no more memory.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import chain
+from typing import Any, Final, TypeVar
+
+from quart_app.errors import TooManyStreams, Unavailable
+from quart_app.services.sessions.revocations import Revocations
+from quart_app.storage.changes import Changed
+from quart_app.storage.follow import Feed
+from quart_app.storage.revocations import Ended
+
+HEARTBEAT_SECONDS: Final = 15.0  # proxies close what says nothing for a minute
+MOST_OF_A_SESSION: Final = 20  # streams in one process; a browser needs one
+MOST_OF_A_USER: Final = 100
+_AGAIN_SECONDS: Final = 30  # when to try again who has too many
+# A page is made a moment before its stream is opened: what happened between is told then.
+_RECENT: Final = timedelta(seconds=10)
+_MOST_RECENT: Final = 1000
+_PATIENCE_SECONDS: Final = 1.0  # for a look at the database
+
+K = TypeVar("K", int, str)
+
+_log = logging.getLogger(__name__)
+
+
+class Kind(StrEnum):
+    """What an event tells."""
+
+    PLATFORM = "platform"  # the session acts for another connection now
+    PLATFORMS = "platforms"  # the list of the user's connections is another than it was
+    ENDED = "ended"  # the session is over, and so is the stream
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event; a sign of life has no kind."""
+
+    kind: Kind | None
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+SIGN_OF_LIFE: Final = Event(None)
+
+
+@dataclass(eq=False)
+class Stream:
+    """One open stream, of the session that it was opened with."""
+
+    user_id: int
+    sid: str
+    epoch: int
+    created_at: datetime
+    expires_at: datetime
+    # As far as this process knows: each request of the session that it answers may move it.
+    idle_expires_at: datetime
+    waiting: dict[Kind, dict[str, Any]] = field(default_factory=dict)
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def tell(self, kind: Kind, **data: Any) -> None:
+        """Let it be told; what it has not yet been told of the same kind is out of date."""
+        if Kind.ENDED not in self.waiting:
+            if kind is Kind.ENDED:
+                self.waiting.clear()
+            self.waiting[kind] = data
+            self.woken.set()
+
+
+class Events:
+    """The open streams of one process, and what they are told."""
+
+    def __init__(self, feed: Feed, revocations: Revocations, now: Callable[[], datetime]) -> None:
+        self._feed, self._revocations, self._now = feed, revocations, now
+        self._of_user: dict[int, set[Stream]] = {}
+        self._of_session: dict[str, set[Stream]] = {}  # by sid
+        self._recent: deque[Changed] = deque(maxlen=_MOST_RECENT)
+        self._is_failing = False
+        self._is_stopping = False
+        revocations.tell(self._hear_of_end)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._of_user.values()))
+
+    def check_room(self, user_id: int, sid: str) -> None:
+        """See whether one more stream may be opened. Raises TooManyStreams, Unavailable."""
+        if self._is_stopping:
+            raise Unavailable
+        if (
+            len(self._of_session.get(sid, ())) >= MOST_OF_A_SESSION
+            or len(self._of_user.get(user_id, ())) >= MOST_OF_A_USER
+        ):
+            raise TooManyStreams(retry_after_seconds=_AGAIN_SECONDS)
+
+    async def told(self, stream: Stream) -> AsyncIterator[Event]:
+        """Open the stream and yield what it is told, or a sign of life, until it is over.
+
+        That is after its session's end, and without a word where the process stops or others were
+        opened meanwhile.
+        """
+        try:
+            self.check_room(stream.user_id, stream.sid)
+        except (TooManyStreams, Unavailable):
+            return
+        with self.following(stream):
+            yield SIGN_OF_LIFE  # so that a proxy passes on the head at once
+            while not self._is_stopping:
+                while stream.waiting:
+                    kind = next(iter(stream.waiting))
+                    yield Event(kind, stream.waiting.pop(kind))
+                    if kind is Kind.ENDED:
+                        return
+                stream.woken.clear()
+                seconds = self._seconds_left(stream)
+                if seconds <= 0:
+                    reason = "expired" if stream.expires_at <= self._now() else "idle"
+                    stream.tell(Kind.ENDED, reason=reason)
+                    continue
+                try:
+                    async with asyncio.timeout(min(seconds, HEARTBEAT_SECONDS)):
+                        await stream.woken.wait()
+                except TimeoutError:
+                    yield SIGN_OF_LIFE
+
+    def hear_of_activity(self, sid: str, idle_expires_at: datetime) -> None:
+        """Take note of what a request of the session says: when it ends without activity."""
+        for stream in self._of_session.get(sid, ()):
+            stream.idle_expires_at = max(stream.idle_expires_at, idle_expires_at)
+
+    def stop(self) -> None:
+        """Close every stream, so that the server need not wait for them, and open none."""
+        self._is_stopping = True
+        for stream in self._all():
+            stream.woken.set()
+
+    async def catch_up(self) -> None:
+        """Read what is new and tell those who are concerned; where that fails, the next time."""
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                async for changes in self._feed.changes():
+                    self._apply(changes)
+        except Exception as error:  # noqa: BLE001 whatever it is, pages can do without for a while
+            if not self._is_failing:
+                cause = error.__cause__ or error
+                _log.error("Changes can't be read: %s", type(cause).__name__)
+            self._is_failing = True
+        else:
+            self._is_failing = False
+
+    def _apply(self, changes: list[Changed] | None) -> None:
+        if changes is None:
+            self._recent.clear()
+            for stream in self._all():
+                stream.tell(Kind.PLATFORMS)
+            return
+        for change in changes:
+            self._recent.append(change)
+            for stream in self._of_user.get(change.user_id, ()):
+                _tell_of(change, stream)
+
+    def _hear_of_end(self, ended: Ended) -> None:
+        concerned: Iterable[Stream]
+        if ended.sid is not None:
+            concerned = self._of_session.get(ended.sid, ())
+        elif ended.user_id is not None:
+            concerned = self._of_user.get(ended.user_id, ())
+        else:
+            concerned = self._all()
+        for stream in concerned:
+            if self._has_ended(stream):
+                stream.tell(Kind.ENDED, reason=ended.reason)
+
+    def _has_ended(self, stream: Stream) -> bool:
+        verdict = self._revocations.is_alive(
+            stream.sid, stream.user_id, stream.epoch, stream.created_at
+        )
+        return verdict is False
+
+    def is_over(self, stream: Stream) -> bool:
+        """Tell whether nothing more may be sent: its session is over, or that can't be told."""
+        verdict = self._revocations.is_alive(
+            stream.sid, stream.user_id, stream.epoch, stream.created_at
+        )
+        return verdict is not True or self._seconds_left(stream) <= 0
+
+    @contextmanager
+    def following(self, stream: Stream) -> Iterator[None]:
+        """Let the stream hear of its session, and of its activity, while the block lasts."""
+        _add(self._of_user, stream.user_id, stream)
+        _add(self._of_session, stream.sid, stream)
+        try:
+            if self._has_ended(stream):  # since the gate let it in
+                stream.tell(Kind.ENDED, reason=None)
+            not_before = self._now() - _RECENT
+            for change in self._recent:
+                if change.user_id == stream.user_id and change.created_at > not_before:
+                    _tell_of(change, stream)
+            yield
+        finally:
+            _discard(self._of_user, stream.user_id, stream)
+            _discard(self._of_session, stream.sid, stream)
+
+    def _seconds_left(self, stream: Stream) -> float:
+        ends_at = min(stream.expires_at, stream.idle_expires_at)
+        return (ends_at - self._now()).total_seconds()
+
+    def _all(self) -> Iterator[Stream]:
+        return chain.from_iterable(self._of_user.values())
+
+
+def _tell_of(change: Changed, stream: Stream) -> None:
+    if change.sid is None:
+        stream.tell(Kind.PLATFORMS)
+    elif change.sid == stream.sid:
+        stream.tell(Kind.PLATFORM, platform_connection_id=change.platform_connection_id)
+
+
+def _add(streams: dict[K, set[Stream]], key: K, stream: Stream) -> None:
+    streams.setdefault(key, set()).add(stream)
+
+
+def _discard(streams: dict[K, set[Stream]], key: K, stream: Stream) -> None:
+    streams[key].discard(stream)
+    if not streams[key]:
+        del streams[key]

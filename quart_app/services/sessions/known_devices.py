@@ -1,0 +1,55 @@
+"""From where somebody logs in, and as what that browser is known when they log in there again."""
+
+import base64
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from quart_app.model import USER_AGENT_LENGTH, User
+from quart_app.services.audit.addresses import shown_address
+
+_ID_BYTES = 16  # 128 bits from the system's generator (OWASP ASVS 5.0, 7.2.3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """From where somebody logs in, as far as the request tells.
+
+    `known_as` has, by the ids of users who logged in there, its id for each and as of which epoch.
+    """
+
+    address: str | None = None
+    user_agent: str | None = None
+    known_as: Mapping[int, tuple[str, int]] = field(default_factory=dict)
+
+    def id_for(self, user: User) -> str | None:
+        """Return the id by which the user's device is known; None where it is a new one."""
+        device_id, epoch = self.known_as.get(user.id, (None, None))
+        return device_id if epoch == user.device_epoch else None
+
+    @property
+    def shown_address(self) -> str | None:
+        """The address, as it is written down."""
+        return shown_address(self.address)
+
+    @property
+    def shown_user_agent(self) -> str | None:
+        """What the browser calls itself, as long as a column is."""
+        return self.user_agent and self.user_agent[:USER_AGENT_LENGTH]
+
+
+UNKNOWN_DEVICE = Device()
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownDevice:
+    """As what a browser is known when this user logs in there again, as of which epoch."""
+
+    user_id: int
+    device_id: str
+    device_epoch: int
+
+
+def new_id() -> str:
+    """Return an id of a session or of a device, which nobody can guess."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(_ID_BYTES)).rstrip(b"=").decode()

@@ -1,0 +1,357 @@
+"""Begin and end sessions: what is signed into a cookie, and what is written down that ends it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from quart_app.errors import NotFound, NotLoggedIn, Unavailable
+from quart_app.model import (
+    AuditEvent,
+    EndReason,
+    Revocation,
+    User,
+)
+from quart_app.services.audit.audit import Audit
+from quart_app.services.background.uninterrupted import go_on_afterwards, uninterrupted
+from quart_app.services.sessions.known_devices import Device, KnownDevice, new_id
+from quart_app.services.sessions.revocations import Revocations
+from quart_app.storage import alerts as stored_alerts
+from quart_app.storage import logins as stored_logins
+from quart_app.storage import users as stored_users
+from quart_app.storage.clock import database_now
+from quart_app.storage.database import Database
+from quart_app.storage.revocations import Ended, add_revocations
+
+MOST_LIVE_LOGINS = 50  # of one user (OWASP ASVS 5.0, 7.1.2)
+_TICK = timedelta(microseconds=1)
+# A new epoch is at least the seconds since then, so that none is given again after a restore; they
+# fit into 32 bits until 2093.
+_EPOCHS_BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
+_MARKED_AT_ONCE = 1000  # logins: some milliseconds of the write lock
+CLOCK_TOLERANCE = timedelta(seconds=60)  # the same as in web.session_cookie
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewSession:
+    """A session that has just begun; web signs it into the browser's cookie."""
+
+    user_id: int
+    platform_connection_id: int | None
+    sid: str
+    epoch: int
+    created_at: datetime
+    expires_at: datetime
+    remember: bool
+    is_new_device: bool
+    device: KnownDevice
+
+
+@dataclass(frozen=True, kw_only=True)
+class OldSession:
+    """A session that is to end; it may have ended already.
+
+    Its cookie tells whose it is and at which epoch and time it began.
+    """
+
+    sid: str
+    expires_at: datetime
+    user_id: int | None = None
+    epoch: int | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A transaction in which sessions end; what ends them is written as the last thing in it."""
+
+    db: AsyncSession
+    audit: Audit
+    now: datetime
+    longest: timedelta
+    revocations: list[Revocation] = field(default_factory=list)
+
+    async def end(self, session: OldSession, reason: EndReason) -> None:
+        """End one session, unless it has ended: each end is written down once.
+
+        Of several transactions that end it at once, the first does so and the others wait for it.
+        """
+        whose = await stored_logins.mark_login_ended(
+            self.db, session.sid, at=self.now, reason=reason
+        )
+        if whose is None:
+            if not await self._record_unknown(session, reason):
+                return
+            whose = session.user_id
+        # Who brings its cookie is its user, as far as anybody can tell.
+        by_itself = reason in {EndReason.LOGGED_OUT, EndReason.REPLACED}
+        await self._record(
+            reason, user_id=whose, actor_user_id=whose if by_itself else None, sid=session.sid
+        )
+        self._add(reason, session.expires_at, sid=session.sid)
+
+    async def end_each(self, sessions: Iterable[OldSession], reason: EndReason) -> None:
+        """End several in one order, so that two who present the same ones take turns."""
+        for session in sorted(sessions, key=lambda each: each.sid):
+            await self.end(session, reason)
+
+    async def _record_unknown(self, session: OldSession, reason: EndReason) -> bool:
+        """Tell whether a session is alive although no login is recorded that could be marked.
+
+        Its row was deleted, or a backup was restored. It is written down as ended, so that this is
+        told once.
+        """
+        if await stored_logins.is_login_recorded(self.db, session.sid):
+            return False
+        if session.user_id is None:
+            return True
+        user = await stored_users.user_by_id(self.db, session.user_id)
+        if user is None:
+            return True
+        if session.epoch is not None and session.epoch < user.session_epoch:
+            return False
+        return await stored_logins.add_ended_login(
+            self.db,
+            {
+                "sid": session.sid,
+                "user_id": user.id,
+                "created_at": session.created_at or self.now,
+                "expires_at": session.expires_at,
+                "ended_at": self.now,
+                "end_reason": reason,
+            },
+        )
+
+    async def end_all(self, user: User, reason: EndReason) -> None:
+        """End every session that the user has; those that begin afterwards, here too, are alive."""
+        user.session_epoch = self.next_epoch(user.session_epoch)
+        await stored_logins.mark_logins_ended(self.db, user.id, at=self.now, reason=reason)
+        await self._record(reason, user_id=user.id, ended="all")
+        until = await self._latest_expiry(user.id)
+        self._add(reason, until, user_id=user.id, epoch=user.session_epoch)
+
+    async def end_everybodys(self, reason: EndReason) -> datetime:
+        """End every session that there is; return before which time they began."""
+        database_time = await database_now(self.db)
+        if abs(self.now - database_time) > CLOCK_TOLERANCE:
+            raise Unavailable(
+                "This machine's clock and the database's differ by more than a minute:"
+                " set them right first. Nothing has ended."
+            )
+        not_before = max(self.now, database_time)
+        await self._record(reason, user_id=None, ended="everybody's")
+        self._add(reason, await self._latest_expiry(None), not_before=not_before)
+        return not_before
+
+    def next_epoch(self, epoch: int) -> int:
+        """Return an epoch after this one, and after all that a restored database forgot."""
+        return max(epoch + 1, epoch_at(self.now))
+
+    async def _latest_expiry(self, user_id: int | None) -> datetime:
+        """Return when the last of the sessions would have ended by itself.
+
+        Which settings were in force when they began, only their own rows tell.
+        """
+        latest = await stored_logins.latest_expiry(self.db, user_id)
+        return max(latest or self.now, self.now + self.longest)
+
+    async def _record(
+        self,
+        reason: EndReason,
+        *,
+        user_id: int | None,
+        actor_user_id: int | None = None,
+        sid: str | None = None,
+        ended: str = "one",
+    ) -> None:
+        is_logout = reason is EndReason.LOGGED_OUT
+        event = AuditEvent.LOGOUT if is_logout else AuditEvent.SESSIONS_ENDED
+        await self.audit.record(
+            self.db,
+            event,
+            user_id=user_id,
+            actor_user_id=actor_user_id,
+            sid=sid,
+            detail={"ended": ended, "reason": reason},
+        )
+
+    def _add(self, reason: EndReason, expires_at: datetime, **what: object) -> None:
+        self.revocations.append(
+            Revocation(reason=reason, expires_at=expires_at, created_at=self.now, **what)
+        )
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """How sessions begin and end. How long they may last: whatever their user does, and remembered.
+
+    A session ends on this process before its use case returns, and on every other within a second.
+    """
+
+    database: Database
+    revocations: Revocations
+    audit: Audit
+    absolute: timedelta
+    remember_absolute: timedelta
+    now: Callable[[], datetime]
+
+    async def begin(
+        self,
+        ending: Ending,
+        user: User,
+        *,
+        platform_connection_id: int | None,
+        remember: bool,
+        device: Device,
+    ) -> NewSession:
+        """Return a session under a new id that nobody could guess, and write the login down.
+
+        It is alive even where the clock or, after a restore, the database is behind what has ended.
+        Of more than MOST_LIVE_LOGINS of the user, the oldest end.
+        """
+        user.session_epoch = max(
+            user.session_epoch,
+            self.revocations.oldest_epoch(user.id),
+            # After a restore others remember epochs that the database does not; no later ones than
+            # the "end all" that follows it.
+            epoch_at(self.revocations.not_before),
+        )
+        created_at = max(self.now(), self.revocations.not_before + _TICK)
+        if created_at > self.now() + CLOCK_TOLERANCE:  # it would be refused as one from the future
+            raise Unavailable(
+                "Nobody can log in: this machine's clock is behind, or another ahead."
+            )
+        device_id = device.id_for(user)
+        if device_id is None:  # a new device is not asked about the logins before its own
+            alerts_seen = await stored_alerts.last_alert_id(ending.db, user.id)
+        else:
+            alerts_seen = await stored_alerts.alerts_seen_on(ending.db, user.id, device_id)
+        session = NewSession(
+            user_id=user.id,
+            platform_connection_id=platform_connection_id,
+            sid=new_id(),
+            epoch=user.session_epoch,
+            created_at=created_at,
+            expires_at=created_at + (self.remember_absolute if remember else self.absolute),
+            remember=remember,
+            is_new_device=device_id is None,
+            device=KnownDevice(
+                user_id=user.id,
+                device_id=device_id or new_id(),
+                device_epoch=user.device_epoch,
+            ),
+        )
+        await stored_logins.add_login(
+            ending.db,
+            {
+                "sid": session.sid,
+                "user_id": user.id,
+                "created_at": session.created_at,
+                "expires_at": session.expires_at,
+                "address": device.shown_address,
+                "user_agent": device.shown_user_agent,
+                "device_id": session.device.device_id,
+                "alerts_seen": alerts_seen,
+            },
+        )
+        for login in await stored_logins.live_logins(
+            ending.db, user.id, self.now(), but_for_newest=MOST_LIVE_LOGINS
+        ):
+            await ending.end(
+                OldSession(sid=login.sid, expires_at=login.expires_at), EndReason.TOO_MANY
+            )
+        return session
+
+    @asynccontextmanager
+    async def ending(self) -> AsyncIterator[Ending]:
+        """Open a transaction in which sessions end. This process knows once it is committed.
+
+        Raises Unavailable where it can't be; then nothing has ended.
+        """
+        async with self.database.begin() as db:
+            longest = max(self.absolute, self.remember_absolute)
+            ending = Ending(db, self.audit, self.now(), longest)
+            yield ending
+            if ending.revocations:
+                await add_revocations(db, ending.revocations)
+        self.revocations.apply(
+            Ended(
+                *(each.seq, each.sid, each.user_id, each.epoch, each.not_before),
+                *(each.expires_at, each.reason),
+            )
+            for each in ending.revocations
+        )
+
+    async def has_ended(self, db: AsyncSession, session: OldSession) -> bool:
+        """Tell whether a session was ended, here or by a process that we have not heard of yet."""
+        if self.revocations.has_ended(session.sid):
+            return True
+        if session.user_id is not None and session.epoch is not None:
+            oldest = self.revocations.oldest_epoch(session.user_id)
+            if session.epoch < oldest:
+                return True
+        return await stored_logins.has_login_ended(db, session.sid)
+
+    @uninterrupted
+    async def end(self, *sessions: OldSession) -> None:
+        """End sessions whose user logs out, as far as they have not ended."""
+        alive = [each for each in sessions if not self.revocations.has_ended(each.sid)]
+        if not alive:
+            return
+        async with self.ending() as ending:
+            await ending.end_each(alive, EndReason.LOGGED_OUT)
+        # One that another process has just ended is over here, too, before we say so.
+        self.revocations.apply(
+            Ended(0, each.sid, None, None, None, each.expires_at, EndReason.LOGGED_OUT)
+            for each in alive
+        )
+
+    @uninterrupted
+    async def end_all(
+        self, user_id: int, reason: EndReason, *, asked_by: OldSession | None = None
+    ) -> None:
+        """End every session of a user, unless the one that asks has ended meanwhile.
+
+        Raises NotFound, NotLoggedIn.
+        """
+        async with self.ending() as ending:
+            user = await stored_users.user_by_id(ending.db, user_id, lock=True)
+            if user is None:
+                raise NotFound
+            if asked_by is not None and await self.has_ended(ending.db, asked_by):
+                raise NotLoggedIn
+            await ending.end_all(user, reason)
+
+    @uninterrupted
+    async def end_everybodys(
+        self, check: Callable[[AsyncSession], Awaitable[None]] | None = None
+    ) -> None:
+        """End every session that there is: after a restore, which brings ended ones back.
+
+        `check` refuses, in the same transaction, by raising.
+        """
+        async with self.ending() as ending:
+            if check is not None:
+                await check(ending.db)
+            not_before = await ending.end_everybodys(EndReason.ADMINISTRATOR)
+        go_on_afterwards(self._mark_ended(ending.now, not_before))
+
+    async def _mark_ended(self, at: datetime, not_before: datetime) -> None:
+        """Write down of each login that it has ended; for millions that takes a while."""
+        marked = _MARKED_AT_ONCE
+        while marked == _MARKED_AT_ONCE:
+            async with self.database.begin() as db:
+                marked = await stored_logins.mark_some_ended(
+                    db,
+                    at=at,
+                    reason=EndReason.ADMINISTRATOR,
+                    not_after=not_before,
+                    most=_MARKED_AT_ONCE,
+                )
+
+
+def epoch_at(moment: datetime) -> int:
+    """Return the epoch that is the oldest that is given at a time; 0 before there were any."""
+    return max(0, int((moment - _EPOCHS_BEGIN).total_seconds()))

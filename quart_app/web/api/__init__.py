@@ -1,0 +1,1 @@
+"""JSON views, by resource."""

@@ -1,0 +1,268 @@
+"""JSON over the same use cases, for the same session cookie."""
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from quart import Blueprint, Response, request, url_for
+from quart.typing import ResponseReturnValue
+
+from quart_app.errors import InvalidInput
+from quart_app.instances import url_of, username_of
+from quart_app.model import PlatformConnection, PlatformType
+from quart_app.web.pipeline.bodies import (
+    Body,
+    ChangeBody,
+    ConfirmBody,
+    ConnectBody,
+    LoginBody,
+    LoginListQuery,
+    NoBody,
+    PasswordBody,
+    PlatformListQuery,
+    read_json,
+    read_query,
+)
+from quart_app.web.pipeline.current_session import (
+    begin,
+    change_password_by,
+    end,
+    end_all,
+    forget_if_current,
+)
+from quart_app.web.pipeline.gate import (
+    ID,
+    current_login,
+    device,
+    log_in_required,
+    now,
+    presented,
+    services,
+)
+from quart_app.web.pipeline.session import clear_session, switch_platform, timestamp
+from quart_app.web.rendering.confirmation import asking
+from quart_app.web.rendering.leaving import with_cleared_cache
+from quart_app.web.rendering.user_agents import described
+
+blueprint = Blueprint("api", __name__, url_prefix="/api")
+
+
+@blueprint.post("/login")
+async def log_in() -> ResponseReturnValue:
+    """Log in."""
+    body = await read_json(LoginBody)
+    begin(
+        await services().accounts.log_in(
+            login_name=body.username,
+            password=body.password,
+            remember=body.remember,
+            new_password=body.new_password,
+            device=device(),
+            replaced=presented(),
+        )
+    )
+    return _session_state()
+
+
+@blueprint.post("/logout")
+async def log_out() -> ResponseReturnValue:
+    """End this session."""
+    await read_json(NoBody)
+    await end()
+    return with_cleared_cache(Response(b"", HTTPStatus.NO_CONTENT))
+
+
+@blueprint.post("/logout_all")
+async def log_out_everywhere() -> ResponseReturnValue:
+    """End every session of the user."""
+    await read_json(NoBody)
+    await end_all()
+    return with_cleared_cache(Response(b"", HTTPStatus.NO_CONTENT))
+
+
+@blueprint.get("/session_state")
+async def session_state() -> ResponseReturnValue:
+    """Tell whose session this is and how long it lasts, from the cookie alone."""
+    return _session_state()
+
+
+@blueprint.post("/session/renew")
+async def renew() -> ResponseReturnValue:
+    """Count as activity, and do nothing else."""
+    await read_json(NoBody)
+    return _session_state()
+
+
+def _session_state() -> dict[str, Any]:
+    login = log_in_required()
+    return {
+        "user_id": login.user_id,
+        "platform_connection_id": login.platform_connection_id,
+        "created_at": timestamp(login.created_at),
+        "last_activity": timestamp(login.last_activity),
+        "expires_at": timestamp(login.expires_at),
+        "idle_expires_at": timestamp(login.idle_expires_at),
+        "now": timestamp(now()),
+    }
+
+
+@blueprint.post("/account/password")
+async def change_password() -> ResponseReturnValue:
+    """Change the password; this session goes on as a new one."""
+    await change_password_by(await read_json(PasswordBody))
+    return Response(b"", HTTPStatus.NO_CONTENT)
+
+
+@blueprint.get("/platforms")
+async def list_platforms() -> ResponseReturnValue:
+    """Return the user's connections by name, or those that hold what is sought."""
+    query = read_query(PlatformListQuery)
+    _, platforms = await services().platforms.list_of(
+        current_login().user_id,
+        after=query.after or "",
+        sought=query.sought or "",
+        most=query.limit,
+    )
+    listed = [
+        _connection(connection, is_default=connection.id == platforms.default_id)
+        for connection in platforms.connections
+    ]
+    return listed, _link_to_next(query, after=platforms.after)
+
+
+@blueprint.post("/platforms")
+async def connect() -> ResponseReturnValue:
+    """Keep a new connection; it does not become the session's."""
+    body = await read_json(ConnectBody)
+    if body.verify:
+        raise InvalidInput(
+            'The instance can not be asked about the token yet: send "verify": false.',
+            field="verify",
+        )
+    connection, is_default = await services().platforms.connect(
+        current_login().user_id,
+        name=body.name,
+        platform_type=PlatformType(body.platform_type),
+        instance_url=body.instance_url,
+        access_token=body.access_token,
+        username=body.username,
+    )
+    return _connection(connection, is_default=is_default), HTTPStatus.CREATED
+
+
+@blueprint.get(f"/platforms/<{ID}:connection_id>")
+async def platform(connection_id: int) -> ResponseReturnValue:
+    """Return one connection."""
+    connection, is_default = await services().platforms.connection(
+        current_login().user_id, connection_id
+    )
+    return _connection(connection, is_default=is_default)
+
+
+@blueprint.patch(f"/platforms/<{ID}:connection_id>")
+async def change(connection_id: int) -> ResponseReturnValue:
+    """Rename a connection, or switch it on or off; a session acts for none that is off."""
+    body = await read_json(ChangeBody)
+    connection, is_default = await services().platforms.change(
+        current_login().user_id, connection_id, name=body.name, is_active=body.is_active
+    )
+    if not connection.is_active:
+        forget_if_current(connection_id)
+    return _connection(connection, is_default=is_default)
+
+
+@blueprint.delete(f"/platforms/<{ID}:connection_id>")
+async def remove(connection_id: int) -> ResponseReturnValue:
+    """Delete a connection; a session that acted for it acts for none."""
+    await read_json(NoBody)
+    await services().platforms.remove(current_login().user_id, connection_id)
+    forget_if_current(connection_id)
+    return Response(b"", HTTPStatus.NO_CONTENT)
+
+
+@blueprint.post(f"/platforms/<{ID}:connection_id>/switch")
+async def switch(connection_id: int) -> ResponseReturnValue:
+    """Act for this connection from now on."""
+    await read_json(NoBody)
+    connection = await services().platforms.switch(
+        current_login().user_id, connection_id, sid=current_login().sid
+    )
+    switch_platform(connection.id)
+    return _session_state()
+
+
+@blueprint.post(f"/platforms/<{ID}:connection_id>/default")
+async def make_default(connection_id: int) -> ResponseReturnValue:
+    """Let sessions begin with this connection."""
+    await read_json(NoBody)
+    connection = await services().platforms.make_default(current_login().user_id, connection_id)
+    return _connection(connection, is_default=True)
+
+
+@blueprint.get("/sessions")
+async def list_sessions() -> ResponseReturnValue:
+    """Return the user's live logins, newest first."""
+    query = read_query(LoginListQuery)
+    logins, older_than = await services().devices.some_logins_of(
+        current_login().user_id, before=query.before, most=query.limit
+    )
+    words = await described(login.user_agent for login in logins)
+    listed = [
+        {
+            "id": login.id,
+            "created_at": _timestamp(login.created_at),
+            "expires_at": _timestamp(login.expires_at),
+            "address": login.address,
+            "device": words[login.user_agent],
+            "is_current": login.sid == current_login().sid,
+        }
+        for login in logins
+    ]
+    return listed, _link_to_next(query, before=older_than)
+
+
+def _timestamp(time: datetime | None) -> str | None:
+    """Return the time as the API writes it; None where the stored one cannot be read."""
+    return None if time is None else timestamp(time)
+
+
+def _link_to_next(query: Body, **cursor: str | int | None) -> dict[str, str]:
+    """Return the header that leads to the rest of a list (RFC 8288); none where this is all."""
+    if None in cursor.values():
+        return {}
+    asked = query.model_dump(exclude_unset=True, exclude_none=True)
+    address = url_for(request.endpoint or "", **(asked | cursor))
+    return {"Link": f'<{address}>; rel="next"'}
+
+
+@blueprint.delete(f"/sessions/<{ID}:login_id>")
+async def end_session(login_id: int) -> ResponseReturnValue:
+    """End one of the user's logins."""
+    ended = await services().devices.end(asking(await read_json(ConfirmBody)), login_id)
+    response = Response(b"", HTTPStatus.NO_CONTENT)
+    if ended.sid != current_login().sid:
+        return response
+    clear_session()
+    return with_cleared_cache(response)
+
+
+@blueprint.delete("/sessions")
+async def end_other_sessions() -> ResponseReturnValue:
+    """End every login of the user but this one."""
+    await services().devices.end_others(asking(await read_json(ConfirmBody)))
+    return Response(b"", HTTPStatus.NO_CONTENT)
+
+
+def _connection(connection: PlatformConnection, *, is_default: bool) -> dict[str, Any]:
+    """Return what is shown of a connection; its credentials never are."""
+    return {
+        "id": connection.id,
+        "name": connection.name,
+        "platform_type": connection.platform_type,
+        "instance_url": url_of(connection.instance_url),
+        "username": username_of(connection.instance_url, connection.username),
+        "is_active": bool(connection.is_active),
+        "is_default": is_default,
+        "created_at": _timestamp(connection.created_at),
+        "last_used": _timestamp(connection.last_used),
+    }

@@ -1,0 +1,46 @@
+"""Server-sent events (WHATWG HTML, section 9.2): what open pages of a session hear of."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Final
+
+from quart import Blueprint, Response, request
+from quart.typing import ResponseReturnValue
+
+from quart_app.services.sessions.events import Event, Events
+from quart_app.web.pipeline.gate import current_login, services
+from quart_app.web.pipeline.session import Login
+from quart_app.web.pipeline.streaming import JudgedBody, stream_of
+
+blueprint = Blueprint("events", __name__, url_prefix="/api")
+
+_MEDIA_TYPE: Final = "text/event-stream"
+_SIGN_OF_LIFE: Final = ":\n\n"  # a comment: no event, and a proxy sees that the stream is alive
+
+
+@blueprint.get("/session_events")
+async def session_events() -> ResponseReturnValue:
+    """Tell of switches, changed connections and the session's end as they happen, until then.
+
+    It is open for as long as the session lasts: no transaction may be, and none is.
+    """
+    login, events = current_login(), services().events
+    events.check_room(login.user_id, login.sid)
+    is_asked_for_head = request.method == "HEAD"
+    # It tells the session's end as its last piece.
+    response = Response("" if is_asked_for_head else JudgedBody(_stream(events, login)))
+    response.headers["Content-Type"] = _MEDIA_TYPE
+    response.headers["X-Accel-Buffering"] = "no"  # nginx else passes it on in one piece, at its end
+    response.timeout = None
+    return response
+
+
+async def _stream(events: Events, login: Login) -> AsyncIterator[str]:
+    async for event in events.told(stream_of(login)):
+        yield _written(event)
+
+
+def _written(event: Event) -> str:
+    if event.kind is None:
+        return _SIGN_OF_LIFE
+    return f"event: {event.kind}\ndata: {json.dumps(event.data)}\n\n"

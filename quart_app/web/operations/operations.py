@@ -1,0 +1,25 @@
+"""For those who operate it: whether the process is alive, and can answer."""
+
+from http import HTTPStatus
+
+from quart import Blueprint
+from quart.typing import ResponseReturnValue
+
+from quart_app.web.pipeline.gate import services
+
+blueprint = Blueprint("operations", __name__)
+
+
+@blueprint.get("/healthz")
+async def healthz() -> ResponseReturnValue:
+    """Tell that the process is alive."""
+    return {"status": "alive"}
+
+
+@blueprint.get("/readyz")
+async def readyz() -> ResponseReturnValue:
+    """Tell whether requests can be answered, and else why not."""
+    reasons = await services().readiness.reasons_not_ready()
+    if reasons:
+        return {"status": "not ready", "reasons": reasons}, HTTPStatus.SERVICE_UNAVAILABLE
+    return {"status": "ready"}

@@ -1,0 +1,193 @@
+"""Pages of an account: log in, log out, first-time set-up, account."""
+
+from http import HTTPStatus
+from typing import Final
+
+from quart import Blueprint, Response, request, url_for
+from quart.typing import ResponseReturnValue
+
+from quart_app.errors import (
+    AppError,
+    NotLoggedIn,
+    PasswordChangeNeeded,
+    SetUpAlready,
+    Unavailable,
+)
+from quart_app.web.pages.one_time_passwords import choose_password
+from quart_app.web.pipeline.bodies import LoginForm, PasswordBody, SetUpForm, read_form
+from quart_app.web.pipeline.current_session import begin, change_password_by, end, end_all
+from quart_app.web.pipeline.gate import (
+    current_login,
+    device,
+    presented,
+    services,
+)
+from quart_app.web.pipeline.session import presented_sessions, validate_session
+from quart_app.web.rendering.leaving import leave_for_login_page, with_cleared_cache
+from quart_app.web.rendering.pages import go_on, page, page_at
+from quart_app.web.rendering.replies import status_of
+
+blueprint = Blueprint("accounts", __name__)
+
+_WELCOME: Final = "Welcome. If you use other devices, they will show this login."
+
+
+@blueprint.get("/login")
+async def login_page() -> ResponseReturnValue:
+    """Show the login form; whoever is logged in goes on."""
+    next_path = request.args.get("next", "")
+    if validate_session() is not None:
+        return go_on(page_at(next_path) or url_for("platforms.dashboard"))
+    response = await _login_form(next_path=next_path)
+    # Its session is over by its time, or was ended elsewhere: nobody has logged out here.
+    return with_cleared_cache(response) if presented_sessions() else response
+
+
+@blueprint.post("/login")
+async def log_in() -> ResponseReturnValue:
+    """Log in and go on to where the person wanted to be."""
+    typed = await request.form
+    next_path = typed.get("next", "")
+    try:
+        form = await read_form(LoginForm)
+        new_session = await services().accounts.log_in(
+            login_name=form.username,
+            password=form.password,
+            remember=form.remember,
+            device=device(),
+            replaced=presented(),
+        )
+    except Unavailable:
+        raise
+    except PasswordChangeNeeded as needed:
+        return choose_password(needed.permit, next_path=next_path)
+    except AppError as error:
+        return await _login_form(
+            next_path=next_path,
+            username=typed.get("username", ""),
+            remember=bool(typed.get("remember")),
+            error=error,
+        )
+    begin(new_session)
+    return go_on(
+        page_at(form.next) or url_for("platforms.dashboard"),
+        notice=_WELCOME if new_session.is_new_device else None,
+    )
+
+
+async def _login_form(
+    *,
+    next_path: str,
+    username: str = "",
+    remember: bool = False,
+    error: AppError | None = None,
+) -> Response:
+    return await page(
+        "login.html",
+        status=status_of(error) if error else HTTPStatus.OK,
+        next_path=page_at(next_path) or "",
+        username=username,
+        remember=remember,
+        is_first_user_missing=await services().first_user.is_missing(),
+        error=error,
+    )
+
+
+@blueprint.post("/logout")
+async def log_out() -> ResponseReturnValue:
+    """End the session; without one there is nothing to do."""
+    await end()
+    return leave_for_login_page("You are logged out.")
+
+
+@blueprint.get("/logout_all")
+async def log_out_everywhere_page() -> ResponseReturnValue:
+    """Ask whether to end every session of the user."""
+    logins = await services().devices.logins_of(current_login().user_id)
+    return await page(
+        "log_out_everywhere.html", number=len(logins), is_password_needed=False, error=None
+    )
+
+
+@blueprint.post("/logout_all")
+async def log_out_everywhere() -> ResponseReturnValue:
+    """End every session of the user."""
+    await end_all()
+    return leave_for_login_page("You are logged out on every device.")
+
+
+@blueprint.get("/setup")
+async def set_up_page() -> ResponseReturnValue:
+    """Show the form that makes the first user, to whoever has the link."""
+    token = request.args.get("token", "")
+    await _check_set_up(token)
+    return await page("setup.html", token=token, username="", email="", error=None)
+
+
+@blueprint.post("/setup")
+async def set_up() -> ResponseReturnValue:
+    """Make the first user, an administrator, and log them in."""
+    typed = await request.form
+    await _check_set_up(typed.get("token", ""))
+    try:
+        form = await read_form(SetUpForm)
+        new_session = await services().users.set_up(
+            username=form.username,
+            email=form.email,
+            password=form.new_password,
+            device=device(),
+        )
+    except (SetUpAlready, Unavailable):
+        raise
+    except AppError as error:
+        return await page(
+            "setup.html",
+            status=status_of(error),
+            token=typed.get("token", ""),
+            username=typed.get("username", ""),
+            email=typed.get("email", ""),
+            error=error,
+        )
+    begin(new_session)
+    return go_on(url_for("platforms.dashboard"))
+
+
+async def _check_set_up(token: str) -> None:
+    if not services().links.is_set_up_token(token):
+        raise SetUpAlready
+    if not await services().users.is_set_up_needed():
+        raise SetUpAlready
+
+
+@blueprint.get("/account")
+async def account() -> ResponseReturnValue:
+    """Show who is logged in, and the form that changes the password."""
+    return await _account_page()
+
+
+@blueprint.get("/account/password")
+async def account_again() -> ResponseReturnValue:
+    """Lead back to the page; after a refused change this is the address that a browser shows."""
+    return go_on(url_for("accounts.account"))
+
+
+@blueprint.post("/account/password")
+async def change_password() -> ResponseReturnValue:
+    """Change the password; this browser goes on in a new session, every older one is over."""
+    try:
+        await change_password_by(await read_form(PasswordBody))
+    except NotLoggedIn:
+        raise
+    except AppError as error:
+        return await _account_page(error)
+    return go_on(
+        url_for("accounts.account"),
+        notice="Your password is changed, and your other sessions are over.",
+    )
+
+
+async def _account_page(error: AppError | None = None) -> Response:
+    user = await services().accounts.user(current_login().user_id)
+    return await page(
+        "account.html", status=status_of(error) if error else HTTPStatus.OK, user=user, error=error
+    )

@@ -1,0 +1,188 @@
+"""Pages for administrators: users, where they are logged in, the end of that, a reset link."""
+
+from quart import Blueprint, Response, url_for
+from quart.typing import ResponseReturnValue
+
+from quart_app.errors import (
+    AppError,
+    InvalidInput,
+    UserInactive,
+)
+from quart_app.web.pipeline.bodies import (
+    BodyT,
+    ConfirmBody,
+    LoginsQuery,
+    UsersQuery,
+    read_form,
+    read_query,
+)
+from quart_app.web.pipeline.gate import ID, current_login, services
+from quart_app.web.rendering.confirmation import NOT_OF_THE_FORM, asking, confirm_page
+from quart_app.web.rendering.leaving import leave_for_login_page
+from quart_app.web.rendering.pages import go_on, page
+from quart_app.web.rendering.user_agents import described
+
+blueprint = Blueprint("admin", __name__, url_prefix="/admin")
+
+
+@blueprint.get("/users")
+async def users_page() -> ResponseReturnValue:
+    """Show users in order of name, and find some."""
+    query = await _query(UsersQuery)
+    found = await services().administration.users(
+        current_login().user_id, after=query.after, sought=query.sought
+    )
+    return await page(
+        "admin_users.html", found=found, sought=query.sought or "", is_first=query.after is None
+    )
+
+
+@blueprint.get(f"/users/<{ID}:user_id>")
+async def user_page(user_id: int) -> ResponseReturnValue:
+    """Show a user, and where they are logged in."""
+    user, logins = await services().administration.user(current_login().user_id, user_id)
+    return await page(
+        "admin_user.html",
+        user=user,
+        logins=logins,
+        words=await described(login.user_agent for login in logins),
+        current_sid=current_login().sid,
+    )
+
+
+@blueprint.get("/sessions")
+async def logins_page() -> ResponseReturnValue:
+    """Show everybody's live logins, the newest first."""
+    query = await _query(LoginsQuery)
+    found = await services().administration.logins(current_login().user_id, before=query.before)
+    return await page(
+        "admin_logins.html",
+        found=found,
+        words=await described(login.user_agent for login in found.logins),
+        current_sid=current_login().sid,
+        is_first=query.before is None,
+    )
+
+
+@blueprint.get(f"/sessions/<{ID}:login_id>/end")
+async def end_login_page(login_id: int) -> ResponseReturnValue:
+    """Ask whether to end a login."""
+    return await _end_login_page(login_id)
+
+
+async def _end_login_page(login_id: int, error: AppError | None = None) -> Response:
+    user, login = await services().administration.login(current_login().user_id, login_id)
+    return await confirm_page(
+        "admin_end_login.html",
+        error,
+        user=user,
+        device=login,
+        words=await described([login.user_agent]),
+        is_current=login.sid == current_login().sid,
+    )
+
+
+@blueprint.post(f"/sessions/<{ID}:login_id>/end")
+async def end_login(login_id: int) -> ResponseReturnValue:
+    """End a login, wherever it is."""
+    try:
+        ended = await services().administration.end_login(
+            asking(await read_form(ConfirmBody)), login_id
+        )
+    except NOT_OF_THE_FORM:
+        raise
+    except AppError as error:
+        return await _end_login_page(login_id, error)
+    if ended.sid == current_login().sid:
+        return leave_for_login_page("You are logged out.")
+    return go_on(url_for("admin.user_page", user_id=ended.user_id), notice="That login is over.")
+
+
+@blueprint.get(f"/users/<{ID}:user_id>/end")
+async def end_user_page(user_id: int) -> ResponseReturnValue:
+    """Ask whether to end every session of a user."""
+    return await _end_user_page(user_id)
+
+
+async def _end_user_page(user_id: int, error: AppError | None = None) -> Response:
+    user, logins = await services().administration.user(current_login().user_id, user_id)
+    return await confirm_page(
+        "admin_end_user.html",
+        error,
+        user=user,
+        number=len(logins),
+        is_current=user_id == current_login().user_id,
+    )
+
+
+@blueprint.post(f"/users/<{ID}:user_id>/end")
+async def end_user(user_id: int) -> ResponseReturnValue:
+    """End every session of a user."""
+    try:
+        await services().administration.end_logins_of(asking(await read_form(ConfirmBody)), user_id)
+    except NOT_OF_THE_FORM:
+        raise
+    except AppError as error:
+        return await _end_user_page(user_id, error)
+    if user_id == current_login().user_id:
+        return leave_for_login_page("You are logged out on every device.")
+    return go_on(
+        url_for("admin.user_page", user_id=user_id), notice="Every session of this user is over."
+    )
+
+
+@blueprint.get(f"/users/<{ID}:user_id>/reset_link")
+async def reset_link_page(user_id: int) -> ResponseReturnValue:
+    """Ask whether to make a link by which a user sets a password."""
+    return await _reset_link_page(user_id)
+
+
+async def _reset_link_page(user_id: int, error: AppError | None = None) -> Response:
+    user, _ = await services().administration.user(current_login().user_id, user_id)
+    if not user.is_active:
+        raise UserInactive
+    return await confirm_page("admin_make_reset_link.html", error, user=user)
+
+
+@blueprint.post(f"/users/<{ID}:user_id>/reset_link")
+async def make_reset_link(user_id: int) -> ResponseReturnValue:
+    """Make the link and show it, this once: nobody can read it out of the database."""
+    try:
+        link = await services().reset_links.make(asking(await read_form(ConfirmBody)), user_id)
+    except NOT_OF_THE_FORM:
+        raise
+    except AppError as error:
+        return await _reset_link_page(user_id, error)
+    return await page("admin_reset_link.html", link=link, is_new=False)
+
+
+@blueprint.get("/sessions/all/end")
+async def end_everybodys_page() -> ResponseReturnValue:
+    """Ask whether to end every session that there is."""
+    return await _end_everybodys_page()
+
+
+async def _end_everybodys_page(error: AppError | None = None) -> Response:
+    await services().administrators.check(current_login().user_id)
+    return await confirm_page("admin_end_everybodys.html", error)
+
+
+@blueprint.post("/sessions/all/end")
+async def end_everybodys() -> ResponseReturnValue:
+    """End every session that there is."""
+    try:
+        await services().administration.end_everybodys(asking(await read_form(ConfirmBody)))
+    except NOT_OF_THE_FORM:
+        raise
+    except AppError as error:
+        return await _end_everybodys_page(error)
+    return leave_for_login_page("Every session is over; everybody logs in again.")
+
+
+async def _query(query: type[BodyT]) -> BodyT:
+    """Return what the address asks for; that it is wrong, only an administrator is told."""
+    try:
+        return read_query(query)
+    except InvalidInput:
+        await services().administrators.check(current_login().user_id)
+        raise

@@ -1,0 +1,42 @@
+"""Pages that answer an alert: it was me, or this wasn't me."""
+
+from quart import Blueprint, url_for
+from quart.typing import ResponseReturnValue
+
+from quart_app.web.pipeline.bodies import AlertsForm, NoBody, read_form
+from quart_app.web.pipeline.gate import asking_session, current_login, device, services
+from quart_app.web.rendering.leaving import leave_for_login_page
+from quart_app.web.rendering.pages import go_on, page, page_at
+
+blueprint = Blueprint("alerts", __name__, url_prefix="/account")
+
+
+@blueprint.post("/it_was_me")
+async def answer() -> ResponseReturnValue:
+    """Close the alerts that the page showed, on every device."""
+    form = await read_form(AlertsForm)
+    login = current_login()
+    await services().alerts.answer(login.user_id, login.sid, up_to=form.up_to)
+    return go_on(
+        page_at(form.next) or url_for("platforms.dashboard"),
+        notice="Thanks. None of your devices asks about it again.",
+    )
+
+
+@blueprint.get("/not_me")
+async def disown_page() -> ResponseReturnValue:
+    """Ask whether to end every session, and say what follows."""
+    return await page("disown.html", is_password_needed=False, error=None)
+
+
+@blueprint.post("/not_me")
+async def disown() -> ResponseReturnValue:
+    """End every session at once, this one, too; after the next login ask for a new password."""
+    await read_form(NoBody)
+    await services().alerts.disown(
+        current_login().user_id, asked_by=asking_session(), device=device()
+    )
+    return leave_for_login_page(
+        "All your sessions are over. Log in again and choose a new password.",
+        next_path=f"{url_for('accounts.account')}#change",
+    )

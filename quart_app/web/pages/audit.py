@@ -1,0 +1,144 @@
+"""Pages of the audit, for administrators, and its export."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
+from functools import partial
+from http import HTTPStatus
+from typing import Final
+
+from quart import Blueprint, Response, request
+from quart.typing import ResponseReturnValue
+
+from quart_app.errors import AppError, InvalidInput
+from quart_app.model import AuditEntry, AuditEvent
+from quart_app.services.administration.audit_reader import AuditFilter, AuditPage
+from quart_app.services.administration.login_days import LoginsADay
+from quart_app.services.audit.audit import details_of
+from quart_app.web.pipeline.bodies import AuditQuery, read_query
+from quart_app.web.pipeline.gate import current_login, services
+from quart_app.web.pipeline.session import timestamp
+from quart_app.web.rendering.chart import chart_of
+from quart_app.web.rendering.csv_cells import csv_lines
+from quart_app.web.rendering.pages import page
+from quart_app.web.rendering.replies import status_of
+
+blueprint = Blueprint("audit", __name__, url_prefix="/admin")
+
+_EXPORTED_AT_ONCE: Final = 500  # rows: some milliseconds of the event loop
+_COLUMNS: Final = (
+    *("id", "at", "event", "count", "user_id", "user", "actor_user_id", "actor"),
+    *("address", "request_id", "session", "detail"),
+)
+
+
+@blueprint.get("/audit")
+async def list_page() -> ResponseReturnValue:
+    """Show what was written down, the newest first; the address holds the filter."""
+    user_id = current_login().user_id
+    try:
+        query = read_query(AuditQuery)
+    except InvalidInput as error:
+        await services().administrators.check(user_id)
+        return await _audit_page(AuditPage(), error=error)
+    found = await services().audit_reader.page(user_id, _wanted(query), before=query.before)
+    # Of everybody's logins, and so not where something else is looked for.
+    is_all = query == AuditQuery()
+    days = await services().login_days.last(user_id) if is_all else None
+    return await _audit_page(found, before=query.before, days=days)
+
+
+async def _audit_page(
+    found: AuditPage,
+    *,
+    before: int | None = None,
+    days: LoginsADay | None = None,
+    error: AppError | None = None,
+) -> Response:
+    typed = {
+        name: request.args.get(name, "") for name in AuditQuery.model_fields if name != "before"
+    }
+    each_day = days.days if days else ()
+    return await page(
+        "admin_audit.html",
+        status=status_of(error) if error else HTTPStatus.OK,
+        found=found,
+        is_first=before is None,
+        typed=typed,
+        filter={name: value for name, value in typed.items() if value},
+        events=[event.value for event in AuditEvent],
+        details_of=details_of,
+        days=days,
+        logins=chart_of([(each.day, each.logins) for each in each_day]),
+        failures=chart_of([(each.day, each.failures) for each in each_day]),
+        error=error,
+    )
+
+
+@blueprint.get("/audit.csv")
+async def export() -> ResponseReturnValue:
+    """Return all that the filter leaves, as CSV, a few rows at a time."""
+    try:
+        query = read_query(AuditQuery)
+    except InvalidInput:
+        await services().administrators.check(current_login().user_id)
+        raise
+    read = partial(
+        services().audit_reader.page,
+        current_login().user_id,
+        _wanted(query),
+        most=_EXPORTED_AT_ONCE,
+    )
+    # Before the answer begins, for a refusal is an answer of its own.
+    first = await read(before=query.before)
+    is_asked_for = request.method == "GET"  # with HEAD, nobody would read what is read here
+    response = Response(
+        _lines(first, read) if is_asked_for else _no_lines(),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="audit.csv"'},
+    )
+    response.timeout = None  # it lasts for as long as there are rows
+    return response
+
+
+async def _lines(found: AuditPage, read: Callable[..., Awaitable[AuditPage]]) -> AsyncIterator[str]:
+    """Yield the export; each part is a use case of its own, so nothing is open between them.
+
+    It runs when the request's context is gone, and so is handed what it reads by.
+    """
+    yield csv_lines([_COLUMNS])
+    while True:
+        yield csv_lines([_row(entry, found.usernames) for entry in found.entries])
+        if found.older_than is None:
+            return
+        found = await read(before=found.older_than)
+
+
+async def _no_lines() -> AsyncIterator[str]:
+    """Yield nothing, and so tell no length: with HEAD that would be the export's."""
+    return
+    yield ""
+
+
+def _wanted(query: AuditQuery) -> AuditFilter:
+    return AuditFilter(
+        event=query.event,
+        username=query.user,
+        actor=query.actor,
+        address=query.address,
+        from_day=query.from_day,
+        to_day=query.to_day,
+    )
+
+
+def _row(entry: AuditEntry, usernames: dict[int, str]) -> tuple[object, ...]:
+    return (
+        *(entry.id, _time(entry.at), entry.event, entry.count),
+        *(entry.user_id, usernames.get(entry.user_id or 0)),
+        *(entry.actor_user_id, usernames.get(entry.actor_user_id or 0)),
+        *(entry.address, entry.request_id, entry.session, entry.detail),
+    )
+
+
+def _time(at: datetime | None) -> str | None:
+    """Return it for a program; None for a time that SQLite holds in another form."""
+    return None if at is None else timestamp(at)

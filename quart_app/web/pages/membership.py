@@ -1,0 +1,129 @@
+"""Pages for administrators: create a user, shut them out and let them in again, their role."""
+
+from quart import Blueprint, Response, request, url_for
+from quart.typing import ResponseReturnValue
+
+from quart_app.errors import AppError
+from quart_app.model import Role
+from quart_app.web.pipeline.bodies import ConfirmBody, NewUserForm, RoleForm, read_form
+from quart_app.web.pipeline.gate import ID, current_login, services
+from quart_app.web.rendering.confirmation import NOT_OF_THE_FORM, asking, confirm_page
+from quart_app.web.rendering.leaving import leave_for_login_page
+from quart_app.web.rendering.pages import go_on, page
+
+blueprint = Blueprint("membership", __name__, url_prefix="/admin/users")
+
+_ROLES = [role.value for role in Role]
+
+
+@blueprint.get("/new")
+async def create_page() -> ResponseReturnValue:
+    """Show the form that creates a user."""
+    return await _create_page()
+
+
+async def _create_page(error: AppError | None = None) -> Response:
+    await services().administrators.check(current_login().user_id)
+    form = await request.form
+    return await confirm_page(
+        "admin_create_user.html",
+        error,
+        typed={name: form.get(name, "") for name in ("username", "email")},
+        role=form.get("role", Role.VIEWER.value),
+        roles=_ROLES,
+    )
+
+
+@blueprint.post("/new")
+async def create() -> ResponseReturnValue:
+    """Create a user, and show the link by which they set their password: this once."""
+    try:
+        form = await read_form(NewUserForm)
+        link = await services().membership.create(
+            asking(form), username=form.username, email=form.email, role=Role(form.role)
+        )
+    except NOT_OF_THE_FORM:
+        raise
+    except AppError as error:
+        return await _create_page(error)
+    return await page("admin_reset_link.html", link=link, is_new=True)
+
+
+@blueprint.get(f"/<{ID}:user_id>/deactivate")
+async def deactivate_page(user_id: int) -> ResponseReturnValue:
+    """Ask whether to shut a user out."""
+    return await _about(user_id, "admin_deactivate_user.html")
+
+
+@blueprint.post(f"/<{ID}:user_id>/deactivate")
+async def deactivate(user_id: int) -> ResponseReturnValue:
+    """Shut a user out."""
+    try:
+        await services().membership.deactivate(asking(await read_form(ConfirmBody)), user_id)
+    except NOT_OF_THE_FORM:
+        raise
+    except AppError as error:
+        return await _about(user_id, "admin_deactivate_user.html", error)
+    if user_id == current_login().user_id:
+        return leave_for_login_page("Your account is deactivated, and you are logged out.")
+    return _back_to(user_id, "This user is deactivated, and every session of theirs is over.")
+
+
+@blueprint.get(f"/<{ID}:user_id>/activate")
+async def activate_page(user_id: int) -> ResponseReturnValue:
+    """Ask whether to let a user in again."""
+    return await _about(user_id, "admin_activate_user.html")
+
+
+@blueprint.post(f"/<{ID}:user_id>/activate")
+async def activate(user_id: int) -> ResponseReturnValue:
+    """Let a user in again."""
+    try:
+        await services().membership.activate(asking(await read_form(ConfirmBody)), user_id)
+    except NOT_OF_THE_FORM:
+        raise
+    except AppError as error:
+        return await _about(user_id, "admin_activate_user.html", error)
+    return _back_to(user_id, "This user is active, and can log in again.")
+
+
+@blueprint.get(f"/<{ID}:user_id>/role")
+async def role_page(user_id: int) -> ResponseReturnValue:
+    """Ask which role a user is to have."""
+    return await _about(user_id, "admin_role.html")
+
+
+@blueprint.post(f"/<{ID}:user_id>/role")
+async def change_role(user_id: int) -> ResponseReturnValue:
+    """Give a user another role."""
+    try:
+        form = await read_form(RoleForm)
+        await services().membership.change_role(asking(form), user_id, Role(form.role))
+    except NOT_OF_THE_FORM:
+        raise
+    except AppError as error:
+        return await _about(user_id, "admin_role.html", error)
+    if user_id == current_login().user_id and form.role != Role.ADMIN.value:
+        return go_on(
+            url_for("platforms.dashboard"),
+            notice="Your role is changed: you are no administrator any more.",
+        )
+    return _back_to(user_id, "The role of this user is changed, and applies at once.")
+
+
+async def _about(user_id: int, template: str, error: AppError | None = None) -> Response:
+    """Return a page that asks before it changes something about a user."""
+    user, logins = await services().administration.user(current_login().user_id, user_id)
+    return await confirm_page(
+        template,
+        error,
+        user=user,
+        number=len(logins),
+        is_current=user_id == current_login().user_id,
+        role=(await request.form).get("role", user.role.value),
+        roles=_ROLES,
+    )
+
+
+def _back_to(user_id: int, notice: str) -> ResponseReturnValue:
+    return go_on(url_for("admin.user_page", user_id=user_id), notice=notice)

@@ -1,0 +1,97 @@
+"""The page on which a user replaces a one-time password that they have just typed.
+
+The permit for it is in a cookie, so it belongs to this browser and is in no address and no page.
+"""
+
+from http import HTTPStatus
+from typing import Final
+
+from quart import Blueprint, Response, request, url_for
+from quart.typing import ResponseReturnValue, ResponseTypes
+
+from quart_app.errors import AppError, NotLoggedIn, Unavailable
+from quart_app.services.identity.password_permits import PERMIT_LIFETIME
+from quart_app.web.pipeline.bodies import NewPasswordForm, read_form
+from quart_app.web.pipeline.cookies import own_cookies
+from quart_app.web.pipeline.current_session import begin
+from quart_app.web.pipeline.gate import device, presented, services
+from quart_app.web.rendering.pages import go_on, page, page_at
+from quart_app.web.rendering.replies import status_of
+
+blueprint = Blueprint("one_time_passwords", __name__)
+
+_COOKIE: Final = "permit"
+
+
+def choose_password(permit: str, *, next_path: str) -> ResponseTypes:
+    """Lead a user who typed the right one-time password to the page for their own."""
+    path = page_at(next_path)
+    response = go_on(url_for("one_time_passwords.form_page", next=path))
+    own_cookies().set(response, _COOKIE, permit, PERMIT_LIFETIME)
+    return response
+
+
+@blueprint.get("/login/new_password")
+async def form_page() -> ResponseReturnValue:
+    """Show the form, to a browser in which the one-time password was typed."""
+    try:
+        return await _form_page(request.args.get("next", ""))
+    except NotLoggedIn:
+        return _log_in_again(request.args.get("next", ""))
+
+
+async def _form_page(next_path: str, error: AppError | None = None) -> Response:
+    user = await services().one_time_passwords.user_of(_permit())
+    return await page(
+        "new_password.html",
+        status=status_of(error) if error else HTTPStatus.OK,
+        next_path=page_at(next_path) or "",
+        user=user,
+        error=error,
+    )
+
+
+@blueprint.post("/login/new_password")
+async def choose() -> ResponseReturnValue:
+    """Set the password and log in."""
+    typed = await request.form
+    next_path, token = typed.get("next", ""), _permit()
+    try:
+        await _check_user(token, typed.get("user_id"))
+        form = await read_form(NewPasswordForm)
+        new_session = await services().one_time_passwords.replace(
+            token, form.new_password, device=device(), replaced=presented()
+        )
+    except NotLoggedIn:
+        return _log_in_again(next_path)
+    except Unavailable:
+        raise
+    except AppError as error:
+        return await _form_page(next_path, error)
+    begin(new_session)
+    response = go_on(
+        page_at(form.next) or url_for("platforms.dashboard"),
+        notice="Your password is set, and you are logged in.",
+    )
+    own_cookies().delete(response, _COOKIE)
+    return response
+
+
+def _permit() -> str:
+    """Return the permit that the browser sent; empty where it sent none of ours."""
+    is_permit = services().one_time_passwords.is_permit
+    return next(filter(is_permit, own_cookies().values(_COOKIE)), "")
+
+
+async def _check_user(token: str, made_for: str | None) -> None:
+    """Refuse the form where another tab has gone on for another user since. Raises NotLoggedIn."""
+    user = await services().one_time_passwords.user_of(token)
+    if made_for != str(user.id):
+        raise NotLoggedIn
+
+
+def _log_in_again(next_path: str) -> ResponseTypes:
+    return go_on(
+        url_for("accounts.login_page", next=page_at(next_path)),
+        notice="The time to choose a password is over. Please log in again.",
+    )

@@ -1,0 +1,210 @@
+"""Pages of platform connections: the dashboard with its switcher, list, add, change, remove."""
+
+from http import HTTPStatus
+
+from quart import Blueprint, Response, request, url_for
+from quart.typing import ResponseReturnValue
+
+from quart_app.errors import AppError, NotFound, Unavailable
+from quart_app.model import PlatformType
+from quart_app.web.pipeline.bodies import (
+    ConnectBody,
+    FindQuery,
+    PlatformsQuery,
+    RenameForm,
+    ReturnForm,
+    read_form,
+    read_query,
+)
+from quart_app.web.pipeline.current_session import forget_if_current
+from quart_app.web.pipeline.gate import ID, current_login, services
+from quart_app.web.pipeline.session import switch_platform
+from quart_app.web.rendering.notices import CURRENT
+from quart_app.web.rendering.pages import go_on, page, page_at
+from quart_app.web.rendering.replies import status_of, with_form_page
+
+blueprint = Blueprint("platforms", __name__)
+
+_FIELDS = ("name", "platform_type", "instance_url", "username", "access_token")
+
+
+@blueprint.get("/")
+async def dashboard() -> ResponseReturnValue:
+    """Show for which platform connection the session acts, and offer the others.
+
+    All of it is in the frame.
+    """
+    return await page("dashboard.html")
+
+
+@blueprint.get("/platforms")
+async def list_page() -> ResponseReturnValue:
+    """Show connections by name, and find some."""
+    query = read_query(PlatformsQuery)
+    user, found = await services().platforms.list_of(
+        current_login().user_id, after=query.after or "", sought=query.sought or ""
+    )
+    return await page(
+        "platforms.html",
+        found=found,
+        has_chosen_default=user.default_platform_connection_id is not None,
+        sought=query.sought or "",
+        is_first=not query.after,
+    )
+
+
+@blueprint.get("/platforms/find")
+async def find_page() -> ResponseReturnValue:
+    """Find an account to switch to. With scripts, the switcher shows what this page found."""
+    query = read_query(FindQuery)
+    _, found = await services().platforms.list_of(
+        current_login().user_id, sought=query.sought or ""
+    )
+    back = page_at(query.next) or url_for("platforms.dashboard")
+    return await page("find.html", found=found, sought=query.sought or "", back=back)
+
+
+@blueprint.get("/platforms/new")
+async def connect_page() -> ResponseReturnValue:
+    """Show the form that adds an account."""
+    return await _connect_page()
+
+
+async def _connect_page(error: AppError | None = None) -> Response:
+    """Return the form with everything that was typed, the token too: it stays in this page."""
+    typed = await request.form
+    return await page(
+        "connect.html",
+        status=status_of(error) if error else HTTPStatus.OK,
+        typed={name: typed.get(name, "") for name in _FIELDS},
+        error=error,
+    )
+
+
+@blueprint.post("/platforms/new")
+# From a page that was opened before this form had an address of its own.
+@blueprint.post("/platforms", endpoint="connect_from_list")
+async def connect() -> ResponseReturnValue:
+    """Add an account; the session acts for it where it acted for none."""
+    try:
+        form = await read_form(ConnectBody)
+        connection, _ = await services().platforms.connect(
+            current_login().user_id,
+            name=form.name,
+            platform_type=PlatformType(form.platform_type),
+            instance_url=form.instance_url,
+            access_token=form.access_token,
+            username=form.username,
+        )
+    except NotFound:
+        raise
+    except AppError as error:
+        return await _connect_page(error)
+    if current_login().platform_connection_id is None:
+        switch_platform(connection.id)
+    return go_on(url_for("platforms.list_page"), notice="The platform connection is added.")
+
+
+@blueprint.post(f"/platforms/<{ID}:connection_id>/switch")
+async def switch(connection_id: int) -> ResponseReturnValue:
+    """Act for this connection from now on, and stay on the page."""
+    form = await read_form(ReturnForm)
+    connection = await services().platforms.switch(
+        current_login().user_id, connection_id, sid=current_login().sid
+    )
+    switch_platform(connection.id)
+    return _back(form, notice=f"Now acting as {CURRENT}")
+
+
+@blueprint.post(f"/platforms/<{ID}:connection_id>/default")
+async def make_default(connection_id: int) -> ResponseReturnValue:
+    """Let sessions begin with this connection."""
+    form = await read_form(ReturnForm)
+    await services().platforms.make_default(current_login().user_id, connection_id)
+    return _back(form, notice="New sessions begin with this platform connection.")
+
+
+@blueprint.post(f"/platforms/<{ID}:connection_id>/activate")
+async def activate(connection_id: int) -> ResponseReturnValue:
+    """Switch a connection on that was switched off."""
+    form = await read_form(ReturnForm)
+    await services().platforms.change(current_login().user_id, connection_id, is_active=True)
+    return _back(form, notice="The platform connection is changed.")
+
+
+@blueprint.post(f"/platforms/<{ID}:connection_id>/deactivate")
+async def deactivate(connection_id: int) -> ResponseReturnValue:
+    """Switch a connection off; it is kept, and a session that acted for it acts for none."""
+    form = await read_form(ReturnForm)
+    await services().platforms.change(current_login().user_id, connection_id, is_active=False)
+    is_current = current_login().platform_connection_id == connection_id
+    forget_if_current(connection_id)
+    notice = "The platform connection is changed."
+    if is_current:
+        notice = "Your current account is switched off. Choose another one."
+    return _back(form, notice=notice)
+
+
+@blueprint.get(f"/platforms/<{ID}:connection_id>/rename")
+async def rename_page(connection_id: int) -> ResponseReturnValue:
+    """Show the form that gives it another name."""
+    return await _rename_page(connection_id)
+
+
+async def _rename_page(connection_id: int, error: AppError | None = None) -> Response:
+    connection, _ = await services().platforms.connection(current_login().user_id, connection_id)
+    typed = (await request.form).get("name") if error else None
+    return await page(
+        "rename.html",
+        status=status_of(error) if error else HTTPStatus.OK,
+        connection=connection,
+        name=connection.name if typed is None else typed,
+        error=error,
+    )
+
+
+@blueprint.post(f"/platforms/<{ID}:connection_id>/rename")
+@with_form_page(_rename_page)
+async def rename(connection_id: int) -> ResponseReturnValue:
+    """Give it another name."""
+    try:
+        form = await read_form(RenameForm)
+        await services().platforms.change(current_login().user_id, connection_id, name=form.name)
+    except (NotFound, Unavailable):
+        raise
+    except AppError as error:
+        return await _rename_page(connection_id, error)
+    return go_on(url_for("platforms.list_page"), notice="The platform connection is changed.")
+
+
+@blueprint.get(f"/platforms/<{ID}:connection_id>/remove")
+async def remove_page(connection_id: int) -> ResponseReturnValue:
+    """Ask whether to remove it."""
+    return await _remove_page(connection_id)
+
+
+async def _remove_page(connection_id: int, error: AppError | None = None) -> Response:
+    connection, is_default = await services().platforms.connection(
+        current_login().user_id, connection_id
+    )
+    return await page(
+        "remove.html",
+        status=status_of(error) if error else HTTPStatus.OK,
+        connection=connection,
+        is_default=is_default,
+        error=error,
+    )
+
+
+@blueprint.post(f"/platforms/<{ID}:connection_id>/remove")
+@with_form_page(_remove_page)
+async def remove(connection_id: int) -> ResponseReturnValue:
+    """Delete the connection; a session that acted for it acts for none."""
+    form = await read_form(ReturnForm)
+    await services().platforms.remove(current_login().user_id, connection_id)
+    forget_if_current(connection_id)
+    return _back(form, notice="The platform connection is removed.")
+
+
+def _back(form: ReturnForm, *, notice: str) -> ResponseReturnValue:
+    return go_on(page_at(form.next) or url_for("platforms.list_page"), notice=notice)

@@ -1,0 +1,61 @@
+"""The page by which whoever has a link sets a new password."""
+
+from http import HTTPStatus
+
+from quart import Blueprint, Response, request, url_for
+from quart.typing import ResponseReturnValue
+
+from quart_app.errors import AppError, InvalidInput
+from quart_app.web.pipeline.bodies import ResetForm, read_form
+from quart_app.web.pipeline.gate import device, know_device_again, services
+from quart_app.web.pipeline.session import clear_session, validate_session
+from quart_app.web.rendering.pages import go_on, page
+from quart_app.web.rendering.replies import status_of
+
+blueprint = Blueprint("reset_links", __name__)
+
+
+@blueprint.after_request
+async def keep_the_token(response: Response) -> Response:
+    """Let no Referer hold the page's address.
+
+    Not no-referrer: with it a browser sends `Origin: null` with our own form.
+    """
+    response.headers["Referrer-Policy"] = "strict-origin"
+    return response
+
+
+@blueprint.get("/reset")
+async def form_page() -> ResponseReturnValue:
+    """Show the form that sets a password, to whoever has the link."""
+    return await _form_page(request.args.get("token", ""))
+
+
+async def _form_page(token: str, error: AppError | None = None) -> Response:
+    user = await services().reset_links.user_of(token)
+    return await page(
+        "reset.html",
+        status=status_of(error) if error else HTTPStatus.OK,
+        token=token,
+        username=user.username,
+        error=error,
+    )
+
+
+@blueprint.post("/reset")
+async def use() -> ResponseReturnValue:
+    """Set the password, and leave for the login page."""
+    try:
+        form = await read_form(ResetForm)
+        known = await services().reset_links.use(form.token, form.new_password, device=device())
+    except InvalidInput as error:
+        return await _form_page((await request.form).get("token", ""), error)
+    know_device_again(known)
+    login = validate_session()
+    if login is not None and login.user_id != known.user_id:
+        return go_on(
+            url_for("platforms.dashboard"),
+            notice="The new password is set. You are still logged in, as another user.",
+        )
+    clear_session()
+    return go_on(url_for("accounts.login_page"), notice="Your new password is set: log in with it.")

@@ -1,0 +1,1 @@
+"""Steps that every request and response passes."""

@@ -1,0 +1,58 @@
+"""Cookies beside the session's: named after it, for this host only, hidden from scripts."""
+
+from datetime import timedelta
+from typing import cast
+
+from quart import Quart, current_app, request
+from quart.typing import ResponseTypes
+
+from quart_app.web.pipeline.cookie_header import cookies_named
+
+
+class OwnCookies:
+    """Set, read and delete cookies named `<session cookie>_<name>`.
+
+    Over https the session's name starts with `__Host-`, and theirs too.
+    """
+
+    def __init__(self, *, session_cookie_name: str, secure: bool) -> None:
+        self._prefix = f"{session_cookie_name}_"
+        self._secure = secure
+
+    def values(self, name: str) -> list[str]:
+        """Return every value that the browser sent: another application's may come before ours."""
+        return cookies_named(b"; ".join(_cookie_headers()), self._prefix + name)
+
+    def set(self, response: ResponseTypes, name: str, value: str, lifetime: timedelta) -> None:
+        """Let the browser keep a value."""
+        response.set_cookie(
+            self._prefix + name,
+            value,
+            max_age=lifetime,
+            path="/",
+            secure=self._secure,
+            httponly=True,
+            samesite="Lax",
+        )
+
+    def delete(self, response: ResponseTypes, name: str) -> None:
+        """Let the browser forget it."""
+        response.delete_cookie(
+            self._prefix + name, path="/", secure=self._secure, httponly=True, samesite="Lax"
+        )
+
+
+def _cookie_headers() -> list[bytes]:
+    return [value for name, value in request.scope["headers"] if name == b"cookie"]
+
+
+def install(app: Quart, *, session_cookie_name: str, secure: bool) -> None:
+    """Let the views of `app` have cookies of their own."""
+    app.extensions["quart_app.cookies"] = OwnCookies(
+        session_cookie_name=session_cookie_name, secure=secure
+    )
+
+
+def own_cookies() -> OwnCookies:
+    """Return what sets, reads and deletes them."""
+    return cast(OwnCookies, current_app.extensions["quart_app.cookies"])

@@ -1,0 +1,64 @@
+"""The session of the current request: begun as a use case says, changed and ended."""
+
+from quart_app.model import EndReason
+from quart_app.services.sessions.sessions import NewSession
+from quart_app.web.pipeline.bodies import PasswordBody
+from quart_app.web.pipeline.gate import (
+    asking_session,
+    current_login,
+    device,
+    know_device_again,
+    presented,
+    services,
+)
+from quart_app.web.pipeline.session import clear_session, create_session, switch_platform
+
+
+def begin(new_session: NewSession) -> None:
+    """Sign a session that a use case began into the browser's cookie."""
+    create_session(
+        user_id=new_session.user_id,
+        platform_connection_id=new_session.platform_connection_id,
+        sid=new_session.sid,
+        epoch=new_session.epoch,
+        created_at=new_session.created_at,
+        expires_at=new_session.expires_at,
+        remember=new_session.remember,
+    )
+    know_device_again(new_session.device)
+
+
+async def end() -> None:
+    """End this browser's sessions everywhere, and then forget them here."""
+    await services().sessions.end(*presented())
+    clear_session()
+
+
+async def end_all() -> None:
+    """End every session of whoever asks, and forget this one here."""
+    await services().sessions.end_all(
+        current_login().user_id, EndReason.LOGGED_OUT_EVERYWHERE, asked_by=asking_session()
+    )
+    clear_session()
+
+
+async def change_password_by(body: PasswordBody) -> None:
+    """Change the password of whoever asks, and begin their new session."""
+    login = current_login()
+    begin(
+        await services().accounts.change_password(
+            login.user_id,
+            current_password=body.current_password,
+            new_password=body.new_password,
+            platform_connection_id=login.platform_connection_id,
+            remember=login.remember,
+            device=device(),
+            asked_by=asking_session(),
+        )
+    )
+
+
+def forget_if_current(connection_id: int) -> None:
+    """Let this session act for none where it acted for a connection that is gone or off."""
+    if current_login().platform_connection_id == connection_id:
+        switch_platform(None)

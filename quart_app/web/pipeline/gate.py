@@ -1,0 +1,325 @@
+"""What every request passes: its size, its origin, who is asking; and every answer's headers."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Final, cast
+from urllib.parse import urlsplit
+
+from quart import Quart, current_app, g, request, session
+from quart.wrappers import Response
+from werkzeug.exceptions import NotFound, RequestEntityTooLarge
+from werkzeug.routing import IntegerConverter
+
+from quart_app.errors import (
+    BodyTooLarge,
+    CrossSite,
+    InvalidInput,
+    NotLoggedIn,
+    PlatformChanged,
+    TooManyCookies,
+    Unavailable,
+    UnsupportedBody,
+    UserChanged,
+)
+from quart_app.model import AuditEvent
+from quart_app.services import Services
+from quart_app.services.audit.origin import Origin, origin
+from quart_app.services.sessions.known_devices import Device, KnownDevice
+from quart_app.services.sessions.sessions import OldSession
+from quart_app.web.pipeline.compression import compress_page
+from quart_app.web.pipeline.device_cookie import DeviceCookie
+from quart_app.web.pipeline.headers import (
+    csp_nonce,
+    headers_of_every_answer,
+    headers_of_page,
+    say_when_to_try_again,
+)
+from quart_app.web.pipeline.last_resort import REQUEST_ID_HEADER
+from quart_app.web.pipeline.session import (
+    Login,
+    Session,
+    judge_session_again,
+    presented_sessions,
+    renew_session,
+    validate_session,
+)
+from quart_app.web.pipeline.streaming import end_with_session
+
+LARGEST_BODY_BYTES: Final = 64 * 1024
+# Forms are smaller, and to parse one takes the event loop's time.
+_LARGEST_FORM_BYTES: Final = 24 * 1024
+_MOST_FORM_FIELDS: Final = 100
+# Whoever is not logged in may ask for these endpoints, and for no other.
+PUBLIC: Final = frozenset(
+    {
+        "static",
+        "accounts.login_page",
+        "accounts.log_in",
+        "accounts.log_out",
+        "accounts.set_up_page",
+        "accounts.set_up",
+        "one_time_passwords.form_page",
+        "one_time_passwords.choose",
+        "reset_links.form_page",
+        "reset_links.use",
+        "api.log_in",
+        "csp_reports.take",
+        "api.log_out",  # ends what the cookie names, even past its idle limit
+        "operations.healthz",
+        "operations.readyz",
+    }
+)
+# These answer although nobody can tell just now what sessions have ended.
+ALWAYS: Final = frozenset({"static", "csp_reports.take", "operations.healthz", "operations.readyz"})
+# Asking for these does not keep a session from its idle limit: a page left open asks by itself.
+NOT_ACTIVITY: Final = frozenset({"static", "api.session_state", "events.session_events"})
+# Nor does a request with this header, by which a page left open says that nobody asked.
+UNATTENDED: Final = "X-Unattended"
+# Who asks for this one was told that their session is about to end, and waits for it to last.
+RENEWS_AT_ONCE: Final = "api.renew"
+# Adding an account does not depend on which account is current.
+ACTS_FOR_NONE: Final = frozenset(
+    {"platforms.connect", "platforms.connect_from_list", "api.connect"}
+)
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+NO_PLATFORM: Final = "none"  # what a request says that was made while the session acted for none
+_AN_ID: Final = re.compile(r"[0-9]{1,19}")  # int() refuses thousands of digits
+_LARGEST_ID: Final = 2**31 - 1  # PostgreSQL's INTEGER
+ID: Final = "id"  # the name of IdConverter in routes
+
+
+class IdConverter(IntegerConverter):
+    """An id in a route. One that no database could hold is not found, whatever the method.
+
+    (With `int(max=…)` the router would answer some methods with 405.)
+    """
+
+    regex = r"[0-9]+"
+
+    def to_python(self, value: str) -> int:
+        """Return it as a number."""
+        if not _AN_ID.fullmatch(value) or int(value) > _LARGEST_ID:
+            raise NotFound
+        return int(value)
+
+
+def install(app: Quart, *, is_https: bool) -> None:
+    """Let every request of `app` pass the gate."""
+
+    async def enter() -> None:
+        g.request_id = origin.get().request_id
+        refuse_multipart()
+        await refuse_large_body()
+        judge_session_again()  # the body may have been long in coming
+        refuse_cross_site()
+        refuse_undecided()
+        if request.endpoint is None or request.endpoint in PUBLIC:
+            return
+        g.login = log_in_required()
+        origin.set(Origin(request.remote_addr, g.request_id, g.login.user_id, g.login.sid))
+        if request.endpoint not in NOT_ACTIVITY and UNATTENDED not in request.headers:
+            renew_session(at_once=request.endpoint == RENEWS_AT_ONCE)
+        services().events.hear_of_activity(g.login.sid, log_in_required().idle_expires_at)
+        await refuse_other_user(g.login)
+        await refuse_other_platform(g.login)
+
+    async def leave(response: Response) -> Response:
+        headers = headers_of_every_answer(is_https=is_https)
+        if "csp_nonce" in g:
+            headers |= headers_of_page(g.csp_nonce, is_https=is_https)
+        for name, value in headers.items():
+            response.headers.setdefault(name, value)
+        say_when_to_try_again(response)
+        response.headers[REQUEST_ID_HEADER] = g.request_id
+        # The headers come first: what fails below is answered by an error with all of them.
+        if "csp_nonce" in g:
+            await compress_page(response)
+        if "login" in g:
+            end_with_session(response, g.login, services().events)
+        if "known_as" in g and response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+            device_cookie().write(response, g.known_as)
+        return response
+
+    app.url_map.converters[ID] = IdConverter
+    app.jinja_env.globals["csp_nonce"] = csp_nonce
+    app.before_request(enter)
+    app.after_request(leave)
+
+
+def services() -> Services:
+    """Return the use cases."""
+    return cast(Services, current_app.extensions["quart_app"])
+
+
+def now() -> datetime:
+    """Return the time, by the clock that the application was given."""
+    clock = cast(Callable[[], float], current_app.extensions["quart_app.clock"])
+    return datetime.fromtimestamp(clock(), UTC)
+
+
+def current_login() -> Login:
+    """Return whose request this is; every endpoint that is not public has one."""
+    return cast(Login, g.login)
+
+
+def log_in_required() -> Login:
+    """Return whose request this is. Raises NotLoggedIn."""
+    login = validate_session()
+    if login is None:
+        raise NotLoggedIn
+    return login
+
+
+def presented() -> list[OldSession]:
+    """Return the sessions that a login in this browser replaces, or a logout ends.
+
+    They are those of all session cookies that verify, but for those that are over by their time.
+    """
+    return [_old(login) for login in presented_sessions() if login.signed_expires_at > now()]
+
+
+def asking_session() -> OldSession:
+    """Return the session by which this request is made."""
+    return _old(current_login())
+
+
+def _old(login: Login) -> OldSession:
+    return OldSession(
+        sid=login.sid,
+        expires_at=login.signed_expires_at,
+        user_id=login.user_id,
+        epoch=login.epoch,
+        created_at=login.created_at,
+    )
+
+
+def device() -> Device:
+    """Return from where this request comes."""
+    return Device(
+        address=request.remote_addr,
+        user_agent=request.headers.get("User-Agent"),
+        known_as=device_cookie().read(),
+    )
+
+
+def device_cookie() -> DeviceCookie:
+    """Return what makes and reads the cookie by which a browser is known again."""
+    return cast(DeviceCookie, current_app.extensions["quart_app.device_cookie"])
+
+
+def know_device_again(known: KnownDevice) -> None:
+    """Let the answer make the browser known to a user who has just given their password there."""
+    known_as = dict(device_cookie().read())
+    known_as.pop(known.user_id, None)  # the last one comes last
+    g.known_as = known_as | {known.user_id: (known.device_id, known.device_epoch)}
+
+
+def refuse_undecided() -> None:
+    """Refuse what depends on a session while nobody can tell which it is, or if it has ended.
+
+    Nor does a session begin then. Raises TooManyCookies, Unavailable.
+    """
+    if request.endpoint in ALWAYS:
+        return
+    if cast(Session, session).has_too_many_cookies:
+        raise TooManyCookies
+    if cast(Session, session).is_undecided:
+        raise Unavailable(
+            "Whether your session is still valid can't be told just now."
+            " You stay logged in; please try again in a moment."
+        )
+    if request.method not in _SAFE_METHODS and not services().revocations.is_fresh():
+        raise Unavailable
+
+
+def refuse_multipart() -> None:
+    """Refuse a body in parts before it is parsed, which costs much. Raises UnsupportedBody.
+
+    No form here takes a file.
+    """
+    if request.mimetype.startswith("multipart/"):
+        if request.path.startswith("/api/"):
+            raise UnsupportedBody
+        raise UnsupportedBody("This address takes application/x-www-form-urlencoded.")
+
+
+async def refuse_large_body() -> None:
+    """Take in the body, which a handler may not ask for. Raises BodyTooLarge."""
+    if (request.content_length or 0) > LARGEST_BODY_BYTES:
+        raise BodyTooLarge
+    # One that does not tell its length is odd with GET, and so costs the usual one nothing.
+    if request.method not in _SAFE_METHODS or "Transfer-Encoding" in request.headers:
+        try:
+            body = cast(bytes, await request.get_data())
+        except RequestEntityTooLarge:
+            raise BodyTooLarge from None
+        is_form = request.mimetype == "application/x-www-form-urlencoded"
+        if is_form and (len(body) > _LARGEST_FORM_BYTES or body.count(b"&") >= _MOST_FORM_FIELDS):
+            raise BodyTooLarge
+
+
+def refuse_cross_site() -> None:
+    """Refuse what another site made a browser send. Raises CrossSite.
+
+    Browsers tell by Sec-Fetch-Site (Fetch Metadata, W3C), and those from before 2023 by Origin; a
+    client that sends neither is no browser, and nobody's cookies come with it unasked.
+    """
+    if request.method in _SAFE_METHODS:
+        if "Access-Control-Request-Method" in request.headers:  # a preflight: CORS is for nobody
+            raise _cross_site()
+        return
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        if site not in {"same-origin", "none"}:
+            raise _cross_site()
+        return
+    origin = request.headers.get("Origin")
+    if origin is not None and _origin_parts(origin) != _origin_parts(
+        f"{request.scheme}://{request.host}"
+    ):
+        raise _cross_site()
+
+
+def _cross_site() -> CrossSite:
+    login = validate_session()
+    services().audit.count(AuditEvent.REFUSED_CROSS_SITE, user_id=login.user_id if login else None)
+    return CrossSite()
+
+
+def _origin_parts(origin: str) -> tuple[str, str | None, int | None] | None:
+    try:
+        url = urlsplit(origin)
+        port = url.port or _DEFAULT_PORTS.get(url.scheme)
+    except ValueError:
+        return None
+    return url.scheme, url.hostname, port
+
+
+async def refuse_other_user(login: Login) -> None:
+    """Refuse the form of a page that was another user's. Raises UserChanged.
+
+    Two people use one browser, and this page was opened before the second one logged in.
+    """
+    if request.method in _SAFE_METHODS or request.blueprint == "api":
+        return
+    if (await request.form).get("user_id", str(login.user_id)) != str(login.user_id):
+        raise UserChanged
+
+
+async def refuse_other_platform(login: Login) -> None:
+    """Refuse a request made for another connection than the session's. Raises PlatformChanged."""
+    if request.method in _SAFE_METHODS or request.endpoint in ACTS_FOR_NONE:
+        return
+    given = request.headers.get("X-Platform-Connection-Id")
+    if given is None and request.blueprint != "api":  # there it would eat a body that is no JSON
+        given = (await request.form).get("platform_connection_id")
+    if given is None:
+        return
+    if given != NO_PLATFORM and not _AN_ID.fullmatch(given):
+        raise InvalidInput("This must be the id of a connection.", field="platform_connection_id")
+    made_for = None if given == NO_PLATFORM else int(given)
+    if made_for != login.platform_connection_id:
+        raise PlatformChanged

@@ -1,0 +1,104 @@
+"""An answer of ours whatever fails: sessions, error pages, and what runs after a request.
+
+Quart answers what its error handlers can't by an empty 500: for a session that can't be opened, an
+error page that fails, a failing after_request or teardown function.
+"""
+
+import html
+import logging
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any, Final
+
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
+from quart import Quart, Response, has_request_context
+from quart import request as current_request
+from quart.typing import ResponseTypes
+from quart.wrappers import Request
+
+from quart_app.services.audit.origin import Origin, new_request_id, origin
+from quart_app.web.pipeline.problems import is_for_program, problem_document
+from quart_app.web.pipeline.streaming import StreamCut
+
+REQUEST_ID_HEADER: Final = "X-Request-Id"
+HEADING: Final = "Something went wrong"
+SENTENCE: Final = (
+    "The error was logged. Please try again; if it happens again, tell an administrator the"
+    " request ID."
+)
+_CODE: Final = "internal_server_error"
+_PAGE: Final = """\
+<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{heading} · quart_app</title></head>
+<body><h1>{heading}</h1>
+<p>{sentence}</p>
+<p>Request ID: {request_id}</p>
+<p><a href="/">Go to the start page</a></p></body>
+</html>
+"""
+
+_log = logging.getLogger(__name__)
+
+
+class Application(Quart):
+    """Quart, whose answers always have our headers, a request id and text.
+
+    `headers_of_failures` are the headers of an answer that has none of its own.
+    """
+
+    headers_of_failures: Mapping[str, str]
+
+    async def asgi_app(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        """Serve a connection; an answer that was cut off leaves its body without an end."""
+        with suppress(StreamCut):
+            await super().asgi_app(scope, receive, send)
+
+    async def handle_request(self, request: Request) -> ResponseTypes:
+        """Answer a request; a failure that Quart can't answer is logged and answered here."""
+        origin.set(Origin(request.remote_addr, new_request_id()))
+        try:
+            response = await super().handle_request(request)
+        except Exception:  # noqa: BLE001 whatever it is, the client gets an answer
+            _log_failure(request, sys.exc_info())
+            return self._failure(request)
+        # Without it, the function that sets our headers has failed, and Quart has logged that.
+        return response if REQUEST_ID_HEADER in response.headers else self._failure(request)
+
+    def log_exception(self, exception_info: Any) -> None:
+        """Log an exception with the id of its request, which the visitor can quote."""
+        if has_request_context():
+            _log_failure(current_request, exception_info)
+        else:
+            self.logger.error("Exception outside of a request", exc_info=exception_info)
+
+    def _failure(self, request: Request) -> Response:
+        request_id = str(origin.get().request_id)
+        if is_for_program(request):
+            body = problem_document(HTTPStatus.INTERNAL_SERVER_ERROR, _CODE, SENTENCE)
+            content_type = "application/problem+json"
+        else:
+            body, content_type = plain_page(request_id), "text/html; charset=utf-8"
+        headers = {**self.headers_of_failures, REQUEST_ID_HEADER: request_id}
+        return Response(
+            body, HTTPStatus.INTERNAL_SERVER_ERROR, headers=headers, content_type=content_type
+        )
+
+
+def plain_page(request_id: str, heading: str = HEADING, sentence: str = SENTENCE) -> str:
+    """Return the page of an error that takes no template, style or database."""
+    values = {"heading": heading, "sentence": sentence, "request_id": request_id}
+    return _PAGE.format_map({name: html.escape(text) for name, text in values.items()})
+
+
+def _log_failure(request: Request, exception_info: Any) -> None:
+    _log.error(
+        "Exception in request %s: %s %s",
+        *(origin.get().request_id, request.method, request.path),
+        exc_info=exception_info,
+    )

@@ -1,0 +1,150 @@
+"""What is answered before Quart sees it: WebSocket handshakes, and requests that can't be read.
+
+Quart takes a request's target and host apart before any handler of ours, and fails at some.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from hypercorn.typing import (
+    ASGIFramework,
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    HTTPScope,
+    Scope,
+    WebsocketScope,
+)
+from werkzeug.sansio.utils import get_host
+
+from quart_app import errors
+from quart_app.services.audit.origin import new_request_id
+from quart_app.web.pipeline.last_resort import REQUEST_ID_HEADER
+from quart_app.web.pipeline.problems import BAD_REQUEST, problem_document
+
+# Of an Accept header; browsers send less than 200 bytes.
+_LONGEST_PREFERENCE_BYTES = 1024
+_MOST_QUERY_FIELDS = 100
+
+
+class HostCheck:
+    """An ASGI application that refuses a Host that can't be one.
+
+    It stands behind what believes a proxy's headers, so that a forwarded host is looked at, too.
+    """
+
+    def __init__(self, app: ASGIFramework, headers: Mapping[str, str]) -> None:
+        self.app, self.headers = app, headers
+
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        """Answer by 400, or pass on."""
+        if scope["type"] == "http" and not _has_readable_host(scope):
+            await _refuse(send, "http.response", HTTPStatus.BAD_REQUEST, self.headers)
+        else:
+            await self.app(scope, receive, send)
+
+
+class TargetCheck:
+    """An ASGI application that refuses a target that can't be read, and every WebSocket.
+
+    It stands before all else: what it repairs for the server's access log is the server's own.
+    """
+
+    def __init__(self, app: ASGIFramework, headers: Mapping[str, str]) -> None:
+        self.app, self.headers = app, headers
+
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        """Answer by 400 or 404, or pass on."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self.app(scope, receive, send)
+            return
+        _forget_long_preferences(scope)
+        is_readable = _has_readable_target(scope)
+        if _is_handshake(scope):
+            await _refuse(send, "http.response", HTTPStatus.NOT_FOUND, self.headers)
+        elif scope["type"] == "websocket":
+            await receive()  # the handshake
+            await _refuse(send, "websocket.http.response", HTTPStatus.NOT_FOUND, self.headers)
+        elif is_readable:
+            await self.app(scope, receive, send)
+        else:
+            await _refuse(send, "http.response", HTTPStatus.BAD_REQUEST, self.headers)
+
+
+def _is_handshake(scope: HTTPScope | WebsocketScope) -> bool:
+    """Tell whether this asks for a WebSocket, from which the server has removed `Upgrade`."""
+    return scope["type"] == "http" and any(
+        name.lower() == b"sec-websocket-key" for name, _ in scope["headers"]
+    )
+
+
+def _has_readable_host(scope: HTTPScope) -> bool:
+    host = next(
+        (value.decode("latin1") for name, value in scope["headers"] if name == b"host"), None
+    )
+    # RFC 9110 section 4.2.3: names come in ASCII. Of others the router would make another host, for
+    # it follows IDNA 2003.
+    if not (host or "").isascii():
+        return False
+    try:
+        get_host(scope["scheme"], host).lower().encode("idna")  # as the router does
+    except UnicodeError:
+        return False
+    return True
+
+
+def _forget_long_preferences(scope: HTTPScope | WebsocketScope) -> None:
+    """Remove Accept headers that would take milliseconds to parse.
+
+    A server may disregard preferences (RFC 9110 section 12.1).
+    """
+    scope["headers"] = [
+        (name, value)
+        for name, value in scope["headers"]
+        if len(value) <= _LONGEST_PREFERENCE_BYTES or not name.lower().startswith(b"accept")
+    ]
+
+
+def _has_readable_target(scope: HTTPScope | WebsocketScope) -> bool:
+    path = scope["path"]
+    if scope["query_string"].count(b"&") >= _MOST_QUERY_FIELDS:
+        return False
+    try:
+        scope["query_string"].decode()
+        # One that begins with a scheme is for proxies, and Quart takes the path out of it.
+        return path != "" and (path.startswith("/") or urlsplit(path).path != "")
+    except UnicodeDecodeError:
+        scope["query_string"] = b""  # Hypercorn's access log fails at it as well
+    except ValueError:
+        pass
+    return False
+
+
+async def _refuse(
+    send: ASGISendCallable, kind: str, status: HTTPStatus, headers: Mapping[str, str]
+) -> None:
+    code, sentence = (
+        (errors.NotFound.code, errors.NotFound.default_sentence)
+        if status == HTTPStatus.NOT_FOUND
+        else BAD_REQUEST
+    )
+    body = problem_document(status, code, sentence).encode()
+    all_headers = {
+        "Content-Type": "application/problem+json",
+        "Content-Length": str(len(body)),
+        REQUEST_ID_HEADER: new_request_id(),
+        **headers,
+    }
+    start: Any = {
+        "type": f"{kind}.start",
+        "status": int(status),
+        "headers": [(name.lower().encode(), text.encode()) for name, text in all_headers.items()],
+    }
+    rest: Any = {"type": f"{kind}.body", "body": body, "more_body": False}
+    await send(start)
+    await send(rest)

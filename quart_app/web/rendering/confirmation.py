@@ -1,0 +1,46 @@
+"""Confirmation before sessions end or users change: a page, and a password where needed."""
+
+from http import HTTPStatus
+from typing import Final
+
+from quart import Response
+
+from quart_app.errors import (
+    AppError,
+    Forbidden,
+    NotFound,
+    NotLoggedIn,
+    Unavailable,
+    UserInactive,
+)
+from quart_app.services.identity.devices import Asking
+from quart_app.web.pipeline.bodies import ConfirmBody
+from quart_app.web.pipeline.gate import current_login, device, services
+from quart_app.web.rendering.pages import page
+from quart_app.web.rendering.replies import status_of
+
+# Errors that are no mistake in the form: they are not answered with the form again.
+NOT_OF_THE_FORM: Final = (Forbidden, NotFound, NotLoggedIn, Unavailable, UserInactive)
+
+
+def asking(body: ConfirmBody) -> Asking:
+    """Return who asks, by which login and with which password."""
+    login = current_login()
+    return Asking(
+        user_id=login.user_id,
+        sid=login.sid,
+        logged_in_at=login.created_at,
+        device=device(),
+        current_password=body.current_password,
+    )
+
+
+async def confirm_page(template: str, error: AppError | None, **values: object) -> Response:
+    """Return a page that asks before it does, with the password where the login is not fresh."""
+    return await page(
+        template,
+        status=status_of(error) if error else HTTPStatus.OK,
+        is_password_needed=services().devices.is_password_needed(current_login().created_at),
+        error=error,
+        **values,
+    )

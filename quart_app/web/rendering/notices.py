@@ -1,0 +1,64 @@
+"""Notices: the sentence that a page shows once, after the form that led to it was carried out.
+
+The sentence travels in a signed cookie of its own, because an address could be forged by a link
+and would show it again with each reload, and because only login, logout and switch may write the
+session. Each destination has its own cookie, so two tabs don't take each other's notice.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final, cast
+from urllib.parse import unquote, urlsplit
+
+from itsdangerous import BadData, URLSafeTimedSerializer
+from quart import Quart, current_app
+from quart.typing import ResponseTypes
+
+from quart_app.web.pipeline.cookies import own_cookies
+
+# Where a sentence names the connection that the session acts for. Names stay out of cookies.
+CURRENT: Final = "{current}"
+_SALT: Final = "quart_app-notice"
+_LIFETIME: Final = timedelta(minutes=1)  # the browser follows the redirect at once
+_PATH_HASH_LENGTH: Final = 8
+
+
+def install(app: Quart, keys: Sequence[str]) -> None:
+    """Let the views of `app` leave notices; `keys` are the session's, newest first."""
+    app.extensions["quart_app.notices"] = URLSafeTimedSerializer(list(reversed(keys)), salt=_SALT)
+
+
+def leave_notice(response: ResponseTypes, sentence: str, destination: str) -> None:
+    """Show `sentence` on the page that the redirect `response` leads to."""
+    path = unquote(urlsplit(destination).path)
+    own_cookies().set(
+        response, _name_for(path), str(_serializer().dumps([path, sentence])), _LIFETIME
+    )
+
+
+def waiting_notice(path: str) -> str | None:
+    """Return the sentence that waits for the page at `path`; None where there is none."""
+    for value in own_cookies().values(_name_for(path)):
+        try:
+            payload = _serializer().loads(value, max_age=int(_LIFETIME.total_seconds()))
+        except (BadData, ValueError, RecursionError):
+            continue
+        match payload:
+            case [str(destination), str(sentence)] if destination == path:
+                return sentence
+    return None
+
+
+def forget_notice(response: ResponseTypes, path: str) -> None:
+    """Let the browser forget the sentence, which the page at `path` now shows."""
+    own_cookies().delete(response, _name_for(path))
+
+
+def _serializer() -> URLSafeTimedSerializer:
+    return cast(URLSafeTimedSerializer, current_app.extensions["quart_app.notices"])
+
+
+def _name_for(path: str) -> str:
+    digest = hashlib.sha256(path.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"notice_{digest[:_PATH_HASH_LENGTH]}"

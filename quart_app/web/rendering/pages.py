@@ -1,0 +1,160 @@
+"""What all pages share: rendering one, and going on to another after a form."""
+
+import re
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from quart import Response, current_app, g, redirect, render_template, request, url_for
+from quart.typing import ResponseTypes
+from werkzeug.exceptions import HTTPException
+from werkzeug.urls import iri_to_uri
+
+from quart_app.errors import NotFound
+from quart_app.services.identity.frames import Frame
+from quart_app.web.pipeline.bodies import LONGEST_PATH
+from quart_app.web.pipeline.gate import PUBLIC, UNATTENDED, now, services
+from quart_app.web.pipeline.headers import with_retry_after
+from quart_app.web.pipeline.last_resort import plain_page
+from quart_app.web.pipeline.session import Login, switch_platform, timestamp, validate_session
+from quart_app.web.rendering.notices import forget_notice, leave_notice, waiting_notice
+from quart_app.web.rendering.user_agents import described
+
+# Of these blueprints, and of static files (of none), nothing is shown to people.
+_NO_PAGES: Final = frozenset({"", "api", "csp_reports", "events", "operations"})
+# A download leaves the browser where it is, and a step of another form leads away.
+_NOWHERE_TO_GO: Final = frozenset({"audit.export", "one_time_passwords.form_page"})
+# What clients and servers make something else of, and not all the same.
+_LEADS_ELSEWHERE: Final = re.compile(r"//|/\.\.?(/|$)")
+
+
+async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> Response:
+    """Return the page; a template gets `values` and what `_rendered` gives it, nothing else.
+
+    Raises NotFound where it is a user's, and the account is gone or inactive.
+    """
+    login = validate_session()
+    frame = await _frame_of(login) if login else None
+    if frame is None and request.endpoint not in PUBLIC:
+        raise NotFound
+    # An unattended request leaves the notice waiting and does not change the session.
+    is_looked_at = request.method == "GET" and UNATTENDED not in request.headers
+    if is_looked_at and login is not None and frame is not None and frame.current is None:
+        login = _without_current_account(login)
+    notice = waiting_notice(request.path) if is_looked_at else None
+    html = await _rendered(template, login, frame, _this_page(), values, notice=notice)
+    response = with_retry_after(Response(html, status), values.get("error"))
+    if notice is not None:
+        forget_notice(response, request.path)
+    return response
+
+
+async def error_page(
+    status: HTTPStatus, heading: str, sentence: str, *, try_again: str | None = None
+) -> Response:
+    """Return the page of an error; with `try_again`, a path, it links there.
+
+    It has its frame where that can be had: it is tried with it, without it, and at last without a
+    template.
+    """
+    login = validate_session()
+    values = {
+        "status": status,
+        "heading": heading,
+        "sentence": sentence,
+        "try_again": try_again,
+        "request_id": g.request_id,
+    }
+    frame_comes_from_database = login is not None and status != HTTPStatus.SERVICE_UNAVAILABLE
+    for is_framed in (True, False) if frame_comes_from_database else (False,):
+        try:
+            frame = await _frame_of(login) if is_framed and login is not None else None
+            back = url_for("platforms.dashboard")
+            return Response(await _rendered("error.html", login, frame, back, values), status)
+        except Exception as error:  # noqa: BLE001 whatever it is, the error comes first
+            current_app.logger.warning(
+                "The error page of request %s can't be shown %s: %s: %s",
+                *(g.request_id, "with its frame" if is_framed else "by its template"),
+                *(type(error).__name__, error),
+            )
+    page = plain_page(g.request_id, heading, sentence)
+    return Response(page, status, content_type="text/html; charset=utf-8")
+
+
+def _without_current_account(login: Login) -> Login | None:
+    """Return the login without an account that was removed or switched off on another device.
+
+    A person who opens a page thereby switches to none, as if by the switcher.
+    """
+    if login.platform_connection_id is not None:
+        switch_platform(None)
+    return validate_session()
+
+
+async def _frame_of(login: Login) -> Frame | None:
+    return await services().frames.frame_of(login.user_id, login.sid, login.platform_connection_id)
+
+
+async def _rendered(
+    template: str,
+    login: Login | None,
+    frame: Frame | None,
+    back: str,
+    values: dict[str, Any],
+    *,
+    notice: str | None = None,
+) -> str:
+    """Return the page with its frame: the alerts, what their browsers are in words, a notice.
+
+    The forms of the frame lead to `back`; scripts count from `served_at`.
+    """
+    words_of_alerts = await described(each.user_agent for each in (frame.alerts if frame else ()))
+    return await render_template(
+        template,
+        login=login,
+        frame=frame,
+        words_of_alerts=words_of_alerts,
+        notice=notice,
+        back_here=back,
+        served_at=timestamp(now()),
+        **values,
+    )
+
+
+def _this_page() -> str:
+    """Return the path of the page that is shown, where it can be asked for again."""
+    path = request.full_path.rstrip("?") if request.method == "GET" else request.path
+    return page_at(path) or url_for("platforms.dashboard")
+
+
+def page_at(text: str) -> str | None:
+    r"""Return `text` if a page of ours is there, and it is not longer than a form may hold.
+
+    Else None: what only a form is sent to can't be gone to. A browser takes `//host` and `/\host`
+    for another site, and drops tabs and line ends first.
+    """
+    if not text.startswith("/") or text[1:2] in {"/", "\\"} or len(text) > LONGEST_PATH:
+        return None
+    if not text.isprintable() or " " in text or "\\" in text:
+        return None
+    path, adapter = unquote(urlsplit(text).path), current_app.create_url_adapter(request)
+    if _LEADS_ELSEWHERE.search(path):
+        return None
+    try:
+        endpoint, _ = adapter.match(path, "GET") if adapter else ("", {})
+    except HTTPException:  # nothing is there, or only with a form or at another address
+        return None
+    if endpoint in _NOWHERE_TO_GO or endpoint.rpartition(".")[0] in _NO_PAGES:
+        return None
+    return text
+
+
+def go_on(path: str, *, notice: str | None = None) -> ResponseTypes:
+    """Send the browser to a page of ours, which shows the sentence `notice` once.
+
+    CURRENT in the sentence stands for the name of the connection that the session then acts for.
+    """
+    response = redirect(iri_to_uri(path), HTTPStatus.SEE_OTHER)
+    if notice is not None:
+        leave_notice(response, notice, path)
+    return response

@@ -1,0 +1,184 @@
+"""What went wrong, as HTTP: an AppError's status, as a page or as problem+json (RFC 9457)."""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from quart import Quart, Response, current_app, redirect, request, url_for
+from quart.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from quart_app import errors
+from quart_app.web.pipeline import last_resort
+from quart_app.web.pipeline.headers import TRY_AGAIN_LATER, with_retry_after
+from quart_app.web.pipeline.problems import BAD_REQUEST, is_for_program, problem_document
+from quart_app.web.rendering.pages import error_page, page_at
+
+_STATUS: Final[dict[type[errors.AppError], HTTPStatus]] = {
+    errors.MalformedBody: HTTPStatus.BAD_REQUEST,
+    errors.TooManyCookies: HTTPStatus.BAD_REQUEST,
+    errors.BadCredentials: HTTPStatus.UNAUTHORIZED,
+    errors.NotLoggedIn: HTTPStatus.UNAUTHORIZED,
+    errors.CrossSite: HTTPStatus.FORBIDDEN,
+    errors.Forbidden: HTTPStatus.FORBIDDEN,
+    errors.PasswordChangeNeeded: HTTPStatus.FORBIDDEN,
+    errors.PasswordNeeded: HTTPStatus.FORBIDDEN,
+    errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.AccountTaken: HTTPStatus.CONFLICT,
+    errors.InUse: HTTPStatus.CONFLICT,
+    errors.LastAdministrator: HTTPStatus.CONFLICT,
+    errors.NameTaken: HTTPStatus.CONFLICT,
+    errors.PlatformChanged: HTTPStatus.CONFLICT,
+    errors.PlatformInactive: HTTPStatus.CONFLICT,
+    errors.TooManyPlatforms: HTTPStatus.CONFLICT,
+    errors.UserChanged: HTTPStatus.CONFLICT,
+    errors.UserInactive: HTTPStatus.CONFLICT,
+    errors.ResetLinkInvalid: HTTPStatus.GONE,
+    errors.SetUpAlready: HTTPStatus.GONE,
+    errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.UnsupportedBody: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.PasswordChangeNotNeeded: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.TooManyStreams: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.Busy: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+# The sentences for what the framework refuses by itself.
+_SENTENCES: Final = {
+    HTTPStatus.BAD_REQUEST: BAD_REQUEST[1],
+    HTTPStatus.NOT_FOUND: errors.NotFound.default_sentence,
+    HTTPStatus.METHOD_NOT_ALLOWED: "This address does not answer to that method.",
+    HTTPStatus.REQUEST_TIMEOUT: "The request took too long to arrive.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: last_resort.SENTENCE,
+}
+# The headings of error pages, by the error's code where its status says too little.
+_HEADINGS: Final[dict[str | HTTPStatus, str]] = {
+    errors.CrossSite.code: "Request from another site",
+    errors.InUse.code: "This connection is in use",
+    errors.NameTaken.code: "That name is taken",
+    errors.NotLoggedIn.code: "You are not logged in",
+    errors.PlatformChanged.code: "You switched accounts",
+    errors.PlatformInactive.code: "This connection is switched off",
+    errors.UserChanged.code: "Another user is logged in",
+    errors.UserInactive.code: "This user is deactivated",
+    HTTPStatus.BAD_REQUEST: "Bad request",
+    HTTPStatus.UNAUTHORIZED: "Wrong name or password",
+    HTTPStatus.FORBIDDEN: "You can't open this page",
+    HTTPStatus.NOT_FOUND: "Page not found",
+    HTTPStatus.METHOD_NOT_ALLOWED: "Method not allowed",
+    HTTPStatus.REQUEST_TIMEOUT: "The request took too long",
+    HTTPStatus.CONFLICT: "This can't be done now",
+    HTTPStatus.GONE: "This link is no longer valid",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Too much data",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "Unsupported format",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "Something you entered is not valid",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many attempts",
+    HTTPStatus.INTERNAL_SERVER_ERROR: last_resort.HEADING,
+    HTTPStatus.SERVICE_UNAVAILABLE: "Temporarily unavailable",
+}
+_MAY_WORK_LATER: Final = TRY_AGAIN_LATER | {
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    HTTPStatus.REQUEST_TIMEOUT,
+}
+_FORM_PAGE: Final = "form_page"
+
+ViewT = TypeVar("ViewT", bound=Callable[..., Any])
+
+
+def install(app: Quart) -> None:
+    """Let every error of `app` be answered here."""
+    app.register_error_handler(errors.AppError, _app_error)
+    app.register_error_handler(HTTPException, _http_exception)
+
+
+def status_of(error: errors.AppError) -> HTTPStatus:
+    """Return the HTTP status that an AppError is answered with."""
+    return _STATUS[type(error)]
+
+
+def with_form_page(form_page: Callable[..., Awaitable[Response]]) -> Callable[[ViewT], ViewT]:
+    """Let a form that is refused before its handler is asked be shown again, as it was filled in.
+
+    `form_page` takes the route's own arguments and `error`.
+    """
+
+    def mark(view: ViewT) -> ViewT:
+        setattr(view, _FORM_PAGE, form_page)
+        return view
+
+    return mark
+
+
+async def _app_error(error: errors.AppError) -> ResponseReturnValue:
+    if isinstance(error, errors.Unavailable) and error.__cause__ is not None:
+        current_app.logger.error("unavailable: %s", _cause(error))
+    if isinstance(error, errors.NotLoggedIn) and not is_for_program(request):
+        # Come back afterwards to what was asked for; of a form, to the page that it stands on.
+        login_page = url_for("accounts.login_page", next=_path_to_return_to())
+        return redirect(login_page, HTTPStatus.SEE_OTHER)
+    if isinstance(error, errors.PlatformChanged) and not is_for_program(request):
+        view = current_app.view_functions[request.endpoint or ""]
+        if form_page := getattr(view, _FORM_PAGE, None):
+            try:
+                shown: Response = await form_page(**(request.view_args or {}), error=error)
+            except errors.AppError as other:  # what it is about is gone meanwhile
+                return await _app_error(other)
+            return shown
+    response = await _answer(status_of(error), error.code, error.sentence, field=error.field)
+    return with_retry_after(response, error)
+
+
+def _path_to_return_to() -> str | None:
+    """Return the path asked for or, for a form, that of the page it is on; None if unknown."""
+    return request.full_path.rstrip("?") if request.method == "GET" else _referring_path()
+
+
+def _referring_path() -> str | None:
+    """Return the path of the page of ours that sent this; None where there is none."""
+    try:
+        referrer = urlsplit(request.headers.get("Referer", ""))
+    except ValueError:
+        return None
+    if referrer.netloc != request.host or not referrer.path:
+        return None
+    return referrer._replace(scheme="", netloc="", fragment="").geturl()
+
+
+async def _http_exception(error: HTTPException) -> ResponseReturnValue:
+    if isinstance(error, RequestEntityTooLarge):  # more parts than a form may have
+        return await _app_error(errors.BodyTooLarge())
+    status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+    if status < HTTPStatus.BAD_REQUEST:  # a redirect of the router's
+        return error.get_response()
+    sentence = _SENTENCES.get(status, f"{status.phrase}.")
+    response = await _answer(status, status.phrase.lower().replace(" ", "_"), sentence)
+    if allow := dict(error.get_headers()).get("Allow"):
+        response.headers["Allow"] = allow
+    return response
+
+
+async def _answer(
+    status: HTTPStatus, code: str, sentence: str, *, field: str | None = None
+) -> Response:
+    if is_for_program(request):
+        return problem(status, code, sentence, field=field)
+    heading = _HEADINGS.get(code) or _HEADINGS.get(status, status.phrase)
+    try_again = None
+    if status in _MAY_WORK_LATER:
+        try_again = page_at(_path_to_return_to() or "") or url_for("platforms.dashboard")
+    return await error_page(status, heading, sentence, try_again=try_again)
+
+
+def problem(status: HTTPStatus, code: str, sentence: str, *, field: str | None = None) -> Response:
+    """Return a problem document as an answer."""
+    document = problem_document(status, code, sentence, field=field)
+    return Response(document, status, content_type="application/problem+json")
+
+
+def _cause(error: BaseException) -> str:
+    """Return the first line of what the database said; later ones may hold a query's values."""
+    cause = getattr(error.__cause__, "orig", None) or error.__cause__ or error
+    lines = str(cause).splitlines()
+    return f"{type(cause).__name__}: {lines[0] if lines else ''}"

@@ -1,0 +1,61 @@
+"""Words that pages make of values: how long ago something was, initials, a server's name."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Final
+
+from quart import Quart
+
+from quart_app.instances import server_of, username_of
+from quart_app.model import PlatformConnection
+from quart_app.web.pipeline.gate import now
+from quart_app.web.rendering.display import displayed
+
+_MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+# From the longest; a month is the mean one of the Gregorian calendar. As in static/js/times.js.
+_UNITS: Final = (
+    ("year", 365.2425 * _DAY),
+    ("month", 365.2425 * _DAY / 12),
+    ("day", _DAY),
+    ("hour", _HOUR),
+    ("minute", _MINUTE),
+)
+
+
+def install(app: Quart) -> None:
+    """Let templates write `at|ago`, `name|initials`, `connection|server` and `…|username`."""
+
+    @displayed(otherwise="")
+    def ago_now(at: datetime) -> str:
+        return ago(at, now())
+
+    @displayed(otherwise="")
+    def server(connection: PlatformConnection) -> str:
+        return server_of(connection.instance_url)
+
+    @displayed(otherwise="")
+    def username(connection: PlatformConnection) -> str:
+        return username_of(connection.instance_url, connection.username) or ""
+
+    app.jinja_env.filters.update(
+        ago=ago_now, initials=displayed(otherwise="")(initials), server=server, username=username
+    )
+
+
+def ago(at: datetime, now: datetime) -> str:
+    """Return `3 minutes ago`, `in 3 hours`, or `just now` within a minute.
+
+    They are whole units of the largest. Without a time zone it is UTC.
+    """
+    passed = now - (at if at.tzinfo else at.replace(tzinfo=UTC))
+    for unit, length in _UNITS:
+        if number := abs(passed) // length:
+            words = f"{number} {unit}" if number == 1 else f"{number} {unit}s"
+            return f"{words} ago" if passed > timedelta() else f"in {words}"
+    return "just now"
+
+
+def initials(name: str) -> str:
+    """Return the first letter or digit of the first two words that have one, else of the name."""
+    words = ("".join(filter(str.isalnum, word)) for word in name.split())
+    return "".join(word[0].upper()[:1] for word in islice(filter(None, words), 2)) or name[:1]

@@ -13,7 +13,6 @@ from quart_app.errors import (
     SetUpAlready,
     Unavailable,
 )
-from quart_app.web.pages.one_time_passwords import choose_password
 from quart_app.web.pipeline.bodies import LoginForm, PasswordBody, SetUpForm, read_form
 from quart_app.web.pipeline.current_session import begin, change_password_by, end, end_all
 from quart_app.web.pipeline.gate import (
@@ -22,6 +21,7 @@ from quart_app.web.pipeline.gate import (
     presented,
     services,
 )
+from quart_app.web.pipeline.permit_cookie import set_permit
 from quart_app.web.pipeline.session import presented_sessions, validate_session
 from quart_app.web.rendering.leaving import leave_for_login_page, with_cleared_cache
 from quart_app.web.rendering.pages import go_on, page, page_at
@@ -60,7 +60,9 @@ async def log_in() -> ResponseReturnValue:
     except Unavailable:
         raise
     except PasswordChangeNeeded as needed:
-        return choose_password(needed.permit, next_path=next_path)
+        response = go_on(url_for("one_time_passwords.form_page", next=page_at(next_path)))
+        set_permit(response, needed.permit)
+        return response
     except AppError as error:
         return await _login_form(
             next_path=next_path,

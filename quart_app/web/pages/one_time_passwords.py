@@ -1,34 +1,19 @@
-"""The page on which a user replaces a one-time password that they have just typed.
-
-The permit for it is in a cookie, so it belongs to this browser and is in no address and no page.
-"""
+"""The page on which a user replaces a one-time password that they have just typed."""
 
 from http import HTTPStatus
-from typing import Final
 
 from quart import Blueprint, Response, request, url_for
 from quart.typing import ResponseReturnValue, ResponseTypes
 
 from quart_app.errors import AppError, NotLoggedIn, Unavailable
-from quart_app.services.identity.password_permits import PERMIT_LIFETIME
 from quart_app.web.pipeline.bodies import NewPasswordForm, read_form
-from quart_app.web.pipeline.cookies import own_cookies
 from quart_app.web.pipeline.current_session import begin
 from quart_app.web.pipeline.gate import device, presented, services
+from quart_app.web.pipeline.permit_cookie import current_permit, forget_permit
 from quart_app.web.rendering.pages import go_on, page, page_at
 from quart_app.web.rendering.replies import status_of
 
 blueprint = Blueprint("one_time_passwords", __name__)
-
-_COOKIE: Final = "permit"
-
-
-def choose_password(permit: str, *, next_path: str) -> ResponseTypes:
-    """Lead a user who typed the right one-time password to the page for their own."""
-    path = page_at(next_path)
-    response = go_on(url_for("one_time_passwords.form_page", next=path))
-    own_cookies().set(response, _COOKIE, permit, PERMIT_LIFETIME)
-    return response
 
 
 @blueprint.get("/login/new_password")
@@ -41,7 +26,7 @@ async def form_page() -> ResponseReturnValue:
 
 
 async def _form_page(next_path: str, error: AppError | None = None) -> Response:
-    user = await services().one_time_passwords.user_of(_permit())
+    user = await services().one_time_passwords.user_of(current_permit())
     return await page(
         "new_password.html",
         status=status_of(error) if error else HTTPStatus.OK,
@@ -55,7 +40,7 @@ async def _form_page(next_path: str, error: AppError | None = None) -> Response:
 async def choose() -> ResponseReturnValue:
     """Set the password and log in."""
     typed = await request.form
-    next_path, token = typed.get("next", ""), _permit()
+    next_path, token = typed.get("next", ""), current_permit()
     try:
         await _check_user(token, typed.get("user_id"))
         form = await read_form(NewPasswordForm)
@@ -73,14 +58,8 @@ async def choose() -> ResponseReturnValue:
         page_at(form.next) or url_for("platforms.dashboard"),
         notice="Your password is set, and you are logged in.",
     )
-    own_cookies().delete(response, _COOKIE)
+    forget_permit(response)
     return response
-
-
-def _permit() -> str:
-    """Return the permit that the browser sent; empty where it sent none of ours."""
-    is_permit = services().one_time_passwords.is_permit
-    return next(filter(is_permit, own_cookies().values(_COOKIE)), "")
 
 
 async def _check_user(token: str, made_for: str | None) -> None:

@@ -89,7 +89,10 @@ def cases() -> Iterator[Case]:
         "fields": {f"X-{i}": "a" * 100 for i in range(90)},
         "user agent": {"User-Agent": "Mozilla/5.0 (" * 1000},
     }
-    for path in ("/login", "/setup?token=x", "/reset?token=x", "/", "/nowhere"):
+    for path in (
+        *("/login", "/login/new_password", "/setup?token=x", "/reset?token=x"),
+        *("/", "/nowhere"),
+    ):
         yield Case("plain", "GET", path, {})
         for name, headers in odd.items():
             yield Case(name, "GET", path, headers)
@@ -97,6 +100,9 @@ def cases() -> Iterator[Case]:
         yield Case("query fields", "GET", path + join + ("a&" * 7000)[:HEAD_BYTES], {})
         yield Case("query escapes", "GET", path + join + ("%C3%A9" * 3000)[:HEAD_BYTES], {})
         yield Case("long path", "GET", "/" + "a/" * 7000, {})
+    forged = {"Cookie": f"session_permit={'e' * 4000}.{'f' * 40}"}
+    yield Case("forged permit", "GET", "/login/new_password", forged)
+    yield Case("forged permit", "POST", "/login/new_password", FORM | forged, b"new_password=a")
     yield Case("plain", "GET", static, {"Accept-Encoding": "gzip"})
     for name in ("encodings", "cookies"):
         yield Case(name, "GET", static, odd[name])
@@ -105,7 +111,7 @@ def cases() -> Iterator[Case]:
     tags = ",".join('"0123456789abcdef"' for _ in range(700))[:HEAD_BYTES]
     yield Case("etags", "GET", static, {"If-None-Match": tags})
     yield Case("deep path", "GET", f"/static/{'a/' * 7000}", {})
-    for path in ("/login", "/setup", "/reset", "/logout"):
+    for path in ("/login", "/login/new_password", "/setup", "/reset", "/logout"):
         yield from posted_forms(path)
     for path in ("/api/login", "/api/logout"):
         yield from posted_json(path, JSON)

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import secrets
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from quart_app.model import EndReason, Revocation, Role
 from quart_app.settings import Settings
 from quart_app.storage.database import Database
 from tests.conftest import PASSWORD, SECRET_KEY
+from tests.forking import run
 from tests.servers import APP, STARTUP_SECONDS, Server, environ_of, hypercorns
 
 ENDED_WITHIN_SECONDS = 1.0  # on every process that is connected
@@ -49,18 +49,16 @@ class Processes:
 
     def run(self, *arguments: str, typed: str = "") -> str:
         """Run `python -m quart_app …` to its end, and return what it says."""
-        ended = subprocess.run(
+        ended = run(
             [sys.executable, "-m", "quart_app", *arguments],
             cwd=self.folder,
             env=environ_of(self.settings),
-            input=typed,
+            typed=typed,
             text=True,
-            capture_output=True,
             timeout=STARTUP_SECONDS,
-            check=False,
         )
         assert ended.returncode == 0, ended.stderr
-        return ended.stdout
+        return str(ended.stdout)
 
 
 def new_user(settings: Settings, role: Role = Role.VIEWER) -> str:

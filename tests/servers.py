@@ -17,6 +17,7 @@ from typing import Any
 import httpx2
 
 from quart_app.settings import Settings
+from tests.forking import popen
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTUP_SECONDS = 30
@@ -131,7 +132,7 @@ def _started(
     log = folder / f"server-{time.monotonic_ns()}.log"
     with socket.create_server(("127.0.0.1", port)) as listener, log.open("wb") as stream:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        process = subprocess.Popen(
+        process = popen(
             [
                 *(sys.executable, "-m", "hypercorn", "--config", str(ROOT / "hypercorn.toml")),
                 *("--worker-class", worker_class, "--bind", f"fd://{listener.fileno()}", app),

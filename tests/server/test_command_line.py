@@ -17,6 +17,7 @@ from sqlalchemy import URL
 from quart_app.services import Services
 from quart_app.settings import Settings, with_setting
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, SECRET_KEY, Member
+from tests.forking import run
 from tests.servers import environ_of
 
 ADA = ("user", "create", "ada", "ada@example.com")
@@ -40,16 +41,14 @@ class CommandLine:
         self, *arguments: str | bytes, typed: bytes = b"", exit_code: int = 0, warning: str = ""
     ) -> str:
         """Return what it says; a refusal is one sentence on stderr and nothing else."""
-        ended = subprocess.run(
+        ended = run(
             self.command(*arguments),
             cwd=self.folder,
             env=self.environ,
-            input=typed,
-            capture_output=True,
+            typed=typed,
             timeout=TIMEOUT_SECONDS,
-            check=False,
         )
-        said, refused = ended.stdout.decode(), ended.stderr.decode()
+        said, refused = str(ended.stdout, "utf-8"), str(ended.stderr, "utf-8")
         assert ended.returncode == exit_code, refused
         if exit_code == 0:
             assert refused == warning

@@ -1,0 +1,103 @@
+"""Processes that are forked from one in which the application is imported already.
+
+Importing it costs seconds of a core on a slow machine, and the tests start hundreds of servers and
+commands. `Forked` is a subprocess.Popen whose process is `python -m <module> <arguments>` like any
+other, but for the imports. The tests of how processes start don't use it: those of
+scripts/serve, of closed streams, of encodings and of the interpreter's options.
+"""
+
+import atexit
+import ctypes
+import json
+import os
+import socket
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+_ROOT = Path(__file__).resolve().parent.parent
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+# Variables of the interpreter that the template process has, too; with others it can't be used.
+_OF_TEMPLATE = {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
+_OPTIONS = {"cwd", "stdin", "stdout", "stderr", "pass_fds", "text"}
+
+
+class Forked(subprocess.Popen[Any]):
+    """A process of `[sys.executable, "-m", module, *arguments]`, started by a fork.
+
+    `env` and `cwd` are required. Of Popen's other arguments it takes streams, `pass_fds` and those
+    for text. `communicate`, `wait`, signals and the exit code are Popen's own.
+    """
+
+    def _execute_child(self, args: Any, *rest: Any) -> None:
+        """Let the template process fork; called by Popen, whose signature is the same since 3.11.
+
+        Popen offers no other way to keep its pipes and its waiting with a process of another kind.
+        """
+        _, _, _, pass_fds, cwd, env = rest[:6]
+        p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite = rest[9:15]
+        targets = {
+            0: max(p2cread, 0),
+            1: c2pwrite if c2pwrite >= 0 else 1,
+            2: errwrite if errwrite >= 0 else 2,
+            **{fd: fd for fd in pass_fds},
+        }
+        request = {
+            "module": args[2],
+            "arguments": [os.fsdecode(each) for each in args[3:]],
+            "environ": dict(env),
+            "cwd": os.fspath(cwd),
+            "targets": list(targets),
+        }
+        template = _template(os.getpid())
+        socket.send_fds(template, [json.dumps(request).encode()], list(targets.values()))
+        self.pid = int(template.recv(32))
+        self._child_created = True
+        self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined] # Popen's own
+
+
+def popen(args: list[Any], *, env: dict[str, str], **options: Any) -> subprocess.Popen[Any]:
+    """Start `[sys.executable, "-m", module, *arguments]`: by a fork where that is the same."""
+    of_interpreter = {name for name in env if name.startswith("PYTHON")} - _OF_TEMPLATE
+    can_be_forked = not of_interpreter and options.keys() <= _OPTIONS
+    return (Forked if can_be_forked else subprocess.Popen)(args, env=env, **options)
+
+
+def run(
+    args: list[Any], *, env: dict[str, str], timeout: float, typed: Any = None, **options: Any
+) -> subprocess.CompletedProcess[Any]:
+    """Run it to its end and capture what it writes. Raises TimeoutExpired."""
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with popen(args, env=env, **streams, **options) as process:
+        try:
+            stdout, stderr = process.communicate(typed, timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(args, process.returncode, stdout, stderr)
+
+
+@cache
+def _template(_process_id: int) -> socket.socket:
+    """Return the socket to the template process of this process; it ends when that is closed."""
+    # Its grandchildren become ours, to be waited for, when the process between has ended.
+    if ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError("prctl")
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    process = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("template_process.py")), str(its.fileno())],
+        pass_fds=[its.fileno()],
+        cwd=_ROOT,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    its.close()
+
+    def end() -> None:
+        ours.close()
+        process.wait()
+
+    atexit.register(end)
+    return ours

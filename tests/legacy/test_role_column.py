@@ -1,7 +1,6 @@
 """The role column works in each form in which an adopted database may have it."""
 
 import asyncio
-import subprocess
 import sys
 from typing import Any
 
@@ -15,6 +14,7 @@ from quart_app.model import Role
 from quart_app.services import Services
 from quart_app.settings import Settings
 from quart_app.storage.schema import upgrade_schema
+from tests import forking
 from tests.conftest import ENCRYPTION_KEY
 from tests.legacy.legacy_database import (
     FIRST,
@@ -24,7 +24,7 @@ from tests.legacy.legacy_database import (
     build_legacy_database,
     connected,
 )
-from tests.servers import STARTUP_SECONDS, environ_of
+from tests.servers import ROOT, STARTUP_SECONDS, environ_of
 
 pytestmark = pytest.mark.sqlite_unless_thorough
 
@@ -112,16 +112,15 @@ async def ada(app: Quart) -> Client:
 
 async def run(settings: Settings, *arguments: str) -> str:
     """Run a command, and return what it says."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "quart_app", *arguments),
+    ended = await asyncio.to_thread(
+        forking.run,
+        [sys.executable, "-m", "quart_app", *arguments],
         env=environ_of(settings),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        timeout=STARTUP_SECONDS,
     )
-    said, complained = await asyncio.wait_for(process.communicate(), STARTUP_SECONDS)
-    assert process.returncode == 0, complained.decode()
-    return said.decode()
+    assert ended.returncode == 0, ended.stderr.decode()
+    return str(ended.stdout, "utf-8")
 
 
 @EVERY_FORM

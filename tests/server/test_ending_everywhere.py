@@ -10,6 +10,7 @@ from tests.processes import Processes, log_in, log_out, seconds_until_refused
 from tests.servers import Server
 
 
+@pytest.mark.sqlite_unless_thorough  # how an end gets there is tested on either by others
 @pytest.mark.parametrize("cause", CAUSES.values(), ids=CAUSES.keys())
 def test_each_cause_ends_what_it_should_on_every_process_and_nothing_else(
     processes: Processes, name: str, cause: Cause

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.long import first
 from tests.servers import ROOT
 
 USAGE = "usage: scripts/check [--fix]\n"  # said once the environment is there
@@ -153,7 +154,7 @@ def copy(installed: Path, tmp_path: Path) -> Path:
     return tmp_path / "moved"
 
 
-@pytest.mark.parametrize("name", ['it\'s "quoted" ünï 李', "x" * 150])
+@pytest.mark.parametrize("name", first(1, ['it\'s "quoted" ünï 李', "x" * 150]))
 def test_a_clone_may_have_any_name(name: str, tmp_path: Path) -> None:
     installs(fresh_clone(tmp_path / name))
 
@@ -165,11 +166,14 @@ def test_a_clone_that_was_moved_goes_on(copy: Path) -> None:
 
 @pytest.mark.parametrize(
     "environ",
-    [
-        {"PIP_USER": "1", "PIP_CONFIG_FILE": "pip.conf", "PYTHONHOME": sys.base_prefix},
-        {"PIP_TARGET": "t", "PIP_REQUIRE_VIRTUALENV": "1", "PYTHONPATH": "shadow"},
-        {"PIP_PREFIX": "p", "PIP_ROOT": "r", "PIP_PYTHON": sys.executable, "PIP_DRY_RUN": "1"},
-    ],
+    first(
+        1,
+        [
+            {"PIP_USER": "1", "PIP_CONFIG_FILE": "pip.conf", "PYTHONHOME": sys.base_prefix},
+            {"PIP_TARGET": "t", "PIP_REQUIRE_VIRTUALENV": "1", "PYTHONPATH": "shadow"},
+            {"PIP_PREFIX": "p", "PIP_ROOT": "r", "PIP_PYTHON": sys.executable, "PIP_DRY_RUN": "1"},
+        ],
+    ),
     ids=lambda environ: next(iter(environ)),
 )
 def test_what_the_environment_says_of_pip_and_python_leads_nowhere_else(
@@ -224,10 +228,7 @@ def lose_package(clone: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [
-        *(break_interpreter, change_version, lose_package),
-        *(leave_link, leave_folder),
-    ],
+    first(2, [break_interpreter, lose_package, change_version, leave_link, leave_folder]),
 )
 def test_a_damaged_environment_is_made_anew(damage: Callable[[Path], None], copy: Path) -> None:
     damage(copy)

@@ -6,18 +6,17 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import NamedTuple
 
 import httpx2
 import pytest
-from sqlalchemy import URL, update
+from sqlalchemy import delete, update
 
 from quart_app.model import Throttle
 from quart_app.services.identity.throttle import OF_A_NAME, OF_A_SESSION
 from quart_app.settings import with_setting
 from quart_app.storage.database import Database
-from tests.conftest import PASSWORD, settings_for
+from tests.conftest import PASSWORD, migrated_database, settings_for
 from tests.processes import Processes, log_in, two_processes
 from tests.servers import ANSWER_SECONDS
 
@@ -35,11 +34,32 @@ class Answer(NamedTuple):
     seconds: float
 
 
+pytestmark = pytest.mark.untimed
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def two(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Processes]:
+    folder = tmp_path_factory.mktemp("guesses")
+    with migrated_database(request.param, request, folder) as url:
+        settings = with_setting(settings_for(url), failed_login=HELD)
+        with two_processes(settings, folder) as both:
+            yield both
+
+
 @pytest.fixture
-def processes(database_url: URL, tmp_path: Path) -> Iterator[Processes]:
-    settings = with_setting(settings_for(database_url), failed_login=HELD)
-    with two_processes(settings, tmp_path) as both:
-        yield both
+def processes(two: Processes) -> Processes:
+    """The two processes, without failures of the test before."""
+
+    async def forget() -> None:
+        database = Database(two.settings.database_url)
+        async with database.begin() as db:
+            await db.execute(delete(Throttle))
+        await database.close()
+
+    asyncio.run(forget())
+    return two
 
 
 def answer(response: httpx2.Response, seconds: float) -> Answer:

@@ -11,7 +11,15 @@ from playwright.async_api import Page, expect
 from quart_app.app import create_app
 from quart_app.services.identity.links import Links
 from quart_app.settings import Settings
-from tests.browser.axe import LOOKS, Look, load_axe, measures, measures_of_larger_text, violations
+from tests.browser.axe import (
+    CHOSEN_LOOKS,
+    LOOKS,
+    Look,
+    load_axe,
+    measures,
+    measures_of_larger_text,
+    violations,
+)
 from tests.browser.conftest import IN_ONE_LOOP, OpenPage
 from tests.browser.every_page import COMMON, ERROR, EXAMPLES, Example, sends
 from tests.browser.scenes import Scene, enter
@@ -37,11 +45,11 @@ async def show(page: Page, scene: Scene, example: Example) -> None:
     await page.wait_for_load_state()
 
 
-async def problems_of(page: Page) -> list[str]:
+async def problems_of(page: Page, *, thorough: bool) -> list[str]:
     """Return what is wrong with the page that is shown, in every look."""
     await load_axe(page)
     found = []
-    for look in LOOKS:
+    for look in [*LOOKS, *(CHOSEN_LOOKS if thorough else [])]:
         await look.take(page)
         problems = await violations(page, look.rules)
         if not look.rules:  # in another theme nothing has another place
@@ -54,7 +62,11 @@ async def problems_of(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("who", EXAMPLES)
 async def test_every_page_is_accessible_in_both_themes_narrow_and_wide(
-    scene: Scene, open_page: OpenPage, who: str, measured: Callable[[str], None]
+    scene: Scene,
+    open_page: OpenPage,
+    who: str,
+    measured: Callable[[str], None],
+    thorough: bool,  # noqa: FBT001 a fixture
 ) -> None:
     page = await open_page(reduced_motion="reduce")
     await enter(page.context, scene, who)
@@ -63,7 +75,9 @@ async def test_every_page_is_accessible_in_both_themes_narrow_and_wide(
     examples = [example for each in EXAMPLES[who].values() for example in each]
     for example in examples:
         await show(page, scene, example)
-        found += [f"{example.name}, {problem}" for problem in await problems_of(page)]
+        found += [
+            f"{example.name}, {problem}" for problem in await problems_of(page, thorough=thorough)
+        ]
     measured(f"axe-core at {len(examples)} pages of {who}: {time.monotonic() - began:.1f} s")
     assert not found, "\n".join(found)
 
@@ -78,10 +92,14 @@ def set_up_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
             yield f"{server.url}/setup?token={token}"
 
 
-async def test_so_is_the_first_page_of_all(set_up_url: str, open_page: OpenPage) -> None:
+async def test_so_is_the_first_page_of_all(
+    set_up_url: str,
+    open_page: OpenPage,
+    thorough: bool,  # noqa: FBT001 a fixture
+) -> None:
     page = await open_page(reduced_motion="reduce")
     await page.goto(set_up_url)
-    assert await problems_of(page) == []
+    assert await problems_of(page, thorough=thorough) == []
     refused = sends(
         "Make the account and log in",
         username="ada",
@@ -90,7 +108,7 @@ async def test_so_is_the_first_page_of_all(set_up_url: str, open_page: OpenPage)
     )
     await refused(page, {})
     await expect(page.locator(ERROR)).to_be_visible()
-    assert await problems_of(page) == []
+    assert await problems_of(page, thorough=thorough) == []
 
 
 def pages(settings: Settings) -> set[str]:

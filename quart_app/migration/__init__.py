@@ -1,7 +1,7 @@
 """From the older application's database to this one's: adopt the schema, remove its sessions.
 
     command.py      the options, the exit codes, the question
-    conduct.py      what happens in which order, beside the event loop
+    runner.py      what happens in which order, beside the event loop
     inspection.py   what stands in the database; facts.py: as values
     removal.py      the one transaction that adopts, removes and proves
     restoration.py  the way back

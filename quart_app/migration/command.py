@@ -11,11 +11,11 @@ import click
 from sqlalchemy import URL
 from sqlalchemy.exc import SAWarning
 
-from quart_app.migration.conduct import Options, conduct
-from quart_app.migration.console import report
-from quart_app.migration.failures import as_stopped
+from quart_app.migration.failures import as_migration_stopped
 from quart_app.migration.interruption import Interruption
+from quart_app.migration.messages import report
 from quart_app.migration.outcome import Interrupted, Outcome
+from quart_app.migration.runner import Options, run_migration
 from quart_app.settings import SettingsError, database_url_from_environ, read_database_url
 from quart_app.terminal import mute, prepare_streams, say, say_lines
 from quart_app.text.printable import printable
@@ -200,14 +200,14 @@ def _run(
     parsed = cli.main(arguments, prog_name=NAME, standalone_mode=False)
     if not isinstance(parsed, tuple):
         raise _Helped
-    return asyncio.run(conduct(parsed[0], terminal, interruption))
+    return asyncio.run(run_migration(parsed[0], terminal, interruption))
 
 
 def _ending(error: BaseException, interruption: Interruption) -> tuple[Outcome, str]:
     if interruption.was_committed:
         said = f"{type(error).__name__} {error}".strip()
         return Outcome.DONE, f"Done: it was committed, but not all of it could be told ({said})."
-    stopped = as_stopped(error)
+    stopped = as_migration_stopped(error)
     if isinstance(error, KeyboardInterrupt | asyncio.CancelledError | click.Abort):
         stopped = Interrupted()
     if stopped is None:

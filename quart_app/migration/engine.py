@@ -29,7 +29,7 @@ class Engine(ABC):
         return self.url.get_backend_name()
 
     @property
-    def shown(self) -> str:
+    def display_url(self) -> str:
         """The database in words that hold no password."""
         query = {
             name: value for name, value in self.url.query.items() if "password" not in name.lower()

@@ -86,7 +86,7 @@ class Removal:
 
 
 @dataclass(frozen=True)
-class Standing:
+class DatabaseState:
     """What stands in the database, and so what there is to do."""
 
     database: str

@@ -6,7 +6,7 @@ import sqlite3
 from sqlalchemy.exc import DBAPIError
 
 from quart_app.errors import AppError
-from quart_app.migration.outcome import Busy, Failed, Interrupted, Refused, Stopped
+from quart_app.migration.outcome import Busy, Failed, Interrupted, MigrationStopped, Refused
 from quart_app.storage.schema import SchemaRefused
 from quart_app.storage.sqlite import BUSY_TIMEOUT_SECONDS
 
@@ -18,7 +18,7 @@ _BUSY = (
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PRIMARY = 0xFF
 # https://www.sqlite.org/rescode.html
-_OF_SQLITE: dict[int, tuple[type[Stopped], str]] = {
+_OF_SQLITE: dict[int, tuple[type[MigrationStopped], str]] = {
     5: (Busy, _BUSY),  # SQLITE_BUSY
     6: (Busy, _BUSY),  # SQLITE_LOCKED
     8: (Refused, "The database, or its folder, can only be read."),  # SQLITE_READONLY
@@ -38,7 +38,7 @@ _OF_SQLITE: dict[int, tuple[type[Stopped], str]] = {
     26: (Refused, "The file is no SQLite database."),  # SQLITE_NOTADB
 }
 # https://www.postgresql.org/docs/18/errcodes-appendix.html
-_OF_POSTGRESQL: dict[str, tuple[type[Stopped], str]] = {
+_OF_POSTGRESQL: dict[str, tuple[type[MigrationStopped], str]] = {
     "40001": (Busy, _BUSY),  # serialization_failure
     "40P01": (Busy, _BUSY),  # deadlock_detected
     "55P03": (Busy, _BUSY),  # lock_not_available
@@ -49,12 +49,12 @@ _OF_POSTGRESQL: dict[str, tuple[type[Stopped], str]] = {
 }
 
 
-def as_stopped(error: BaseException) -> Stopped | None:
+def as_migration_stopped(error: BaseException) -> MigrationStopped | None:
     """Return the outcome that an error means; None for one that is a bug of ours."""
     if isinstance(error, DBAPIError) and error.orig is not None:
         error = error.orig
     match error:
-        case Stopped():
+        case MigrationStopped():
             return error
         case SchemaRefused():
             return Refused(error.sentence)
@@ -68,13 +68,13 @@ def as_stopped(error: BaseException) -> Stopped | None:
     return _of_postgresql(error) if hasattr(error, "sqlstate") else None
 
 
-def _of_system(error: OSError) -> Stopped:
+def _of_system(error: OSError) -> MigrationStopped:
     where = f" ({error.filename})" if error.filename else ""
     what = "The disk is full" if error.errno in _DISK_FULL else error.strerror or str(error)
     return Failed(f"{what}{where}. {AS_IT_WAS}")
 
 
-def _of_sqlite(error: sqlite3.Error) -> Stopped:
+def _of_sqlite(error: sqlite3.Error) -> MigrationStopped:
     code = getattr(error, "sqlite_errorcode", 0)
     kind, sentence = _OF_SQLITE.get(
         code, _OF_SQLITE.get(code & _PRIMARY, (Failed, "SQLite says: {}."))
@@ -82,7 +82,7 @@ def _of_sqlite(error: sqlite3.Error) -> Stopped:
     return kind(f"{sentence.format(error)} {AS_IT_WAS}")
 
 
-def _of_postgresql(error: BaseException) -> Stopped:
+def _of_postgresql(error: BaseException) -> MigrationStopped:
     state = getattr(error, "sqlstate", None) or ""
     said = " ".join(str(error).split())
     if not state:

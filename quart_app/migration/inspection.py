@@ -5,7 +5,7 @@ import dataclasses
 from sqlalchemy import Connection, text
 
 from quart_app.migration.engine import Engine
-from quart_app.migration.facts import SessionTable, Standing, TableFacts
+from quart_app.migration.facts import DatabaseState, SessionTable, TableFacts
 from quart_app.migration.progress import Reporter
 from quart_app.migration.record import removals
 from quart_app.storage.schema import newest_revision, refuse_unknown_revision, revision_of
@@ -15,7 +15,7 @@ _NAMES_SHOWN = 5
 _ROWS_ASKED = 1000  # for those names
 
 
-def look(engine: Engine, connection: Connection) -> Standing:
+def inspect(engine: Engine, connection: Connection) -> DatabaseState:
     """Return what stands there, by names alone: of no table are the rows counted.
 
     Raises SchemaRefused for a newer schema.
@@ -24,8 +24,8 @@ def look(engine: Engine, connection: Connection) -> Standing:
     refuse_unknown_revision(revision)
     sessions = engine.session_table(connection)
     names = engine.tables(connection)
-    return Standing(
-        database=engine.shown,
+    return DatabaseState(
+        database=engine.display_url,
         revision=revision,
         newest_revision=newest_revision(),
         tables=tuple(TableFacts(name, 0, None) for name in names),
@@ -37,21 +37,21 @@ def look(engine: Engine, connection: Connection) -> Standing:
     )
 
 
-def look_closely(engine: Engine, connection: Connection, reporter: Reporter) -> Standing:
+def inspect_closely(engine: Engine, connection: Connection, reporter: Reporter) -> DatabaseState:
     """Return what stands there with rows and sizes, for the plan."""
-    standing = look(engine, connection)
-    if standing.unknown_here or standing.hidden:  # to count rows may need it
-        return standing
-    with reporter.step("looking", total=len(standing.tables), unit="tables") as step:
+    state = inspect(engine, connection)
+    if state.unknown_here or state.hidden:  # to count rows may need it
+        return state
+    with reporter.step("looking", total=len(state.tables), unit="tables") as step:
         tables = []
-        for table in standing.tables:
+        for table in state.tables:
             tables.append(_facts(engine, connection, table.name))
             step.advance(1)
-        sessions = standing.sessions
-        if sessions is not None and standing.refusal is None:
+        sessions = state.sessions
+        if sessions is not None and state.refusal is None:
             sessions = _with_rows(engine, connection, sessions)
-    refused = refused_users(connection) if standing.refusal is None else standing.refused
-    return dataclasses.replace(standing, tables=tuple(tables), sessions=sessions, refused=refused)
+    refused = refused_users(connection) if state.refusal is None else state.refused
+    return dataclasses.replace(state, tables=tuple(tables), sessions=sessions, refused=refused)
 
 
 def _facts(engine: Engine, connection: Connection, name: str) -> TableFacts:

@@ -81,7 +81,7 @@ class Interruption:
         """Hear nothing any more: how it ended stands, and is being told."""
         self._over = True
 
-    def hurry(self) -> None:
+    def cancel_statement(self) -> None:
         """End the statement that runs now; to be repeated, for it may just be about to start."""
         with self._turn:
             if self._asked and not self._heard and not self._too_late:
@@ -95,12 +95,12 @@ class Interruption:
             self._heard = True
             raise Interrupted
 
-    def let_go(self) -> None:
+    def disarm(self) -> None:
         """From here on cancel nothing: what runs now is the way back."""
         with self._turn:
             self._heard = True
 
-    def go_on(self) -> None:
+    def rearm(self) -> None:
         """Let what runs be ended again: something failed, and is tried once more."""
         with self._turn:
             self._heard = False

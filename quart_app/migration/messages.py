@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from quart_app.migration.facts import SessionTable, Standing
+from quart_app.migration.facts import DatabaseState, SessionTable
 from quart_app.migration.outcome import Outcome
 from quart_app.migration.removal import Removed
 from quart_app.migration.restoration import Restored
@@ -20,23 +20,23 @@ def _size(size_bytes: int | None) -> str:
     return "" if size_bytes is None else f"{size_bytes:>16,} bytes"
 
 
-def plan_in_words(standing: Standing, *, backup: Path | None, verbose: bool) -> str:
+def plan_in_words(state: DatabaseState, *, backup: Path | None, verbose: bool) -> str:
     """Return what stands there and what would be done."""
-    lines = [f"Database  {printable(standing.database)}"]
-    if standing.revision == standing.newest_revision:
-        lines.append(f"Schema    at revision {standing.revision} already")
+    lines = [f"Database  {printable(state.database)}"]
+    if state.revision == state.newest_revision:
+        lines.append(f"Schema    at revision {state.revision} already")
     else:
-        now = f"at revision {standing.revision}" if standing.revision else "the older application's"
-        lines.append(f"Schema    {now}; will be at revision {standing.newest_revision}")
-    width = max((len(printable(table.name)) for table in standing.tables), default=0)
+        now = f"at revision {state.revision}" if state.revision else "the older application's"
+        lines.append(f"Schema    {now}; will be at revision {state.newest_revision}")
+    width = max((len(printable(table.name)) for table in state.tables), default=0)
     lines.append("Tables")
     lines += [
         f"  {printable(table.name):<{width}} {table.rows:>12,} rows{_size(table.size_bytes)}"
-        for table in standing.tables
+        for table in state.tables
     ]
-    if standing.sessions is not None:
-        lines += _sessions_in_words(standing.sessions, backup=backup, verbose=verbose)
-    lines += standing.refused.in_words(every=verbose)
+    if state.sessions is not None:
+        lines += _sessions_in_words(state.sessions, backup=backup, verbose=verbose)
+    lines += state.refused.in_words(every=verbose)
     return "\n".join(lines)
 
 
@@ -92,7 +92,7 @@ def removed_in_words(removed: Removed, *, dry_run: bool, verbose: bool) -> str:
 
 def removal_message(removed: Removed, *, dry_run: bool) -> str:
     """Return the outcome in a sentence."""
-    sessions = removed.standing.sessions
+    sessions = removed.state.sessions
     what = f"the schema {{}} at revision {removed.revision}"
     if sessions is not None:
         what += f" and {printable(sessions.name)} ({removed.rows:,} rows) {{}}"

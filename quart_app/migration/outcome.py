@@ -36,13 +36,13 @@ _EXIT_CODES = {
 }
 
 
-class Stopped(AppError):  # noqa: N818 errors here are named for the fact
+class MigrationStopped(AppError):  # noqa: N818 errors here are named for the fact
     """The run ends early, and the database is as it was."""
 
     outcome: ClassVar[Outcome] = Outcome.FAILED
 
 
-class Failed(Stopped):
+class Failed(MigrationStopped):
     """Something went wrong in the middle, and was rolled back."""
 
 
@@ -50,25 +50,25 @@ class OutcomeUnknown(Failed):
     """The connection was lost while the server committed."""
 
 
-class NotConfirmed(Stopped):
+class NotConfirmed(MigrationStopped):
     """The operator said no, or could not be asked."""
 
     outcome = Outcome.WRONG_USAGE
 
 
-class Refused(Stopped):
+class Refused(MigrationStopped):
     """A check says that this database must not be touched."""
 
     outcome = Outcome.REFUSED
 
 
-class Busy(Stopped):
+class Busy(MigrationStopped):
     """Others hold what we need, longer than we wait."""
 
     outcome = Outcome.BUSY
 
 
-class Interrupted(Stopped):
+class Interrupted(MigrationStopped):
     """The operator stopped it, and it was rolled back."""
 
     outcome = Outcome.INTERRUPTED

@@ -11,9 +11,9 @@ from sqlalchemy import Connection
 
 from quart_app.migration.carry_over import carry_over_active_platforms
 from quart_app.migration.engine import Engine
-from quart_app.migration.facts import Backup, Contents, Removal, SessionTable, Standing
+from quart_app.migration.facts import Backup, Contents, DatabaseState, Removal, SessionTable
 from quart_app.migration.failures import AS_IT_WAS
-from quart_app.migration.inspection import look
+from quart_app.migration.inspection import inspect
 from quart_app.migration.outcome import Failed, OutcomeUnknown, Refused
 from quart_app.migration.progress import Reporter
 from quart_app.migration.record import ID_LENGTH, RECORD_TABLE, write_down
@@ -44,7 +44,7 @@ _OUR_COLUMNS = {
 class Removed:
     """What was done, or would have been."""
 
-    standing: Standing
+    state: DatabaseState
     id: str = field(default_factory=lambda: secrets.token_hex(ID_LENGTH // 2))
     revision: str | None = None
     backup: Backup | None = None
@@ -76,16 +76,16 @@ def remove_session_table(
 ) -> Removed:
     """Do all of it in one transaction; a backup that was written for nothing is deleted again.
 
-    `Removed.standing.is_pending` is False where another run was first and there was nothing to do.
+    `Removed.state.is_pending` is False where another run was first and there was nothing to do.
     Raises Refused, Busy, Failed or Interrupted, with nothing changed.
     """
     with ExitStack() as stack:
         with reporter.step("waiting for the database"):
             connection = stack.enter_context(engine.writing())
-        removed = Removed(look(engine, connection))
-        if removed.standing.refusal is not None:
-            raise Refused(removed.standing.refusal)
-        if not removed.standing.is_pending:
+        removed = Removed(inspect(engine, connection))
+        if removed.state.refusal is not None:
+            raise Refused(removed.state.refusal)
+        if not removed.state.is_pending:
             return removed
         # Before the table is gone, whose lock could not be named any more.
         locks = [] if commit else engine.locks(connection)
@@ -96,7 +96,7 @@ def remove_session_table(
             else:
                 removed.locks = sorted({*locks, *engine.locks(connection)})
         except BaseException as error:
-            engine.interruption.let_go()
+            engine.interruption.disarm()
             if removed.backup is not None and not isinstance(error, OutcomeUnknown):
                 removed.backup.path.unlink(missing_ok=True)
             raise
@@ -123,7 +123,7 @@ def _change(
     backup: Path | None,
     carry_over: bool,
 ) -> None:
-    sessions = removed.standing.sessions
+    sessions = removed.state.sessions
     if sessions is not None:
         removed.rows = _count(connection, sessions)
         if backup is not None:
@@ -187,7 +187,7 @@ def _back_up(
     manifest = {
         "removal": removed.id,
         "engine": engine.name,
-        "database": engine.shown,
+        "database": engine.display_url,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "table": sessions.name,
         "rows": removed.rows,

@@ -9,8 +9,8 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from quart_app.migration.engine import Engine
-from quart_app.migration.facts import SESSIONS, Removal, Standing
-from quart_app.migration.inspection import look
+from quart_app.migration.facts import SESSIONS, DatabaseState, Removal
+from quart_app.migration.inspection import inspect
 from quart_app.migration.outcome import Refused
 from quart_app.migration.progress import Reporter
 from quart_app.migration.record import write_down_restoration
@@ -25,7 +25,7 @@ _NOTHING = "Nothing was restored."
 class Restored:
     """What was brought back; `rows` is None where the table stood there already, just so."""
 
-    standing: Standing
+    state: DatabaseState
     backup: SealedFile
     rows: int | None = None
     notes: list[str] = field(default_factory=list)
@@ -37,13 +37,13 @@ class Restored:
         return self.rows is not None or bool(self.given_back and self.given_back.is_change)
 
 
-def open_backup(engine: Engine, reporter: Reporter, path: Path, standing: Standing) -> SealedFile:
+def open_backup(engine: Engine, reporter: Reporter, path: Path, state: DatabaseState) -> SealedFile:
     """Return the backup of the database's last removal, unchanged; raises Refused.
 
     The whole file is read only after its checksum is known to be the one written down.
     """
     backup = _claims_for(engine, path)
-    refuse_restoration(standing, backup)
+    refuse_restoration(state, backup)
     _verify(backup, reporter)
     return backup
 
@@ -82,7 +82,7 @@ def restore_session_table(
         if _claims_for(engine, backup.path) != backup:
             raise Refused(f"The backup {backup.path} was replaced meanwhile. {_NOTHING}")
         _verify(backup, reporter)
-        restored = Restored(look(engine, connection), backup)
+        restored = Restored(inspect(engine, connection), backup)
         try:
             _restore(engine, connection, reporter, restored)
             restored.given_back = give_back(connection, carry_back_default=carry_back_default)
@@ -91,12 +91,12 @@ def restore_session_table(
                     connection, to_find_out="the same command again tells whether it happened"
                 )
         except BaseException:
-            engine.interruption.let_go()
+            engine.interruption.disarm()
             raise
         return restored
 
 
-def refuse_restoration(standing: Standing, backup: SealedFile) -> Removal:
+def refuse_restoration(state: DatabaseState, backup: SealedFile) -> Removal:
     """Return the removal that made the backup, by its checksum; raises Refused.
 
     The checksum authenticates the file: statements are built from what it holds. Its size says
@@ -104,22 +104,22 @@ def refuse_restoration(standing: Standing, backup: SealedFile) -> Removal:
     """
     found = [
         each
-        for each in standing.removals
+        for each in state.removals
         if (each.backup_sha256, each.backup_bytes) == (backup.sha256, backup.size_bytes)
     ]
     if not found:
-        raise Refused(_belongs_elsewhere(standing, backup))
-    if found[0] != standing.removals[-1]:
-        last = standing.removals[-1].backup
+        raise Refused(_belongs_elsewhere(state, backup))
+    if found[0] != state.removals[-1]:
+        last = state.removals[-1].backup
         own = f"the last one's is {last}" if last else "the last one was made with --no-backup"
         raise Refused(f"The backup {backup.path} is of an earlier removal; {own}. {_NOTHING}")
     return found[0]
 
 
-def _belongs_elsewhere(standing: Standing, backup: SealedFile) -> str:
-    if standing.sessions is not None and not standing.removals:
+def _belongs_elsewhere(state: DatabaseState, backup: SealedFile) -> str:
+    if state.sessions is not None and not state.removals:
         return f"{SESSIONS} was never removed from this database, it stands there. {_NOTHING}"
-    same = [each for each in standing.removals if each.id == backup.manifest["removal"]]
+    same = [each for each in state.removals if each.id == backup.manifest["removal"]]
     if same and same[0].backup_sha256 is None:
         return (
             f"An earlier version of this script made the backup {backup.path}, and wrote no"
@@ -130,7 +130,7 @@ def _belongs_elsewhere(standing: Standing, backup: SealedFile) -> str:
             f"The backup {backup.path} was changed after it was made: its checksum is not the one"
             f" that the database remembers. {_NOTHING}"
         )
-    last = standing.removals[-1].backup if standing.removals else None
+    last = state.removals[-1].backup if state.removals else None
     own = f" This database's own backup is {last}." if last else ""
     of, made_at = (printable(backup.manifest[name]) for name in ("database", "made_at"))
     return (
@@ -142,15 +142,15 @@ def _belongs_elsewhere(standing: Standing, backup: SealedFile) -> str:
 def _restore(
     engine: Engine, connection: Connection, reporter: Reporter, restored: Restored
 ) -> None:
-    standing, backup = restored.standing, restored.backup
-    removal = refuse_restoration(standing, backup)
-    if standing.sessions is not None:
-        if standing.sessions.kind == "table" and engine.is_unchanged(
-            connection, backup, standing.sessions, reporter
+    state, backup = restored.state, restored.backup
+    removal = refuse_restoration(state, backup)
+    if state.sessions is not None:
+        if state.sessions.kind == "table" and engine.is_unchanged(
+            connection, backup, state.sessions, reporter
         ):
             return
         raise Refused(
-            f"A {standing.sessions.kind} {standing.sessions.name} stands there already and is not"
+            f"A {state.sessions.kind} {state.sessions.name} stands there already and is not"
             f" what the backup holds. {_NOTHING}"
         )
     restored.notes = engine.bring_back(connection, backup, reporter)

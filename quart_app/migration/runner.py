@@ -10,12 +10,12 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import URL
 
-from quart_app.migration import console
+from quart_app.migration import messages
 from quart_app.migration.engine import Engine
 from quart_app.migration.erasure import erase_hashes, refuse_erasure
-from quart_app.migration.facts import Standing
+from quart_app.migration.facts import DatabaseState
 from quart_app.migration.files import refuse_as_backup, refuse_full_disk, unused
-from quart_app.migration.inspection import look, look_closely
+from quart_app.migration.inspection import inspect, inspect_closely
 from quart_app.migration.interruption import Interruption
 from quart_app.migration.outcome import NotConfirmed, Outcome, Refused
 from quart_app.migration.progress import Reporter, reporter_for
@@ -57,7 +57,7 @@ class Options:
         return not (self.yes or self.check or self.dry_run)
 
 
-class Operator(Protocol):
+class Console(Protocol):
     """Whom we speak to. `facts` are for the JSON report, and filled as they become known."""
 
     facts: dict[str, Any]
@@ -83,29 +83,31 @@ def engine_of(url: URL, interruption: Interruption) -> Engine:
     return PostgresEngine(url, interruption)
 
 
-async def conduct(
-    options: Options, operator: Operator, interruption: Interruption
+async def run_migration(
+    options: Options, console: Console, interruption: Interruption
 ) -> tuple[Outcome, str]:
     """Do what was asked for; return the outcome and a sentence. Raises what ends it early."""
-    if options.must_ask and not operator.can_be_asked():
+    if options.must_ask and not console.can_be_asked():
         raise NotConfirmed("There is no terminal to ask in: give --yes to go on without.")
-    conductor = _Conductor(
+    run = MigrationRun(
         options,
-        operator,
+        console,
         engine_of(options.database_url, interruption),
         reporter_for(interruption),
         interruption,
     )
-    operator.facts["database"] = conductor.engine.shown
+    console.facts["database"] = run.engine.display_url
     if options.no_return:
-        return await conductor.erase()
-    return await (conductor.restore() if options.restore else conductor.remove())
+        return await run.erase()
+    return await (run.restore() if options.restore else run.remove())
 
 
 @dataclass(frozen=True)
-class _Conductor:
+class MigrationRun:
+    """One run of the migration: the engine, the options and where progress is shown."""
+
     options: Options
-    operator: Operator
+    console: Console
     engine: Engine
     reporter: Reporter
     interruption: Interruption
@@ -116,62 +118,60 @@ class _Conductor:
             task = asyncio.ensure_future(asyncio.to_thread(work))
             while not (await asyncio.wait({task}, timeout=_HURRY_SECONDS))[0]:
                 if self.interruption.was_asked:
-                    await asyncio.to_thread(self.interruption.hurry)
+                    await asyncio.to_thread(self.interruption.cancel_statement)
             return task.result()
 
     # --- removing ---
 
     async def remove(self) -> tuple[Outcome, str]:
         """Plan, ask, and remove the session table."""
-        standing = await self.in_thread(self._look)
-        self.operator.facts["plan"] = standing
-        if standing.refusal is not None:
-            raise Refused(standing.refusal)
-        if not standing.is_pending:
-            return Outcome.NOTHING_TO_DO, standing.nothing_to_do
-        backup = self._backup_path(standing)
-        self.operator.say(
-            console.plan_in_words(standing, backup=backup, verbose=self.options.verbose)
-        )
+        state = await self.in_thread(self._look)
+        self.console.facts["plan"] = state
+        if state.refusal is not None:
+            raise Refused(state.refusal)
+        if not state.is_pending:
+            return Outcome.NOTHING_TO_DO, state.nothing_to_do
+        backup = self._backup_path(state)
+        self.console.say(messages.plan_in_words(state, backup=backup, verbose=self.options.verbose))
         if self.options.check:
             return Outcome.PENDING, "Work is pending; nothing was changed."
         if backup is not None:
-            await self.in_thread(lambda: self._refuse_backup(standing, backup))
+            await self.in_thread(lambda: self._refuse_backup(state, backup))
         self._ask("Go on?")
         removed = await self.in_thread(lambda: self._remove(backup))
         return self._removed(removed)
 
-    def _look(self) -> Standing:
+    def _look(self) -> DatabaseState:
         for _ in range(_LOOKS - 1):
             try:
                 return self._look_once()
             except Exception as error:
                 if not self.engine.was_overtaken(error):
                     raise
-                self.interruption.go_on()
+                self.interruption.rearm()
         return self._look_once()
 
-    def _look_once(self) -> Standing:
+    def _look_once(self) -> DatabaseState:
         with self.engine.reading() as connection:
-            return look_closely(self.engine, connection, self.reporter)
+            return inspect_closely(self.engine, connection, self.reporter)
 
-    def _backup_path(self, standing: Standing) -> Path | None:
-        if self.options.no_backup or standing.sessions is None:
+    def _backup_path(self, state: DatabaseState) -> Path | None:
+        if self.options.no_backup or state.sessions is None:
             return None
         if self.options.backup is not None:
             return self.options.backup.absolute()
         return unused(self.engine.default_backup(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"))
 
-    def _refuse_backup(self, standing: Standing, backup: Path) -> None:
+    def _refuse_backup(self, state: DatabaseState, backup: Path) -> None:
         refuse_as_backup(backup, self.engine.own_files(), is_rehearsed=self.options.dry_run)
-        if standing.sessions is not None:
+        if state.sessions is not None:
             with self.engine.reading() as connection:
                 if not self.engine.can_store(connection, str(backup)):
                     raise Refused(
                         f"The database's encoding can't hold the name {backup}, which is to be"
                         " written down in it: give the backup another by --backup."
                     )
-                needed = self.engine.backup_needs_bytes(connection, standing.sessions.name)
+                needed = self.engine.backup_needs_bytes(connection, state.sessions.name)
             refuse_full_disk(backup.parent, needed, "the backup")
 
     def _remove(self, backup: Path | None) -> Removed:
@@ -189,10 +189,10 @@ class _Conductor:
             )
 
     def _removed(self, removed: Removed) -> tuple[Outcome, str]:
-        if not removed.standing.is_pending:
-            return Outcome.NOTHING_TO_DO, removed.standing.nothing_to_do
+        if not removed.state.is_pending:
+            return Outcome.NOTHING_TO_DO, removed.state.nothing_to_do
         dry_run = self.options.dry_run
-        self.operator.facts |= {
+        self.console.facts |= {
             "dry_run": dry_run,
             "removal": removed.id,
             "revision": removed.revision,
@@ -210,10 +210,10 @@ class _Conductor:
             "refused": removed.refused,
             "locks": removed.locks,
         }
-        self.operator.say(
-            console.removed_in_words(removed, dry_run=dry_run, verbose=self.options.verbose)
+        self.console.say(
+            messages.removed_in_words(removed, dry_run=dry_run, verbose=self.options.verbose)
         )
-        return Outcome.DONE, console.removal_message(removed, dry_run=dry_run)
+        return Outcome.DONE, messages.removal_message(removed, dry_run=dry_run)
 
     # --- restoring ---
 
@@ -221,11 +221,11 @@ class _Conductor:
         """Check the backup, ask, and bring the session table back."""
         path = self.options.restore
         assert path is not None  # noqa: S101 the caller's condition
-        standing, backup = await self.in_thread(lambda: self._look_at_backup(path.absolute()))
-        self.operator.facts["backup"] = backup.manifest | {"path": path, "sha256": backup.sha256}
+        state, backup = await self.in_thread(lambda: self._look_at_backup(path.absolute()))
+        self.console.facts["backup"] = backup.manifest | {"path": path, "sha256": backup.sha256}
         manifest = backup.manifest
-        self.operator.say(
-            f"Database  {printable(standing.database)}\n"
+        self.console.say(
+            f"Database  {printable(state.database)}\n"
             f"Backup    {printable(str(backup.path))},"
             f" made at {printable(str(manifest['made_at']))}\n"
             f"Restored  {printable(manifest['table'])}: {manifest['rows']:,} rows"
@@ -234,22 +234,22 @@ class _Conductor:
         restored = await self.in_thread(lambda: self._restore(backup))
         if not restored.is_change:
             if restored.given_back is not None:
-                self.operator.say("\n".join(restored.given_back.in_words()))
-            return Outcome.NOTHING_TO_DO, console.restoration_message(restored, dry_run=False)
+                self.console.say("\n".join(restored.given_back.in_words()))
+            return Outcome.NOTHING_TO_DO, messages.restoration_message(restored, dry_run=False)
         dry_run = self.options.dry_run
-        self.operator.facts |= {
+        self.console.facts |= {
             "dry_run": dry_run,
             "rows": restored.rows,
             "notes": restored.notes,
             "given_back": restored.given_back,
         }
-        self.operator.say(console.restored_in_words(restored, dry_run=dry_run))
-        return Outcome.DONE, console.restoration_message(restored, dry_run=dry_run)
+        self.console.say(messages.restored_in_words(restored, dry_run=dry_run))
+        return Outcome.DONE, messages.restoration_message(restored, dry_run=dry_run)
 
-    def _look_at_backup(self, path: Path) -> tuple[Standing, SealedFile]:
+    def _look_at_backup(self, path: Path) -> tuple[DatabaseState, SealedFile]:
         with self.engine.reading() as connection:
-            standing = look(self.engine, connection)
-        return standing, open_backup(self.engine, self.reporter, path, standing)
+            state = inspect(self.engine, connection)
+        return state, open_backup(self.engine, self.reporter, path, state)
 
     def _restore(self, backup: SealedFile) -> Restored:
         with ExitStack() as stack:
@@ -269,10 +269,10 @@ class _Conductor:
     async def erase(self) -> tuple[Outcome, str]:
         """Count the legacy hashes that are kept, ask, and erase them."""
         hashes, backup = await self.in_thread(self._look_at_hashes)
-        self.operator.facts["hashes"] = hashes
+        self.console.facts["hashes"] = hashes
         if not hashes.are_pending:
             return Outcome.NOTHING_TO_DO, "Nothing to do: no legacy password hash is kept."
-        self.operator.say(console.hashes_in_words(self.engine.shown, hashes, backup))
+        self.console.say(messages.hashes_in_words(self.engine.display_url, hashes, backup))
         if self.options.check:
             return Outcome.PENDING, "Work is pending; nothing was changed."
         self._ask("Erase them? There is no way back from that.")
@@ -280,16 +280,16 @@ class _Conductor:
             return Outcome.DONE, "Dry run: they would be erased; nothing was changed."
         await self.in_thread(lambda: erase_hashes(self.engine))
         message = f"Done: {hashes.kept:,} legacy password hashes are erased, and no more are kept."
-        self.operator.say(message)
+        self.console.say(message)
         return Outcome.DONE, message
 
     def _look_at_hashes(self) -> tuple[KeptHashes, str | None]:
         with self.engine.reading() as connection:
-            standing = look(self.engine, connection)
-            refuse_erasure(standing)
-            last = standing.removals[-1].backup if standing.removals else None
+            state = inspect(self.engine, connection)
+            refuse_erasure(state)
+            last = state.removals[-1].backup if state.removals else None
             return kept_hashes(connection), last
 
     def _ask(self, question: str) -> None:
-        if self.options.must_ask and not self.operator.agrees(question):
+        if self.options.must_ask and not self.console.agrees(question):
             raise NotConfirmed("You did not say yes, so nothing was done.")

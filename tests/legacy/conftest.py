@@ -23,7 +23,7 @@ def migrate(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Migrate:
     """Run the command in this process, in a folder where nothing else is."""
-    monkeypatch.chdir(tmp_path_factory.mktemp("standing"))
+    monkeypatch.chdir(tmp_path_factory.mktemp("state"))
 
     def run(url: URL, *arguments: object) -> Ended:
         capsys.readouterr()

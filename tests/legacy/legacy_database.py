@@ -306,15 +306,15 @@ def build_legacy_database(
             ]
             execute(f"CREATE TABLE {table} ({', '.join(lines)})")
             for row in rows[table]:
-                standing = {
+                state = {
                     name: value
                     for name, value in row.items()
                     if name in columns and f"{table}.{name}" not in without
                 }
-                marks = ", ".join(["?" if engine == "sqlite" else "%s"] * len(standing))
+                marks = ", ".join(["?" if engine == "sqlite" else "%s"] * len(state))
                 execute(
-                    f"INSERT INTO {table} ({', '.join(standing)}) VALUES ({marks})",  # noqa: S608 our own names
-                    tuple(standing.values()),
+                    f"INSERT INTO {table} ({', '.join(state)}) VALUES ({marks})",  # noqa: S608 our own names
+                    tuple(state.values()),
                 )
         for name in sorted(_INDEXES.keys() - set(without)):
             execute(f"CREATE {_INDEXES[name].format(name)}")

@@ -12,11 +12,11 @@ from typing import Any
 from sqlalchemy import URL
 
 from quart_app.migration.command import cli
-from quart_app.migration.conduct import conduct
-from quart_app.migration.console import report
 from quart_app.migration.interruption import Interruption
-from quart_app.migration.outcome import Stopped
+from quart_app.migration.messages import report
+from quart_app.migration.outcome import MigrationStopped
 from quart_app.migration.record import RECORD_TABLE
+from quart_app.migration.runner import run_migration
 from tests.legacy.legacy_database import Snapshot, connected, schema_of, snapshot
 from tests.servers import ROOT
 
@@ -91,7 +91,7 @@ def end_of(process: subprocess.Popen[str]) -> Ended:
     return Ended(process.returncode, said, complained)
 
 
-class _Operator:
+class _Console:
     """Keeps what is said, and can't be asked."""
 
     def __init__(self) -> None:
@@ -112,14 +112,14 @@ async def migrated(url: URL, *arguments: object) -> Ended:
     """Run the script's work in this event loop, beside an application that goes on meanwhile."""
     given = ["--database-url", as_text(url), *map(str, arguments)]
     options, is_json = cli.main(given, standalone_mode=False)
-    operator = _Operator()
+    console = _Console()
     try:
-        outcome, message = await conduct(options, operator, Interruption())
-    except Stopped as stopped:
+        outcome, message = await run_migration(options, console, Interruption())
+    except MigrationStopped as stopped:
         return Ended(stopped.outcome.exit_code, "", stopped.sentence)
     if is_json:
-        return Ended(outcome.exit_code, report(outcome, message, operator.facts), "")
-    said = operator.said if operator.said[-1:] == [message] else [*operator.said, message]
+        return Ended(outcome.exit_code, report(outcome, message, console.facts), "")
+    said = console.said if console.said[-1:] == [message] else [*console.said, message]
     return Ended(outcome.exit_code, "\n".join([*said, ""]), "")
 
 

@@ -170,7 +170,7 @@ async def test_who_could_not_be_switched_off_before_is_active(empty_database_url
 
 
 @pytest.mark.parametrize(
-    ("standing", "name"),
+    ("state", "name"),
     [
         ("CREATE INDEX ix_users_email ON users (email)", "ix_users_email"),
         ("CREATE UNIQUE INDEX few ON users (email) WHERE id < 3", "ix_users_email"),
@@ -178,11 +178,11 @@ async def test_who_could_not_be_switched_off_before_is_active(empty_database_url
     ],
 )
 async def test_one_index_keeps_every_address_unique(
-    empty_database_url: URL, standing: str, name: str
+    empty_database_url: URL, state: str, name: str
 ) -> None:
     url = empty_database_url
     build_legacy_database(url, encryption_key=ENCRYPTION_KEY, without={"ix_users_email"})
-    change(url, standing)
+    change(url, state)
     await upgrade_schema(url)
     indexes = [each for each in schema_of(url)["users"] if "UNIQUE INDEX" in each]
     covering = [each for each in indexes if "email" in each and "WHERE" not in each]
@@ -374,8 +374,8 @@ def columns_and_indexes(connection: Connection) -> dict[str, Any]:
 
 def indexes(inspector: Inspector, table: str) -> set[tuple[Any, ...]]:
     """Return indexes and unique constraints alike; SQLite takes a missing one only as an index."""
-    standing: list[Any] = [*inspector.get_indexes(table), *inspector.get_unique_constraints(table)]
-    return {(each["name"], *each["column_names"], each.get("unique", True)) for each in standing}
+    state: list[Any] = [*inspector.get_indexes(table), *inspector.get_unique_constraints(table)]
+    return {(each["name"], *each["column_names"], each.get("unique", True)) for each in state}
 
 
 @FRESH_AND_ADOPTED

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import URL
 
-from quart_app.migration import conduct, console, removal, restoration
+from quart_app.migration import messages, removal, restoration, runner
 from quart_app.migration.carry_over import carry_over_active_platforms
 from tests.legacy.migrating import (
     TIMEOUT_SECONDS,
@@ -38,7 +38,7 @@ def test_after_the_commit_nothing_changes_the_outcome(
     monkeypatch: pytest.MonkeyPatch,
     number: signal.Signals | None,
 ) -> None:
-    real = console.removed_in_words
+    real = messages.removed_in_words
 
     def disturbed(*arguments: object, **options: object) -> str:
         if number is None:
@@ -47,7 +47,7 @@ def test_after_the_commit_nothing_changes_the_outcome(
         return real(*arguments, **options)  # type: ignore[arg-type]
 
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(console, "removed_in_words", disturbed)
+    monkeypatch.setattr(messages, "removed_in_words", disturbed)
     ended = migrate(legacy_url, "--yes")
     assert (ended.code, "as it was." in ended.complained) == (0, False)
     assert "Done: " in ended.said
@@ -144,7 +144,7 @@ def test_a_backup_that_changes_after_the_question_is_refused(
                 file.write(b"#")
         return found
 
-    monkeypatch.setattr(conduct, "open_backup", changing)
+    monkeypatch.setattr(runner, "open_backup", changing)
     ended = migrate(legacy_url, "--yes", "--restore", backup)
     assert (ended.code, f"was {how}" in ended.complained) == (3, True)
     assert state_of(legacy_url) == before

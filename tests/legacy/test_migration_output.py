@@ -198,7 +198,7 @@ def test_a_report_that_can_not_be_written_changes_no_outcome(legacy_url: URL) ->
 
 @ONE_ENGINE
 def test_relative_paths_start_where_one_stands(legacy_url: URL, tmp_path: Path) -> None:
-    folder = tmp_path / "standing"
+    folder = tmp_path / "state"
     folder.mkdir()
     relative = legacy_url.set(database="../test.db")
     ended = end_of(start(relative, "--yes", "--backup", "here.backup", cwd=folder))

@@ -12,7 +12,7 @@ from quart_app.migration.files import new_file
 from quart_app.migration.outcome import Failed
 from quart_app.migration.postgres.catalog import Facts, facts_of
 from quart_app.migration.postgres.connect import nothing_in_search_path
-from quart_app.migration.postgres.look import relation
+from quart_app.migration.postgres.inspection import relation
 from quart_app.migration.progress import Reporter
 from quart_app.migration.sealed_file import Advance, read_claims, seal, verify
 

@@ -75,7 +75,7 @@ def connected(url: URL, interruption: Interruption, *, read_only: bool) -> Itera
                 try:
                     yield connection
                 except BaseException:
-                    interruption.let_go()
+                    interruption.disarm()
                     raise
     finally:
         engine.dispose()

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from quart_app.migration.engine import Engine
 from quart_app.migration.facts import Backup, Contents, SessionTable
 from quart_app.migration.outcome import Refused
-from quart_app.migration.postgres import backup, connect, look, restore
+from quart_app.migration.postgres import backup, connect, inspection, restore
 from quart_app.migration.postgres.connect import raw
 from quart_app.migration.postgres.definition import identifier
 from quart_app.migration.progress import Reporter
@@ -82,23 +82,23 @@ class PostgresEngine(Engine):
 
     def tables(self, connection: Connection) -> list[str]:
         """Name the tables of the current schema."""
-        return look.tables(raw(connection))
+        return inspection.tables(raw(connection))
 
     def size_bytes(self, connection: Connection, table: str) -> int | None:
         """Return what a table and its indexes take."""
-        return look.size_bytes(raw(connection), table)
+        return inspection.size_bytes(raw(connection), table)
 
     def session_table(self, connection: Connection) -> SessionTable | None:
         """Describe what is called user_sessions."""
-        return look.session_table(raw(connection))
+        return inspection.session_table(raw(connection))
 
     def session_table_elsewhere(self, connection: Connection) -> str | None:
         """Name another schema in which it stands."""
-        return look.elsewhere(raw(connection))
+        return inspection.elsewhere(raw(connection))
 
     def hidden(self, connection: Connection) -> str | None:
         """Say which table's rows a policy hides from us."""
-        return look.hidden(raw(connection))
+        return inspection.hidden(raw(connection))
 
     def can_store(self, connection: Connection, text: str) -> bool:
         """Tell whether the text comes back as it was sent."""
@@ -110,25 +110,25 @@ class PostgresEngine(Engine):
 
     def columns(self, connection: Connection, table: str) -> list[str]:
         """Name a table's columns."""
-        return look.columns(raw(connection), table)
+        return inspection.columns(raw(connection), table)
 
     def contents(
         self, connection: Connection, table: str, columns: Sequence[str], advance: Advance
     ) -> Contents:
         """Read all rows of a table."""
-        return look.contents(raw(connection), table, columns, advance)
+        return inspection.contents(raw(connection), table, columns, advance)
 
     def definitions(self, connection: Connection) -> dict[tuple[str, str], str]:
         """Return what defines everything in the database."""
-        return look.definitions(raw(connection))
+        return inspection.definitions(raw(connection))
 
     def broken_foreign_keys(self, connection: Connection) -> Counter[str]:
         """Count by table the rows whose foreign key leads nowhere."""
-        return look.broken_foreign_keys(raw(connection))
+        return inspection.broken_foreign_keys(raw(connection))
 
     def why_rows_change(self, connection: Connection) -> str:
         """Name the event triggers, which hear of tables that are made and removed."""
-        statements = look.disabling_event_triggers(raw(connection))
+        statements = inspection.disabling_event_triggers(raw(connection))
         if not statements:
             return ""
         return f" An event trigger may have written there. Disable it first: {statements}"
@@ -140,7 +140,7 @@ class PostgresEngine(Engine):
 
     def backup_needs_bytes(self, connection: Connection, table: str) -> int:
         """Return the table's size, which its rows as text hardly exceed."""
-        return look.size_bytes(raw(connection), table) or 0
+        return inspection.size_bytes(raw(connection), table) or 0
 
     def back_up(
         self,

@@ -85,7 +85,7 @@ def canceling(connection: Connection, interruption: Interruption) -> Iterator[No
         try:
             yield
         except BaseException:
-            interruption.let_go()
+            interruption.disarm()
             raise
 
 

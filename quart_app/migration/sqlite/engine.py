@@ -16,7 +16,7 @@ from quart_app.migration.interruption import Interruption
 from quart_app.migration.outcome import Refused
 from quart_app.migration.progress import Reporter
 from quart_app.migration.sealed_file import Advance, SealedFile
-from quart_app.migration.sqlite import backup, connect, contents, restore
+from quart_app.migration.sqlite import backup, connect, inspection, restore
 from quart_app.migration.sqlite.dependents import quoted
 
 _READ_ONLY = {"mode": "ro", "immutable": "1"}
@@ -27,15 +27,17 @@ class SqliteEngine(Engine):
 
     _reader: Any = None  # in the writing transaction: who reads the same state
 
-    def __init__(self, url: URL, interruption: Interruption, *, shown: str | None = None) -> None:
+    def __init__(
+        self, url: URL, interruption: Interruption, *, display_url: str | None = None
+    ) -> None:
         super().__init__(url, interruption)
-        self._shown = shown
+        self._display_url = display_url
         self._attach: str | None = None
 
     @property
-    def shown(self) -> str:
+    def display_url(self) -> str:
         """The database in words."""
-        return self._shown or super().shown
+        return self._display_url or super().display_url
 
     @property
     def file(self) -> Path:
@@ -70,11 +72,11 @@ class SqliteEngine(Engine):
                 self.interruption.canceling(source.interrupt),
             ):
                 # The copy, the backup of it, and what restoring would add to it.
-                refuse_full_disk(Path(folder), 3 * contents.database_bytes(source), "a copy")
+                refuse_full_disk(Path(folder), 3 * inspection.database_bytes(source), "a copy")
                 path.touch(mode=0o600)
                 backup.copy_database(source, path, "private copy", reporter)
             url = self.url.set(database=str(path), query={})
-            yield SqliteEngine(url, self.interruption, shown=self.shown)
+            yield SqliteEngine(url, self.interruption, display_url=self.display_url)
 
     def rehearsed_backup(self, backup: Path) -> Path:
         """Return a path beside the private copy."""
@@ -86,37 +88,37 @@ class SqliteEngine(Engine):
 
     def tables(self, connection: Connection) -> list[str]:
         """Name the tables."""
-        return contents.tables(connect.raw(connection))
+        return inspection.tables(connect.raw(connection))
 
     def size_bytes(self, connection: Connection, table: str) -> int | None:
         """Return what a table and its indexes take."""
-        return contents.size_bytes(connect.raw(connection), table)
+        return inspection.size_bytes(connect.raw(connection), table)
 
     def session_table(self, connection: Connection) -> SessionTable | None:
         """Describe what is called user_sessions."""
-        return contents.session_table(connect.raw(connection))
+        return inspection.session_table(connect.raw(connection))
 
     def unknown_here(self, connection: Connection) -> str | None:
         """Name a function, collation or module that only the program that made it has."""
-        return contents.unknown_here(connect.raw(connection))
+        return inspection.unknown_here(connect.raw(connection))
 
     def columns(self, connection: Connection, table: str) -> list[str]:
         """Name a table's columns."""
-        return contents.columns(connect.raw(connection), table)
+        return inspection.columns(connect.raw(connection), table)
 
     def contents(
         self, connection: Connection, table: str, columns: Sequence[str], advance: Advance
     ) -> Contents:
         """Read all rows of a table."""
-        return contents.contents(connect.raw(connection), table, columns, advance)
+        return inspection.contents(connect.raw(connection), table, columns, advance)
 
     def definitions(self, connection: Connection) -> dict[tuple[str, str], str]:
         """Return what defines everything in the database."""
-        return contents.definitions(connect.raw(connection))
+        return inspection.definitions(connect.raw(connection))
 
     def broken_foreign_keys(self, connection: Connection) -> Counter[str]:
         """Count by table the rows whose foreign key leads nowhere."""
-        return contents.broken_foreign_keys(connect.raw(connection))
+        return inspection.broken_foreign_keys(connect.raw(connection))
 
     def default_backup(self, stamp: str) -> Path:
         """Return a path beside the database."""
@@ -133,7 +135,7 @@ class SqliteEngine(Engine):
 
     def backup_needs_bytes(self, connection: Connection, table: str) -> int:
         """Return the size of the whole database."""
-        return contents.database_bytes(connect.raw(connection))
+        return inspection.database_bytes(connect.raw(connection))
 
     def back_up(
         self,

@@ -9,8 +9,8 @@ from quart_app.migration.outcome import Refused
 from quart_app.migration.progress import Reporter
 from quart_app.migration.sealed_file import Advance, SealedFile
 from quart_app.migration.sqlite.connect import open_sqlite, uri
-from quart_app.migration.sqlite.contents import columns, contents
 from quart_app.migration.sqlite.dependents import quoted
+from quart_app.migration.sqlite.inspection import columns, contents
 
 _ROWS_AT_ONCE = 20_000
 _MAKING = {

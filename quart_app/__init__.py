@@ -8,7 +8,7 @@ The rooms, from the door inwards; a request goes one way through them and nothin
     services/     use cases: one public method = one transaction
     storage/      the only place that writes queries; its schema's revisions
     fediverse/    outbound HTTP to instances; sibling of storage
-    model.py      the tables, which are the words we think in
+    model/        the tables by subject, and the lengths of their columns
     errors.py     what can go wrong, as facts without HTTP
     text/         text of people and strangers: what is printable, a name, the same name
 

@@ -4,11 +4,11 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from quart_app.model import User
+from quart_app.model import LARGEST_ID, User
 from quart_app.text.login_names import email_key, name_key
 
 _AT_ONCE: Final = 1000
-_BEFORE_EVERY_ID: Final = -(2**31)
+_BEFORE_EVERY_ID: Final = -LARGEST_ID - 1
 _USERS: Final = User.table()
 
 

@@ -1,14 +1,13 @@
 """What import contracts can't say: words and calls that no module may hold."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from quart_app.model import Base
-from quart_app.services.sessions import sessions
-from quart_app.web.pipeline import session_cookie
 from tests.servers import ROOT
 
 PACKAGE = ROOT / "quart_app"
@@ -45,8 +44,22 @@ def test_no_table_of_ours_is_the_older_applications_sessions() -> None:
     assert "user_sessions" not in Base.metadata.tables
 
 
-def test_two_rooms_that_may_not_know_each_other_tolerate_the_same_clocks() -> None:
-    assert sessions.CLOCK_TOLERANCE == session_cookie.CLOCK_TOLERANCE
+@pytest.mark.parametrize(
+    ("pattern", "home"),
+    [
+        (r"2 ?\*\* ?31|2_?147_?483_?64", "model/types.py"),  # the largest id of a user
+        (r"CLOCK_TOLERANCE\b[^=\n]*= timedelta", "session/claims.py"),
+        (r"A-Za-z0-9_-\]\{", "session/claims.py"),  # the form of a session id
+    ],
+)
+def test_a_number_that_must_agree_is_written_in_one_module(pattern: str, home: str) -> None:
+    # The session's cookie may not import the model, so it repeats the largest id.
+    repeated = {"web/pipeline/session_cookie.py"} if home == "model/types.py" else set()
+    found = {
+        str(path.relative_to(PACKAGE)) for path in MODULES if re.search(pattern, path.read_text())
+    }
+    assert home in found
+    assert found - repeated == {home}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

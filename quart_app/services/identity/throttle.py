@@ -16,7 +16,7 @@ from quart_app.services.audit.addresses import counted_address
 from quart_app.services.audit.audit import Audit
 from quart_app.services.background.uninterrupted import uninterrupted
 from quart_app.services.sessions.known_devices import Device
-from quart_app.services.sessions.sessions import CLOCK_TOLERANCE
+from quart_app.session.claims import CLOCK_TOLERANCE
 from quart_app.storage import throttles as stored
 from quart_app.storage.database import Database
 from quart_app.text.login_names import throttle_key

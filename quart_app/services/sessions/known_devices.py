@@ -1,14 +1,11 @@
 """From where somebody logs in, and as what that browser is known when they log in there again."""
 
-import base64
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from quart_app.model import USER_AGENT_LENGTH, User
 from quart_app.services.audit.addresses import shown_address
-
-_ID_BYTES = 16  # 128 bits from the system's generator (OWASP ASVS 5.0, 7.2.3)
+from quart_app.session.claims import is_session_id, new_session_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,5 +48,10 @@ class KnownDevice:
 
 
 def new_id() -> str:
-    """Return an id of a session or of a device, which nobody can guess."""
-    return base64.urlsafe_b64encode(secrets.token_bytes(_ID_BYTES)).rstrip(b"=").decode()
+    """Return an id for a session or a device; nobody can guess it."""
+    return new_session_id()
+
+
+def is_id(value: object) -> bool:
+    """Tell whether a value has the form of such an id."""
+    return is_session_id(value)

@@ -18,6 +18,7 @@ from quart_app.services.audit.audit import Audit
 from quart_app.services.background.uninterrupted import go_on_afterwards, uninterrupted
 from quart_app.services.sessions.known_devices import Device, KnownDevice, new_id
 from quart_app.services.sessions.revocations import Revocations
+from quart_app.session.claims import CLOCK_TOLERANCE
 from quart_app.storage import alerts as stored_alerts
 from quart_app.storage import logins as stored_logins
 from quart_app.storage import users as stored_users
@@ -31,7 +32,6 @@ _TICK = timedelta(microseconds=1)
 # fit into 32 bits until 2093.
 _EPOCHS_BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
 _MARKED_AT_ONCE = 1000  # logins: some milliseconds of the write lock
-CLOCK_TOLERANCE = timedelta(seconds=60)  # the same as in web.session_cookie
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from quart.typing import ResponseReturnValue
 
 from quart_app.errors import InvalidInput
 from quart_app.instances import url_of, username_of
-from quart_app.model import PlatformConnection, PlatformType
+from quart_app.model import PlatformConnection
 from quart_app.web.pipeline.bodies import (
     Body,
     ChangeBody,
@@ -142,7 +142,7 @@ async def connect() -> ResponseReturnValue:
     connection, is_default = await services().platforms.connect(
         current_login().user_id,
         name=body.name,
-        platform_type=PlatformType(body.platform_type),
+        platform_type=body.platform_type,
         instance_url=body.instance_url,
         access_token=body.access_token,
         username=body.username,

@@ -40,7 +40,7 @@ async def create() -> ResponseReturnValue:
     try:
         form = await read_form(NewUserForm)
         link = await services().membership.create(
-            asking(form), username=form.username, email=form.email, role=Role(form.role)
+            asking(form), username=form.username, email=form.email, role=form.role
         )
     except NOT_OF_THE_FORM:
         raise
@@ -98,12 +98,12 @@ async def change_role(user_id: int) -> ResponseReturnValue:
     """Give a user another role."""
     try:
         form = await read_form(RoleForm)
-        await services().membership.change_role(asking(form), user_id, Role(form.role))
+        await services().membership.change_role(asking(form), user_id, form.role)
     except NOT_OF_THE_FORM:
         raise
     except AppError as error:
         return await _about(user_id, "admin_role.html", error)
-    if user_id == current_login().user_id and form.role != Role.ADMIN.value:
+    if user_id == current_login().user_id and form.role is not Role.ADMIN:
         return go_on(
             url_for("platforms.dashboard"),
             notice="Your role is changed: you are no administrator any more.",

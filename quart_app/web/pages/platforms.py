@@ -6,7 +6,6 @@ from quart import Blueprint, Response, request, url_for
 from quart.typing import ResponseReturnValue
 
 from quart_app.errors import AppError, NotFound, Unavailable
-from quart_app.model import PlatformType
 from quart_app.web.pipeline.bodies import (
     ConnectBody,
     FindQuery,
@@ -91,7 +90,7 @@ async def connect() -> ResponseReturnValue:
         connection, _ = await services().platforms.connect(
             current_login().user_id,
             name=form.name,
-            platform_type=PlatformType(form.platform_type),
+            platform_type=form.platform_type,
             instance_url=form.instance_url,
             access_token=form.access_token,
             username=form.username,

@@ -1,7 +1,7 @@
 """What a request's body may hold: one class for a use case, as JSON and as a form alike."""
 
 from datetime import date
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -23,8 +23,12 @@ from quart_app.model import (
     EMAIL_LENGTH,
     EVENT_LENGTH,
     INSTANCE_URL_LENGTH,
+    LARGEST_BIG_ID,
+    LARGEST_ID,
     PLATFORM_NAME_LENGTH,
     PLATFORM_USERNAME_LENGTH,
+    PlatformType,
+    Role,
 )
 from quart_app.services.identity.passwords import LONGEST
 
@@ -32,8 +36,6 @@ LONGEST_PATH = 2048
 LONGEST_TOKEN = 4096
 _MOST_FIELDS = 50
 _MANY_FIELDS_BYTES = 5 * _MOST_FIELDS  # a field has five characters at least: `"a":0`
-_LARGEST_ID = 2**31 - 1  # of an INTEGER in PostgreSQL
-_LARGEST_BIG_ID = 2**63 - 1
 
 
 def _storable(text: str) -> str:
@@ -64,7 +66,6 @@ PlatformName = Annotated[
 ]
 
 
-RoleValue = Literal["admin", "moderator", "reviewer", "viewer"]
 # SQLite may hold longer names than the column's.
 SoughtName = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=LONGEST_PATH), STORABLE
@@ -130,7 +131,7 @@ class ConnectBody(Body):
     """A new platform connection. `verify` would ask the instance whether the token is right."""
 
     name: PlatformName
-    platform_type: Literal["mastodon", "pixelfed"]
+    platform_type: PlatformType
     instance_url: Annotated[
         str, StringConstraints(min_length=1, max_length=INSTANCE_URL_LENGTH), STORABLE
     ]
@@ -168,7 +169,7 @@ class ReturnForm(Body):
 class AlertsForm(ReturnForm):
     """The answer to the alerts that a page showed; `up_to` is the newest of them."""
 
-    up_to: Annotated[int, Field(ge=1, le=_LARGEST_BIG_ID)]
+    up_to: Annotated[int, Field(ge=1, le=LARGEST_BIG_ID)]
 
 
 class ConfirmBody(Body):
@@ -184,14 +185,14 @@ class NewUserForm(ConfirmBody):
     may_be_absent = False
     username: LoginName
     email: Email
-    role: RoleValue = "viewer"
+    role: Role = Role.VIEWER
 
 
 class RoleForm(ConfirmBody):
     """Another role for a user."""
 
     may_be_absent = False
-    role: RoleValue
+    role: Role
 
 
 class AuditQuery(Body):
@@ -216,7 +217,7 @@ class AuditQuery(Body):
     ) = None
     from_day: Annotated[date, DAY] | None = None
     to_day: Annotated[date, DAY] | None = None
-    before: Annotated[int, Field(ge=1, le=_LARGEST_BIG_ID)] | None = None
+    before: Annotated[int, Field(ge=1, le=LARGEST_BIG_ID)] | None = None
 
     @field_validator("to_day")
     @classmethod
@@ -234,7 +235,7 @@ class UsersQuery(Body):
         Annotated[str, StringConstraints(strip_whitespace=True, max_length=EMAIL_LENGTH), STORABLE]
         | None
     ) = None
-    after: Annotated[int, Field(ge=1, le=_LARGEST_ID)] | None = None
+    after: Annotated[int, Field(ge=1, le=LARGEST_ID)] | None = None
 
 
 class PlatformsQuery(Body):
@@ -265,7 +266,7 @@ class FindQuery(PlatformsQuery):
 class LoginsQuery(Body):
     """Which logins are wanted; `before` is the id that they are older than."""
 
-    before: Annotated[int, Field(ge=1, le=_LARGEST_BIG_ID)] | None = None
+    before: Annotated[int, Field(ge=1, le=LARGEST_BIG_ID)] | None = None
 
 
 class LoginListQuery(LoginsQuery):

@@ -3,7 +3,6 @@
 It stays when a session ends. It logs nobody in, and only what takes a password reads it.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -11,11 +10,11 @@ from typing import Any, Final
 from itsdangerous import BadData, URLSafeTimedSerializer
 from quart.wrappers import Response
 
+from quart_app.services.sessions.known_devices import is_id
 from quart_app.web.pipeline.cookies import own_cookies
 
 _NAME: Final = "device"
 _SALT: Final = "quart_app-device"
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 _LIFETIME: Final = timedelta(days=400)  # the longest that browsers keep a cookie (RFC 6265bis)
 _MOST_USERS: Final = 8  # who logged in there last; a browser of more people forgets the first
 
@@ -59,6 +58,6 @@ class DeviceCookie:
 
 def _known(entry: Any) -> tuple[int, tuple[str, int]] | None:
     match entry:
-        case [int(user_id), str(device_id), int(epoch)] if _ID.fullmatch(device_id):
+        case [int(user_id), str(device_id), int(epoch)] if is_id(device_id):
             return user_id, (device_id, epoch)
     return None

@@ -23,7 +23,7 @@ from quart_app.errors import (
     UnsupportedBody,
     UserChanged,
 )
-from quart_app.model import AuditEvent
+from quart_app.model import LARGEST_ID, AuditEvent
 from quart_app.services import Services
 from quart_app.services.audit.origin import Origin, origin
 from quart_app.services.sessions.known_devices import Device, KnownDevice
@@ -87,7 +87,6 @@ _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 NO_PLATFORM: Final = "none"  # what a request says that was made while the session acted for none
 _AN_ID: Final = re.compile(r"[0-9]{1,19}")  # int() refuses thousands of digits
-_LARGEST_ID: Final = 2**31 - 1  # PostgreSQL's INTEGER
 ID: Final = "id"  # the name of IdConverter in routes
 
 
@@ -101,7 +100,7 @@ class IdConverter(IntegerConverter):
 
     def to_python(self, value: str) -> int:
         """Return it as a number."""
-        if not _AN_ID.fullmatch(value) or int(value) > _LARGEST_ID:
+        if not _AN_ID.fullmatch(value) or int(value) > LARGEST_ID:
             raise NotFound
         return int(value)
 

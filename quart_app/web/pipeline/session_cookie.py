@@ -7,7 +7,6 @@ without carrying the session back: an answer that only tells of activity can't u
 
 import hashlib
 import hmac
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,18 +17,16 @@ from typing import Any, Final, Literal, TypeGuard
 from itsdangerous import BadData, TimestampSigner, URLSafeTimedSerializer
 from quart.sessions import session_json_serializer
 
+from quart_app.session.claims import CLOCK_TOLERANCE, is_session_id
 from quart_app.web.pipeline.cookie_header import MOST_COOKIES_OF_A_NAME, cookies_named
 from quart_app.web.pipeline.session import LOGIN_KEYS, Limits, Login, timestamp
 
 SESSION_SALT = "cookie-session"  # Flask's, so that a Flask application with the key can read it
 ACTIVITY_SALT = "quart_app-activity"
-# Clocks of two machines differ a little; what was made further ahead than this is refused.
-CLOCK_TOLERANCE = timedelta(seconds=60)
 _REMEMBERED_HEADERS = 4096
 _LONGEST_REMEMBERED_HEADER = 2048  # bytes; ours are some 600
 _LARGEST_ID = 2**31 - 1  # of an INTEGER in PostgreSQL
 _IMMUTABLE = (str, int, float, type(None))
-_SID = re.compile(r"[A-Za-z0-9_-]{22}")
 _NO_ACTIVITIES: Mapping[str, datetime] = {}
 _DIGESTS: dict[str, Callable[..., Any]] = {"sha1": hashlib.sha1, "sha256": hashlib.sha256}
 
@@ -181,7 +178,7 @@ class SignedCookies:
             return None
         if platform_id is not None and not _is_id(platform_id):
             return None
-        if not isinstance(sid, str) or not _SID.fullmatch(sid):
+        if not isinstance(sid, str) or not is_session_id(sid):
             return None
         created_at, last_activity, expires_at = (
             _moment(payload.get(key)) for key in ("created_at", "last_activity", "expires_at")

@@ -14,6 +14,6 @@ The rooms, from the door inwards; a request goes one way through them and nothin
 
 Beside them, session/ (revocable sessions as a library, which imports nothing else of quart_app),
 settings/ (the only reader of the environment), migration/ (from the older application's database
-to here) and __main__.py (administration by the same services as the web). Small modules serve any
-of them: hosts and instances (names and addresses of servers), durations, terminal, log_records.
+to here) and cli/ (commands by the same services as the web). Small modules serve any of them: hosts
+and instances (names and addresses of servers), durations, terminal, log_records.
 """

@@ -10,6 +10,6 @@ from environment import run_in_environment
 
 run_in_environment("requirements.lock", stay=True)
 
-from quart_app.migration.command import main
+from quart_app.cli.migrate import main
 
 sys.exit(main(until_exit=True))

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import quart_app.app
-import quart_app.migration.command  # noqa: F401 imported here so that no fork has to
+import quart_app.cli.command_line
+import quart_app.cli.migrate  # noqa: F401 imported here so that no fork has to
 
 _ABOVE_TARGETS = 1000
 _MOST_FDS = 32

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import URL
 
-from quart_app.migration.command import main
+from quart_app.cli.migrate import main
 from tests.conftest import ENCRYPTION_KEY
 from tests.legacy.legacy_database import build_legacy_database
 from tests.legacy.migrating import Ended, Migrate, as_text

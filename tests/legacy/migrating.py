@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import URL
 
-from quart_app.migration.command import cli
+from quart_app.cli.migrate import cli
 from quart_app.migration.interruption import Interruption
 from quart_app.migration.messages import report
 from quart_app.migration.outcome import MigrationStopped

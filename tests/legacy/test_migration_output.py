@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
-from quart_app.migration.command import main
+from quart_app.cli.migrate import main
 from tests.legacy.migrating import (
     SCRIPT,
     TIMEOUT_SECONDS,

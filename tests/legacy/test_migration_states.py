@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import URL
 
-from quart_app.migration.command import main
+from quart_app.cli.migrate import main
 from quart_app.settings import read_database_url
 from tests.conftest import ENCRYPTION_KEY, _postgres_database, administer
 from tests.legacy.legacy_database import build_legacy_database

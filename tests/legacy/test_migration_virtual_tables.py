@@ -110,7 +110,7 @@ NEWER_SQLITE = """
 import sys
 import pysqlite3, pysqlite3.dbapi2
 sys.modules["sqlite3"], sys.modules["sqlite3.dbapi2"] = pysqlite3, pysqlite3.dbapi2
-from quart_app.migration.command import main
+from quart_app.cli.migrate import main
 sys.exit(main())
 """
 

@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from quart_app.__main__ import new_secrets, write_missing_secrets
+from quart_app.cli.secrets_file import new_secrets, write_missing_secrets
 from quart_app.settings import Settings
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, SECRET_KEY
 from tests.long import first

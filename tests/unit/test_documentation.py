@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from quart_app import errors
-from quart_app.__main__ import cli
 from quart_app.app import create_app
+from quart_app.cli.command_line import cli
 from quart_app.settings import Settings
 from quart_app.web.rendering.replies import _STATUS
 from tests.conftest import ENCRYPTION_KEY, SECRET_KEY

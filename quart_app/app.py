@@ -17,6 +17,7 @@ from quart_app import log_records
 from quart_app.composition import build_services
 from quart_app.errors import Unavailable
 from quart_app.services.audit.audit import log as audit_log
+from quart_app.services.background.periodic import running
 from quart_app.services.platforms.credentials import Credentials
 from quart_app.services.platforms.sealed_credentials import SealedCredentials, WrongEncryptionKey
 from quart_app.settings import Settings, SettingsError
@@ -114,7 +115,7 @@ def create_app(
         async with (
             accepting_within_bounds(Register(_bounds(settings))),
             services.revocations.followed(then=services.events.catch_up),
-            services.audit.kept(),
+            running(built.periodic_tasks),
         ):
             _let_the_collector_pass_by_what_stays()
             # Hypercorn waits for what it answers, and only then says that it stops.

@@ -1,7 +1,7 @@
 """Put the use cases together: for the application, and for commands, which know no HTTP."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,6 +12,8 @@ from quart_app.services.administration.login_days import LoginDays
 from quart_app.services.administration.membership import Membership
 from quart_app.services.administration.users import Users
 from quart_app.services.audit.audit import Audit
+from quart_app.services.background.periodic import PeriodicTask
+from quart_app.services.background.purging import Purging
 from quart_app.services.background.uninterrupted import finish_what_is_running
 from quart_app.services.identity.accounts import Accounts
 from quart_app.services.identity.administrators import Administrators
@@ -30,7 +32,9 @@ from quart_app.services.operations.readiness import Readiness
 from quart_app.services.platforms.credentials import Credentials
 from quart_app.services.platforms.platforms import Platforms
 from quart_app.services.platforms.sealed_credentials import SealedCredentials
+from quart_app.services.sessions.changes import Changes
 from quart_app.services.sessions.events import Events
+from quart_app.services.sessions.login_records import LoginRecords
 from quart_app.services.sessions.revocations import Revocations
 from quart_app.services.sessions.sessions import Sessions
 from quart_app.settings import Settings
@@ -46,6 +50,7 @@ class Built:
     services: Services
     database: Database
     passwords: Passwords
+    periodic_tasks: Sequence[PeriodicTask]
 
     async def close(self) -> None:
         """Carry through what was begun, then let go of the database's connections and threads."""
@@ -65,6 +70,7 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
     database, passwords = Database(settings.database_url), Passwords()
     credentials = Credentials(settings.platform_encryption_keys)
     purge_clock = PurgeClock()
+    purging = Purging(database, purge_clock)
     feed = Feed(settings.database_url, purge_clock)
     revocations = Revocations(feed, refuse_after=settings.refuse_after)
     audit = Audit(database, settings.audit_retention, purge_clock)
@@ -76,7 +82,7 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         settings.session_remember_absolute,
         now,
     )
-    alerts = Alerts(sessions, audit, now)
+    alerts = Alerts(sessions, audit, purging, now)
     accounts = Accounts(
         database=database,
         passwords=passwords,
@@ -91,6 +97,7 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         now=now,
         permits=PasswordPermits(settings.session_keys, now),
     )
+    login_records, changes = LoginRecords(purging), Changes(purging)
     devices = Devices(sessions, accounts, now)
     administrators = Administrators(database, audit)
     users = Users(database, passwords, sessions, alerts, audit, now)
@@ -112,6 +119,8 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         users=users,
         alerts=alerts,
         sessions=sessions,
+        login_records=login_records,
+        changes=changes,
         events=Events(feed, revocations, now),
         frames=Frames(database, now),
         devices=devices,
@@ -134,4 +143,10 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         membership=Membership(users, reset_links, sessions, devices, administrators),
         reset_links=reset_links,
     )
-    return Built(services, database, passwords)
+    periodic_tasks = [
+        *audit.periodic_tasks(),
+        *login_records.periodic_tasks(),
+        *changes.periodic_tasks(),
+        *alerts.periodic_tasks(),
+    ]
+    return Built(services, database, passwords, periodic_tasks)

@@ -23,7 +23,9 @@ from quart_app.services.identity.reset_links import ResetLinks
 from quart_app.services.operations.readiness import Readiness
 from quart_app.services.platforms.platforms import Platforms
 from quart_app.services.platforms.sealed_credentials import SealedCredentials
+from quart_app.services.sessions.changes import Changes
 from quart_app.services.sessions.events import Events
+from quart_app.services.sessions.login_records import LoginRecords
 from quart_app.services.sessions.revocations import Revocations
 from quart_app.services.sessions.sessions import Sessions
 
@@ -39,6 +41,8 @@ class Services:
     first_user: FirstUser
     frames: Frames
     sessions: Sessions
+    login_records: LoginRecords
+    changes: Changes
     events: Events
     devices: Devices
     revocations: Revocations

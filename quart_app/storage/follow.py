@@ -8,23 +8,14 @@ from typing import Any
 
 from sqlalchemy import URL
 
-from quart_app.storage.alerts import delete_expired_alerts
-from quart_app.storage.changes import Changed, changes_from, delete_old_changes, newest_change
+from quart_app.storage.changes import Changed, changes_from, newest_change
 from quart_app.storage.clock import PurgeClock
 from quart_app.storage.database import Database
-from quart_app.storage.logins import (
-    delete_ended_logins_of,
-    delete_expired_logins,
-    users_with_most_logins,
-)
 from quart_app.storage.order import CHANNEL
 from quart_app.storage.revocations import Ended, delete_expired_revocations, revocations_from
 
 _BATCH = 500  # rows: some milliseconds of the event loop
 _PURGE_BATCH = 500
-ENDED_LOGINS_KEPT = 1000  # of one user; what is older is of no use to anybody
-_ENDED_LOGINS_KEPT_FOR = timedelta(hours=1)  # at least: a user's logins within an hour are counted
-_CHANGES_KEPT = timedelta(hours=1)  # who is away for longer asks anew what there is
 _HEARTBEAT_SECONDS = 5.0
 FOLLOWER = "quart_app revocations"  # the name of its connections, for who looks at the server's
 
@@ -109,31 +100,12 @@ class Feed:
     async def purge(self, *, kept_for: timedelta) -> datetime:
         """Delete, a few at a time, what expired longer than `kept_for` ago by the PurgeClock.
 
-        Logins go together with what ended them, and so do alerts; changes go sooner, and so do
-        ended logins of which a user has many.
-
         Returns the time before which that was. Raises Unavailable.
         """
         async with self._database.read() as db:
             now = await self._purge_clock.now(db)
         before = now - kept_for
-        for delete_expired, limit in (
-            (delete_expired_revocations, before),
-            (delete_expired_logins, before),
-            (delete_expired_alerts, before),
-            (delete_old_changes, now - _CHANGES_KEPT),
-        ):
-            await self._delete(partial(delete_expired, before=limit))
-        async with self._database.read() as db:
-            user_ids = await users_with_most_logins(db, more_than=ENDED_LOGINS_KEPT)
-        for user_id in user_ids:
-            surplus = partial(
-                delete_ended_logins_of,
-                user_id=user_id,
-                before=now - _ENDED_LOGINS_KEPT_FOR,
-                but_for_newest=ENDED_LOGINS_KEPT,
-            )
-            await self._delete(surplus)
+        await self._delete(partial(delete_expired_revocations, before=before))
         return before
 
     async def _delete(self, delete_some: Callable[..., Awaitable[int]]) -> None:

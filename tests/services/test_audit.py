@@ -21,6 +21,7 @@ from quart_app.services.audit.addresses import counted_address, shown_address
 from quart_app.services.audit.audit import hash_of_session, line_of
 from quart_app.services.audit.origin import Origin, origin
 from quart_app.services.audit.tally import MOST_COUNTED
+from quart_app.services.background.periodic import running
 from quart_app.services.sessions.sessions import NewSession, OldSession
 from quart_app.settings import Settings
 from quart_app.storage.audit import add_entries, delete_entries_past_their_time
@@ -376,18 +377,16 @@ async def test_what_was_counted_is_written_when_the_process_ends(
     settings: Settings, built: Built, member: Member
 ) -> None:
     ending = build_services(settings)
-    async with ending.services.audit.kept():
+    async with running(ending.periodic_tasks):
         ending.services.audit.count(AuditEvent.LOGIN_FAILED, user_id=member.id)
     await ending.close()
     (entry,) = await entries(built, AuditEvent.LOGIN_FAILED)
     assert entry.user_id == member.id
 
 
-async def test_what_was_counted_is_written_now_and_then(
-    built: Built, services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("quart_app.services.audit.audit._FLUSH_EVERY_SECONDS", 0.05)
-    async with services.audit.kept():
+async def test_what_was_counted_is_written_now_and_then(built: Built, services: Services) -> None:
+    often = timedelta(seconds=0.05)
+    async with running([replace(task, every=often) for task in services.audit.periodic_tasks()]):
         services.audit.count(AuditEvent.LOGIN_FAILED)
         for _ in range(100):
             await asyncio.sleep(0.05)
@@ -484,8 +483,8 @@ async def test_not_even_one_whose_time_is_over_is_changed(built: Built) -> None:
 async def test_purging_deletes_what_was_kept_for_long_enough_and_no_more(
     built: Built, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quart_app.services.audit.audit._PURGE_BATCH", 10)
-    monkeypatch.setattr("quart_app.services.audit.audit._PURGE_PAUSE_SECONDS", 0)
+    monkeypatch.setattr("quart_app.services.audit.audit.BATCH_ROWS", 10)
+    monkeypatch.setattr("quart_app.services.audit.audit.PAUSE_SECONDS", 0)
     await write_over(built, 25)
     await write(built, {"user_id": 1}, {"user_id": 2})
     await services.audit.purge()
@@ -508,7 +507,7 @@ async def test_one_process_purges_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("quart_app.services.audit.audit._PURGE_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("quart_app.services.audit.audit.PAUSE_SECONDS", 0.01)
     await write_over(built, 3)
     async with built.database.begin() as db:
         assert await delete_entries_past_their_time(db, most=1) == 1

@@ -252,14 +252,14 @@ async def test_fifty_logins_at_once_are_fifty_rows(
     assert [await state_of(client) for client in clients] == [200] * 50
 
 
-async def test_logins_are_purged_with_what_ended_them(
+async def test_logins_are_purged_a_week_after_they_expired(
     built: Built, member: Member, services: Services, clock: Clock
 ) -> None:
     clock.advance(-timedelta(days=9))
     await services.accounts.log_in(login_name=member.username, password=PASSWORD)
     clock.advance(timedelta(days=9))
     await services.accounts.log_in(login_name=member.username, password=PASSWORD)
-    await services.revocations.purge()
+    await services.login_records.purge()
     async with built.database.read() as db:
         (kept,) = await db.scalars(select(Login))
     assert kept.created_at == clock()

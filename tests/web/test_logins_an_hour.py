@@ -10,8 +10,9 @@ from sqlalchemy import func, insert, select
 from quart_app.composition import Built
 from quart_app.model import Login
 from quart_app.services import Services
+from quart_app.services.background import purging
+from quart_app.services.sessions import login_records
 from quart_app.settings import Settings, with_setting
-from quart_app.storage import follow
 from tests.conftest import PASSWORD, Clock, MakeApp, Member, make_member
 from tests.web.test_throttling import WRONG, attempt
 
@@ -90,8 +91,8 @@ async def test_a_password_can_be_changed_though_one_logged_in_too_often(bounded:
 async def test_ended_logins_of_one_user_are_kept_up_to_a_number(
     built: Built, member: Member, services: Services, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "ENDED_LOGINS_KEPT", 10)
-    monkeypatch.setattr(follow, "_PURGE_BATCH", 7)
+    monkeypatch.setattr(login_records, "ENDED_KEPT", 10)
+    monkeypatch.setattr(purging, "BATCH_ROWS", 7)
     ben = await make_member(services, "ben")
 
     def row(number: int, user_id: int, age: timedelta, *, is_over: bool) -> dict[str, object]:
@@ -112,7 +113,7 @@ async def test_ended_logins_of_one_user_are_kept_up_to_a_number(
     rows += [row(200 + number, ben.id, 2 * HOUR, is_over=True) for number in range(10)]
     async with built.database.begin() as db:
         await db.execute(insert(Login), rows)
-    await services.revocations.purge()
+    await services.login_records.purge()
     async with built.database.read() as db:
         kept = list(await db.scalars(select(Login.sid).where(Login.user_id == member.id)))
         bens = await db.scalar(select(func.count()).where(Login.user_id == ben.id))
@@ -124,6 +125,6 @@ async def test_ended_logins_of_one_user_are_kept_up_to_a_number(
             insert(Login),
             [row(300 + number, ben.id, 30 * minute, is_over=True) for number in range(15)],
         )
-    await services.revocations.purge()
+    await services.login_records.purge()
     async with built.database.read() as db:
         assert await db.scalar(select(func.count()).where(Login.user_id == ben.id)) == 25

@@ -10,8 +10,7 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
@@ -23,14 +22,13 @@ from quart_app.model import SESSION_HASH_LENGTH, AuditEntry, AuditEvent
 from quart_app.services.audit.addresses import counted_address, shown_address
 from quart_app.services.audit.origin import origin
 from quart_app.services.audit.tally import Counted, Tally
+from quart_app.services.background.periodic import PeriodicTask
+from quart_app.services.background.purging import BATCH_ROWS, PAUSE_SECONDS, purge_task
 from quart_app.storage import audit as stored
 from quart_app.storage.clock import PurgeClock
 from quart_app.storage.database import Database
 
-_FLUSH_EVERY_SECONDS = 60.0
-_PURGE_EVERY_SECONDS = 3600.0
-_PURGE_BATCH = 500
-_PURGE_PAUSE_SECONDS = 0.1  # others want to write, too
+_FLUSH_EVERY: Final = timedelta(minutes=1)
 _PURGE_TRIES = 10  # to get the lock; a batch of another process takes a moment
 # What only a user can cause who is logged in; of the others nobody knows who did it.
 _BY_THE_USER: Final = {AuditEvent.REFUSED_RIGHTS, AuditEvent.REAUTHENTICATION_FAILED}
@@ -48,6 +46,17 @@ class Audit:
     retention: timedelta
     purge_clock: PurgeClock = field(default_factory=PurgeClock)
     _tally: Tally = field(default_factory=Tally)
+
+    def periodic_tasks(self) -> Sequence[PeriodicTask]:
+        """Return the flush of counted events, every minute, and the hourly purge."""
+        flush = PeriodicTask(
+            work=self.flush,
+            every=_FLUSH_EVERY,
+            failure="The audit can't be written",
+            recovery="The audit can be written again",
+            must_finish=True,
+        )
+        return [flush, purge_task("audit entries", self.purge)]
 
     async def record(
         self,
@@ -119,32 +128,18 @@ class Audit:
         tries = _PURGE_TRIES
         while tries:
             async with self.database.begin() as db:
-                deleted = await stored.delete_entries_past_their_time(db, most=_PURGE_BATCH, by=by)
+                deleted = await stored.delete_entries_past_their_time(db, most=BATCH_ROWS, by=by)
             if deleted is None:
                 tries -= 1
-            elif deleted < _PURGE_BATCH:
+            elif deleted < BATCH_ROWS:
                 return
             else:
                 tries = _PURGE_TRIES
-            await asyncio.sleep(_PURGE_PAUSE_SECONDS)
+            await asyncio.sleep(PAUSE_SECONDS)
         _own_log.warning(
             "The audit was not purged: another process holds the lock for that."
             " The next purge is in an hour."
         )
-
-    @asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
-        """Write down what is counted, and purge, now and then while the block lasts."""
-        is_over = asyncio.Event()
-        tasks = [
-            asyncio.create_task(_now_and_then(self.flush, _FLUSH_EVERY_SECONDS, is_over)),
-            asyncio.create_task(_now_and_then(self.purge, _PURGE_EVERY_SECONDS, is_over)),
-        ]
-        try:
-            yield
-        finally:
-            is_over.set()  # not cancelled: what is under way is let finish
-            await asyncio.gather(*tasks)
 
     async def close(self) -> None:
         """Write down what was counted last; where that can't be, tell the log."""
@@ -197,23 +192,3 @@ def details_of(entry: AuditEntry) -> dict[str, Any]:
     except (ValueError, RecursionError):
         details = None
     return details if isinstance(details, dict) else {"detail": entry.detail}
-
-
-async def _now_and_then(
-    work: Callable[[], Any], every_seconds: float, is_over: asyncio.Event
-) -> None:
-    is_failing = False
-    while not is_over.is_set():
-        with suppress(TimeoutError):
-            async with asyncio.timeout(every_seconds):
-                await is_over.wait()
-                return
-        try:
-            await work()
-        except Exception as error:  # noqa: BLE001 whatever it is, the next time tries again
-            if not is_failing:
-                cause = error.__cause__ or error
-                _own_log.error("The audit can't be written: %s", type(cause).__name__)
-            is_failing = True
-        else:
-            is_failing = False

@@ -1,1 +1,1 @@
-"""Work that outlives a request."""
+"""Work beside requests: periodic tasks, purges, and use cases that outlive their request."""

@@ -1,7 +1,7 @@
-"""Carry a use case through although whoever waits for it has gone.
+"""Use cases that finish although their request is cancelled.
 
-Quart cancels the handler of a client that goes away. A logout in its middle must still end the
-session everywhere, and this process must still hear of it.
+Quart cancels the handler of a client that goes away. A logout under way must still end the session
+everywhere, and this process must still learn of it.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _running: set[asyncio.Task[Any]] = set()  # the event loop itself holds a task o
 def uninterrupted(
     use_case: Callable[P, Coroutine[Any, Any, T]],
 ) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Let the use case go on to its end when its caller is cancelled."""
+    """Let the use case finish when its caller is cancelled."""
 
     @wraps(use_case)
     async def carried_through(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -28,7 +28,7 @@ def uninterrupted(
 
 
 def go_on_afterwards(work: Coroutine[Any, Any, None]) -> None:
-    """Do what nobody need wait for; a process that ends does."""
+    """Begin work that no request waits for; a process that ends waits for it."""
     _begun(work)
 
 

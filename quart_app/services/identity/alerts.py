@@ -1,8 +1,9 @@
 """Alerts about a login on a new device or a changed password, for the user's other devices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,9 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from quart_app.errors import NotFound, NotLoggedIn
 from quart_app.model import AlertKind, AuditEvent, EndReason
 from quart_app.services.audit.audit import Audit
+from quart_app.services.background.periodic import PeriodicTask
+from quart_app.services.background.purging import Purging, purge_task
 from quart_app.services.background.uninterrupted import uninterrupted
 from quart_app.services.sessions.known_devices import UNKNOWN_DEVICE, Device
 from quart_app.services.sessions.sessions import NewSession, OldSession, Sessions
+from quart_app.session.follower import KEPT_AFTER_EXPIRY
 from quart_app.storage import alerts as stored_alerts
 from quart_app.storage import users as stored_users
 
@@ -31,7 +35,17 @@ class Alerts:
 
     sessions: Sessions
     audit: Audit
+    purging: Purging
     now: Callable[[], datetime]
+
+    def periodic_tasks(self) -> Sequence[PeriodicTask]:
+        """Return the hourly purge."""
+        return [purge_task("alerts", self.purge)]
+
+    async def purge(self) -> None:
+        """Delete alerts that expired a week ago. Raises Unavailable."""
+        before = await self.purging.now() - KEPT_AFTER_EXPIRY
+        await self.purging.delete(partial(stored_alerts.delete_expired_alerts, before=before))
 
     async def new_device(self, db: AsyncSession, session: NewSession, device: Device) -> None:
         """Alert the user's other devices to a login, in its transaction, under the user's lock.

@@ -1,0 +1,57 @@
+"""Purges of expired rows: the clock, the size of a batch, and the interval."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from quart_app.services.background.periodic import PeriodicTask
+from quart_app.storage.clock import PurgeClock
+from quart_app.storage.database import Database
+
+BATCH_ROWS: Final = 500
+PAUSE_SECONDS: Final = 0.1  # after each batch, for other writers
+PURGE_EVERY: Final = timedelta(hours=1)
+
+
+class DeleteSome(Protocol):
+    """A query that deletes at most so many rows, and returns their number."""
+
+    def __call__(self, db: AsyncSession, *, most: int) -> Awaitable[int]:
+        """Delete them."""
+
+
+@dataclass(frozen=True)
+class Purging:
+    """Deletes rows in batches; of all subjects in this process, one batch at a time."""
+
+    database: Database
+    clock: PurgeClock
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def now(self) -> datetime:
+        """Return the time that expiry is compared with. Raises Unavailable."""
+        async with self.database.read() as db:
+            return await self.clock.now(db)
+
+    async def delete(self, delete_some: DeleteSome) -> None:
+        """Delete all that the query finds. Raises Unavailable; deleted batches stay deleted."""
+        most = deleted = BATCH_ROWS
+        while deleted == most:
+            async with self._turn:
+                async with self.database.begin() as db:
+                    deleted = await delete_some(db, most=most)
+                await asyncio.sleep(PAUSE_SECONDS)
+
+
+def purge_task(subject: str, purge: Callable[[], Awaitable[None]]) -> PeriodicTask:
+    """Return the task that purges every hour; `subject` is a plural for the log."""
+    return PeriodicTask(
+        work=purge,
+        every=PURGE_EVERY,
+        failure=f"Expired {subject} can't be deleted",
+        recovery=f"Expired {subject} can be deleted again",
+    )

@@ -170,12 +170,12 @@ async def _measure_others(services: Services) -> None:
     users = partial(services.administration.users, 1)
     first = await users(after=None, sought=None)
     print(f"  of {arguments.users + 1} users")
-    middle = (await users(after=None, sought="user 5")).users[0].id
+    middle = (await users(after=None, sought="user 5")).items[0].user.id
     _print(
         "a page",
         [
             await milliseconds(partial(users, after=each, sought=None))
-            for each in (None, middle, first.after)
+            for each in (None, middle, first.next_cursor)
         ],
     )
     for sought in ("example.com", "nobody"):
@@ -190,18 +190,18 @@ def _print(name: str, times: list[float]) -> None:
 async def _ids(reader: AuditReader, wanted: AuditFilter) -> tuple[int | None, int, int]:
     """Return before which ids the first, the middle and the last page stand."""
     low, high = 1, arguments.entries + 1
-    newest = (await reader.page(1, wanted)).entries
+    newest = (await reader.page(1, wanted)).items
     if not newest:
         sys.exit("A page is empty: there are too few entries to measure.")
-    high = newest[0].id
+    high = newest[0].entry.id
     # The lowest id before which there is something, by halves.
     while low < high:
         half = (low + high) // 2
-        if (await reader.page(1, wanted, before=half, most=1)).entries:
+        if (await reader.page(1, wanted, before=half, size=1)).items:
             high = half
         else:
             low = half + 1
-    return None, (low + newest[0].id) // 2 + 1, low
+    return None, (low + newest[0].entry.id) // 2 + 1, low
 
 
 def postgres_server(folder: Path) -> Any:

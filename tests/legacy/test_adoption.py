@@ -438,9 +438,9 @@ async def test_the_id_of_a_deleted_connection_is_never_given_again(services: Ser
 async def test_a_removed_default_is_nobodys_default(services: Services) -> None:
     user_id = await new_user(services)
     connection_id = await connect(services, user_id, "first")
-    assert (await services.platforms.list_of(user_id))[1].default_id == connection_id
+    assert (await services.platforms.list_of(user_id)).default_id == connection_id
     await services.platforms.remove(user_id, connection_id)
-    assert (await services.platforms.list_of(user_id))[1].default_id is None
+    assert (await services.platforms.list_of(user_id)).default_id is None
 
 
 async def test_an_id_that_others_still_name_counts_as_given(services: Services) -> None:
@@ -600,15 +600,15 @@ async def test_old_values_read_as_what_they_mean(services: Services) -> None:
     assert users["ada"].created_at == datetime(2024, 2, 29, 23, 59, 59, 123456, UTC)
     assert users["fred"].last_login == datetime(2199, 1, 1, tzinfo=UTC)
     assert users["ada"].last_login is None
-    _, platforms = await services.platforms.list_of(users["fred"].id)
-    assert [each.is_active for each in platforms.connections] == [None, True]
+    platforms = await services.platforms.list_of(users["fred"].id)
+    assert [each.is_active for each in platforms.items] == [None, True]
     assert platforms.default_id is None
 
 
 async def test_credentials_unseal_unless_their_key_is_lost(services: Services) -> None:
     for user_id in (1, 6, 7):
-        _, platforms = await services.platforms.list_of(user_id)
-        for listed in platforms.connections:
+        platforms = await services.platforms.list_of(user_id)
+        for listed in platforms.items:
             each, _ = await services.platforms.connection(user_id, listed.id)
             secret = services.platforms.credentials.unseal(each.access_token)
             assert secret == (None if each.name == "Older" else ACCESS_TOKENS[each.id])

@@ -156,8 +156,8 @@ async def test_legacy_users_log_in_and_their_credentials_are_there(
         )
         assert answer.status_code == 200
         user_id = (await answer.get_json())["user_id"]
-        _, platforms = await services.platforms.list_of(user_id)
-        for listed in platforms.connections:
+        platforms = await services.platforms.list_of(user_id)
+        for listed in platforms.items:
             each, _ = await services.platforms.connection(user_id, listed.id)
             secret = services.platforms.credentials.unseal(each.access_token)
             assert secret == ACCESS_TOKENS[each.id]

@@ -579,13 +579,13 @@ async def test_pages_go_back_to_the_first_entry_and_skip_none(
     seen, before, pages = [], None, 0
     while True:
         page = await services.audit_reader.page(reader, AuditFilter(), before=before)
-        assert len(page.entries) <= 50
-        seen += [entry.id for entry in page.entries]
+        assert len(page.items) <= 50
+        seen += [listed.entry.id for listed in page.items]
         pages += 1
         await write(built, {"user_id": 1})  # what comes meanwhile moves nothing
-        if page.older_than is None:
+        if page.next_cursor is None:
             break
-        before = page.older_than
+        before = page.next_cursor
     everything = [entry.id for entry in await entries(built)]
     assert pages == 3
     assert seen == sorted(everything, reverse=True)[pages:]
@@ -595,7 +595,7 @@ async def test_a_full_last_page_has_nothing_older(built: Built, services: Servic
     reader = await an_admin(services)
     await write(built, *({"user_id": each} for each in range(49)))
     page = await services.audit_reader.page(reader, AuditFilter())
-    assert (len(page.entries), page.older_than) == (50, None)
+    assert (len(page.items), page.next_cursor) == (50, None)
 
 
 async def test_filters_narrow_and_join(built: Built, services: Services, member: Member) -> None:
@@ -611,9 +611,9 @@ async def test_filters_narrow_and_join(built: Built, services: Services, member:
     async def found(**wanted: Any) -> list[tuple[str | None, str, str | None]]:
         page = await services.audit_reader.page(reader, AuditFilter(**wanted))
         return [
-            (page.usernames.get(entry.user_id or 0), entry.event, entry.address)
-            for entry in page.entries
-            if entry.event.startswith("log")
+            (listed.username, listed.entry.event, listed.entry.address)
+            for listed in page.items
+            if listed.entry.event.startswith("log")
         ]
 
     ada7, ada8 = ("ada", "login", "192.0.2.7"), ("ada", "login", "192.0.2.8")
@@ -652,7 +652,7 @@ async def test_days_are_utcs_from_their_beginning_to_their_end(
         )
     wanted = AuditFilter(from_day=day.date(), to_day=day.date())
     page = await services.audit_reader.page(reader, wanted)
-    assert [entry.count for entry in page.entries] == [3, 2, 1]
+    assert [listed.entry.count for listed in page.items] == [3, 2, 1]
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.MODERATOR, Role.REVIEWER])

@@ -12,7 +12,8 @@ from quart_app.composition import Built, build_services
 from quart_app.errors import AccountTaken, InvalidInput, PlatformInactive, TooManyPlatforms
 from quart_app.model import PlatformConnection, PlatformType, User
 from quart_app.services import Services
-from quart_app.services.platforms.platforms import OF_A_PAGE, Platforms
+from quart_app.services.pagination import PAGE_SIZE
+from quart_app.services.platforms.platforms import Platforms
 from quart_app.settings import Settings
 from tests.conftest import PASSWORD, Member
 
@@ -90,8 +91,8 @@ async def test_of_many_added_at_once_no_more_succeed_than_a_user_may_have(
     await other.close()
     assert sum(isinstance(each, int) for each in answers) == 5
     assert {type(each) for each in answers if not isinstance(each, int)} == {TooManyPlatforms}
-    _, listed = await here.list_of(member.id)
-    assert len(listed.connections) == 8
+    listed = await here.list_of(member.id)
+    assert len(listed.items) == 8
 
 
 async def test_a_user_of_the_older_application_who_has_more_keeps_them(
@@ -101,26 +102,26 @@ async def test_a_user_of_the_older_application_who_has_more_keeps_them(
     await add_many(built, member, 10)
     with pytest.raises(TooManyPlatforms):
         await connect(platforms, member, "One more")
-    _, listed = await platforms.list_of(member.id)
-    assert len(listed.connections) == 13
-    last = listed.connections[-1].id
+    listed = await platforms.list_of(member.id)
+    assert len(listed.items) == 13
+    last = listed.items[-1].id
     await platforms.change(member.id, last, name="Renamed")
     await platforms.switch(member.id, last, sid="x" * 22)
 
 
 async def test_pages_hold_every_connection_once(built: Built, member: Member) -> None:
-    await add_many(built, member, 3 * OF_A_PAGE)
+    await add_many(built, member, 3 * PAGE_SIZE)
     seen: list[str] = []
     after: str | None = ""
     while after is not None:
-        _, some = await built.services.platforms.list_of(member.id, after=after)
-        assert len(some.connections) <= OF_A_PAGE
-        seen += [each.name for each in some.connections]
-        after = some.after
-    assert len(seen) == len(set(seen)) == 3 * OF_A_PAGE + 3
-    _, exactly = await built.services.platforms.list_of(member.id, most=len(seen))
-    assert exactly.after is None
-    assert [each.name for each in exactly.connections] == seen
+        some = await built.services.platforms.list_of(member.id, after=after)
+        assert len(some.items) <= PAGE_SIZE
+        seen += [each.name for each in some.items]
+        after = some.next_cursor
+    assert len(seen) == len(set(seen)) == 3 * PAGE_SIZE + 3
+    exactly = await built.services.platforms.list_of(member.id, size=len(seen))
+    assert exactly.next_cursor is None
+    assert [each.name for each in exactly.items] == seen
 
 
 async def test_of_twenty_thousand_a_page_takes_no_more_memory_than_of_a_few(
@@ -129,12 +130,12 @@ async def test_of_twenty_thousand_a_page_takes_no_more_memory_than_of_a_few(
     await add_many(built, member, 20_000)
     await built.services.platforms.list_of(member.id)
     tracemalloc.start()
-    await built.services.platforms.list_of(member.id, most=200)
-    _, found = await built.services.platforms.list_of(member.id, sought="legacy 19999")
+    await built.services.platforms.list_of(member.id, size=200)
+    found = await built.services.platforms.list_of(member.id, sought="legacy 19999")
     await built.services.platforms.list_of(member.id, sought="nothing is called that")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert [each.name for each in found.connections] == ["Legacy 19999"]
+    assert [each.name for each in found.items] == ["Legacy 19999"]
     assert peak < 10_000_000
 
 
@@ -166,8 +167,8 @@ async def test_a_search_finds_names_servers_and_handles_in_any_spelling(
             {"name": "写真", "instance_url": "no server"},
         ],
     )
-    _, listed = await built.services.platforms.list_of(member.id, sought=sought)
-    assert [each.name for each in listed.connections] == found
+    listed = await built.services.platforms.list_of(member.id, sought=sought)
+    assert [each.name for each in listed.items] == found
 
 
 # --- which account -------------------------------------------------------------------------------
@@ -246,7 +247,7 @@ async def test_the_default_that_is_switched_off_is_the_default_no_longer(
     first, second, third = member.platform_ids
     _, is_default = await services.platforms.change(member.id, first, is_active=False)
     assert not is_default
-    assert (await services.platforms.list_of(member.id))[1].default_id is None
+    assert (await services.platforms.list_of(member.id)).default_id is None
     session = await services.accounts.log_in(login_name="ada", password=PASSWORD)
     assert session.platform_connection_id == second
     for use in (
@@ -278,7 +279,7 @@ async def test_a_default_that_was_switched_off_before_is_passed_over(
             .values(is_active=is_active)
         )
     services = built.services
-    _, listed = await services.platforms.list_of(member.id)
+    listed = await services.platforms.list_of(member.id)
     assert listed.default_id is None
     assert not (await services.platforms.connection(member.id, first))[1]
     session = await services.accounts.log_in(login_name="ada", password=PASSWORD)

@@ -46,8 +46,8 @@ async def connect(
 
 
 async def names_of(services: Services, member: Member) -> list[str]:
-    _, platforms = await services.platforms.list_of(member.id)
-    return [connection.name for connection in platforms.connections]
+    platforms = await services.platforms.list_of(member.id)
+    return [connection.name for connection in platforms.items]
 
 
 # --- addresses ---------------------------------------------------------------------------------
@@ -140,8 +140,8 @@ async def test_another_users_connection_does_not_exist(
         with pytest.raises(NotFound):
             await use(services.platforms, member.id, theirs)
     await use(services.platforms, other.id, other.platform_ids[1])  # who may, can
-    _, platforms = await services.platforms.list_of(member.id)
-    assert [connection.id for connection in platforms.connections] == [*member.platform_ids]
+    platforms = await services.platforms.list_of(member.id)
+    assert [connection.id for connection in platforms.items] == [*member.platform_ids]
     assert platforms.default_id == member.platform_ids[0]
 
 
@@ -301,10 +301,10 @@ async def test_removing_the_default_leaves_none_until_the_next_is_connected(
     services: Services, member: Member
 ) -> None:
     await services.platforms.remove(member.id, member.platform_ids[0])
-    _, platforms = await services.platforms.list_of(member.id)
+    platforms = await services.platforms.list_of(member.id)
     assert platforms.default_id is None
     connection = await connect(services, member)
-    _, platforms = await services.platforms.list_of(member.id)
+    platforms = await services.platforms.list_of(member.id)
     assert platforms.default_id == connection.id
 
 

@@ -190,7 +190,7 @@ async def test_what_a_row_refers_to_stays(
 
 async def test_a_default_is_no_reference(services: Services, member: Member) -> None:
     await services.platforms.remove(member.id, member.platform_ids[0])
-    assert (await services.platforms.list_of(member.id))[1].default_id is None
+    assert (await services.platforms.list_of(member.id)).default_id is None
 
 
 POSTS = (

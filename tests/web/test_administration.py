@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from quart_app.composition import Built
 from quart_app.model import AuditEntry, AuditEvent, Role, User
 from quart_app.services import Services
-from quart_app.services.administration.administration import OF_A_PAGE
+from quart_app.services.pagination import PAGE_SIZE
 from tests.conftest import PASSWORD, Clock, Member, log_in, make_member
 from tests.web.test_ending import state_of
 
@@ -109,7 +109,7 @@ async def test_users_are_listed_found_and_looked_at(
 
 
 async def test_users_are_paged_by_name(root: Client, built: Built) -> None:
-    names = [f"user {number:03} & more" for number in range(OF_A_PAGE + 10)]
+    names = [f"user {number:03} & more" for number in range(PAGE_SIZE + 10)]
     async with built.database.begin() as db:
         db.add_all(
             User(
@@ -140,13 +140,13 @@ async def test_nobody_comes_after_a_user_whom_no_database_can_hold(root: Client)
 async def test_everybodys_logins_are_listed_newest_first(
     root: Client, app: Quart, member: Member
 ) -> None:
-    for _ in range(OF_A_PAGE - 2):
+    for _ in range(PAGE_SIZE - 2):
         await log_in(app.test_client(), member)
     assert 'rel="next"' not in await text_of(root, "/admin/sessions")
     await log_in(app.test_client(), Member(2, "root", PASSWORD, (0, 0, 0)))
     text = await text_of(root, "/admin/sessions")
     assert text.index("<bdi>root</bdi>: ") < text.index("<bdi>ada</bdi>: ")
-    assert text.count("Until, at the latest") == OF_A_PAGE
+    assert text.count("Until, at the latest") == PAGE_SIZE
     path = text.split('rel="next" href="')[1].split('"')[0]
     assert (await text_of(root, path)).count("Until, at the latest") == 1
 

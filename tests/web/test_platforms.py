@@ -269,7 +269,7 @@ async def test_what_is_not_the_members_is_not_there(
         assert len(bodies) == 1
         assert b"You have no such platform connection." in bodies.pop()
     assert await connections(browser) == before
-    assert len((await services.platforms.list_of(ben.id))[1].connections) == 3
+    assert len((await services.platforms.list_of(ben.id)).items) == 3
 
 
 async def test_credentials_are_sealed_and_in_no_answer(browser: Client, services: Services) -> None:

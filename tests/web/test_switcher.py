@@ -12,7 +12,7 @@ from sqlalchemy import insert, text
 from quart_app.composition import Built
 from quart_app.model import PlatformConnection
 from quart_app.services.identity.frames import MOST_CONNECTIONS
-from quart_app.services.platforms.platforms import OF_A_PAGE
+from quart_app.services.pagination import PAGE_SIZE
 from quart_app.web.pipeline import gate
 from quart_app.web.rendering.pages import page
 from tests.conftest import Clock, Member
@@ -239,7 +239,7 @@ async def test_hundreds_are_found_page_by_page(
     browser: Client, member: Member, built: Built
 ) -> None:
     assert "Find a connection</label>" not in await html_of(browser, "/platforms")
-    await add_many(built, member, 2 * OF_A_PAGE)
+    await add_many(built, member, 2 * PAGE_SIZE)
     names: list[str] = []
     path = "/platforms"
     while path:
@@ -247,7 +247,7 @@ async def test_hundreds_are_found_page_by_page(
         names += re.findall(r"<h3><bdi>(.*?)</bdi>", html)
         more = re.findall(r'rel="next" href="(.*?)"', html)
         path = more[0].replace("&amp;", "&") if more else ""
-    assert len(names) == 2 * OF_A_PAGE + len(member.platform_ids)
+    assert len(names) == 2 * PAGE_SIZE + len(member.platform_ids)
     assert names == sorted(set(names))
     html = await html_of(browser, "/platforms?sought=garden+007")
     assert re.findall(r"<h3><bdi>(.*?)</bdi>", html) == [

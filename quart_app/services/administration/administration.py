@@ -1,10 +1,10 @@
 """Use cases of administrators over the web: who there is, where they are logged in, ending that."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Final
+from operator import attrgetter
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,35 +13,26 @@ from quart_app.model import EndReason, Login, User
 from quart_app.services.background.uninterrupted import uninterrupted
 from quart_app.services.identity.administrators import Administrators
 from quart_app.services.identity.devices import Asking, Devices
+from quart_app.services.pagination import PAGE_SIZE, Page, page_of
 from quart_app.services.sessions.sessions import OldSession, Sessions
 from quart_app.storage import logins as stored_logins
 from quart_app.storage import users as stored_users
 
-OF_A_PAGE: Final = 50
+
+@dataclass(frozen=True, kw_only=True)
+class ListedUser:
+    """A user, and the number of their live logins."""
+
+    user: User
+    live_logins: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class UsersPage:
-    """Users in order of name, and how many live logins each has, by id.
+class ListedLogin:
+    """A live login, and the name of its user; None where the user has just been deleted."""
 
-    `after` is the id of the user to go on after; None where nobody comes later.
-    """
-
-    users: Sequence[User]
-    logins: dict[int, int]
-    after: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoginsPage:
-    """Live logins, newest first, and the names of their users, by id.
-
-    `older_than` is the id to go on before; None where nothing is older.
-    """
-
-    logins: Sequence[Login]
-    usernames: dict[int, str] = field(default_factory=dict)
-    older_than: int | None = None
+    login: Login
+    username: str | None
 
 
 @dataclass(frozen=True)
@@ -56,17 +47,21 @@ class Administration:
     administrators: Administrators
     now: Callable[[], datetime]
 
-    async def users(self, user_id: int, *, after: int | None, sought: str | None) -> UsersPage:
-        """Return a page of users, or of those whose name or address holds what is sought."""
+    async def users(
+        self, user_id: int, *, after: int | None, sought: str | None
+    ) -> Page[ListedUser, int]:
+        """Return a page of users by name, or of those whose name or address holds `sought`.
+
+        The cursor is the id of the last user.
+        """
         async with self.sessions.database.read() as db:
             await self.administrators.admit(db, user_id)
-            found = await stored_users.users_after(db, after, sought=sought, most=OF_A_PAGE + 1)
-            shown = found[:OF_A_PAGE]
+            found = await stored_users.users_after(db, after, sought=sought, most=PAGE_SIZE + 1)
+            page = page_of(found, size=PAGE_SIZE, cursor_of=attrgetter("id"))
             logins = await stored_logins.numbers_of_live_logins(
-                db, [each.id for each in shown], self.now()
+                db, [each.id for each in page.items], self.now()
             )
-        is_last = len(found) <= OF_A_PAGE
-        return UsersPage(users=shown, logins=logins, after=None if is_last else shown[-1].id)
+        return page.map(lambda user: ListedUser(user=user, live_logins=logins.get(user.id, 0)))
 
     async def user(self, user_id: int, whose_id: int) -> tuple[User, list[Login]]:
         """Return a user and their live logins, newest first. Raises NotFound."""
@@ -77,19 +72,16 @@ class Administration:
                 raise NotFound
             return user, await stored_logins.live_logins(db, whose_id, self.now())
 
-    async def logins(self, user_id: int, *, before: int | None) -> LoginsPage:
-        """Return a page of everybody's live logins."""
+    async def logins(self, user_id: int, *, before: int | None) -> Page[ListedLogin, int]:
+        """Return a page of everybody's live logins, newest first; the cursor is the oldest id."""
         async with self.sessions.database.read() as db:
             await self.administrators.admit(db, user_id)
             found = await stored_logins.live_logins_of_all(
-                db, self.now(), before, most=OF_A_PAGE + 1
+                db, self.now(), before, most=PAGE_SIZE + 1
             )
-            shown = found[:OF_A_PAGE]
-            names = await stored_users.usernames(db, {each.user_id for each in shown})
-        is_last = len(found) <= OF_A_PAGE
-        return LoginsPage(
-            logins=shown, usernames=names, older_than=None if is_last else shown[-1].id
-        )
+            page = page_of(found, size=PAGE_SIZE, cursor_of=attrgetter("id"))
+            names = await stored_users.usernames(db, {each.user_id for each in page.items})
+        return page.map(lambda login: ListedLogin(login=login, username=names.get(login.user_id)))
 
     async def login(self, user_id: int, login_id: int) -> tuple[User, Login]:
         """Return one live login and whose it is. Raises NotFound."""

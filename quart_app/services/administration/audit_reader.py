@@ -1,18 +1,18 @@
 """Read what was written down: for administrators, the newest first, page by page."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from operator import attrgetter
 from typing import Final
 
 from quart_app.model import AuditEntry
 from quart_app.services.identity.administrators import Administrators
+from quart_app.services.pagination import PAGE_SIZE, Page, page_of
 from quart_app.storage import audit as stored
 from quart_app.storage import users as stored_users
 from quart_app.storage.database import Database
 
-ENTRIES_OF_A_PAGE: Final = 50
-_DAY = timedelta(days=1)
+_DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +28,15 @@ class AuditFilter:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditPage:
-    """Entries, the newest first, and the names of the users in them, by id.
+class ListedEntry:
+    """An entry, and the names of the user that it concerns and of the user who did it.
 
-    `older_than` is the id to go on before; None where nothing is older.
+    A name is None where the entry names no user, or one who was deleted.
     """
 
-    entries: Sequence[AuditEntry] = ()
-    usernames: dict[int, str] = field(default_factory=dict)
-    older_than: int | None = None
+    entry: AuditEntry
+    username: str | None
+    actor_username: str | None
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class AuditReader:
         wanted: AuditFilter,
         *,
         before: int | None = None,
-        most: int = ENTRIES_OF_A_PAGE,
-    ) -> AuditPage:
-        """Return what an administrator wants to see, older than `before`.
+        size: int = PAGE_SIZE,
+    ) -> Page[ListedEntry, int]:
+        """Return a page of entries, newest first; the cursor is the oldest id.
 
         Raises Forbidden, NotFound where the account is gone or inactive.
         """
@@ -66,9 +66,8 @@ class AuditReader:
                     continue
                 user = await stored_users.user_by_username(db, name)
                 if user is None:
-                    return AuditPage()
+                    return Page()
                 ids[name] = user.id
-            # One more than asked for tells whether there is an older one.
             found = await stored.entries_before(
                 db,
                 stored.Wanted(
@@ -80,15 +79,17 @@ class AuditReader:
                     until=_end_of(wanted.to_day),
                 ),
                 before,
-                most=most + 1,
+                most=size + 1,
             )
-            entries = found[:most]
-            named = {each for entry in entries for each in (entry.user_id, entry.actor_user_id)}
-            usernames = await stored_users.usernames(db, {each for each in named if each})
-        return AuditPage(
-            entries=entries,
-            usernames=usernames,
-            older_than=entries[-1].id if len(found) > most else None,
+            page = page_of(found, size=size, cursor_of=attrgetter("id"))
+            named = {each for entry in page.items for each in (entry.user_id, entry.actor_user_id)}
+            names = await stored_users.usernames(db, {each for each in named if each})
+        return page.map(
+            lambda entry: ListedEntry(
+                entry=entry,
+                username=names.get(entry.user_id or 0),
+                actor_username=names.get(entry.actor_user_id or 0),
+            )
         )
 
 

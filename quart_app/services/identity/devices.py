@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from quart_app.errors import NotFound, NotLoggedIn, PasswordNeeded
 from quart_app.model import EndReason, Login, User
 from quart_app.services.background.uninterrupted import uninterrupted
 from quart_app.services.identity.accounts import Accounts
+from quart_app.services.pagination import Page, page_of
 from quart_app.services.sessions.known_devices import Device
 from quart_app.services.sessions.sessions import Ending, OldSession, Sessions
 from quart_app.storage import logins as stored_logins
@@ -44,18 +46,15 @@ class Devices:
         async with self.sessions.database.read() as db:
             return await stored_logins.live_logins(db, user_id, self.now())
 
-    async def some_logins_of(
-        self, user_id: int, *, before: int | None, most: int
-    ) -> tuple[list[Login], int | None]:
-        """Return live logins as `logins_of` does, with ids below `before`.
-
-        Beside them the id to go on before; None where nothing is older.
-        """
+    async def page_of_logins_of(
+        self, user_id: int, *, before: int | None, size: int
+    ) -> Page[Login, int]:
+        """Return a page of the logins that `logins_of` returns; the cursor is the oldest id."""
         async with self.sessions.database.read() as db:
             found = await stored_logins.live_logins_of_all(
-                db, self.now(), before, most=most + 1, user_id=user_id
+                db, self.now(), before, most=size + 1, user_id=user_id
             )
-        return found[:most], found[most - 1].id if len(found) > most else None
+        return page_of(found, size=size, cursor_of=attrgetter("id"))
 
     async def logins_of_user_named(self, username: str) -> tuple[User, list[Login]]:
         """Return the user and their live logins. Raises NotFound."""

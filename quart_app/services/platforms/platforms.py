@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,6 +19,7 @@ from quart_app.errors import (
 from quart_app.instances import is_same_account, server_of
 from quart_app.model import AuditEvent, PlatformConnection, PlatformType, User
 from quart_app.services.audit.audit import Audit
+from quart_app.services.pagination import PAGE_SIZE, Page, page_of
 from quart_app.services.platforms.credentials import Credentials
 from quart_app.services.platforms.platform_fields import (
     checked_account,
@@ -32,20 +34,18 @@ from quart_app.storage.changes import add_change
 from quart_app.storage.database import Database
 from quart_app.storage.encoding import refuse_unstorable
 
-OF_A_PAGE: Final = 50
 _SEARCHED_AT_ONCE: Final = 200  # rows: a millisecond of the event loop
 
 
-@dataclass(frozen=True)
-class PlatformList:
-    """Some of a user's connections by name, without credentials; more come `after` that name.
+@dataclass(frozen=True, kw_only=True)
+class PlatformsPage(Page[PlatformConnection, str]):
+    """Some of a user's connections by name, without credentials; the cursor is the last name.
 
-    `default_id` is the default's, which may not be among them; None where it is switched off.
+    `default_id` is the id of the default, which may not be among them; None where it is switched
+    off.
     """
 
-    connections: list[PlatformConnection]
     default_id: int | None
-    after: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +59,9 @@ class Platforms:
     now: Callable[[], datetime]
 
     async def list_of(
-        self, user_id: int, *, after: str = "", sought: str = "", most: int = OF_A_PAGE
-    ) -> tuple[User, PlatformList]:
-        """Return the user and their first connections by name, or those after a name.
+        self, user_id: int, *, after: str = "", sought: str = "", size: int = PAGE_SIZE
+    ) -> PlatformsPage:
+        """Return the user's first connections by name, or those after a name.
 
         With `sought`, those whose name, account or server holds it; see `holds`.
         Raises NotFound where the user is gone or inactive.
@@ -69,15 +69,15 @@ class Platforms:
         async with self.database.read() as db:
             user = await _active_user(db, user_id)
             if sought:
-                ids = await _ids_of_found(db, user_id, sought, after=after, most=most + 1)
-                found = await stored.connections_shown(db, user_id, ids=ids, most=most + 1)
+                ids = await _ids_of_found(db, user_id, sought, after=after, most=size + 1)
+                found = await stored.connections_shown(db, user_id, ids=ids, most=size + 1)
             else:
-                found = await stored.connections_shown(db, user_id, after=after, most=most + 1)
-        shown = found[:most]
+                found = await stored.connections_shown(db, user_id, after=after, most=size + 1)
+        page = page_of(found, size=size, cursor_of=attrgetter("name"))
         default_id = user.default_platform_connection_id
-        if any(each.id == default_id and not each.is_active for each in shown):
+        if any(each.id == default_id and not each.is_active for each in page.items):
             default_id = None
-        return user, PlatformList(shown, default_id, shown[-1].name if len(found) > most else None)
+        return PlatformsPage(items=page.items, next_cursor=page.next_cursor, default_id=default_id)
 
     async def connection(self, user_id: int, connection_id: int) -> tuple[PlatformConnection, bool]:
         """Return the connection and whether it is the default."""

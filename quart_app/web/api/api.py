@@ -117,17 +117,17 @@ async def change_password() -> ResponseReturnValue:
 async def list_platforms() -> ResponseReturnValue:
     """Return the user's connections by name, or those that hold what is sought."""
     query = read_query(PlatformListQuery)
-    _, platforms = await services().platforms.list_of(
+    platforms = await services().platforms.list_of(
         current_login().user_id,
         after=query.after or "",
         sought=query.sought or "",
-        most=query.limit,
+        size=query.limit,
     )
     listed = [
         _connection(connection, is_default=connection.id == platforms.default_id)
-        for connection in platforms.connections
+        for connection in platforms.items
     ]
-    return listed, _link_to_next(query, after=platforms.after)
+    return listed, _link_to_next(query, after=platforms.next_cursor)
 
 
 @blueprint.post("/platforms")
@@ -203,10 +203,10 @@ async def make_default(connection_id: int) -> ResponseReturnValue:
 async def list_sessions() -> ResponseReturnValue:
     """Return the user's live logins, newest first."""
     query = read_query(LoginListQuery)
-    logins, older_than = await services().devices.some_logins_of(
-        current_login().user_id, before=query.before, most=query.limit
+    logins = await services().devices.page_of_logins_of(
+        current_login().user_id, before=query.before, size=query.limit
     )
-    words = await described(login.user_agent for login in logins)
+    words = await described(login.user_agent for login in logins.items)
     listed = [
         {
             "id": login.id,
@@ -216,9 +216,9 @@ async def list_sessions() -> ResponseReturnValue:
             "device": words[login.user_agent],
             "is_current": login.sid == current_login().sid,
         }
-        for login in logins
+        for login in logins.items
     ]
-    return listed, _link_to_next(query, before=older_than)
+    return listed, _link_to_next(query, before=logins.next_cursor)
 
 
 def _timestamp(time: datetime | None) -> str | None:

@@ -58,7 +58,7 @@ async def logins_page() -> ResponseReturnValue:
     return await page(
         "admin_logins.html",
         found=found,
-        words=await described(login.user_agent for login in found.logins),
+        words=await described(listed.login.user_agent for listed in found.items),
         current_sid=current_login().sid,
         is_first=query.before is None,
     )

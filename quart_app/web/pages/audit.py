@@ -10,10 +10,11 @@ from quart import Blueprint, Response, request
 from quart.typing import ResponseReturnValue
 
 from quart_app.errors import AppError, InvalidInput
-from quart_app.model import AuditEntry, AuditEvent
-from quart_app.services.administration.audit_reader import AuditFilter, AuditPage
+from quart_app.model import AuditEvent
+from quart_app.services.administration.audit_reader import AuditFilter, ListedEntry
 from quart_app.services.administration.login_days import LoginsADay
 from quart_app.services.audit.audit import details_of
+from quart_app.services.pagination import Page
 from quart_app.web.pipeline.bodies import AuditQuery, read_query
 from quart_app.web.pipeline.gate import current_login, services
 from quart_app.web.pipeline.session import timestamp
@@ -39,7 +40,7 @@ async def list_page() -> ResponseReturnValue:
         query = read_query(AuditQuery)
     except InvalidInput as error:
         await services().administrators.check(user_id)
-        return await _audit_page(AuditPage(), error=error)
+        return await _audit_page(Page(), error=error)
     found = await services().audit_reader.page(user_id, _wanted(query), before=query.before)
     # Of everybody's logins, and so not where something else is looked for.
     is_all = query == AuditQuery()
@@ -48,7 +49,7 @@ async def list_page() -> ResponseReturnValue:
 
 
 async def _audit_page(
-    found: AuditPage,
+    found: Page[ListedEntry, int],
     *,
     before: int | None = None,
     days: LoginsADay | None = None,
@@ -86,7 +87,7 @@ async def export() -> ResponseReturnValue:
         services().audit_reader.page,
         current_login().user_id,
         _wanted(query),
-        most=_EXPORTED_AT_ONCE,
+        size=_EXPORTED_AT_ONCE,
     )
     # Before the answer begins, for a refusal is an answer of its own.
     first = await read(before=query.before)
@@ -100,17 +101,19 @@ async def export() -> ResponseReturnValue:
     return response
 
 
-async def _lines(found: AuditPage, read: Callable[..., Awaitable[AuditPage]]) -> AsyncIterator[str]:
+async def _lines(
+    found: Page[ListedEntry, int], read: Callable[..., Awaitable[Page[ListedEntry, int]]]
+) -> AsyncIterator[str]:
     """Yield the export; each part is a use case of its own, so nothing is open between them.
 
     It runs when the request's context is gone, and so is handed what it reads by.
     """
     yield csv_lines([_COLUMNS])
     while True:
-        yield csv_lines([_row(entry, found.usernames) for entry in found.entries])
-        if found.older_than is None:
+        yield csv_lines([_row(listed) for listed in found.items])
+        if found.next_cursor is None:
             return
-        found = await read(before=found.older_than)
+        found = await read(before=found.next_cursor)
 
 
 async def _no_lines() -> AsyncIterator[str]:
@@ -130,11 +133,12 @@ def _wanted(query: AuditQuery) -> AuditFilter:
     )
 
 
-def _row(entry: AuditEntry, usernames: dict[int, str]) -> tuple[object, ...]:
+def _row(listed: ListedEntry) -> tuple[object, ...]:
+    entry = listed.entry
     return (
         *(entry.id, _time(entry.at), entry.event, entry.count),
-        *(entry.user_id, usernames.get(entry.user_id or 0)),
-        *(entry.actor_user_id, usernames.get(entry.actor_user_id or 0)),
+        *(entry.user_id, listed.username),
+        *(entry.actor_user_id, listed.actor_username),
         *(entry.address, entry.request_id, entry.session, entry.detail),
     )
 

@@ -40,13 +40,12 @@ async def dashboard() -> ResponseReturnValue:
 async def list_page() -> ResponseReturnValue:
     """Show connections by name, and find some."""
     query = read_query(PlatformsQuery)
-    user, found = await services().platforms.list_of(
+    found = await services().platforms.list_of(
         current_login().user_id, after=query.after or "", sought=query.sought or ""
     )
     return await page(
         "platforms.html",
         found=found,
-        has_chosen_default=user.default_platform_connection_id is not None,
         sought=query.sought or "",
         is_first=not query.after,
     )
@@ -56,9 +55,7 @@ async def list_page() -> ResponseReturnValue:
 async def find_page() -> ResponseReturnValue:
     """Find an account to switch to. With scripts, the switcher shows what this page found."""
     query = read_query(FindQuery)
-    _, found = await services().platforms.list_of(
-        current_login().user_id, sought=query.sought or ""
-    )
+    found = await services().platforms.list_of(current_login().user_id, sought=query.sought or "")
     back = page_at(query.next) or url_for("platforms.dashboard")
     return await page("find.html", found=found, sought=query.sought or "", back=back)
 

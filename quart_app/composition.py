@@ -43,7 +43,7 @@ from quart_app.storage.database import Database
 from quart_app.storage.follow import Feed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Built:
     """The use cases, and what they hold open."""
 
@@ -75,14 +75,14 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
     revocations = Revocations(feed, refuse_after=settings.refuse_after)
     audit = Audit(database, settings.audit_retention, purge_clock)
     sessions = Sessions(
-        database,
-        revocations,
-        audit,
-        settings.session_absolute,
-        settings.session_remember_absolute,
-        now,
+        database=database,
+        revocations=revocations,
+        audit=audit,
+        absolute=settings.session_absolute,
+        remember_absolute=settings.session_remember_absolute,
+        now=now,
     )
-    alerts = Alerts(sessions, audit, purging, now)
+    alerts = Alerts(sessions=sessions, audit=audit, purging=purging, now=now)
     accounts = Accounts(
         database=database,
         passwords=passwords,
@@ -91,7 +91,7 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         audit=audit,
         # Twice as many as threads: while one transaction is waited for, another hash is made.
         turns=Turns(2 * passwords.threads, settings.login_queue),
-        throttling=Throttling(database, settings.secret_key, audit, now),
+        throttling=Throttling(database=database, secret=settings.secret_key, audit=audit, now=now),
         failed_login=settings.failed_login,
         logins_per_hour=settings.logins_per_user_per_hour,
         now=now,
@@ -100,17 +100,24 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
     login_records, changes = LoginRecords(purging), Changes(purging)
     devices = Devices(sessions, accounts, now)
     administrators = Administrators(database, audit)
-    users = Users(database, passwords, sessions, alerts, audit, now)
+    users = Users(
+        database=database,
+        passwords=passwords,
+        sessions=sessions,
+        alerts=alerts,
+        audit=audit,
+        now=now,
+    )
     reset_links = ResetLinks(
-        f"{settings.public_url}/reset",
-        passwords,
-        sessions,
-        alerts,
-        audit,
-        devices,
-        administrators,
-        accounts.turns,
-        now,
+        address=f"{settings.public_url}/reset",
+        passwords=passwords,
+        sessions=sessions,
+        alerts=alerts,
+        audit=audit,
+        devices=devices,
+        administrators=administrators,
+        turns=accounts.turns,
+        now=now,
     )
     services = Services(
         accounts=accounts,
@@ -139,8 +146,16 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         audit_reader=AuditReader(database, administrators),
         login_days=LoginDays(audit, administrators, now),
         administrators=administrators,
-        administration=Administration(sessions, devices, administrators, now),
-        membership=Membership(users, reset_links, sessions, devices, administrators),
+        administration=Administration(
+            sessions=sessions, devices=devices, administrators=administrators, now=now
+        ),
+        membership=Membership(
+            users=users,
+            reset_links=reset_links,
+            sessions=sessions,
+            devices=devices,
+            administrators=administrators,
+        ),
         reset_links=reset_links,
     )
     periodic_tasks = [
@@ -149,4 +164,6 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         *changes.periodic_tasks(),
         *alerts.periodic_tasks(),
     ]
-    return Built(services, database, passwords, periodic_tasks)
+    return Built(
+        services=services, database=database, passwords=passwords, periodic_tasks=periodic_tasks
+    )

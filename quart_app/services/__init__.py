@@ -30,7 +30,7 @@ from quart_app.services.sessions.revocations import Revocations
 from quart_app.services.sessions.sessions import Sessions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Services:
     """All use cases, built once where the application is put together."""
 

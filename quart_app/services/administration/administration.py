@@ -35,7 +35,7 @@ class ListedLogin:
     username: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Administration:
     """What administrators see and end. All of it raises Forbidden for anybody else.
 

@@ -15,7 +15,7 @@ from quart_app.services.sessions.sessions import Sessions
 from quart_app.storage import users as stored_users
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Membership:
     """What administrators change about users; one who can log in is always left.
 

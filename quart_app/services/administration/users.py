@@ -37,7 +37,7 @@ from quart_app.text import names
 from quart_app.text.login_names import name_key
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Users:
     """Who there is, and by whom they were made."""
 

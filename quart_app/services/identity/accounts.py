@@ -69,7 +69,7 @@ class _Refused(Exception):  # noqa: N818 named for the fact
         self.until, self.error = until, error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Accounts:
     """Who logs in, and by what password."""
 

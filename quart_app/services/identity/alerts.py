@@ -26,7 +26,7 @@ MOST_NEW_DEVICES: Final = 100  # alerts of one user that wait for an answer
 _ANSWERED_BY_A_NEW_PASSWORD: Final = (AlertKind.NEW_DEVICE, AlertKind.DISOWNED)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Alerts:
     """Kept with a user, and shown on the devices that were known before, until one answers.
 

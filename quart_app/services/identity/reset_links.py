@@ -40,7 +40,7 @@ class ResetLink:
     expires_at: datetime
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ResetLinks:
     """One link a user at most: a newer one, another password or a deactivation makes it void.
 

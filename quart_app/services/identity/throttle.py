@@ -63,7 +63,7 @@ class Attempt:
         return tuple(self.limits)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Throttling:
     """Counts failures in the database, for all processes and past their restart.
 

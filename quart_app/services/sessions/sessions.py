@@ -63,7 +63,7 @@ class OldSession:
     created_at: datetime | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ending:
     """A transaction in which sessions end; what ends them is written as the last thing in it."""
 
@@ -183,7 +183,7 @@ class Ending:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sessions:
     """How sessions begin and end. How long they may last: whatever their user does, and remembered.
 
@@ -272,7 +272,7 @@ class Sessions:
         """
         async with self.database.begin() as db:
             longest = max(self.absolute, self.remember_absolute)
-            ending = Ending(db, self.audit, self.now(), longest)
+            ending = Ending(db=db, audit=self.audit, now=self.now(), longest=longest)
             yield ending
             if ending.revocations:
                 await add_revocations(db, ending.revocations)

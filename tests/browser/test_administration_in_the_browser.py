@@ -43,14 +43,14 @@ async def test_a_user_is_created_by_a_link_given_a_role_and_shut_out(
     await user.get_by_role("button", name="Set the password").click()
     await expect(user.get_by_text("Your new password is set")).to_be_visible()
     await log_in_by_page(user, here, name)
-    await expect(user.get_by_role("link", name="Audit")).to_have_count(0)
+    await expect(user.get_by_role("link", name="Audit log")).to_have_count(0)
 
     await admin.get_by_role("link", name="Change the role").click()
     await admin.get_by_label("Role").select_option("Administrator")
     await admin.get_by_role("button", name="Change the role").click()
     await expect(admin.get_by_text("applies at once")).to_be_visible()
     await user.get_by_role("link", name="Devices").click()
-    await user.get_by_role("link", name="Audit").click()
+    await user.get_by_role("link", name="Audit log").click()
     await expect(user.get_by_role("img", name="Logins a day", exact=True)).to_be_visible()
 
     await admin.get_by_role("link", name="Deactivate", exact=True).click()

@@ -128,7 +128,7 @@ async def log_in(keys: Keyboard) -> None:
     await keys.press("Space")
     await expect(page.get_by_label("Keep me logged in")).to_be_checked()
     await keys.use(page.get_by_role("button", name="Log in"))
-    await expect(page.get_by_role("heading", name="Platforms")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Accounts", exact=True)).to_be_visible()
 
 
 async def switch(keys: Keyboard) -> None:
@@ -139,23 +139,23 @@ async def switch(keys: Keyboard) -> None:
     await keys.press("ArrowDown")
     await expect(page.locator(".switcher-row", has_text="Photos")).to_be_focused()
     await page.keyboard.press("Enter")
-    await expect(page.get_by_role("status")).to_have_text("Now acting as Photos")
+    await expect(page.get_by_role("status")).to_have_text("Switched to Photos")
     await expect(switcher).to_be_focused()
 
 
 async def add_a_connection(keys: Keyboard) -> None:
     """Past the header, with a mistake at first."""
     page, main = keys.page, keys.page.locator("main")
-    await keys.come_to(page.get_by_role("link", name="Skip to the content"), "Shift+Tab")
+    await keys.come_to(page.get_by_role("link", name="Skip to content"), "Shift+Tab")
     await page.keyboard.press("Enter")
     await expect(main).to_be_focused()
     await keys.press("Tab")
     await expect(main.locator(":focus")).to_have_count(1)
     await keys.use(main.get_by_role("link", name="Add account"))
     await keys.fill(main.get_by_label("Name", exact=True), "Harbour")
-    await keys.come_to(main.get_by_label("Platform", exact=True))
+    await keys.come_to(main.get_by_label("Software", exact=True))
     await page.keyboard.type("Pix")
-    await expect(main.get_by_label("Platform", exact=True)).to_have_value("pixelfed")
+    await expect(main.get_by_label("Software", exact=True)).to_have_value("pixelfed")
     await keys.fill(main.get_by_label("Server", exact=True), "not an instance")
     await keys.fill(main.get_by_label("Access token", exact=True), "a-token")
     await keys.use(main.get_by_role("button", name="Add account"))
@@ -177,7 +177,7 @@ async def rename_and_remove_it(keys: Keyboard) -> None:
     await keys.use(main.get_by_role("link", name="Remove Port"))
     await expect(page.get_by_role("heading", name="Remove Port?")).to_be_visible()
     await keys.use(main.get_by_role("button", name="Remove Port"))
-    await expect(page.get_by_text("is removed")).to_be_visible()
+    await expect(page.get_by_text("Account removed.")).to_be_visible()
     await expect(main.get_by_role("heading", name="Port")).to_have_count(0)
 
 

@@ -146,7 +146,7 @@ async def test_an_error_leads_to_its_field_and_what_was_typed_stays(
     await fill(page, name, PASSWORD)
     await page.keyboard.press("Enter")
     await page.get_by_label("Name", exact=True).fill("Photos, 写真")
-    await page.get_by_label("Platform", exact=True).select_option("pixelfed")
+    await page.get_by_label("Software", exact=True).select_option("pixelfed")
     await page.get_by_label("Server", exact=True).fill("not an instance")
     await page.get_by_label("Username (optional)").fill("rosa")
     await page.get_by_label("Access token", exact=True).fill("a-token")
@@ -166,7 +166,7 @@ async def test_an_error_leads_to_its_field_and_what_was_typed_stays(
     await expect(instance).to_be_focused()
     await expect(instance).to_have_value("not an instance")
     await expect(page.get_by_label("Name", exact=True)).to_have_value("Photos, 写真")
-    await expect(page.get_by_label("Platform", exact=True)).to_have_value("pixelfed")
+    await expect(page.get_by_label("Software", exact=True)).to_have_value("pixelfed")
     await expect(page.get_by_label("Username (optional)")).to_have_value("rosa")
     await expect(page.get_by_label("Access token", exact=True)).to_have_value("a-token")
 

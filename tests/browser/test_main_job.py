@@ -50,7 +50,7 @@ async def test_a_legacy_user_logs_in_switches_twice_and_logs_out(
         for name in others:
             await page.get_by_role("button", name=name).click()
             await expect(active).to_have_text(name)
-            await expect(page.get_by_role("status")).to_have_text(f"Now acting as {name}")
+            await expect(page.get_by_role("status")).to_have_text(f"Switched to {name}")
             await page.reload()
             await expect(active).to_have_text(name)
 
@@ -71,7 +71,7 @@ async def test_it_works_without_javascript(
         await page.goto(server.url)
         await fill_and_log_in(page, "ada", PASSWORDS["ada"])
         await expect(page.locator("#acting")).to_be_visible()
-        await page.get_by_role("link", name="Platforms", exact=True).click()
+        await page.get_by_role("link", name="Accounts", exact=True).click()
         await page.get_by_role("link", name="Add account").first.click()
         await page.get_by_label("Name", exact=True).fill("A fourth, 第四")
         await page.get_by_label("Server", exact=True).fill("fourth.example")
@@ -84,7 +84,7 @@ async def test_it_works_without_javascript(
         await page.get_by_role("button", name="Switch off A fifth", exact=True).click()
         await page.get_by_role("button", name="Switch on A fifth", exact=True).click()
         await expect(page.get_by_role("link", name="Remove A fifth", exact=True)).to_be_visible()
-        await page.get_by_role("link", name="Account", exact=True).click()
+        await page.get_by_role("link", name="Profile", exact=True).click()
         await page.get_by_label("Current password").fill(PASSWORDS["ada"])
         await page.get_by_label("New password").fill("a new and longer password")
         await page.get_by_role("button", name="Change").click()

@@ -122,7 +122,7 @@ async def test_a_switch_in_one_tab_is_said_in_the_others(
     for id_, account in zip(accounts[1:], ("Berry", "Cherry"), strict=True):
         at = await switch(first, id_)
         for other in others:
-            took.append(await said_at(other, f"Now acting as {account}") - at)
+            took.append(await said_at(other, f"Switched to {account}") - at)
             shown = await other.evaluate("document.body.dataset.platformConnectionId")
             assert shown == str(id_)
     measured(f"a switch is said in other tabs after {max(took):.0f} ms")
@@ -205,7 +205,7 @@ async def test_other_devices_hear_of_changed_connections(
     server.ask("DELETE", f"/api/platforms/{accounts[0]}", cookie)
     for page in (there, tab):
         await expect(page.get_by_role("status")).to_have_text(
-            "Apple was removed or switched off: you act for nobody now."
+            "Apple was removed or switched off. Choose another account."
         )
 
 
@@ -407,11 +407,11 @@ async def test_a_form_opened_before_a_switch_is_not_sent_for_another_account(
     await switch(first, accounts[2])
     note = form.get_by_role("alert")
     await expect(note).to_contain_text(
-        "This form was opened while you acted for Apple; you act for Cherry now."
+        "This form was opened for Apple. Your current account is Cherry."
     )
     await field.press("Enter")
     await expect(note).to_be_focused()
-    await note.get_by_role("button", name="Go on, for").click()
+    await note.get_by_role("button", name="Continue with").click()
     await expect(note).to_have_count(0)
     await expect(field).to_be_focused()
     await field.press("Enter")

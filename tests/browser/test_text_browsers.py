@@ -96,4 +96,4 @@ async def test_a_text_browser_says_once_for_whom_one_acts(
     await enter(page.context, scene, "member")
     await page.goto(f"{scene.server.url}/account")
     text = await dumped(text_browser, await page.content())
-    assert text.count("acting now") == 1
+    assert text.count("current") == 1

@@ -163,7 +163,7 @@ async def test_switching_the_current_account_off_ends_acting_for_it(
     for client in (browser, elsewhere):
         html = await (await client.get("/")).get_data(as_text=True)  # corrects the other session
         assert 'data-platform-connection-id=""' in html
-        assert "acting now</span>\n  \n  <span" not in html
+        assert "current</span>\n  \n  <span" not in html
         state = await (await client.get("/api/session_state")).get_json()
         assert state["platform_connection_id"] is None
     listed = await (await browser.get("/api/platforms")).get_json()

@@ -32,7 +32,7 @@ async def switch(client: Client, connection_id: int, page: str) -> str:
 
 async def test_a_notice_is_shown_once(browser: Client, member: Member) -> None:
     await switch(browser, member.platform_ids[1], "/devices")
-    assert await said(browser, "/devices") == ["Now acting as <bdi>Platform 2</bdi>"]
+    assert await said(browser, "/devices") == ["Switched to <bdi>Platform 2</bdi>"]
     assert await said(browser, "/devices") == []
 
 
@@ -52,8 +52,10 @@ async def test_tabs_do_not_take_each_others_notice(browser: Client, member: Memb
     await switch(browser, member.platform_ids[1], "/devices?a=1")
     await browser.post(f"/platforms/{member.platform_ids[0]}/default", form={"next": "/account"})
     assert await said(browser, "/platforms") == []
-    assert await said(browser, "/account") == ["New sessions begin with this platform connection."]
-    assert await said(browser, "/devices?a=1") == ["Now acting as <bdi>Platform 2</bdi>"]
+    assert await said(browser, "/account") == [
+        "Default account changed. New sessions start with it."
+    ]
+    assert await said(browser, "/devices?a=1") == ["Switched to <bdi>Platform 2</bdi>"]
 
 
 async def test_what_nobody_looks_at_leaves_a_notice_waiting(

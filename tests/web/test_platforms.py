@@ -322,7 +322,7 @@ async def test_the_dashboard_shows_and_switches_the_active_connection(
     assert response.headers["Location"] == "/"
     assert await active(browser) == second
     html = await shown(browser, response.headers["Location"])
-    assert "Now acting as <bdi>Platform 2</bdi>" in html
+    assert "Switched to <bdi>Platform 2</bdi>" in html
     assert f'action="/platforms/{second}/switch"' not in html
 
 
@@ -333,7 +333,7 @@ async def test_a_member_adds_a_connection_by_the_page(browser: Client, member: M
         "/platforms",
     )
     html = await shown(browser, response.headers["Location"])
-    assert "The platform connection is added." in html
+    assert "Account added." in html
     assert "Garden" in html
     assert await active(browser) == member.platform_ids[0]
 
@@ -344,7 +344,7 @@ async def test_the_first_connection_added_by_the_page_is_acted_for_at_once(
     for platform_id in member.platform_ids:
         await browser.post(f"/platforms/{platform_id}/remove")
     assert await active(browser) is None
-    assert "No platform connections yet" in await shown(browser, "/")
+    assert "No accounts yet" in await shown(browser, "/")
     await browser.post("/platforms/new", form={**GARDEN, "username": ""})
     (added,) = (await connections(browser)).values()
     assert await active(browser) == added["id"]

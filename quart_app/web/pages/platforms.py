@@ -98,7 +98,7 @@ async def connect() -> ResponseReturnValue:
         return await _connect_page(error)
     if current_login().platform_connection_id is None:
         switch_platform(connection.id)
-    return go_on(url_for("platforms.list_page"), notice="The platform connection is added.")
+    return go_on(url_for("platforms.list_page"), notice="Account added.")
 
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/switch")
@@ -109,7 +109,7 @@ async def switch(connection_id: int) -> ResponseReturnValue:
         current_login().user_id, connection_id, sid=current_login().sid
     )
     switch_platform(connection.id)
-    return _back(form, notice=f"Now acting as {CURRENT}")
+    return _back(form, notice=f"Switched to {CURRENT}")
 
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/default")
@@ -117,7 +117,7 @@ async def make_default(connection_id: int) -> ResponseReturnValue:
     """Let sessions begin with this connection."""
     form = await read_form(ReturnForm)
     await services().platforms.make_default(current_login().user_id, connection_id)
-    return _back(form, notice="New sessions begin with this platform connection.")
+    return _back(form, notice="Default account changed. New sessions start with it.")
 
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/activate")
@@ -125,7 +125,7 @@ async def activate(connection_id: int) -> ResponseReturnValue:
     """Switch a connection on that was switched off."""
     form = await read_form(ReturnForm)
     await services().platforms.change(current_login().user_id, connection_id, is_active=True)
-    return _back(form, notice="The platform connection is changed.")
+    return _back(form, notice="Account switched on.")
 
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/deactivate")
@@ -135,9 +135,9 @@ async def deactivate(connection_id: int) -> ResponseReturnValue:
     await services().platforms.change(current_login().user_id, connection_id, is_active=False)
     is_current = current_login().platform_connection_id == connection_id
     forget_if_current(connection_id)
-    notice = "The platform connection is changed."
+    notice = "Account switched off."
     if is_current:
-        notice = "Your current account is switched off. Choose another one."
+        notice = "Your current account is switched off. Choose another."
     return _back(form, notice=notice)
 
 
@@ -170,7 +170,7 @@ async def rename(connection_id: int) -> ResponseReturnValue:
         raise
     except AppError as error:
         return await _rename_page(connection_id, error)
-    return go_on(url_for("platforms.list_page"), notice="The platform connection is changed.")
+    return go_on(url_for("platforms.list_page"), notice="Account renamed.")
 
 
 @blueprint.get(f"/platforms/<{ID}:connection_id>/remove")
@@ -199,7 +199,7 @@ async def remove(connection_id: int) -> ResponseReturnValue:
     form = await read_form(ReturnForm)
     await services().platforms.remove(current_login().user_id, connection_id)
     forget_if_current(connection_id)
-    return _back(form, notice="The platform connection is removed.")
+    return _back(form, notice="Account removed.")
 
 
 def _back(form: ReturnForm, *, notice: str) -> ResponseReturnValue:

@@ -69,10 +69,10 @@ function startOver() {
 async function actFor(id, knownName) {
   if (id === acting) return;
   acting = id;
-  const name = id === null ? null : (knownName ?? (await nameOf(id)) ?? "another connection");
+  const name = id === null ? null : (knownName ?? (await nameOf(id)) ?? "another account");
   if (id !== acting) return; // switched again meanwhile
   document.body.dataset.platformConnectionId = id ?? "";
-  say(name === null ? "You act for no connection now." : `Now acting as ${name}`);
+  say(name === null ? "You have no current account." : `Switched to ${name}`);
   document.dispatchEvent(
     new CustomEvent("session:switched-elsewhere", { detail: { platform_connection_id: id, name } }),
   );

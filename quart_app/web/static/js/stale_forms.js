@@ -1,5 +1,5 @@
-// A form that was opened while one acted for another connection: the server would refuse it. The
-// page says so before that, and nothing that was typed is lost.
+// A form that was opened for an account that is no longer current: the server would refuse it. The
+// page says so first, and nothing that was typed is lost.
 
 import { nameOf } from "./state.js";
 
@@ -8,7 +8,7 @@ const NOBODY = "none"; // what the field holds where the session acted for none
 const NOTE = "stale-form";
 let acting = null;
 
-/** Look at every form of the page: for whom one acts now is `id`, null for nobody, of this name. */
+/** Look at every form of the page; the current account has this id, null for none, and this name. */
 export async function lookAtForms(id, name) {
   acting = { value: String(id ?? NOBODY), name };
   for (const field of document.querySelectorAll(FIELD)) {
@@ -27,17 +27,19 @@ async function note(field) {
   made.tabIndex = -1;
   const words = document.createElement("p");
   words.append(
-    "This form was opened while you acted for ",
-    ...named(field.value === NOBODY ? null : (wasFor ?? "another connection")),
-    "; you act for ",
-    ...named(acting.name),
-    " now.",
+    ...(field.value === NOBODY
+      ? ["This form was opened without a current account. "]
+      : ["This form was opened for ", isolated(wasFor ?? "another account"), ". "]),
+    ...(acting.name === null
+      ? ["You have no current account."]
+      : ["Your current account is ", isolated(acting.name), "."]),
   );
   const button = document.createElement("button");
   button.type = "button";
   button.className = "button-plain";
   // One text, for a button's parts would lose the spaces between them.
-  button.textContent = `Go on, for ${acting.name === null ? "nobody" : `\u2068${acting.name}\u2069`}`;
+  button.textContent =
+    acting.name === null ? "Continue without an account" : `Continue with \u2068${acting.name}\u2069`;
   button.addEventListener("click", () => {
     field.value = acting.value;
     made.remove();
@@ -48,11 +50,10 @@ async function note(field) {
   field.form.prepend(made);
 }
 
-function named(name) {
-  if (name === null) return ["nobody"];
-  const isolated = document.createElement("bdi");
-  isolated.textContent = name;
-  return [isolated];
+function isolated(name) {
+  const made = document.createElement("bdi");
+  made.textContent = name;
+  return made;
 }
 
 document.addEventListener(

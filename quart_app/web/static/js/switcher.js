@@ -39,8 +39,8 @@ async function switchTo(id, button) {
   } catch (error) {
     close();
     // What fetch itself throws is a TypeError or, in time, a DOMException.
-    const why = error.constructor === Error ? error.message : "The server can’t be reached.";
-    say(`${why} You still act ${forWhom()}.`, { isProblem: true });
+    const why = error.constructor === Error ? error.message : "quart_app can’t be reached.";
+    say(`${why} ${currentAccount()}`, { isProblem: true });
     if (error.constructor === Error) await refresh(); // what is shown was not so
   } finally {
     isBusy = false;
@@ -52,7 +52,7 @@ async function sentenceOf(response) {
   try {
     return (await response.json()).title;
   } catch {
-    return "The server has failed.";
+    return "Something went wrong.";
   }
 }
 
@@ -63,13 +63,14 @@ function leaveForLogin() {
 
 const nameIn = (element) => element?.querySelector("strong bdi")?.textContent;
 
-function forWhom() {
-  return `for ${nameIn(opener()) ?? "nobody"}`;
+function currentAccount() {
+  const name = nameIn(opener());
+  return name ? `Current account: ${name}` : "No current account.";
 }
 
 async function switched(id) {
   const name = mark(id);
-  say(`Now acting as ${name}`);
+  say(`Switched to ${name}`);
   document.dispatchEvent(
     new CustomEvent("session:switched", { detail: { platform_connection_id: id, name } }),
   );
@@ -88,12 +89,12 @@ function mark(id) {
   if (who) opener().querySelector(".who").replaceWith(who.cloneNode(true));
   // One that the header's list had no room for stands on the page.
   return nameIn(row) ?? document.querySelector(`[data-switch="${id}"]`)?.closest("li")
-    ?.querySelector("bdi:not([aria-hidden] *)")?.textContent ?? "another connection";
+    ?.querySelector("bdi:not([aria-hidden] *)")?.textContent ?? "another account";
 }
 
 async function bringUpToDate() {
   if (!(await refresh())) {
-    say("This page could not be brought up to date. Load it again.", { isProblem: true });
+    say("This page could not be updated. Reload it.", { isProblem: true });
   }
 }
 
@@ -112,7 +113,7 @@ async function keepUp() {
   }
   const was = nameIn(opener());
   await refresh();
-  if (was && !nameIn(opener())) say(`${was} was removed or switched off: you act for nobody now.`);
+  if (was && !nameIn(opener())) say(`${was} was removed or switched off. Choose another account.`);
 }
 
 // --- opening, and where the keys lead ---
@@ -215,8 +216,10 @@ function findHere() {
     row.closest("li").hidden = !isFound;
     number += isFound;
   }
-  tellFound(number ? `${number} found` : "None found");
+  tellFound(results(number));
 }
+
+const results = (number) => `${number || "No"} result${number === 1 ? "" : "s"}`;
 
 function tellFound(words) {
   document.getElementById("switcher-found").textContent = words;
@@ -258,13 +261,13 @@ async function ask(number) {
   if (answered && new URL(answered).pathname === "/login") return leaveForLogin();
   const parts = partsOf(page, "found");
   if (!parts.every(Boolean)) {
-    tellFound("The server can’t be reached.");
+    tellFound("quart_app can’t be reached.");
     return false;
   }
   showParts(parts);
   const shown = panel().querySelectorAll(".switcher-row").length;
-  const isFirst = parts[1].querySelector("a") ? "The first " : "";
-  tellFound(shown ? `${isFirst}${shown} found` : "None found");
+  const hasMore = parts[1].querySelector("a");
+  tellFound(hasMore ? `First ${results(shown)}` : results(shown));
   return true;
 }
 

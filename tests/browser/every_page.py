@@ -48,7 +48,7 @@ def presses(selector: str) -> Act:
 async def chooses_a_refused_password(page: Page, values: Values) -> None:
     await sends("Log in", username="given", password="{given}")(page, values)
     await expect(page.locator("#new_password")).to_be_visible()
-    await sends("Set the password and log in", new_password=COMMON)(page, values)
+    await sends("Set password and log in", new_password=COMMON)(page, values)
 
 
 async def switches_where_the_server_is_away(page: Page, _values: Values) -> None:
@@ -113,7 +113,7 @@ EXAMPLES: dict[str, dict[str, list[Example]]] = {
         "reset_links.use": [
             Example(
                 "/reset?token={token}",
-                sends("Set the password", new_password=COMMON),
+                sends("Set password", new_password=COMMON),
                 ERROR,
                 "with an error",
             )
@@ -162,7 +162,7 @@ EXAMPLES: dict[str, dict[str, list[Example]]] = {
         "accounts.change_password": [
             Example(
                 "/account",
-                sends("Change the password", current_password="wrong", new_password=PASSWORD),
+                sends("Change password", current_password="wrong", new_password=PASSWORD),
                 ERROR,
                 "with an error",
             )
@@ -185,7 +185,7 @@ EXAMPLES: dict[str, dict[str, list[Example]]] = {
         "devices.end": [
             Example(
                 "/devices/{login}/end",
-                sends("End this login", current_password="wrong"),
+                sends("End this session", current_password="wrong"),
                 ERROR,
                 "with an error",
             )
@@ -193,7 +193,7 @@ EXAMPLES: dict[str, dict[str, list[Example]]] = {
         "devices.end_others": [
             Example(
                 "/devices/others/end",
-                sends("End all others", current_password="wrong"),
+                sends("End all other sessions", current_password="wrong"),
                 ERROR,
                 "with an error",
             )

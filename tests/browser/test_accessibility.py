@@ -101,7 +101,7 @@ async def test_so_is_the_first_page_of_all(
     await page.goto(set_up_url)
     assert await problems_of(page, thorough=thorough) == []
     refused = sends(
-        "Make the account and log in",
+        "Create user and log in",
         username="ada",
         email="ada@example.com",
         new_password=COMMON,

@@ -40,7 +40,7 @@ async def test_a_user_is_created_by_a_link_given_a_role_and_shut_out(
     user = await open_page()
     await user.goto(here + re.sub("^https?://[^/]+", "", link))
     await user.get_by_label("New password").fill(PASSWORD)
-    await user.get_by_role("button", name="Set the password").click()
+    await user.get_by_role("button", name="Set password").click()
     await expect(user.get_by_text("Your new password is set")).to_be_visible()
     await log_in_by_page(user, here, name)
     await expect(user.get_by_role("link", name="Audit log")).to_have_count(0)

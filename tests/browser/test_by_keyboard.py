@@ -184,9 +184,9 @@ async def rename_and_remove_it(keys: Keyboard) -> None:
 async def end_another_device(keys: Keyboard) -> None:
     page, main = keys.page, keys.page.locator("main")
     await keys.use(page.get_by_role("link", name="Devices"))
-    await keys.use(main.get_by_role("link", name=re.compile("^End An unknown program")))
-    await keys.use(main.get_by_role("button", name="End this login"))
-    await expect(page.get_by_text("That login is over.")).to_be_visible()
+    await keys.use(main.get_by_role("link", name=re.compile("^End session An unknown program")))
+    await keys.use(main.get_by_role("button", name="End this session"))
+    await expect(page.get_by_text("The session has ended.")).to_be_visible()
 
 
 @pytest.mark.parametrize("path", ["/login", "/platforms", "/account", "/admin/audit"])

@@ -88,4 +88,4 @@ async def test_it_works_without_javascript(
         await page.get_by_label("Current password").fill(PASSWORDS["ada"])
         await page.get_by_label("New password").fill("a new and longer password")
         await page.get_by_role("button", name="Change").click()
-        await expect(page.get_by_role("status")).to_contain_text("password is changed")
+        await expect(page.get_by_role("status")).to_contain_text("password has been changed")

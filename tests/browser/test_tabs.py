@@ -200,7 +200,7 @@ async def test_other_devices_hear_of_changed_connections(
     # What this device acts for is its own affair, unless it is gone.
     shown = await there.evaluate("document.body.dataset.platformConnectionId")
     assert shown == str(accounts[0])
-    greeting = "Welcome. If you use other devices, they will show this login."
+    greeting = "Welcome. Your other devices will show this login."
     assert await there.get_by_role("status").inner_text() == greeting  # and nothing since
     server.ask("DELETE", f"/api/platforms/{accounts[0]}", cookie)
     for page in (there, tab):
@@ -317,8 +317,8 @@ async def test_a_changed_password_leaves_the_tabs_of_its_browser_where_they_are(
     await first.evaluate("window.hasStayed = true")
     await second.get_by_label("Current password").fill(PASSWORD)
     await second.get_by_label("New password").fill("another long password")
-    await second.get_by_role("button", name="Change the password").click()
-    await expect(second.get_by_role("status")).to_contain_text("password is changed")
+    await second.get_by_role("button", name="Change password").click()
+    await expect(second.get_by_role("status")).to_contain_text("password has been changed")
     _, query = await gone_at(there)
     assert set(query) == {"next"}
     status = there.get_by_role("status")
@@ -482,7 +482,7 @@ async def test_who_does_nothing_is_warned_and_may_stay(
             assert query == {"next": [path]}
             unsent = " What you had typed was not sent." if page is second else ""
             await expect(page.get_by_role("status")).to_have_text(
-                f"You were logged out after a while without activity.{unsent}"
+                f"You were logged out because you were inactive.{unsent}"
             )
         left = time.monotonic() - began
         assert IDLE_SECONDS - 3 < left < IDLE_SECONDS + 2
@@ -505,7 +505,7 @@ async def test_the_absolute_limit_is_told_of_and_can_not_be_moved(
         second = await another_tab(first, "/platforms")
         warnings = [page.get_by_role("alertdialog") for page in (first, second)]
         for warning in warnings:
-            await expect(warning).to_contain_text("be prolonged")
+            await expect(warning).to_contain_text("be extended")
         await first.keyboard.press("Escape")
         for warning in warnings:
             await expect(warning).to_have_count(0)

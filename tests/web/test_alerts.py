@@ -196,7 +196,7 @@ async def test_a_reset_is_told_at_the_next_login(
 ) -> None:
     await services.users.reset_password(member.username, "another, and long enough")
     await log_in(browser, Member(member.id, member.username, "another, and long enough", (0, 0, 0)))
-    assert "An administrator gave your account a new password" in await text_of(browser)
+    assert "An administrator changed your password" in await text_of(browser)
 
 
 async def test_after_a_new_password_no_other_device_is_known_any_more(
@@ -269,7 +269,7 @@ async def test_a_page_shows_one_card_and_the_list_of_devices_the_rest(
         text = await text_of(browser, path)
         assert text.count(NEW_DEVICE) == 1
         assert text.count("message-alert") == 1
-        assert '<a href="/devices">see all</a>' in text
+        assert '<a href="/devices">Show all</a>' in text
     text = await text_of(browser, "/devices")
     assert text.count(NEW_DEVICE) == 5
     assert "There are more alerts" in text
@@ -286,7 +286,7 @@ async def test_no_alert_is_answered_that_was_not_shown(
     assert text.count(NEW_DEVICE) == 5
     assert "There are more alerts" in text
     assert (await answer(browser, "/devices")).headers["Location"] == "/devices"
-    assert "None of your devices asks about it again." in await text_of(browser, "/devices")
+    assert "Your devices no longer show this alert." in await text_of(browser, "/devices")
     assert (await text_of(browser, "/devices")).count(NEW_DEVICE) == 1
     await answer(browser)
     assert not await is_told(browser)

@@ -84,7 +84,7 @@ async def test_the_page_lists_them_in_words(app: Quart, member: Member, clock: C
     text = await (await client.get("/devices")).get_data(as_text=True)
     assert "Firefox 140 on Linux" in text
     assert "An unknown program" in text
-    assert "this one" in text
+    assert "current session" in text
     assert "<script>" not in text
 
 
@@ -142,7 +142,7 @@ async def test_all_others_are_ended(
     if path.startswith("/api"):
         assert (await client.delete(path)).status_code == 204
     else:
-        assert "3 other logins" in await (await client.get(path)).get_data(as_text=True)
+        assert "3 other sessions" in await (await client.get(path)).get_data(as_text=True)
         assert (await client.post(path)).status_code == 303
     assert [await state_of(each) for each in others] == [401, 401, 401]
     assert await state_of(client) == await state_of(eve) == 200

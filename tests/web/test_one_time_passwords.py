@@ -22,7 +22,7 @@ from tests.web.test_sessions import put_cookie
 OWN = "ben has one of his own"
 SECOND = timedelta(seconds=1)
 PATH = "/login/new_password"
-OVER = "The time to choose a password is over."
+OVER = "The time to choose a password has run out."
 
 
 @pytest.fixture

@@ -176,7 +176,7 @@ async def test_a_link_sets_the_password_once_and_ends_every_session(
     assert (response.status_code, response.headers["Location"]) == (303, "/login")
     assert await state_of(visitor) == 401  # it logs nobody in
     login_page = await visitor.get(response.headers["Location"])
-    assert "Your new password is set: log in with it." in await login_page.get_data(as_text=True)
+    assert "Your new password is set. Log in with it." in await login_page.get_data(as_text=True)
     assert await state_of(browser) == 401
     assert await state_of(root) == 200
     assert not await can_log_in(app, PASSWORD)
@@ -190,7 +190,10 @@ async def test_a_link_sets_the_password_once_and_ends_every_session(
 async def test_where_a_link_was_used_nobody_is_asked_whether_it_was_them(
     root: Client, browser: Client, visitor: Client, member: Member
 ) -> None:
-    by_link, new_device = "A new password was set with an administrator", "on a new device"
+    by_link, new_device = (
+        "Your password was changed with a reset link from an administrator",
+        "on a new device",
+    )
     assert (await use(visitor, await made_by(root))).status_code == 303
     member = replace(member, password=NEW_PASSWORD)
     await log_in(visitor, member)
@@ -279,7 +282,7 @@ async def test_who_made_and_who_used_a_link_is_written_down_and_told(
     client = app.test_client()
     await log_in(client, Member(1, "ada", NEW_PASSWORD, (0, 0, 0)))
     html = await (await client.get("/")).get_data(as_text=True)
-    assert "A new password was set with an administrator" in html
+    assert "Your password was changed with a reset link from an administrator" in html
     assert "Firefox 140 on Linux" in html
 
 

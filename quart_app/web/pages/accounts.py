@@ -29,7 +29,7 @@ from quart_app.web.rendering.replies import status_of
 
 blueprint = Blueprint("accounts", __name__)
 
-_WELCOME: Final = "Welcome. If you use other devices, they will show this login."
+_WELCOME: Final = "Welcome. Your other devices will show this login."
 
 
 @blueprint.get("/login")
@@ -184,7 +184,7 @@ async def change_password() -> ResponseReturnValue:
         return await _account_page(error)
     return go_on(
         url_for("accounts.account"),
-        notice="Your password is changed, and your other sessions are over.",
+        notice="Your password has been changed. Your other sessions have ended.",
     )
 
 

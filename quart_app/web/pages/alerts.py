@@ -19,7 +19,7 @@ async def answer() -> ResponseReturnValue:
     await services().alerts.answer(login.user_id, login.sid, up_to=form.up_to)
     return go_on(
         page_at(form.next) or url_for("platforms.dashboard"),
-        notice="Thanks. None of your devices asks about it again.",
+        notice="Thank you. Your devices no longer show this alert.",
     )
 
 
@@ -37,6 +37,6 @@ async def disown() -> ResponseReturnValue:
         current_login().user_id, asked_by=asking_session(), device=device()
     )
     return leave_for_login_page(
-        "All your sessions are over. Log in again and choose a new password.",
+        "All your sessions have ended. Log in again and choose a new password.",
         next_path=f"{url_for('accounts.account')}#change",
     )

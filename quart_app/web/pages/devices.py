@@ -60,7 +60,7 @@ async def end(login_id: int) -> ResponseReturnValue:
         return await _end_page(login_id, error)
     if ended.sid == current_login().sid:
         return leave_for_login_page("You are logged out.")
-    return go_on(url_for("devices.list_page"), notice="That login is over.")
+    return go_on(url_for("devices.list_page"), notice="The session has ended.")
 
 
 @blueprint.get("/devices/others/end")
@@ -90,4 +90,4 @@ async def end_others() -> ResponseReturnValue:
         raise
     except AppError as error:
         return await _end_others_page(error)
-    return go_on(url_for("devices.list_page"), notice="Your other logins are over.")
+    return go_on(url_for("devices.list_page"), notice="Your other sessions have ended.")

@@ -72,5 +72,5 @@ async def _check_user(token: str, made_for: str | None) -> None:
 def _log_in_again(next_path: str) -> ResponseTypes:
     return go_on(
         url_for("accounts.login_page", next=page_at(next_path)),
-        notice="The time to choose a password is over. Please log in again.",
+        notice="The time to choose a password has run out. Log in again.",
     )

@@ -58,4 +58,4 @@ async def use() -> ResponseReturnValue:
             notice="The new password is set. You are still logged in, as another user.",
         )
     clear_session()
-    return go_on(url_for("accounts.login_page"), notice="Your new password is set: log in with it.")
+    return go_on(url_for("accounts.login_page"), notice="Your new password is set. Log in with it.")

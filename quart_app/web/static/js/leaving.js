@@ -3,18 +3,18 @@
 // What the login page says for each of the server's words for an end (docs/http.md).
 const SENTENCES = {
   logged_out: "You logged out in another tab or window.",
-  logged_out_everywhere: "You were logged out: somebody logged you out on every device.",
-  disowned: "You were logged out: somebody logged you out on every device.",
-  password_changed: "You were logged out: your password was changed on another device.",
-  password_reset: "You were logged out: your password was changed on another device.",
-  removed: "You were logged out: this login was ended on another device.",
-  deactivated: "You were logged out: an administrator ended your session.",
-  administrator: "You were logged out: an administrator ended your session.",
-  too_many: "You were logged out: you logged in on too many other devices.",
-  idle: "You were logged out after a while without activity.",
-  expired: "You were logged out: your session reached its time limit.",
+  logged_out_everywhere: "You were logged out on all devices.",
+  disowned: "You were logged out on all devices.",
+  password_changed: "You were logged out because your password was changed on another device.",
+  password_reset: "You were logged out because your password was changed on another device.",
+  removed: "You were logged out because this session was ended on another device.",
+  deactivated: "You were logged out because an administrator ended your session.",
+  administrator: "You were logged out because an administrator ended your session.",
+  too_many: "You were logged out because you logged in on too many other devices.",
+  idle: "You were logged out because you were inactive.",
+  expired: "You were logged out because your session reached its time limit.",
 };
-const OTHERWISE = "Your session is over, so you were logged out here, too.";
+const OTHERWISE = "Your session has ended, so you were logged out.";
 const UNSENT = "What you had typed was not sent.";
 // The sentence waits in the tab's own storage. An address could be forged by a link, and would say
 // it again with each reload.

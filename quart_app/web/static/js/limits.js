@@ -98,9 +98,9 @@ async function stay() {
 
 const TITLES = { idle: "Are you still there?", absolute: "Your session is about to end" };
 const WORDS = {
-  idle: "Nothing was done here for a while, so you are about to be logged out. What you have typed and not sent would be lost.",
+  idle: "You have been inactive and are about to be logged out. Anything that you typed but did not send will be lost.",
   absolute:
-    "It has lasted for as long as one may, and can’t be prolonged. Send what you have typed; then log in again.",
+    "It has reached its time limit and can’t be extended. Send what you have typed, then log in again.",
 };
 
 function show(kind, left) {
@@ -149,7 +149,7 @@ function button(kind) {
       understand();
     } else if ((await stay()) === undefined && dialog) {
       dialog.querySelector("[role=alert]").textContent =
-        "The server can’t be reached. Please try again.";
+        "quart_app can’t be reached. Please try again.";
     }
   });
   return made;

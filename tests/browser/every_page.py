@@ -223,7 +223,10 @@ EXAMPLES: dict[str, dict[str, list[Example]]] = {
         ],
         "admin.make_reset_link": [
             Example(
-                "/admin/users/{given_id}/reset_link", sends("Make the link"), "#link", "and made"
+                "/admin/users/{given_id}/reset_link",
+                sends("Create reset link"),
+                "#link",
+                "and made",
             )
         ],
         "admin.logins_page": [Example("/admin/sessions"), Example("/admin/sessions?before=1")],
@@ -233,13 +236,13 @@ EXAMPLES: dict[str, dict[str, list[Example]]] = {
         "membership.create": [
             Example(
                 "/admin/users/new",
-                sends("Create the user", username="ada", email="a@example.com"),
+                sends("Create user", username="ada", email="a@example.com"),
                 ERROR,
                 "with an error",
             ),
             Example(
                 "/admin/users/new",
-                sends("Create the user", username="someone-new", email="new@example.com"),
+                sends("Create user", username="someone-new", email="new@example.com"),
                 "#link",
                 "and made",
             ),
@@ -258,7 +261,7 @@ EXAMPLES: dict[str, dict[str, list[Example]]] = {
         "membership.change_role": [
             Example(
                 "/admin/users/{member}/role",
-                sends("Change the role", current_password="wrong"),
+                sends("Change role", current_password="wrong"),
                 ERROR,
                 "with an error",
             )

@@ -28,9 +28,9 @@ async def test_a_user_is_created_by_a_link_given_a_role_and_shut_out(
     await admin.get_by_role("link", name="New user").click()
     await admin.get_by_label("Name", exact=True).fill(name)
     await admin.get_by_label("E-mail address").fill(f"{name}@example.com")
-    await admin.get_by_role("button", name="Create the user").click()
-    link = await admin.get_by_label("The link").input_value()
-    await admin.get_by_role("button", name="Copy the link").click()
+    await admin.get_by_role("button", name="Create user").click()
+    link = await admin.get_by_label("Link").input_value()
+    await admin.get_by_role("button", name="Copy link").click()
     await expect(admin.get_by_text("Copied.")).to_be_visible()
     assert await admin.evaluate("navigator.clipboard.readText()") == link
     await admin.get_by_role("link", name="Done").click()
@@ -45,13 +45,13 @@ async def test_a_user_is_created_by_a_link_given_a_role_and_shut_out(
     await log_in_by_page(user, here, name)
     await expect(user.get_by_role("link", name="Audit log")).to_have_count(0)
 
-    await admin.get_by_role("link", name="Change the role").click()
+    await admin.get_by_role("link", name="Change role").click()
     await admin.get_by_label("Role").select_option("Administrator")
-    await admin.get_by_role("button", name="Change the role").click()
+    await admin.get_by_role("button", name="Change role").click()
     await expect(admin.get_by_text("applies at once")).to_be_visible()
     await user.get_by_role("link", name="Devices").click()
     await user.get_by_role("link", name="Audit log").click()
-    await expect(user.get_by_role("img", name="Logins a day", exact=True)).to_be_visible()
+    await expect(user.get_by_role("img", name="Logins per day", exact=True)).to_be_visible()
 
     await admin.get_by_role("link", name="Deactivate", exact=True).click()
     await admin.get_by_role("button", name=f"Deactivate {name}").click()
@@ -64,10 +64,10 @@ async def test_a_user_is_created_by_a_link_given_a_role_and_shut_out(
     await fill_and_log_in(user, name)
     await expect(user.get_by_role("alert")).to_contain_text("do not match")
 
-    await admin.get_by_role("link", name="what concerns them").click()
+    await admin.get_by_role("link", name="about this user").click()
     for words in ("User created", "Password reset", "Role changed", "User deactivated"):
         await expect(admin.get_by_role("rowheader", name=words).first).to_be_visible()
-    await expect(admin.get_by_label("Account")).to_have_value(name)
+    await expect(admin.get_by_label("User")).to_have_value(name)
 
 
 async def test_the_chart_keeps_its_letters_and_the_page_its_width_where_it_is_narrow(

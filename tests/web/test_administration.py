@@ -93,8 +93,8 @@ async def test_users_are_listed_found_and_looked_at(
     text = await text_of(root, "/admin/users")
     assert text.index("ada@example.com") < text.index("root@example.com")
     assert "Борис&lt;b&gt;" in text
-    assert "on 2 devices" in text
-    assert "nowhere" in text
+    assert "<dt>Sessions</dt><dd>2</dd>" in text
+    assert "<dt>Sessions</dt><dd>none</dd>" in text
     assert "deactivated" in text
     for sought, found in (("AD", ["ada"]), ("example.com", ["ada", "root"]), ("%", []), ("_", [])):
         text = await text_of(root, f"/admin/users?sought={sought}")
@@ -176,12 +176,12 @@ async def test_every_session_of_a_user_is_ended(
 ) -> None:
     phone = app.test_client()
     await log_in(phone, member)
-    assert "on 2 devices" in await text_of(root, "/admin/users/1/end")
+    assert "2 sessions" in await text_of(root, "/admin/users/1/end")
     response = await root.post("/admin/users/1/end")
     assert response.headers["Location"] == "/admin/users/1"
     assert await state_of(browser) == await state_of(phone) == 401
     assert await state_of(root) == 200
-    assert "Nowhere" in await text_of(root, "/admin/users/1")
+    assert "No sessions." in await text_of(root, "/admin/users/1")
     (ended,) = await entries(built, AuditEvent.SESSIONS_ENDED)
     assert (ended.user_id, ended.actor_user_id) == (1, 2)
 
@@ -189,7 +189,7 @@ async def test_every_session_of_a_user_is_ended(
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
-        ("/admin/sessions/all/end", "Every session is over"),
+        ("/admin/sessions/all/end", "All sessions have ended. Everybody must log in again."),
         ("/admin/users/2/end", "You are logged out on every device."),
         ("/admin/sessions/2/end", "You are logged out."),
     ],

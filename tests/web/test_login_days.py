@@ -76,10 +76,10 @@ async def test_logins_and_failed_ones_are_counted_by_days_of_utc(
     assert rows[-2][1:] == ("4", "0")
     assert rows[0][1:] == ("2", "0")  # the member's and the administrator's own
     assert {row[1:] for row in rows[1:-2]} == {("0", "0")}
-    assert "9 in all, 4 on a day at most" in html
-    assert "1,205 in all, 1,205 on a day at most" in html
+    assert "9 in total, at most 4 per day" in html
+    assert "1,205 in total, at most 1,205 per day" in html
     assert "unknown" not in html
-    assert "The audit begins" not in html
+    assert "The audit log begins" not in html
 
 
 async def test_the_chart_is_svg_that_says_what_it_shows_and_holds_no_style(
@@ -111,7 +111,7 @@ async def test_of_what_is_older_than_the_audit_nothing_is_claimed(
     assert [row[1:] for row in rows[1:3]] == [("0", "0")] * 2
     assert {row[1:] for row in rows[3:]} == {("unknown", "unknown")}
     assert html.count('class="chart-unknown"') == 2 * (DAYS - 3)
-    said = f"The audit begins on {begins.day} {begins.strftime('%B %Y')}, 07:00 UTC"
+    said = f"The audit log begins on {begins.day} {begins.strftime('%B %Y')}, 07:00 UTC"
     assert said in re.sub("<[^>]+>", "", html)
 
 
@@ -120,12 +120,12 @@ async def test_days_that_are_purged_are_said_to_be(
 ) -> None:
     """An older entry stays where it was written for a longer time; others of then are gone."""
     await write(built, (today_by(clock) - 60 * DAY, "logout", 1))
-    assert "The audit begins" not in await page(root)
+    assert "The audit log begins" not in await page(root)
     app = await make_app(with_setting(settings, audit_retention=timedelta(days=7)))
     client = app.test_client()
     await log_in(client, Member(2, "root", PASSWORD, (0, 0, 0)))
     html = await page(client)
-    assert "The audit begins" in html
+    assert "The audit log begins" in html
     assert {row[1:] for row in table_of(html)[8:]} == {("unknown", "unknown")}
 
 
@@ -142,7 +142,7 @@ async def test_where_nobody_logged_in_it_says_so(
     )
     async with app.test_request_context("/"):
         html = await render_template_string(source, found=found, logins=none, failures=none)
-    assert "Nobody has logged in or tried to in the last 30 days" in html
+    assert "No logins were recorded in the last 30 days" in html
     assert "<svg" not in html
     assert {row[1:] for row in table_of(html)} == {("0", "0")}
 

@@ -183,7 +183,12 @@ async def test_who_is_deactivated_is_out_at_once_and_keeps_their_connections(
 ) -> None:
     token = token_in(await html_of(await root.post("/admin/users/1/reset_link")))
     asked = await page(root, "/admin/users/1/deactivate")
-    for words in ("<bdi>ada</bdi>", "Deactivate ada", "Every session", "connections stay"):
+    for words in (
+        "<bdi>ada</bdi>",
+        "Deactivate ada",
+        "All their sessions end at once",
+        "Accounts and their access tokens are kept",
+    ):
         assert words in asked
     response = await root.post("/admin/users/1/deactivate")
     assert response.headers["Location"] == "/admin/users/1"
@@ -251,7 +256,7 @@ async def test_the_last_administrator_stays_one(
     ):
         html = await html_of(await root.post(path, form=form), 409)
         assert LAST in html
-        assert "That is you" in html
+        assert "This is you" in html
         assert 'name="current_password"' not in html
     assert await state_of(root) == 200
     assert "ada@example.com" in await page(root, "/admin/users")
@@ -280,12 +285,12 @@ async def test_oneself_may_go_where_another_administrator_stays(
     app: Quart, root: Client, services: Services
 ) -> None:
     rita = await second_administrator(app, services)
-    assert "That is you" in await page(rita, "/admin/users/3/role")
+    assert "This is you" in await page(rita, "/admin/users/3/role")
     response = await rita.post("/admin/users/3/role", form={"role": "viewer"})
     assert response.headers["Location"] == "/"
-    assert "you are no administrator any more" in await page(rita, "/")
+    assert "You are no longer an administrator" in await page(rita, "/")
     await root.post("/admin/users/3/role", form={"role": "admin"})
-    assert "That is you" in await page(rita, "/admin/users/3/deactivate")
+    assert "This is you" in await page(rita, "/admin/users/3/deactivate")
     response = await rita.post("/admin/users/3/deactivate")
     assert response.headers["Location"] == "/login"
     assert response.headers["Clear-Site-Data"] == '"cache"'

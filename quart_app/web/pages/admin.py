@@ -95,7 +95,7 @@ async def end_login(login_id: int) -> ResponseReturnValue:
         return await _end_login_page(login_id, error)
     if ended.sid == current_login().sid:
         return leave_for_login_page("You are logged out.")
-    return go_on(url_for("admin.user_page", user_id=ended.user_id), notice="That login is over.")
+    return go_on(url_for("admin.user_page", user_id=ended.user_id), notice="The session has ended.")
 
 
 @blueprint.get(f"/users/<{ID}:user_id>/end")
@@ -127,7 +127,7 @@ async def end_user(user_id: int) -> ResponseReturnValue:
     if user_id == current_login().user_id:
         return leave_for_login_page("You are logged out on every device.")
     return go_on(
-        url_for("admin.user_page", user_id=user_id), notice="Every session of this user is over."
+        url_for("admin.user_page", user_id=user_id), notice="All sessions of this user have ended."
     )
 
 
@@ -176,7 +176,7 @@ async def end_everybodys() -> ResponseReturnValue:
         raise
     except AppError as error:
         return await _end_everybodys_page(error)
-    return leave_for_login_page("Every session is over; everybody logs in again.")
+    return leave_for_login_page("All sessions have ended. Everybody must log in again.")
 
 
 async def _query(query: type[BodyT]) -> BodyT:

@@ -65,8 +65,8 @@ async def deactivate(user_id: int) -> ResponseReturnValue:
     except AppError as error:
         return await _about(user_id, "admin_deactivate_user.html", error)
     if user_id == current_login().user_id:
-        return leave_for_login_page("Your account is deactivated, and you are logged out.")
-    return _back_to(user_id, "This user is deactivated, and every session of theirs is over.")
+        return leave_for_login_page("You are deactivated and logged out.")
+    return _back_to(user_id, "This user is deactivated, and all their sessions have ended.")
 
 
 @blueprint.get(f"/<{ID}:user_id>/activate")
@@ -84,7 +84,7 @@ async def activate(user_id: int) -> ResponseReturnValue:
         raise
     except AppError as error:
         return await _about(user_id, "admin_activate_user.html", error)
-    return _back_to(user_id, "This user is active, and can log in again.")
+    return _back_to(user_id, "This user is active and can log in again.")
 
 
 @blueprint.get(f"/<{ID}:user_id>/role")
@@ -106,9 +106,9 @@ async def change_role(user_id: int) -> ResponseReturnValue:
     if user_id == current_login().user_id and form.role is not Role.ADMIN:
         return go_on(
             url_for("platforms.dashboard"),
-            notice="Your role is changed: you are no administrator any more.",
+            notice="Your role has changed. You are no longer an administrator.",
         )
-    return _back_to(user_id, "The role of this user is changed, and applies at once.")
+    return _back_to(user_id, "The role has changed. It applies at once.")
 
 
 async def _about(user_id: int, template: str, error: AppError | None = None) -> Response:

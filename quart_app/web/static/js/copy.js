@@ -7,14 +7,14 @@ for (const actions of navigator.clipboard ? document.querySelectorAll("[data-cop
   const button = document.createElement("button");
   button.type = "button";
   button.className = "button-main";
-  button.textContent = "Copy the link";
+  button.textContent = "Copy link";
   button.addEventListener("click", async () => {
     field.select();
     try {
       await navigator.clipboard.writeText(field.value);
       said.value = "Copied.";
     } catch {
-      said.value = "Your browser does not allow it: the link is selected, copy it yourself.";
+      said.value = "Your browser did not allow it. Copy the selected link yourself.";
     }
   });
   actions.prepend(button);

@@ -36,7 +36,7 @@ class BadCredentials(AppError):  # noqa: N818 errors here are named for the fact
     """The name is unknown, the password wrong or the account inactive: which, nobody is told."""
 
     code = "bad_credentials"
-    default_sentence = "That name and password do not match."
+    default_sentence = "Wrong name or password. Please try again."
 
 
 class TooManyAttempts(AppError):  # noqa: N818
@@ -50,7 +50,7 @@ class TooManyStreams(AppError):  # noqa: N818
     """This session, or its user, has as many event streams open as one may."""
 
     code = "too_many_streams"
-    default_sentence = "Too many event streams are open: close one."
+    default_sentence = "Too many event streams are open. Close one."
 
 
 class Busy(AppError):  # noqa: N818
@@ -64,7 +64,7 @@ class PasswordNeeded(AppError):  # noqa: N818
     """This login is not fresh enough for what was asked: the password is needed once more."""
 
     code = "password_needed"
-    default_sentence = "You logged in a while ago: please give your password once more."
+    default_sentence = "You logged in a while ago. Enter your password again."
 
 
 class PasswordChangeNeeded(AppError):  # noqa: N818
@@ -75,7 +75,7 @@ class PasswordChangeNeeded(AppError):  # noqa: N818
     """
 
     code = "password_change_needed"
-    default_sentence = "This password was for one use: choose a new one."
+    default_sentence = "This is a one-time password. Choose a new password."
 
     def __init__(self, permit: str) -> None:
         super().__init__()
@@ -93,14 +93,14 @@ class Forbidden(AppError):  # noqa: N818
     """Whoever asks is known, and has not the role that this needs."""
 
     code = "forbidden"
-    default_sentence = "This is for administrators."
+    default_sentence = "Only administrators can do this."
 
 
 class NotFound(AppError):  # noqa: N818
     """It does not exist, or is somebody else's: which, nobody is told."""
 
     code = "not_found"
-    default_sentence = "There is nothing here."
+    default_sentence = "There is nothing here. Check the address."
 
 
 class InvalidInput(AppError):  # noqa: N818
@@ -114,7 +114,7 @@ class PasswordChangeNotNeeded(AppError):  # noqa: N818
     """A new password was sent along, which only a password for one use asks for."""
 
     code = "password_change_not_needed"
-    default_sentence = "This password was not for one use: log in without a new one."
+    default_sentence = "This is not a one-time password. Log in without a new password."
 
 
 class MalformedBody(AppError):  # noqa: N818
@@ -138,14 +138,14 @@ class UnsupportedBody(AppError):  # noqa: N818
     """The body is of a type that this address does not take."""
 
     code = "unsupported_body"
-    default_sentence = "This address takes application/json."
+    default_sentence = "Send the body as application/json."
 
 
 class BodyTooLarge(AppError):  # noqa: N818
     """The body is longer than anything we ask for."""
 
     code = "body_too_large"
-    default_sentence = "That is more than this address takes."
+    default_sentence = "The request is too large. Send less data."
 
 
 class CrossSite(AppError):  # noqa: N818
@@ -159,35 +159,38 @@ class NameTaken(AppError):  # noqa: N818
     """Something of the same kind has this name already."""
 
     code = "name_taken"
-    default_sentence = "That name is taken."
+    default_sentence = "That name is taken. Choose another."
 
 
 class AccountTaken(AppError):  # noqa: N818
     """This user has a connection to the same account already."""
 
     code = "account_taken"
-    default_sentence = "You have a connection to that account already."
+    default_sentence = "You have already added this account."
 
 
 class TooManyPlatforms(AppError):  # noqa: N818
     """This user has as many connections as a user may have."""
 
     code = "too_many_platforms"
-    default_sentence = "You have as many accounts here as you may. Remove one first."
+    default_sentence = "You have reached the limit of accounts. Remove one first."
 
 
 class InUse(AppError):  # noqa: N818
     """Other tables of the database refer to it."""
 
     code = "in_use"
-    default_sentence = "Other records still refer to this connection, so it can't be removed."
+    default_sentence = (
+        "Other records still refer to this account, so it can't be removed."
+        " You can switch it off instead."
+    )
 
 
 class PlatformInactive(AppError):  # noqa: N818
     """The connection is kept but switched off, so nothing can act for it."""
 
     code = "platform_inactive"
-    default_sentence = "That connection is switched off."
+    default_sentence = "This account is switched off. Switch it on first."
 
 
 class PlatformChanged(AppError):  # noqa: N818
@@ -195,8 +198,7 @@ class PlatformChanged(AppError):  # noqa: N818
 
     code = "platform_changed"
     default_sentence = (
-        "You act for another platform connection now than when this page was opened; "
-        "nothing was done."
+        "Your current account has changed since this page was opened. Nothing was done."
     )
 
 
@@ -204,16 +206,14 @@ class UserChanged(AppError):  # noqa: N818
     """The form is of a page that was another user's than is logged in now."""
 
     code = "user_changed"
-    default_sentence = (
-        "Another user is logged in here now than when this page was opened; nothing was done."
-    )
+    default_sentence = "Another user has logged in since this page was opened. Nothing was done."
 
 
 class SetUpAlready(AppError):  # noqa: N818
     """The set-up link was used, is too old, or was never one."""
 
     code = "set_up_link_invalid"
-    default_sentence = "This set-up link is not valid, or no longer."
+    default_sentence = "This set-up link is invalid or has expired."
 
 
 class LastAdministrator(AppError):  # noqa: N818
@@ -221,7 +221,7 @@ class LastAdministrator(AppError):  # noqa: N818
 
     code = "last_administrator"
     default_sentence = (
-        "Nobody else who can log in is an administrator: make another user one first."
+        "This is the only administrator who can log in. Make another user an administrator first."
     )
 
 
@@ -229,23 +229,23 @@ class ResetLinkInvalid(AppError):  # noqa: N818
     """The link was used, is too old or void, or was never one: which, nobody is told."""
 
     code = "reset_link_invalid"
-    default_sentence = (
-        "This link is not valid, or no longer. Please ask an administrator for another one."
-    )
+    default_sentence = "This link is invalid or has expired. Ask an administrator for a new one."
 
 
 class UserInactive(AppError):  # noqa: N818
     """The user is deactivated, and so could do nothing with what was asked for."""
 
     code = "user_inactive"
-    default_sentence = "This user is deactivated and can't log in: activate them first."
+    default_sentence = "This user is deactivated and can't log in. Activate them first."
 
 
 class Unavailable(AppError):  # noqa: N818
     """The database does not answer; nothing was changed, and trying again later may succeed."""
 
     code = "unavailable"
-    default_sentence = "The service can't answer just now. Nothing was changed; please try again."
+    default_sentence = (
+        "The service is temporarily unavailable. Nothing was changed. Please try again."
+    )
 
 
 def _in_words(seconds: int) -> str:

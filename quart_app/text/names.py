@@ -7,7 +7,7 @@ _REFUSED = {"Cc", "Cs", "Zl", "Zp"}
 # Unicode's property Bidi_Control (UAX 9): with them a name reads as another one.
 _BIDI_CONTROLS = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _UNSEEN = {"Cf", "Zs"}
-SENTENCE = "A name holds no control characters, line ends or marks of direction."
+SENTENCE = "A name can't contain control characters, line breaks or direction marks."
 
 
 def is_writable(name: str) -> bool:

@@ -62,7 +62,7 @@ async def test_a_user_is_created_by_a_link_given_a_role_and_shut_out(
     await user.goto(f"{here}/admin/users")
     await expect(user).to_have_url(re.compile("/login"))
     await fill_and_log_in(user, name)
-    await expect(user.get_by_role("alert")).to_contain_text("do not match")
+    await expect(user.get_by_role("alert")).to_contain_text("Wrong name or password")
 
     await admin.get_by_role("link", name="about this user").click()
     for words in ("User created", "Password reset", "Role changed", "User deactivated"):

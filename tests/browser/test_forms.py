@@ -159,7 +159,7 @@ async def test_an_error_leads_to_its_field_and_what_was_typed_stays(
     instance = page.get_by_label("Server", exact=True)
     await expect(instance).to_have_attribute("aria-invalid", "true")
     await expect(instance).to_have_accessible_description(
-        re.compile("the server.s name alone, such as")
+        re.compile("Enter only the server.s name, such as")
     )
     await page.keyboard.press("Tab")
     await page.keyboard.press("Enter")  # the link in the summary

@@ -37,7 +37,7 @@ async def test_a_legacy_user_logs_in_switches_twice_and_logs_out(
         await page.goto(f"{server.url}/platforms")
         await expect(page).to_have_url(re.compile("/login"))  # back to it after the login
         await fill_and_log_in(page, "ada", "not her password")
-        await expect(page.get_by_role("alert")).to_contain_text("do not match")
+        await expect(page.get_by_role("alert")).to_contain_text("Wrong name or password")
         await expect(page.get_by_label("Name or e-mail address")).to_have_value("ada")
         await fill_and_log_in(page, "ada", PASSWORDS["ada"])
         await expect(page).to_have_url(f"{server.url}/platforms")

@@ -358,12 +358,12 @@ async def test_where_it_fails_the_page_says_why_and_for_whom_one_acts(
 
     elsewhere = page.context.request
     await elsewhere.patch(f"{address}/api/platforms/{ids['Notes']}", data={"is_active": False})
-    await refused("Notes", "That connection is switched off.")
+    await refused("Notes", "This account is switched off. Switch it on first.")
     await expect(page.locator("#switcher-panel div.switcher-off", has_text="Notes")).to_have_count(
         1
     )
     await elsewhere.delete(f"{address}/api/platforms/{ids[LONG]}")
-    await refused(LONG, "You have no such platform connection.")
+    await refused(LONG, "You have no such account. It may have been removed.")
     await expect(row(page, LONG)).to_have_count(0)
 
     await opened(page)

@@ -430,7 +430,7 @@ async def test_a_form_opened_before_a_switch_is_not_sent_for_another_account(
     await tab.get_by_role("button", name="Switch Cherry", exact=True).click()
     assert await plain.context.cookies() != cookies
     await plain.get_by_role("button", name="Rename").click()
-    await expect(plain.get_by_role("alert")).to_contain_text("nothing was done")
+    await expect(plain.get_by_role("alert")).to_contain_text("Nothing was done")
     await expect(plain.get_by_label("Name", exact=True)).to_have_value("Cranberry")
     await plain.get_by_role("button", name="Rename").click()
     await expect(plain.get_by_role("heading", name="Cranberry")).to_be_visible()

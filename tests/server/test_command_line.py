@@ -231,7 +231,7 @@ async def test_a_reset_link_is_printed_and_opens_the_page(
     assert await login_status(visitor, NEW_PASSWORD) == (200, None)
     command_line.run("user", "deactivate", member.username)
     refused = command_line.run("user", "reset-link", member.username, exit_code=1)
-    assert refused == "This user is deactivated and can't log in: activate them first."
+    assert refused == "This user is deactivated and can't log in. Activate them first."
 
 
 async def test_a_user_is_created_by_a_link_instead_of_a_password(
@@ -306,11 +306,14 @@ def test_the_help_tells_where_a_password_comes_from(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("user", "create", "ada", "a@example.com"), "That name is taken."),
-        (("user", "create", "a", "ADA@example.com"), "That e-mail address is taken."),
+        (("user", "create", "ada", "a@example.com"), "That name is taken. Choose another."),
+        (
+            ("user", "create", "a", "ADA@example.com"),
+            "That e-mail address is taken. Choose another.",
+        ),
         (
             ("user", "create", "a\tb", "a@example.com"),
-            "A name holds no control characters, line ends or marks of direction.",
+            "A name can't contain control characters, line breaks or direction marks.",
         ),
         (("user", "passwd", "nobody"), "There is no user named nobody."),
         (("user", "deactivate", "nobody"), "There is no user named nobody."),

@@ -23,7 +23,7 @@ def wait_until(server: Server, status: int) -> None:
         assert time.monotonic() < deadline, answer.text
         time.sleep(0.1)
     if status == 503:
-        assert "can not be written to" in answer.json()["reasons"][0]
+        assert "can't be written to" in answer.json()["reasons"][0]
     assert server.ask("GET", "/healthz").status_code == 200
 
 

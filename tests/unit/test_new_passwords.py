@@ -16,9 +16,9 @@ from quart_app.services.identity.new_passwords import (
 from tests.conftest import PASSWORD
 from tests.servers import ROOT
 
-OWN = "A password is not the name or the address, nor that with a few digits or signs."
-SERVICE = "A password is not what this service is called, nor that with a few digits or signs."
-COMMONEST = "This is one of the commonest passwords, which are tried first: choose another."
+OWN = "This password is too similar to the name or e-mail address. Choose another."
+SERVICE = "This password is too similar to the name of this service. Choose another."
+COMMONEST = "This is one of the most common passwords. Choose another."
 WORDS = ["ada", "lovelace", "correct", "horse", "mastodon", "quart_app", "password", "Борис"]
 
 
@@ -34,7 +34,7 @@ def test_eight_to_1024_characters_of_any_kind() -> None:
     of_eight = ["8 signs!", "żółw żół", "🔑🐎🔋📎🔑🐎🔋📎", "........", " x y z  "]
     assert [refusal(password) for password in (*of_eight, "x" * 1024)] == [None] * 6
     for password in ("", "7 signs", "🔑" * 7, "x" * 1025):
-        assert refusal(password) == "A password has 8 to 1024 characters."
+        assert refusal(password) == "A password must have 8 to 1024 characters."
 
 
 @pytest.mark.parametrize(

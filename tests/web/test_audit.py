@@ -74,7 +74,7 @@ async def test_only_administrators_see_it(
 ) -> None:
     response = await browser.get(path)
     assert response.status_code == 403
-    assert "This is for administrators." in await response.get_data(as_text=True)
+    assert "Only administrators can do this." in await response.get_data(as_text=True)
     problem = await browser.get(path, headers={"Accept": "application/json"})
     assert (await problem.get_json(force=True))["code"] == "forbidden"
     assert (await browser.get(f"{path}?from_day=x")).status_code in {403, 422}
@@ -292,8 +292,8 @@ async def test_a_filter_that_is_wrong_is_named(admin: Client, query: str, field:
     assert f">{field}</" in html
     if field in {"From", "To"}:
         is_order = "&" in query
-        assert ("This day is before the first one." in html) is is_order
-        assert ("A day is written like" in html) is not is_order
+        assert ("This day is before the first day." in html) is is_order
+        assert ("Enter a day such as" in html) is not is_order
     assert "<tbody" not in html
     assert (await admin.get(f"/admin/audit.csv?{query}")).status_code == 422
 

@@ -76,7 +76,7 @@ async def assert_no_trace(response: Response) -> str:
             '{"username": "a\\u0000", "password": "x"}',
             422,
             "username",
-            "This holds a NUL character.",
+            "This contains a NUL character.",
         ),
         ('{"username": "' + "a" * 121 + '", "password": "x"}', 422, "username", None),
         ('{"username": "a", "password": "' + "x" * 1025 + '"}', 422, "password", None),
@@ -159,17 +159,17 @@ MANY_PARTS = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n' * 1_
         (b"", FORM, 422, "This field is missing."),
         (b"", None, 422, "This field is missing."),
         (GOOD.encode(), "application/json", 422, "This field is missing."),
-        (b"username=a&username=b&password=x", FORM, 422, "This was given twice."),
+        (b"username=a&username=b&password=x", FORM, 422, "This field was sent twice."),
         (b"username=a&password=x&admin=1", FORM, 422, "There is no such field here."),
-        (b"username=a%00&password=x", FORM, 422, "This holds a NUL character."),
+        (b"username=a%00&password=x", FORM, 422, "This contains a NUL character."),
         (b"username=a&password=x&remember=perhaps", FORM, 422, "valid boolean"),
         (b"username=" + b"a" * 121 + b"&password=x", FORM, 422, "at most 120 characters"),
         (b"username=a&password=x&next=/" + b"a" * 2048, FORM, 422, "at most 2048 characters"),
-        (b"username=%ed%a0%80&password=%ff", FORM, 401, "do not match"),
+        (b"username=%ed%a0%80&password=%ff", FORM, 401, "Wrong name or password."),
         (b"username=\xff\xfe&password=x", FORM, 422, "This field is missing."),
-        (b"username=a&password=x&f=&f=", FORM, 422, "given twice"),
-        (b"username=a&password=x" + b"&f=" * 100, FORM, 413, "more than this address takes"),
-        (b"username=a&password=" + b"%C3%A9" * 6_000, FORM, 413, "more than this address takes"),
+        (b"username=a&password=x&f=&f=", FORM, 422, "sent twice"),
+        (b"username=a&password=x" + b"&f=" * 100, FORM, 413, "The request is too large."),
+        (b"username=a&password=" + b"%C3%A9" * 6_000, FORM, 413, "The request is too large."),
         (b"x", "multipart/form-data", 415, "x-www-form-urlencoded"),
         (b"x", "Multipart/Mixed; boundary=x", 415, "x-www-form-urlencoded"),
         (b"--x\r\n\r\n\r\n--x--", "multipart/form-data; boundary=x", 415, "urlencoded"),
@@ -320,8 +320,7 @@ async def test_where_the_database_fails_a_login_is_put_off(
         text = await assert_no_trace(response)
         assert response.status_code == 503
         assert int(response.headers["Retry-After"]) > 0
-        assert "The service can" in text
-        assert "answer just now. Nothing was changed; please try again." in text
+        assert "The service is temporarily unavailable. Nothing was changed." in text
         assert ('"unavailable"' in text) is (response.mimetype == "application/problem+json")
         assert member.password not in text
     lines = [*caplog.messages, *(record.message for record in caplog.get_records("setup"))]
@@ -366,7 +365,7 @@ async def test_where_the_database_fails_the_process_lives_and_is_not_ready(
         assert ready.status_code == 503
         assert body == {
             "status": "not ready",
-            "reasons": ["The database does not answer, or can not be written to."],
+            "reasons": ["The database does not answer, or can't be written to."],
         }
 
 

@@ -119,7 +119,7 @@ async def test_one_account_too_many_is_refused_by_program_and_page(
     response = await client.post("/platforms/new", form=form)
     html = await response.get_data(as_text=True)
     assert response.status_code == 409
-    assert "You have 3 accounts here, and no more can be added. Remove one first." in html
+    assert "You have 3 accounts, the most that you can add. Remove one first." in html
     assert 'value="a-token"' in html
 
 

@@ -31,14 +31,14 @@ from tests.conftest import (
     without_nonce,
 )
 
-WRONG = "That name and password do not match."
+WRONG = "Wrong name or password. Please try again."
 NEW_PASSWORD = "quite another password"
 WEAK = [
-    ("short", "A password has 8 to 1024 characters."),
-    ("Password1", "This is one of the commonest passwords, which are tried first: choose another."),
+    ("short", "A password must have 8 to 1024 characters."),
+    ("Password1", "This is one of the most common passwords. Choose another."),
     (
         "ada@example.com",
-        "A password is not the name or the address, nor that with a few digits or signs.",
+        "This password is too similar to the name or e-mail address. Choose another.",
     ),
 ]
 
@@ -392,7 +392,7 @@ async def test_a_member_changes_the_password_and_stays_logged_in(
 
     refused = await change("wrong")
     assert refused.status_code == 401
-    assert "The current password is not right." in await refused.get_data(as_text=True)
+    assert "The current password is wrong." in await refused.get_data(as_text=True)
     for weak, sentence in WEAK:
         refused = await change(PASSWORD, weak)
         assert refused.status_code == 422
@@ -459,7 +459,7 @@ async def test_the_set_up_link_makes_an_administrator_once(
     assert await is_logged_in(visitor)
     for again in (await visitor.get(f"/setup?token={token}"), await set_up(visitor, token, "mal")):
         assert again.status_code == 410
-        assert "This set-up link is not valid, or no longer." in await again.get_data(as_text=True)
+        assert "This set-up link is invalid or has expired." in await again.get_data(as_text=True)
     assert [(user.username, user.role) for user in await services.users.everybody()] == [
         ("eve", Role.ADMIN)
     ]

@@ -267,7 +267,7 @@ async def test_what_is_not_the_members_is_not_there(
     if which in {"other", 999}:
         bodies = {await answer.get_data() for answer in answers[:5]}
         assert len(bodies) == 1
-        assert b"You have no such platform connection." in bodies.pop()
+        assert b"You have no such account." in bodies.pop()
     assert await connections(browser) == before
     assert len((await services.platforms.list_of(ben.id)).items) == 3
 
@@ -428,7 +428,7 @@ async def test_pages_choose_the_default_and_switch_off_and_on(
     assert not (await connections(browser))[third]["is_active"]
     refused = await browser.post(f"/platforms/{third}/switch")
     assert refused.status_code == 409
-    assert "That connection is switched off." in await refused.get_data(as_text=True)
+    assert "This account is switched off." in await refused.get_data(as_text=True)
     assert f'action="/platforms/{third}/activate"' in await shown(browser, "/platforms")
     response = await browser.post(f"/platforms/{third}/activate", form={"next": "/platforms"})
     assert response.headers["Location"] == "/platforms"

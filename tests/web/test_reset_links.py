@@ -34,7 +34,7 @@ from tests.conftest import (
 from tests.web.test_ending import state_of
 
 NEW_PASSWORD = "incorrect donkey charger paperclip"
-VOID = "This link is not valid, or no longer."
+VOID = "This link is invalid or has expired."
 SECOND = timedelta(seconds=1)
 
 
@@ -146,7 +146,7 @@ async def test_for_a_deactivated_user_or_nobody_no_link_is_made(
     for response in (await root.get(path), await root.post(path)):
         assert response.status_code == 409
         html = await response.get_data(as_text=True)
-        assert "This user is deactivated and can&#39;t log in: activate them first." in html
+        assert "This user is deactivated and can&#39;t log in. Activate them first." in html
     assert await column_of(built, "reset_token_hash") is None
     path = "/admin/users/99/reset_link"
     assert {(await root.get(path)).status_code, (await root.post(path)).status_code} == {404}
@@ -214,9 +214,9 @@ async def test_a_refused_password_leaves_the_link_good(
 ) -> None:
     token = await made_by(root)
     for fields, sentence in (
-        ({"new_password": "short"}, "A password has 8 to 1024 characters."),
-        ({"new_password": "Passw0rd"}, "one of the commonest passwords"),
-        ({"new_password": "ada-2026"}, "not the name or the address"),
+        ({"new_password": "short"}, "A password must have 8 to 1024 characters."),
+        ({"new_password": "Passw0rd"}, "one of the most common passwords"),
+        ({"new_password": "ada-2026"}, "too similar to the name or e-mail address"),
         ({"new_password": NEW_PASSWORD, "role": "admin"}, "There is no such field here."),
         ({}, "This field is missing."),
     ):

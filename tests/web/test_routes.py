@@ -207,7 +207,7 @@ async def test_no_route_takes_more_than_64_kib(
         text = await response.get_data(as_text=True)
         assert response.status_code == 413, (method, path)
         is_json = path.startswith("/api/")
-        assert ("body_too_large" if is_json else "more than this address takes") in text
+        assert ("body_too_large" if is_json else "The request is too large.") in text
     assert (await browser.get("/api/session_state")).status_code == 200
 
 

@@ -160,7 +160,7 @@ async def test_a_form_made_for_another_account_is_shown_again_as_it_was_filled_i
     response = await browser.post(path, form=form)
     html = await response.get_data(as_text=True)
     assert response.status_code == 409
-    assert "nothing was done" in html
+    assert "Nothing was done" in html
     assert carried.format(second) in html
     assert ('value="Fourth"' in html) is ("name" in form)
     assert await (await browser.get("/api/platforms")).get_json() == before
@@ -218,7 +218,7 @@ async def test_a_form_of_another_user_s_page_is_refused(
         response = await browser.post(path, form=form | {"user_id": str(member.id)})
         html = await response.get_data(as_text=True)
         assert (path, response.status_code) == (path, 409)
-        assert "Another user is logged in here now" in html
+        assert "Another user has logged in since this page was opened" in html
         # Not the form again: what it holds is another's, and would be this one's when sent again.
         assert "Fourth" not in html
     html = await (await browser.get("/")).get_data(as_text=True)

@@ -141,4 +141,4 @@ class Administration:
 
 
 def _no_such_login() -> NotFound:
-    return NotFound("There is no such login; it may have ended already.")
+    return NotFound("There is no such session. It may have ended already.")

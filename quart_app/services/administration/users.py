@@ -114,7 +114,9 @@ class Users:
             async with self.database.begin() as db:
                 yield db
         except IntegrityError:  # another took it between our look and our insert
-            raise NameTaken("That name or e-mail address is taken.", field="username") from None
+            raise NameTaken(
+                "That name or e-mail address is taken. Choose another.", field="username"
+            ) from None
 
     async def add(self, db: AsyncSession, user: User) -> None:
         """Write a new user down. Raises NameTaken or InvalidInput, for the field at fault."""
@@ -122,7 +124,7 @@ class Users:
         if await stored_users.does_anybody_log_in_by(db, user.username):
             raise NameTaken(field="username")
         if await stored_users.does_anybody_log_in_by(db, user.email):
-            raise NameTaken("That e-mail address is taken.", field="email")
+            raise NameTaken("That e-mail address is taken. Choose another.", field="email")
         db.add(user)
         await _write_role(db, user.role)
         await self.audit.record(
@@ -267,7 +269,8 @@ def _check_username(username: str) -> None:
         raise InvalidInput(names.SENTENCE, field="username")
     if not name_key(username) or len(username) > longest or username != username.strip():
         raise InvalidInput(
-            f"A name has 1 to {longest} characters, and no space at either end.", field="username"
+            f"A name must have 1 to {longest} characters, without a space at either end.",
+            field="username",
         )
 
 
@@ -281,6 +284,6 @@ def _check_email(email: str) -> None:
         or " " in email
     ):
         raise InvalidInput(
-            f"An e-mail address has the form name@host, and at most {longest} characters.",
+            f"Enter an e-mail address such as name@host, with at most {longest} characters.",
             field="email",
         )

@@ -310,7 +310,7 @@ class Accounts:
         if not await self._matches(attempt, user, current_password):
             self.audit.count(AuditEvent.REAUTHENTICATION_FAILED, user_id=user_id)
             await self.throttling.fail(attempt)
-            raise BadCredentials("The current password is not right.", field="current_password")
+            raise BadCredentials("The current password is wrong.", field="current_password")
         await self.throttling.take_back(attempt)
         return user
 

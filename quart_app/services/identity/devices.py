@@ -122,7 +122,7 @@ def _one(logins: list[Login], login_id: int) -> Login:
     for login in logins:
         if login.id == login_id:
             return login
-    raise NotFound("You have no such login; it may have ended already.")
+    raise NotFound("You have no such session. It may have ended already.")
 
 
 def _session_of(login: Login) -> OldSession:

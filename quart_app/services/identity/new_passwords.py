@@ -35,16 +35,16 @@ def check_new_password(password: str, username: str, email: str) -> None:
 
 def _what_is_wrong(password: str, username: str, email: str) -> str | None:
     if not SHORTEST <= len(password) <= LONGEST:
-        return f"A password has {SHORTEST} to {LONGEST} characters."
+        return f"A password must have {SHORTEST} to {LONGEST} characters."
     if re.search("[\x00\ud800-\udfff]", password):
-        return "A password is text without a NUL character."
+        return "A password can't contain NUL characters or invalid text."
     local_part = email.rpartition("@")[0]
     if any(_is_little_more_than(word, password) for word in (username, email, local_part)):
-        return "A password is not the name or the address, nor that with a few digits or signs."
+        return "This password is too similar to the name or e-mail address. Choose another."
     if any(_is_little_more_than(word, password) for word in _OF_THIS_SERVICE):
-        return "A password is not what this service is called, nor that with a few digits or signs."
+        return "This password is too similar to the name of this service. Choose another."
     if password.casefold().strip() in _commonest_passwords():
-        return "This is one of the commonest passwords, which are tried first: choose another."
+        return "This is one of the most common passwords. Choose another."
     return None
 
 

@@ -12,7 +12,7 @@ from quart_app.storage.schema import SchemaRefused, newest_revision, schema_revi
 from quart_app.storage.writability import is_writable
 
 _REMEMBERED_SECONDS: Final = 1.0
-_NO_DATABASE: Final = "The database does not answer, or can not be written to."
+_NO_DATABASE: Final = "The database does not answer, or can't be written to."
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Readiness:
         if self._reasons:
             return self._reasons
         if not self.revocations.is_fresh():
-            return ["What sessions have ended is not known just now."]
+            return ["The revocation list is stale."]
         return []
 
     async def _problems_of_database(self) -> list[str]:

@@ -22,7 +22,7 @@ def checked_name(name: str) -> str:
     if not names.is_writable(name):
         raise InvalidInput(names.SENTENCE, field="name")
     if not names.is_visible(name) or len(name) > longest:
-        raise InvalidInput(f"A name has 1 to {longest} characters.", field="name")
+        raise InvalidInput(f"A name must have 1 to {longest} characters.", field="name")
     return name
 
 
@@ -37,7 +37,7 @@ def checked_url(text: str) -> str:
         address = None
     if address is None or not address.is_bare or "_" in address.server:
         raise InvalidInput(
-            "Enter the server's name alone, such as pixelfed.example, without a path.",
+            "Enter only the server's name, such as pixelfed.example, without a path.",
             field="instance_url",
         )
     return f"https://{address.server}"
@@ -48,7 +48,7 @@ def checked_account(instance_url: str, username: str | None) -> str | None:
     if username is None:
         return None
     if username != username.strip():
-        raise InvalidInput("A username has no space at either end.", field="username")
+        raise InvalidInput("Remove the spaces at the ends of the username.", field="username")
     if not names.is_writable(username):
         raise InvalidInput(names.SENTENCE, field="username")
     account = account_at(instance_url.removeprefix("https://"), username)

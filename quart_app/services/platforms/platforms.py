@@ -122,7 +122,9 @@ class Platforms:
             await refuse_unstorable(db, name=name, instance_url=instance_url, username=username)
             await self._refuse_one_too_many(db, user_id)
             if await stored.connection_named(db, user_id, name):
-                raise NameTaken("You have a connection of that name already.", field="name")
+                raise NameTaken(
+                    "You already have an account with that name. Choose another name.", field="name"
+                )
             if await _has_account(db, connection):
                 raise AccountTaken(field="username")
             await stored.add_connection(db, connection)
@@ -140,7 +142,7 @@ class Platforms:
         most = self.most_of_a_user
         if await stored.number_of_connections(db, user_id, most=most) >= most:
             raise TooManyPlatforms(
-                f"You have {most} accounts here, and no more can be added. Remove one first."
+                f"You have {most} accounts, the most that you can add. Remove one first."
             )
 
     async def switch(self, user_id: int, connection_id: int, *, sid: str) -> PlatformConnection:
@@ -188,7 +190,10 @@ class Platforms:
                 await refuse_unstorable(db, name=name)
                 other = await stored.connection_named(db, user_id, name)
                 if other is not None and other is not connection:
-                    raise NameTaken("You have a connection of that name already.", field="name")
+                    raise NameTaken(
+                        "You already have an account with that name. Choose another name.",
+                        field="name",
+                    )
                 connection.name = name
             if is_active is not None:
                 connection.is_active = is_active
@@ -221,7 +226,7 @@ class Platforms:
         connection = await stored.connection_of(db, user_id, connection_id)
         if connection is None:
             self.audit.count(AuditEvent.REFUSED_RIGHTS, user_id=user_id)
-            raise NotFound("You have no such platform connection.")
+            raise NotFound("You have no such account. It may have been removed.")
         return connection
 
     async def _record(

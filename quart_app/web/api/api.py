@@ -136,7 +136,7 @@ async def connect() -> ResponseReturnValue:
     body = await read_json(ConnectBody)
     if body.verify:
         raise InvalidInput(
-            'The instance can not be asked about the token yet: send "verify": false.',
+            'Access tokens can\'t be verified yet. Send "verify": false.',
             field="verify",
         )
     connection, is_default = await services().platforms.connect(

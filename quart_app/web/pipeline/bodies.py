@@ -40,7 +40,7 @@ _MANY_FIELDS_BYTES = 5 * _MOST_FIELDS  # a field has five characters at least: `
 
 def _storable(text: str) -> str:
     if "\x00" in text:
-        raise ValueError("This holds a NUL character")
+        raise ValueError("This contains a NUL character")
     text.encode()  # a lone surrogate has no UTF-8; UnicodeEncodeError is a ValueError
     return text
 
@@ -49,7 +49,7 @@ def _day(text: object) -> date:
     try:
         return date.fromisoformat(str(text))
     except ValueError:
-        raise ValueError("A day is written like 2026-01-31") from None
+        raise ValueError("Enter a day such as 2026-01-31") from None
 
 
 MOST_OF_A_LIST = 200  # in one answer to a program
@@ -224,7 +224,7 @@ class AuditQuery(Body):
     def _is_not_before_from_day(cls, to_day: date | None, info: ValidationInfo) -> date | None:
         from_day = info.data.get("from_day")
         if to_day is not None and from_day is not None and to_day < from_day:
-            raise ValueError("This day is before the first one")
+            raise ValueError("This day is before the first day")
         return to_day
 
 
@@ -304,7 +304,7 @@ async def read_json(body: type[BodyT]) -> BodyT:
 def _refuse_many_fields(data: object) -> None:
     """Refuse an object with many unknown fields: pydantic makes an error of each."""
     if isinstance(data, dict) and len(data) > _MOST_FIELDS:
-        raise InvalidInput("There are more fields than this address takes.")
+        raise InvalidInput("There are too many fields.")
 
 
 async def read_form(body: type[BodyT]) -> BodyT:
@@ -312,7 +312,7 @@ async def read_form(body: type[BodyT]) -> BodyT:
     fields: dict[str, Any] = {}
     for name, values in (await request.form).lists():
         if len(values) > 1:
-            raise InvalidInput("This was given twice.", field=name)
+            raise InvalidInput("This field was sent twice.", field=name)
         fields[name] = values[0]
     for read_by_the_gate in ("user_id", "platform_connection_id"):
         fields.pop(read_by_the_gate, None)

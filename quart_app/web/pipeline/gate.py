@@ -227,8 +227,7 @@ def refuse_undecided() -> None:
         raise TooManyCookies
     if cast(Session, session).is_undecided:
         raise Unavailable(
-            "Whether your session is still valid can't be told just now."
-            " You stay logged in; please try again in a moment."
+            "Your session can't be checked at the moment. You stay logged in. Please try again."
         )
     if request.method not in _SAFE_METHODS and not services().revocations.is_fresh():
         raise Unavailable
@@ -242,7 +241,7 @@ def refuse_multipart() -> None:
     if request.mimetype.startswith("multipart/"):
         if request.path.startswith("/api/"):
             raise UnsupportedBody
-        raise UnsupportedBody("This address takes application/x-www-form-urlencoded.")
+        raise UnsupportedBody("Send the form as application/x-www-form-urlencoded.")
 
 
 async def refuse_large_body() -> None:
@@ -318,7 +317,7 @@ async def refuse_other_platform(login: Login) -> None:
     if given is None:
         return
     if given != NO_PLATFORM and not _AN_ID.fullmatch(given):
-        raise InvalidInput("This must be the id of a connection.", field="platform_connection_id")
+        raise InvalidInput("This must be the id of an account.", field="platform_connection_id")
     made_for = None if given == NO_PLATFORM else int(given)
     if made_for != login.platform_connection_id:
         raise PlatformChanged

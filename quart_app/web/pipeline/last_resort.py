@@ -25,7 +25,7 @@ from quart_app.web.pipeline.streaming import StreamCut
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 HEADING: Final = "Something went wrong"
 SENTENCE: Final = (
-    "The error was logged. Please try again; if it happens again, tell an administrator the"
+    "The error was logged. Please try again. If it happens again, give an administrator the"
     " request ID."
 )
 _CODE: Final = "internal_server_error"

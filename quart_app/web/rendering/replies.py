@@ -49,18 +49,18 @@ _STATUS: Final[dict[type[errors.AppError], HTTPStatus]] = {
 _SENTENCES: Final = {
     HTTPStatus.BAD_REQUEST: BAD_REQUEST[1],
     HTTPStatus.NOT_FOUND: errors.NotFound.default_sentence,
-    HTTPStatus.METHOD_NOT_ALLOWED: "This address does not answer to that method.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This address does not support that method.",
     HTTPStatus.REQUEST_TIMEOUT: "The request took too long to arrive.",
     HTTPStatus.INTERNAL_SERVER_ERROR: last_resort.SENTENCE,
 }
 # The headings of error pages, by the error's code where its status says too little.
 _HEADINGS: Final[dict[str | HTTPStatus, str]] = {
     errors.CrossSite.code: "Request from another site",
-    errors.InUse.code: "This connection is in use",
+    errors.InUse.code: "This account is in use",
     errors.NameTaken.code: "That name is taken",
     errors.NotLoggedIn.code: "You are not logged in",
     errors.PlatformChanged.code: "You switched accounts",
-    errors.PlatformInactive.code: "This connection is switched off",
+    errors.PlatformInactive.code: "This account is switched off",
     errors.UserChanged.code: "Another user is logged in",
     errors.UserInactive.code: "This user is deactivated",
     HTTPStatus.BAD_REQUEST: "Bad request",

@@ -244,7 +244,7 @@ async def test_who_is_logged_out_leaves_in_every_tab_and_on_every_device(
         assert query["next"] == [path]
         assert set(query) == {"next"}
         await expect(page.get_by_role("status")).to_contain_text("on every device")
-    unsent = "What you had typed was not sent."
+    unsent = "Your input was not sent."
     await expect(there.get_by_role("status")).to_contain_text(unsent)
     await expect(second.get_by_role("status")).not_to_contain_text(unsent)
     measured(f"logged out everywhere, every tab was at the login page after {max(took):.0f} ms")
@@ -480,7 +480,7 @@ async def test_who_does_nothing_is_warned_and_may_stay(
         for page, path in ((first, "/account"), (second, "/platforms/new")):
             _, query = await gone_at(page)
             assert query == {"next": [path]}
-            unsent = " What you had typed was not sent." if page is second else ""
+            unsent = " Your input was not sent." if page is second else ""
             await expect(page.get_by_role("status")).to_have_text(
                 f"You were logged out because you were inactive.{unsent}"
             )

@@ -15,7 +15,7 @@ const SENTENCES = {
   expired: "You were logged out because your session reached its time limit.",
 };
 const OTHERWISE = "Your session has ended, so you were logged out.";
-const UNSENT = "What you had typed was not sent.";
+const UNSENT = "Your input was not sent.";
 // The sentence waits in the tab's own storage. An address could be forged by a link, and would say
 // it again with each reload.
 const WAITING = "quart_app notice";

@@ -38,6 +38,20 @@ class SessionLimits:
     absolute: timedelta
 
 
+@dataclass(frozen=True, kw_only=True)
+class SessionRef:
+    """Names a session that is to end, which may have ended already.
+
+    Its cookie also says whose it is, its epoch, and when it began; a list of devices may not.
+    """
+
+    sid: str
+    expires_at: datetime
+    user_id: Any = None
+    epoch: int | None = None
+    created_at: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Claims:
     """A verified login. It ends at `expires_at` or `idle_expires_at`, whichever is earlier.
@@ -58,13 +72,16 @@ class Claims:
     signed_expires_at: datetime
     extra: Mapping[str, Any] = field(default_factory=dict)
 
-
-@dataclass(frozen=True, kw_only=True)
-class SessionRef:
-    """Names a session that is to end, which may have ended already."""
-
-    sid: str
-    expires_at: datetime
+    @property
+    def ref(self) -> SessionRef:
+        """The session itself, to be ended."""
+        return SessionRef(
+            sid=self.sid,
+            expires_at=self.signed_expires_at,
+            user_id=self.user_id,
+            epoch=self.epoch,
+            created_at=self.created_at,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -155,6 +155,8 @@ class SignedCookies:
         return replace(first, others=tuple(others)) if others else first
 
     def _verified_cookie(self, value: str, activities: Mapping[str, datetime]) -> Verified | None:
+        if not self._sessions.is_signed(value):
+            return None
         try:
             payload, signed_at = self._sessions.loads(value, return_timestamp=True)
             if not isinstance(payload, dict):
@@ -229,7 +231,8 @@ class SignedCookies:
         Beyond MOST_COOKIES_OF_A_NAME they are ignored: that can only shorten a session.
         """
         latest: dict[str, datetime] = {}
-        for value in cookies_named(header, self.format.activity_name):
+        values = cookies_named(header, self.format.activity_name)
+        for value in filter(self._activities.is_signed, values):
             try:
                 activity = self._activities.loads(value)
             except (BadData, ValueError, RecursionError):
@@ -250,6 +253,11 @@ class _Serializer(URLSafeTimedSerializer):
         super().__init__(list(keys), salt=salt, serializer=session_json_serializer)  # type: ignore[arg-type]
         others = [each for each in _DIGESTS if each != digest]
         self._signers = [_signer(keys, salt, _DIGESTS[each]) for each in (digest, *others)]
+
+    def is_signed(self, value: str) -> bool:
+        """Tell whether one of the keys signed it; `loads` takes five times as long to refuse it."""
+        signed, _, signature = value.encode("ascii", "replace").rpartition(b".")
+        return any(each.verify_signature(signed, signature) for each in self._signers)
 
     def make_signer(self, salt: str | bytes | None = None) -> TimestampSigner:
         return self._signers[0]

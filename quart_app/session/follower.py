@@ -92,11 +92,11 @@ class RevocationFollower:
         except Exception as error:  # noqa: BLE001 whatever it is, the list ages and the next poll tries again
             if not self._is_failing:
                 cause = error.__cause__ or error
-                _log.error("The revocation list can't be read: %s", type(cause).__name__)
+                _log.error("The list of ended sessions can't be read: %s", type(cause).__name__)
             self._is_failing = True
         else:
             if self._is_failing:
-                _log.warning("The revocation list can be read again.")
+                _log.warning("The list of ended sessions can be read again.")
             self._is_failing = False
 
     async def _listen(self, notified: asyncio.Event) -> None:

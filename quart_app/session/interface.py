@@ -15,7 +15,7 @@ from quart.wrappers.base import BaseRequestWebsocket
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from quart_app.session.claims import Claims
-from quart_app.session.cookie_header import cookie_header
+from quart_app.session.cookie_header import joined_cookie_header
 from quart_app.session.cookies import TOO_MANY_COOKIES, CookieFormat, SignedCookies, Verified
 from quart_app.session.session import Session
 
@@ -70,7 +70,7 @@ class RevocableSessionInterface(SessionInterface):
         cookies = self._cookies
         if cookies is None:
             return None
-        header = cookie_header(request.scope["headers"])
+        header = joined_cookie_header(request.scope["headers"])
         if not header and "Cookie" in request.headers:  # added after the server parsed the request
             header = "; ".join(request.headers.getlist("Cookie")).encode("latin-1", "replace")
         verified = cookies.read(header) if header else None

@@ -50,12 +50,17 @@ class NewRevocation:
     not_before: datetime | None = None
 
 
+def boot_seconds() -> float:
+    """Return seconds by a clock that nobody sets and that counts suspension."""
+    return time.clock_gettime(_BOOT_CLOCK)
+
+
 def read_clocks() -> Clocks:
     """Return seconds by a clock that counts suspension, and by the wall clock.
 
     A virtual machine that is paused may stop the first; its host then sets the second right.
     """
-    return time.clock_gettime(_BOOT_CLOCK), time.time()
+    return boot_seconds(), time.time()
 
 
 def epoch_at(moment: datetime) -> int:

@@ -4,141 +4,31 @@ Importing this module loads SQLAlchemy; the rest of the package does not.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    DateTime,
-    Dialect,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    TypeDecorator,
-    bindparam,
-    delete,
-    func,
-    insert,
-    select,
-    text,
-)
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy import BigInteger, MetaData, Table, bindparam, delete, func, select
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.types import TypeEngine
 
-from quart_app.session.claims import SESSION_ID_LENGTH
+from quart_app.session.purge_clock import PurgeClock, newest
 from quart_app.session.revocations import NewRevocation, RevocationRow
+from quart_app.session.table import (
+    CREATE_TABLE_LOCK,
+    NOTIFY_CHANNEL,
+    Transaction,
+    append_in_commit_order,
+    revocations_table,
+    take_commit_order_lock,
+)
 
-NOTIFY_CHANNEL: Final = "quart_app_revocations"
-# Advisory locks of PostgreSQL; the numbers were chosen at random.
-COMMIT_ORDER_LOCK: Final = 7225838017654202
-CREATE_TABLE_LOCK: Final = 7225838017654210
-REASON_LENGTH: Final = 32
 _BATCH: Final = 500  # rows: some milliseconds of the event loop
 _PURGE_PAUSE_SECONDS: Final = 0.1  # others want to write, too
 _HEARTBEAT_SECONDS: Final = 5.0
-
-# What a statement can be run on: a transaction of the store's own, or the application's.
-Transaction = AsyncConnection | AsyncSession
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware time, kept as naive UTC."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the time as the column keeps it."""
-        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the time as the application sees it."""
-        return None if value is None else value.replace(tzinfo=UTC)
-
-
-def revocations_table(
-    metadata: MetaData,
-    name: str = "revocations",
-    *,
-    user_id_type: TypeEngine[Any] | type[TypeEngine[Any]] = BigInteger,
-) -> Table:
-    """Return the table's definition; `user_id_type` is that of the application's user ids."""
-    return Table(
-        name,
-        metadata,
-        # SQLite numbers rows by itself only in a column whose type is INTEGER to the letter.
-        Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-        Column("sid", String(SESSION_ID_LENGTH)),
-        Column("user_id", user_id_type),
-        Column("epoch", Integer),
-        Column("not_before", UtcDateTime),
-        Column("expires_at", UtcDateTime, nullable=False, index=True),
-        Column("reason", String(REASON_LENGTH), nullable=False),
-        Column("created_at", UtcDateTime, nullable=False),
-    )
-
-
-async def append_in_commit_order(
-    transaction: Transaction, table: Table, revocations: Sequence[NewRevocation]
-) -> list[RevocationRow]:
-    """Write revocations as the last thing that the caller's transaction does, and notify.
-
-    A sequence's numbers become visible out of order where the transaction that drew the lower one
-    commits later; a follower that has read the higher would never see it. So on PostgreSQL one
-    transaction at a time goes from here to its commit, and the order of the numbers is the order of
-    commits. On SQLite there is only one writer anyway.
-    """
-    if isinstance(transaction, AsyncSession):
-        await transaction.flush()
-    await take_commit_order_lock(transaction, COMMIT_ORDER_LOCK)
-    seqs = await transaction.execute(
-        insert(table).returning(table.c.seq, sort_by_parameter_order=True),
-        [vars(each) for each in revocations],
-    )
-    rows = [
-        RevocationRow(
-            *(seq, each.sid, each.user_id, each.epoch, each.not_before),
-            *(each.expires_at, each.reason),
-        )
-        for seq, each in zip(seqs.scalars().all(), revocations, strict=True)
-    ]
-    await notify(transaction)
-    return rows
-
-
-async def take_commit_order_lock(transaction: Transaction, lock: int) -> None:
-    """Wait, on PostgreSQL, for the other transactions that hold `lock` until they commit."""
-    if _is_postgresql(transaction):
-        await transaction.execute(select(func.pg_advisory_xact_lock(lock)))
-
-
-async def notify(transaction: Transaction) -> None:
-    """Notify followers on PostgreSQL, as soon as this transaction commits."""
-    if _is_postgresql(transaction):
-        await transaction.execute(select(func.pg_notify(NOTIFY_CHANNEL, "")))
-
-
-def _is_postgresql(transaction: Transaction) -> bool:
-    if isinstance(transaction, AsyncSession):
-        return transaction.get_bind().dialect.name == "postgresql"
-    return transaction.dialect.name == "postgresql"
-
-
-async def database_now(transaction: Transaction) -> datetime:
-    """Return the time by the database's clock, which all processes share."""
-    clock = (
-        "SELECT clock_timestamp() AT TIME ZONE 'utc' AS now"
-        if _is_postgresql(transaction)
-        else "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now') AS now"
-    )
-    statement = text(clock).columns(now=UtcDateTime())
-    now: datetime = (await transaction.execute(statement)).scalar_one()
-    return now
 
 
 class SQLAlchemyRevocationStore:
@@ -147,6 +37,9 @@ class SQLAlchemyRevocationStore:
     `database` is an asyncio engine, or its URL: `sqlite+aiosqlite:///…` or `postgresql+psycopg://…`.
     With `create_table` the table is made at its first use where it is missing. An application with
     migrations of its own makes the table by them and passes `table`, see `revocations_table`.
+
+    A subclass may open transactions otherwise (`reading`, `writing`), and purge tables of its own
+    together with the revocations (`purge`, `delete_in_batches`); `purge_clock` says until when.
     """
 
     def __init__(
@@ -156,12 +49,14 @@ class SQLAlchemyRevocationStore:
         table: Table | None = None,
         user_id_type: TypeEngine[Any] | type[TypeEngine[Any]] = BigInteger,
         create_table: bool = False,
+        purge_clock: PurgeClock | None = None,
     ) -> None:
         self._owns_engine = isinstance(database, str)
         self.engine = create_async_engine(database) if isinstance(database, str) else database
         if table is None:
             table = revocations_table(MetaData(), user_id_type=user_id_type)
         self.table = table
+        self.purge_clock = purge_clock or PurgeClock([newest(table.c.created_at, by=table.c.seq)])
         self._is_table_missing = create_table
         self._creating = asyncio.Lock()
         columns = (table.c.seq, table.c.sid, table.c.user_id, table.c.epoch, table.c.not_before)
@@ -199,6 +94,7 @@ class SQLAlchemyRevocationStore:
         await self._create_table_if_missing()
         while True:
             async with self.reading() as transaction:
+                await self.purge_clock.look(transaction)
                 found = await transaction.execute(self._from_seq, {"seq": last.seq if last else 0})
                 rows = [RevocationRow._make(row) for row in found]
             is_full = len(rows) == _BATCH
@@ -223,40 +119,48 @@ class SQLAlchemyRevocationStore:
     async def listen(self, on_notify: Callable[[], None]) -> None:
         """Call `on_notify` for each notification, until the connection fails (by any error)."""
         async with self.engine.connect() as connection:
+            # In a transaction nothing is notified. So the driver itself is asked, in its autocommit
+            # mode: SQLAlchemy may begin a transaction even then.
             await connection.execution_options(isolation_level="AUTOCOMMIT")
-            await connection.execute(text(f"LISTEN {NOTIFY_CHANNEL}"))
             driver: Any = (await connection.get_raw_connection()).driver_connection
+            await driver.execute(f"LISTEN {NOTIFY_CHANNEL}")
             while True:
                 async for _ in driver.notifies(timeout=_HEARTBEAT_SECONDS):
                     on_notify()
                 # A dead socket is silent: only a question to the server tells.
                 async with asyncio.timeout(_HEARTBEAT_SECONDS):
-                    await connection.execute(text("SELECT 1"))
+                    await driver.execute("SELECT 1")
 
     async def purge(self, *, kept_for: timedelta) -> datetime:
-        """Delete, a batch at a time, what expired longer than `kept_for` ago.
+        """Delete, a batch at a time, revocations that expired longer than `kept_for` ago.
 
-        By the earlier of the database's clock and this machine's: one that is ahead alone
-        deletes nothing early.
+        `purge_clock` decides, so a clock that is ahead deletes nothing early.
         """
         await self._create_table_if_missing()
         async with self.reading() as transaction:
-            before = min(await database_now(transaction), datetime.now(UTC)) - kept_for
+            before = await self.purge_clock.now(transaction) - kept_for
+        await self.delete_in_batches(partial(self.delete_expired, before=before))
+        return before
+
+    async def delete_in_batches(self, delete_batch: Callable[..., Awaitable[int]]) -> None:
+        """Call `delete_batch(transaction, most=…)` in one transaction after another.
+
+        It deletes at most so many rows and returns how many those were; fewer mean the end.
+        """
         deleted = _BATCH
         while deleted == _BATCH:
             async with self.writing() as transaction:
-                deleted = await self.delete_expired(transaction, before)
+                deleted = await delete_batch(transaction, most=_BATCH)
             await asyncio.sleep(_PURGE_PAUSE_SECONDS)
-        return before
 
-    async def delete_expired(self, transaction: Transaction, before: datetime) -> int:
-        """Delete one batch of what expired before a time; return how many rows that were."""
+    async def delete_expired(self, transaction: Transaction, *, before: datetime, most: int) -> int:
+        """Delete at most so many revocations that expired before a time; return how many."""
         table = self.table
         expired = (
             select(table.c.seq)
             .where(table.c.expires_at < before)
             .order_by(table.c.expires_at)
-            .limit(_BATCH)
+            .limit(most)
         )
         deleted = await transaction.execute(
             delete(table).where(table.c.seq.in_(expired)).returning(table.c.seq)

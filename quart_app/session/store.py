@@ -11,8 +11,9 @@ from quart_app.session.revocations import NewRevocation, RevocationRow
 class RevocationStore(Protocol):
     """Keeps revocations for every process. Each method raises an error where it can't be done."""
 
-    # Whether `listen` notices revocations before the next poll.
-    supports_notify: bool
+    @property
+    def supports_notify(self) -> bool:
+        """Whether `listen` notices revocations before the next poll."""
 
     async def append(self, revocations: Sequence[NewRevocation]) -> list[RevocationRow]:
         """Write revocations, and return them once they are committed.

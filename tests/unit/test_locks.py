@@ -4,13 +4,13 @@ import ast
 import re
 from pathlib import Path
 
-from quart_app.session import sqlalchemy_store
+from quart_app.session import table
 from quart_app.storage import locks
 from quart_app.storage.locks import AdvisoryLock
 
 PACKAGE = Path(locks.__file__).parent.parent
 # The session library has its own, for it imports nothing else of this package.
-LIBRARY = Path(sqlalchemy_store.__file__)
+LIBRARY = Path(table.__file__)
 # Numbers by which processes of the released versions exclude each other.
 AGREED = {"UPGRADE_SCHEMA": 201, "REVOCATIONS": 202, "CHANGES": 203}
 
@@ -26,8 +26,8 @@ def test_older_processes_take_the_same_locks() -> None:
 
 
 def test_the_session_library_takes_the_lock_of_revocations_and_no_other() -> None:
-    assert int(AdvisoryLock.REVOCATIONS) == sqlalchemy_store.COMMIT_ORDER_LOCK
-    assert sqlalchemy_store.CREATE_TABLE_LOCK not in set(AdvisoryLock)
+    assert int(AdvisoryLock.REVOCATIONS) == table.COMMIT_ORDER_LOCK
+    assert table.CREATE_TABLE_LOCK not in set(AdvisoryLock)
 
 
 def test_no_other_module_has_a_number_of_a_lock() -> None:

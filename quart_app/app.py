@@ -20,6 +20,7 @@ from quart_app.services.audit.audit import log as audit_log
 from quart_app.services.background.periodic import running
 from quart_app.services.platforms.credentials import Credentials
 from quart_app.services.platforms.sealed_credentials import SealedCredentials, WrongEncryptionKey
+from quart_app.session import CookieFormat, RevocableSessionInterface, SessionLimits
 from quart_app.settings import Settings, SettingsError
 from quart_app.storage.database import Database
 from quart_app.text.printable import printable
@@ -41,11 +42,10 @@ from quart_app.web.pages import (
     reset_links,
 )
 from quart_app.web.pipeline import access_log, cookies, gate, limits, wire
+from quart_app.web.pipeline.claims import EXTRA_CLAIMS, is_id
 from quart_app.web.pipeline.device_cookie import DeviceCookie
 from quart_app.web.pipeline.headers import headers_of_every_answer
 from quart_app.web.pipeline.last_resort import Application
-from quart_app.web.pipeline.session import Limits
-from quart_app.web.pipeline.session_interface import SessionCookies
 from quart_app.web.pipeline.stop_signal import called_on_the_signal_to_stop
 from quart_app.web.rendering import assets, display, notices, replies, words
 
@@ -76,19 +76,27 @@ def create_app(
         MAX_FORM_MEMORY_SIZE=gate.LARGEST_BODY_BYTES,
         BODY_TIMEOUT=BODY_TIMEOUT_SECONDS,
         PERMANENT_SESSION_LIFETIME=settings.session_remember_absolute,
+        SECRET_KEY=settings.secret_key,
+        SECRET_KEY_FALLBACKS=list(settings.secret_key_fallbacks),
+        SESSION_COOKIE_NAME=settings.cookie_name,
+        SESSION_COOKIE_SECURE=settings.cookie_secure,
+        SESSION_COOKIE_SAMESITE="Lax",
     )
     app.jinja_env.undefined = StrictUndefined
     built = build_services(settings, clock=clock)
-    remember_limits = Limits(settings.session_remember_idle, settings.session_remember_absolute)
+    remember_limits = SessionLimits(
+        settings.session_remember_idle, settings.session_remember_absolute
+    )
     # Quart's annotation names its own class where it takes any SessionInterface.
-    app.session_interface = SessionCookies(  # type: ignore[assignment]
-        keys=settings.session_keys,
-        digest=settings.session_digest,
-        cookie_name=settings.cookie_name,
-        secure=settings.cookie_secure,
-        limits=Limits(settings.session_idle, settings.session_absolute),
-        remember_limits=remember_limits,
-        renewal=settings.session_renewal,
+    app.session_interface = RevocableSessionInterface(  # type: ignore[assignment]
+        CookieFormat(
+            digest=settings.session_digest,
+            limits=SessionLimits(settings.session_idle, settings.session_absolute),
+            remember_limits=remember_limits,
+            renewal=settings.session_renewal,
+            extra_claims=EXTRA_CLAIMS,
+            is_user_id=is_id,
+        ),
         is_alive=built.services.revocations.is_alive,
         clock=clock,
     )

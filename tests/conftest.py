@@ -35,7 +35,7 @@ from quart_app.app import create_app
 from quart_app.composition import Built, build_services
 from quart_app.model import PlatformConnection, PlatformType, Role
 from quart_app.services import Services
-from quart_app.services.sessions.sessions import OldSession
+from quart_app.session.claims import SessionRef
 from quart_app.settings import Settings, read_database_url
 from quart_app.storage.database import Database
 from quart_app.storage.schema import upgrade_schema
@@ -48,7 +48,7 @@ ENCRYPTION_KEY = base64.urlsafe_b64encode(hashlib.sha256(b"the tests' other key"
 PASSWORD = "correct horse battery staple"
 STATIC = f"/static/{read_tree().hash}"  # where the static files of this version are
 # Of a use case that asks which session asks, where a test has none.
-A_SESSION = OldSession(sid="s" * 22, expires_at=datetime.max.replace(tzinfo=UTC))
+A_SESSION = SessionRef(sid="s" * 22, expires_at=datetime.max.replace(tzinfo=UTC))
 
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("any time", deadline=None)

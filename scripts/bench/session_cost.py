@@ -70,12 +70,12 @@ from starlette.routing import Route
 
 from quart_app.app import create_app
 from quart_app.model import EndReason, Revocation
+from quart_app.session import renew_session, timestamp
+from quart_app.session.cookies import ACTIVITY_SALT, SESSION_SALT
 from quart_app.settings import Settings, read_database_url
 from quart_app.storage.database import Database
 from quart_app.storage.revocations import add_revocations
 from quart_app.storage.schema import upgrade_schema
-from quart_app.web.pipeline.session import renew_session, timestamp
-from quart_app.web.pipeline.session_cookie import ACTIVITY_SALT, SESSION_SALT
 
 GOAL = 0.15  # of what stock Quart's session costs
 REVOCATIONS = 1000

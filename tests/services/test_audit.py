@@ -22,7 +22,8 @@ from quart_app.services.audit.audit import hash_of_session, line_of
 from quart_app.services.audit.origin import Origin, origin
 from quart_app.services.audit.tally import MOST_COUNTED
 from quart_app.services.background.periodic import running
-from quart_app.services.sessions.sessions import NewSession, OldSession
+from quart_app.services.sessions.sessions import NewSession
+from quart_app.session.claims import SessionRef
 from quart_app.settings import Settings
 from quart_app.storage.audit import add_entries, delete_entries_past_their_time
 from quart_app.storage.changes import add_change
@@ -145,7 +146,7 @@ async def by_a_refused_change(services: Services, member: Member) -> None:
 CAUSES: dict[str, tuple[Callable[[Services, Member, NewSession], Any], list[tuple[str, str]]]] = {
     "logout": (
         lambda services, _, session: services.sessions.end(
-            OldSession(sid=session.sid, expires_at=session.expires_at)
+            SessionRef(sid=session.sid, expires_at=session.expires_at)
         ),
         [("logout", "logged_out")],
     ),
@@ -260,7 +261,7 @@ async def test_a_session_that_a_new_login_replaces_is_its_users(
     await services.accounts.log_in(
         login_name=other.username,
         password=PASSWORD,
-        replaced=[OldSession(sid=old.sid, expires_at=old.expires_at)],
+        replaced=[SessionRef(sid=old.sid, expires_at=old.expires_at)],
     )
     ended, login = (await entries(built, AuditEvent.SESSIONS_ENDED, AuditEvent.LOGIN))[-2:]
     assert (ended.user_id, ended.actor_user_id) == (member.id, member.id)

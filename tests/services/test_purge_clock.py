@@ -13,7 +13,8 @@ from quart_app.model import EndReason
 from quart_app.services import Services
 from quart_app.services.audit.audit import Audit
 from quart_app.services.sessions.revocations import Revocations
-from quart_app.services.sessions.sessions import NewSession, OldSession
+from quart_app.services.sessions.sessions import NewSession
+from quart_app.session.claims import SessionRef
 from quart_app.storage.clock import PurgeClock, database_now
 from quart_app.storage.database import Database
 from quart_app.storage.follow import Feed
@@ -25,7 +26,7 @@ AHEAD = 400 * DAY
 
 async def ended_session(services: Services, member: Member) -> NewSession:
     session = await services.accounts.log_in(login_name=member.username, password=PASSWORD)
-    await services.sessions.end(OldSession(sid=session.sid, expires_at=session.expires_at))
+    await services.sessions.end(SessionRef(sid=session.sid, expires_at=session.expires_at))
     return session
 
 

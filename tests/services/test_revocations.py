@@ -14,7 +14,8 @@ from quart_app.errors import Unavailable
 from quart_app.model import EndReason, Login, Revocation, User
 from quart_app.services import Services
 from quart_app.services.sessions.revocations import KEPT_AFTER_EXPIRY, Revocations
-from quart_app.services.sessions.sessions import NewSession, OldSession
+from quart_app.services.sessions.sessions import NewSession
+from quart_app.session.claims import SessionRef
 from quart_app.settings import Settings
 from quart_app.storage.clock import database_now
 from quart_app.storage.follow import Feed
@@ -72,7 +73,7 @@ async def test_another_process_learns_of_every_kind_of_ending(
     await following.catch_up()
     assert verdict(following, session) is True
     if cause == "one":
-        await services.sessions.end(OldSession(sid=session.sid, expires_at=session.expires_at))
+        await services.sessions.end(SessionRef(sid=session.sid, expires_at=session.expires_at))
     elif cause == "all":
         await services.sessions.end_all(member.id, EndReason.LOGGED_OUT_EVERYWHERE)
     else:
@@ -114,7 +115,7 @@ async def test_concurrent_ends_lose_none(
 
     reader = asyncio.create_task(read_all_the_while())
     await asyncio.gather(
-        *(services.sessions.end(OldSession(sid=sid, expires_at=clock() + HOUR)) for sid in sids)
+        *(services.sessions.end(SessionRef(sid=sid, expires_at=clock() + HOUR)) for sid in sids)
     )
     reading = False
     await reader
@@ -157,7 +158,7 @@ async def test_an_ending_that_can_not_be_committed_ends_nothing(
     async with built.database.begin() as db:
         await db.execute(text("ALTER TABLE revocations RENAME TO moved"))
     with pytest.raises(Unavailable):
-        await services.sessions.end(OldSession(sid=session.sid, expires_at=session.expires_at))
+        await services.sessions.end(SessionRef(sid=session.sid, expires_at=session.expires_at))
     with pytest.raises(Unavailable):
         await services.sessions.end_all(member.id, EndReason.LOGGED_OUT_EVERYWHERE)
     assert verdict(services.revocations, session) is not False
@@ -182,7 +183,7 @@ async def test_whoever_goes_away_in_the_middle_of_a_logout_is_logged_out(
     holding = asyncio.create_task(hold())
     await is_held.wait()
     logout = asyncio.create_task(
-        services.sessions.end(OldSession(sid=session.sid, expires_at=session.expires_at))
+        services.sessions.end(SessionRef(sid=session.sid, expires_at=session.expires_at))
     )
     await asyncio.sleep(0.1)
     logout.cancel()  # as Quart does
@@ -372,7 +373,7 @@ async def test_only_the_ended_login_is_marked(
     services: Services, member: Member, built: Built
 ) -> None:
     session, other = await log_in(services, member), await log_in(services, member)
-    await services.sessions.end(OldSession(sid=session.sid, expires_at=session.expires_at))
+    await services.sessions.end(SessionRef(sid=session.sid, expires_at=session.expires_at))
     async with built.database.read() as db:
         alive = list(await db.scalars(select(Login.sid).where(Login.ended_at.is_(None))))
     assert alive == [other.sid]
@@ -388,7 +389,7 @@ async def test_a_commit_that_fails_ends_nothing_here(
 
     event.listen(built.database.engine.sync_engine, "commit", fail)
     with pytest.raises(Unavailable):
-        await services.sessions.end(OldSession(sid=session.sid, expires_at=session.expires_at))
+        await services.sessions.end(SessionRef(sid=session.sid, expires_at=session.expires_at))
     event.remove(built.database.engine.sync_engine, "commit", fail)
     assert verdict(services.revocations, session) is not False
 

@@ -53,13 +53,10 @@ def test_no_table_of_ours_is_the_older_applications_sessions() -> None:
     ],
 )
 def test_a_number_that_must_agree_is_written_in_one_module(pattern: str, home: str) -> None:
-    # The session's cookie may not import the model, so it repeats the largest id.
-    repeated = {"web/pipeline/session_cookie.py"} if home == "model/types.py" else set()
     found = {
         str(path.relative_to(PACKAGE)) for path in MODULES if re.search(pattern, path.read_text())
     }
-    assert home in found
-    assert found - repeated == {home}
+    assert found == {home}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

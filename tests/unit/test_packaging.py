@@ -73,7 +73,6 @@ def test_private_parts_of_others_are_used_where_the_decision_says() -> None:
         "quart_app/storage/audit.py",  # SQLAlchemy documents _mapping
         # Werkzeug documents _get_current_object
         "quart_app/session/session.py",
-        "quart_app/web/pipeline/session.py",
     }
 
 

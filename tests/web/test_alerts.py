@@ -20,8 +20,8 @@ from quart_app.services.sessions.known_devices import new_id
 from quart_app.settings import Settings, with_setting
 from quart_app.storage.alerts import delete_expired_alerts
 from tests.conftest import SECRET_KEY, Clock, MakeApp, Member, log_in, make_member, set_cookies
+from tests.session.applications import put_cookie
 from tests.web.test_ending import change_password, copy_of, state_of
-from tests.web.test_sessions import put_cookie
 
 QUESTION = "Was this you?"
 DISOWNED = "All your sessions were ended with"

@@ -13,9 +13,8 @@ from quart_app.model import EndReason, Login
 from quart_app.services import Services
 from quart_app.settings import Settings
 from quart_app.storage.database import Database
-from quart_app.web.pipeline.session import renew_session, switch_platform
 from tests.conftest import STATIC, Clock, MakeApp, Member, log_in, set_cookies
-from tests.web.test_sessions import cookie_of, logged_in_as, plain_app, put_cookie
+from tests.session.applications import put_cookie
 
 SECOND = timedelta(seconds=1)
 
@@ -222,72 +221,7 @@ async def test_a_password_change_under_way_brings_no_ended_session_back(
     assert await state_of(browser) == 401
 
 
-async def test_a_switch_is_kept_where_the_list_grows_old_under_way(clock: Clock) -> None:
-    verdicts = iter([True, None])
-    client = plain_app(clock, is_alive=lambda *_: next(verdicts)).test_client()
-    await client.post("/create")
-    verdicts = iter([True, None])
-    assert set(set_cookies(await client.post("/switch/2"))) == {"session"}
-
-
 # --- what can't be told is not answered ----------------------------------------------------------
-
-
-class Verdict:
-    """The verdict, which a test turns by hand."""
-
-    def __init__(self) -> None:
-        self.is_alive: bool | None = True
-
-    def __call__(self, *_: object) -> bool | None:
-        return self.is_alive
-
-
-async def test_what_ended_while_the_answer_was_made_sets_no_cookie(clock: Clock) -> None:
-    verdict = Verdict()
-    app = plain_app(clock, is_alive=verdict)
-
-    @app.post("/switch_slowly")
-    async def switch_slowly() -> str:
-        switch_platform(2)
-        verdict.is_alive = False
-        return "switched"
-
-    @app.get("/read_slowly")
-    async def read_slowly() -> str:
-        renew_session()
-        verdict.is_alive = False
-        return "read"
-
-    client = app.test_client()
-    await client.post("/create")
-    clock.advance(timedelta(hours=1))
-    assert set_cookies(await client.post("/switch_slowly")) == {}
-    verdict.is_alive = True
-    assert set_cookies(await client.get("/read_slowly")) == {}
-    verdict.is_alive = True
-    assert set(set_cookies(await client.post("/switch/2"))) == {"session"}
-
-
-@pytest.mark.parametrize("is_alive", [False, None])
-async def test_an_ended_or_undecided_session_is_empty_and_its_cookie_stays(
-    clock: Clock, *, is_alive: bool | None
-) -> None:
-    verdict = Verdict()
-    client = plain_app(clock, is_alive=verdict).test_client()
-    await client.post("/create")
-    before = cookie_of(client)
-    verdict.is_alive = is_alive
-    response = await client.get("/validate")
-    assert await response.get_json() == {"login": None, "session": {}}
-    assert response.headers["Cache-Control"] == "no-store"
-    assert set_cookies(response) == {}
-    assert cookie_of(client) == before
-    if is_alive is None:  # whatever a handler does then
-        for path in ("/switch/2", "/clear"):
-            assert set_cookies(await client.post(path)) == {}
-    verdict.is_alive = True
-    assert await logged_in_as(client) == 7
 
 
 async def test_before_the_first_load_and_past_the_bound_nobody_is_answered(

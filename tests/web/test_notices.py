@@ -9,7 +9,7 @@ from quart.typing import TestClientProtocol as Client
 
 from quart_app.settings import Settings, with_setting
 from tests.conftest import SECRET_KEY, MakeApp, Member, set_cookies
-from tests.web.test_sessions import put_cookie
+from tests.session.applications import put_cookie
 
 pytestmark = pytest.mark.sqlite_unless_thorough
 

@@ -16,8 +16,8 @@ from quart_app.services import Services
 from quart_app.services.identity.password_permits import PERMIT_LIFETIME
 from quart_app.settings import Settings, with_setting
 from tests.conftest import Clock, MakeApp, Member, log_in, set_cookies
+from tests.session.applications import put_cookie
 from tests.web.test_ending import copy_of
-from tests.web.test_sessions import put_cookie
 
 OWN = "ben has one of his own"
 SECOND = timedelta(seconds=1)

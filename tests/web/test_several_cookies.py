@@ -7,9 +7,9 @@ import pytest
 from quart import Quart
 
 from quart_app.services import Services
-from quart_app.web.pipeline.cookie_header import MOST_COOKIES_OF_A_NAME, cookies_named
+from quart_app.session.cookie_header import MOST_COOKIES_OF_A_NAME
 from tests.conftest import PASSWORD, Clock, make_member, set_cookies
-from tests.web.test_sessions import OTHER_KEY, SID, cookies_interface, signer
+from tests.session.applications import OTHER_KEY, signer
 
 pytestmark = pytest.mark.sqlite_unless_thorough
 
@@ -163,59 +163,3 @@ async def test_too_many_session_cookies_are_refused_and_not_overlooked(
     assert await status(app, f"session={ours}") == 200
     just_enough = "session=x; " * (MOST_COOKIES_OF_A_NAME - 1) + f"session={ours}"
     assert await status(app, just_enough) == 200
-
-
-def test_the_cost_of_a_header_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Signatures are compared for so many cookies only, whatever their number."""
-    cookies = cookies_interface(clock)._cookies
-    compared = []
-    is_signed = cookies._sessions.is_signed
-
-    def see(value: str) -> bool:
-        compared.append(value)
-        return is_signed(value)
-
-    monkeypatch.setattr(cookies._sessions, "is_signed", see)
-    for number in (1, MOST_COOKIES_OF_A_NAME, MOST_COOKIES_OF_A_NAME + 1, 5000):
-        compared.clear()
-        cookies.read([(b"cookie", b"session=a.b.c; " * number)])
-        assert len(compared) <= MOST_COOKIES_OF_A_NAME
-
-
-def test_http2_may_split_the_header(clock: Clock) -> None:
-    cookies = cookies_interface(clock)._cookies
-    now = clock().isoformat()
-    later = (clock() + timedelta(hours=1)).isoformat()
-    payload = {
-        "user_id": 7,
-        "authenticated": True,
-        "sid": SID,
-        "epoch": 0,
-        "remember": False,
-        "created_at": now,
-        "last_activity": now,
-        "expires_at": later,
-    }
-    value = cookies.session_value(payload).encode()
-    read = cookies.read([(b"cookie", b'x="'), (b"cookie", b"session=" + value)])
-    assert read is not None
-    assert read.login is not None
-    assert read.login.sid == SID
-
-
-@pytest.mark.parametrize(
-    ("header", "values"),
-    [
-        (b"a=1", ["1"]),
-        (b"a=1; a=2;a=3 ;\ta=4", ["1", "2", "3", "4"]),
-        (b"b=1; a", [""]),
-        (b"a=b=c; =a", ["b=c"]),
-        (b'a="1; a=2"', ['"1', '2"']),
-        (b'a="1"; a="\\0612"; a="\\"3\\""; a="; a=""; a="\\"', ["1", "12", '"3"', '"', "", "\\"]),
-        (b"aa=1; A=2; a =3", ["3"]),
-        (b"a=\xff", ["\ufffd"]),
-        (b"", []),
-    ],
-)
-def test_a_header_is_split_at_semicolons_and_nothing_else(header: bytes, values: list[str]) -> None:
-    assert cookies_named(header, "a") == values

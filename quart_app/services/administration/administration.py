@@ -14,7 +14,8 @@ from quart_app.services.background.uninterrupted import uninterrupted
 from quart_app.services.identity.administrators import Administrators
 from quart_app.services.identity.devices import Asking, Devices
 from quart_app.services.pagination import PAGE_SIZE, Page, page_of
-from quart_app.services.sessions.sessions import OldSession, Sessions
+from quart_app.services.sessions.sessions import Sessions
+from quart_app.session.claims import SessionRef
 from quart_app.storage import logins as stored_logins
 from quart_app.storage import users as stored_users
 
@@ -111,7 +112,7 @@ class Administration:
             await self._admit(asking, ending.db)
             if login is None:
                 raise _no_such_login()
-            session = OldSession(sid=login.sid, expires_at=login.expires_at)
+            session = SessionRef(sid=login.sid, expires_at=login.expires_at)
             await ending.end(session, EndReason.ADMINISTRATOR)
             return login
 

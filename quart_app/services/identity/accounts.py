@@ -42,7 +42,8 @@ from quart_app.services.identity.throttle import (
 )
 from quart_app.services.identity.turns import Turns
 from quart_app.services.sessions.known_devices import UNKNOWN_DEVICE, Device
-from quart_app.services.sessions.sessions import NewSession, OldSession, Sessions
+from quart_app.services.sessions.sessions import NewSession, Sessions
+from quart_app.session.claims import SessionRef
 from quart_app.storage import logins as stored_logins
 from quart_app.storage import platforms as stored_platforms
 from quart_app.storage import users as stored_users
@@ -96,7 +97,7 @@ class Accounts:
         remember: bool = False,
         new_password: str | None = None,
         device: Device = UNKNOWN_DEVICE,
-        replaced: Sequence[OldSession] = (),
+        replaced: Sequence[SessionRef] = (),
     ) -> NewSession:
         """Begin a session for whoever has this name, or e-mail address, and password.
 
@@ -150,7 +151,7 @@ class Accounts:
         remember: bool,
         new_password: str | None,
         device: Device,
-        replaced: Sequence[OldSession],
+        replaced: Sequence[SessionRef],
     ) -> NewSession:
         attempt = await self.throttling.reserve(partial(self._attempt_by, login_name, device))
         user = attempt.user
@@ -222,7 +223,7 @@ class Accounts:
         new_hash: str,
         remember: bool,
         device: Device,
-        replaced: Sequence[OldSession],
+        replaced: Sequence[SessionRef],
         attempt: Attempt,
     ) -> NewSession | None:
         """Return a session, or None where the account is no longer as it was seen.
@@ -326,7 +327,7 @@ class Accounts:
         platform_connection_id: int | None,
         remember: bool,
         device: Device = UNKNOWN_DEVICE,
-        asked_by: OldSession,
+        asked_by: SessionRef,
     ) -> NewSession:
         """Replace the password and begin a session at the new epoch; every older one is over.
 
@@ -360,7 +361,7 @@ class Accounts:
         platform_connection_id: int | None,
         remember: bool,
         device: Device,
-        asked_by: OldSession,
+        asked_by: SessionRef,
     ) -> NewSession | None:
         async with self.sessions.ending() as ending:
             user = await stored_users.replace_password(ending.db, seen, new_hash, must_change=False)

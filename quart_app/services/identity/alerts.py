@@ -15,7 +15,8 @@ from quart_app.services.background.periodic import PeriodicTask
 from quart_app.services.background.purging import Purging, purge_task
 from quart_app.services.background.uninterrupted import uninterrupted
 from quart_app.services.sessions.known_devices import UNKNOWN_DEVICE, Device
-from quart_app.services.sessions.sessions import NewSession, OldSession, Sessions
+from quart_app.services.sessions.sessions import NewSession, Sessions
+from quart_app.session.claims import SessionRef
 from quart_app.session.follower import KEPT_AFTER_EXPIRY
 from quart_app.storage import alerts as stored_alerts
 from quart_app.storage import users as stored_users
@@ -111,7 +112,7 @@ class Alerts:
                 await self.audit.record(db, AuditEvent.ALERT_ANSWERED, user_id=user_id)
 
     @uninterrupted
-    async def disown(self, user_id: int, *, asked_by: OldSession, device: Device) -> None:
+    async def disown(self, user_id: int, *, asked_by: SessionRef, device: Device) -> None:
         """End every session of the user, the asking one, too; say why on every device.
 
         The request may come from a thief of the cookie, and no password was given: so nobody stays

@@ -11,7 +11,8 @@ from quart_app.services.background.uninterrupted import uninterrupted
 from quart_app.services.identity.accounts import Accounts
 from quart_app.services.pagination import Page, page_of
 from quart_app.services.sessions.known_devices import Device
-from quart_app.services.sessions.sessions import Ending, OldSession, Sessions
+from quart_app.services.sessions.sessions import Ending, Sessions
+from quart_app.session.claims import SessionRef
 from quart_app.storage import logins as stored_logins
 from quart_app.storage import users as stored_users
 
@@ -125,5 +126,5 @@ def _one(logins: list[Login], login_id: int) -> Login:
     raise NotFound("You have no such session. It may have ended already.")
 
 
-def _session_of(login: Login) -> OldSession:
-    return OldSession(sid=login.sid, expires_at=login.expires_at)
+def _session_of(login: Login) -> SessionRef:
+    return SessionRef(sid=login.sid, expires_at=login.expires_at)

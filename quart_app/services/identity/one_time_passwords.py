@@ -13,7 +13,8 @@ from quart_app.services.identity.new_passwords import SAME_AS_GIVEN, check_new_p
 from quart_app.services.identity.password_permits import Permit
 from quart_app.services.identity.throttle import Attempt
 from quart_app.services.sessions.known_devices import Device
-from quart_app.services.sessions.sessions import NewSession, OldSession
+from quart_app.services.sessions.sessions import NewSession
+from quart_app.session.claims import SessionRef
 from quart_app.storage import users as stored_users
 
 
@@ -33,7 +34,7 @@ class OneTimePasswords:
         return user
 
     async def replace(
-        self, token: str, new_password: str, *, device: Device, replaced: Sequence[OldSession] = ()
+        self, token: str, new_password: str, *, device: Device, replaced: Sequence[SessionRef] = ()
     ) -> NewSession:
         """Set the user's own password and begin their session; the sessions `replaced` end.
 
@@ -47,7 +48,7 @@ class OneTimePasswords:
         return session
 
     async def _replace(
-        self, token: str, new_password: str, device: Device, replaced: Sequence[OldSession]
+        self, token: str, new_password: str, device: Device, replaced: Sequence[SessionRef]
     ) -> NewSession | None:
         accounts = self.accounts
         user, permit = await self._user_and_permit(token)

@@ -18,7 +18,7 @@ from quart_app.services.audit.audit import Audit
 from quart_app.services.background.uninterrupted import go_on_afterwards, uninterrupted
 from quart_app.services.sessions.known_devices import Device, KnownDevice, new_id
 from quart_app.services.sessions.revocations import Revocations
-from quart_app.session.claims import CLOCK_TOLERANCE
+from quart_app.session.claims import CLOCK_TOLERANCE, SessionRef
 from quart_app.storage import alerts as stored_alerts
 from quart_app.storage import logins as stored_logins
 from quart_app.storage import users as stored_users
@@ -50,20 +50,6 @@ class NewSession:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OldSession:
-    """A session that is to end; it may have ended already.
-
-    Its cookie tells whose it is and at which epoch and time it began.
-    """
-
-    sid: str
-    expires_at: datetime
-    user_id: int | None = None
-    epoch: int | None = None
-    created_at: datetime | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Ending:
     """A transaction in which sessions end; what ends them is written as the last thing in it."""
 
@@ -73,7 +59,7 @@ class Ending:
     longest: timedelta
     revocations: list[Revocation] = field(default_factory=list)
 
-    async def end(self, session: OldSession, reason: EndReason) -> None:
+    async def end(self, session: SessionRef, reason: EndReason) -> None:
         """End one session, unless it has ended: each end is written down once.
 
         Of several transactions that end it at once, the first does so and the others wait for it.
@@ -92,12 +78,12 @@ class Ending:
         )
         self._add(reason, session.expires_at, sid=session.sid)
 
-    async def end_each(self, sessions: Iterable[OldSession], reason: EndReason) -> None:
+    async def end_each(self, sessions: Iterable[SessionRef], reason: EndReason) -> None:
         """End several in one order, so that two who present the same ones take turns."""
         for session in sorted(sessions, key=lambda each: each.sid):
             await self.end(session, reason)
 
-    async def _record_unknown(self, session: OldSession, reason: EndReason) -> bool:
+    async def _record_unknown(self, session: SessionRef, reason: EndReason) -> bool:
         """Tell whether a session is alive although no login is recorded that could be marked.
 
         Its row was deleted, or a backup was restored. It is written down as ended, so that this is
@@ -260,7 +246,7 @@ class Sessions:
             ending.db, user.id, self.now(), but_for_newest=MOST_LIVE_LOGINS
         ):
             await ending.end(
-                OldSession(sid=login.sid, expires_at=login.expires_at), EndReason.TOO_MANY
+                SessionRef(sid=login.sid, expires_at=login.expires_at), EndReason.TOO_MANY
             )
         return session
 
@@ -284,7 +270,7 @@ class Sessions:
             for each in ending.revocations
         )
 
-    async def has_ended(self, db: AsyncSession, session: OldSession) -> bool:
+    async def has_ended(self, db: AsyncSession, session: SessionRef) -> bool:
         """Tell whether a session was ended, here or by a process that we have not heard of yet."""
         if self.revocations.has_ended(session.sid):
             return True
@@ -295,7 +281,7 @@ class Sessions:
         return await stored_logins.has_login_ended(db, session.sid)
 
     @uninterrupted
-    async def end(self, *sessions: OldSession) -> None:
+    async def end(self, *sessions: SessionRef) -> None:
         """End sessions whose user logs out, as far as they have not ended."""
         alive = [each for each in sessions if not self.revocations.has_ended(each.sid)]
         if not alive:
@@ -310,7 +296,7 @@ class Sessions:
 
     @uninterrupted
     async def end_all(
-        self, user_id: int, reason: EndReason, *, asked_by: OldSession | None = None
+        self, user_id: int, reason: EndReason, *, asked_by: SessionRef | None = None
     ) -> None:
         """End every session of a user, unless the one that asks has ended meanwhile.
 

@@ -10,6 +10,7 @@ from quart.typing import ResponseReturnValue
 from quart_app.errors import InvalidInput
 from quart_app.instances import url_of, username_of
 from quart_app.model import PlatformConnection
+from quart_app.session import clear_session, timestamp
 from quart_app.web.pipeline.bodies import (
     Body,
     ChangeBody,
@@ -23,6 +24,7 @@ from quart_app.web.pipeline.bodies import (
     read_json,
     read_query,
 )
+from quart_app.web.pipeline.claims import current_connection_id, switch_platform
 from quart_app.web.pipeline.current_session import (
     begin,
     change_password_by,
@@ -32,14 +34,13 @@ from quart_app.web.pipeline.current_session import (
 )
 from quart_app.web.pipeline.gate import (
     ID,
-    current_login,
+    current_claims,
     device,
-    log_in_required,
     now,
     presented,
+    required_claims,
     services,
 )
-from quart_app.web.pipeline.session import clear_session, switch_platform, timestamp
 from quart_app.web.rendering.confirmation import asking
 from quart_app.web.rendering.leaving import with_cleared_cache
 from quart_app.web.rendering.user_agents import described
@@ -94,14 +95,14 @@ async def renew() -> ResponseReturnValue:
 
 
 def _session_state() -> dict[str, Any]:
-    login = log_in_required()
+    claims = required_claims()
     return {
-        "user_id": login.user_id,
-        "platform_connection_id": login.platform_connection_id,
-        "created_at": timestamp(login.created_at),
-        "last_activity": timestamp(login.last_activity),
-        "expires_at": timestamp(login.expires_at),
-        "idle_expires_at": timestamp(login.idle_expires_at),
+        "user_id": claims.user_id,
+        "platform_connection_id": current_connection_id(claims),
+        "created_at": timestamp(claims.created_at),
+        "last_activity": timestamp(claims.last_activity),
+        "expires_at": timestamp(claims.expires_at),
+        "idle_expires_at": timestamp(claims.idle_expires_at),
         "now": timestamp(now()),
     }
 
@@ -118,7 +119,7 @@ async def list_platforms() -> ResponseReturnValue:
     """Return the user's connections by name, or those that hold what is sought."""
     query = read_query(PlatformListQuery)
     platforms = await services().platforms.list_of(
-        current_login().user_id,
+        current_claims().user_id,
         after=query.after or "",
         sought=query.sought or "",
         size=query.limit,
@@ -140,7 +141,7 @@ async def connect() -> ResponseReturnValue:
             field="verify",
         )
     connection, is_default = await services().platforms.connect(
-        current_login().user_id,
+        current_claims().user_id,
         name=body.name,
         platform_type=body.platform_type,
         instance_url=body.instance_url,
@@ -154,7 +155,7 @@ async def connect() -> ResponseReturnValue:
 async def platform(connection_id: int) -> ResponseReturnValue:
     """Return one connection."""
     connection, is_default = await services().platforms.connection(
-        current_login().user_id, connection_id
+        current_claims().user_id, connection_id
     )
     return _connection(connection, is_default=is_default)
 
@@ -164,7 +165,7 @@ async def change(connection_id: int) -> ResponseReturnValue:
     """Rename a connection, or switch it on or off; a session acts for none that is off."""
     body = await read_json(ChangeBody)
     connection, is_default = await services().platforms.change(
-        current_login().user_id, connection_id, name=body.name, is_active=body.is_active
+        current_claims().user_id, connection_id, name=body.name, is_active=body.is_active
     )
     if not connection.is_active:
         forget_if_current(connection_id)
@@ -175,7 +176,7 @@ async def change(connection_id: int) -> ResponseReturnValue:
 async def remove(connection_id: int) -> ResponseReturnValue:
     """Delete a connection; a session that acted for it acts for none."""
     await read_json(NoBody)
-    await services().platforms.remove(current_login().user_id, connection_id)
+    await services().platforms.remove(current_claims().user_id, connection_id)
     forget_if_current(connection_id)
     return Response(b"", HTTPStatus.NO_CONTENT)
 
@@ -185,7 +186,7 @@ async def switch(connection_id: int) -> ResponseReturnValue:
     """Act for this connection from now on."""
     await read_json(NoBody)
     connection = await services().platforms.switch(
-        current_login().user_id, connection_id, sid=current_login().sid
+        current_claims().user_id, connection_id, sid=current_claims().sid
     )
     switch_platform(connection.id)
     return _session_state()
@@ -195,7 +196,7 @@ async def switch(connection_id: int) -> ResponseReturnValue:
 async def make_default(connection_id: int) -> ResponseReturnValue:
     """Let sessions begin with this connection."""
     await read_json(NoBody)
-    connection = await services().platforms.make_default(current_login().user_id, connection_id)
+    connection = await services().platforms.make_default(current_claims().user_id, connection_id)
     return _connection(connection, is_default=True)
 
 
@@ -204,7 +205,7 @@ async def list_sessions() -> ResponseReturnValue:
     """Return the user's live logins, newest first."""
     query = read_query(LoginListQuery)
     logins = await services().devices.page_of_logins_of(
-        current_login().user_id, before=query.before, size=query.limit
+        current_claims().user_id, before=query.before, size=query.limit
     )
     words = await described(login.user_agent for login in logins.items)
     listed = [
@@ -214,7 +215,7 @@ async def list_sessions() -> ResponseReturnValue:
             "expires_at": _timestamp(login.expires_at),
             "address": login.address,
             "device": words[login.user_agent],
-            "is_current": login.sid == current_login().sid,
+            "is_current": login.sid == current_claims().sid,
         }
         for login in logins.items
     ]
@@ -240,7 +241,7 @@ async def end_session(login_id: int) -> ResponseReturnValue:
     """End one of the user's logins."""
     ended = await services().devices.end(asking(await read_json(ConfirmBody)), login_id)
     response = Response(b"", HTTPStatus.NO_CONTENT)
-    if ended.sid != current_login().sid:
+    if ended.sid != current_claims().sid:
         return response
     clear_session()
     return with_cleared_cache(response)

@@ -8,8 +8,8 @@ from quart import Blueprint, Response, request
 from quart.typing import ResponseReturnValue
 
 from quart_app.services.sessions.events import Event, Events
-from quart_app.web.pipeline.gate import current_login, services
-from quart_app.web.pipeline.session import Login
+from quart_app.session import Claims
+from quart_app.web.pipeline.gate import current_claims, services
 from quart_app.web.pipeline.streaming import JudgedBody, stream_of
 
 blueprint = Blueprint("events", __name__, url_prefix="/api")
@@ -24,19 +24,19 @@ async def session_events() -> ResponseReturnValue:
 
     It is open for as long as the session lasts: no transaction may be, and none is.
     """
-    login, events = current_login(), services().events
-    events.check_room(login.user_id, login.sid)
+    claims, events = current_claims(), services().events
+    events.check_room(claims.user_id, claims.sid)
     is_asked_for_head = request.method == "HEAD"
     # It tells the session's end as its last piece.
-    response = Response("" if is_asked_for_head else JudgedBody(_stream(events, login)))
+    response = Response("" if is_asked_for_head else JudgedBody(_stream(events, claims)))
     response.headers["Content-Type"] = _MEDIA_TYPE
     response.headers["X-Accel-Buffering"] = "no"  # nginx else passes it on in one piece, at its end
     response.timeout = None
     return response
 
 
-async def _stream(events: Events, login: Login) -> AsyncIterator[str]:
-    async for event in events.told(stream_of(login)):
+async def _stream(events: Events, claims: Claims) -> AsyncIterator[str]:
+    async for event in events.told(stream_of(claims)):
         yield _written(event)
 
 

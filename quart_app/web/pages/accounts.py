@@ -13,16 +13,16 @@ from quart_app.errors import (
     SetUpAlready,
     Unavailable,
 )
+from quart_app.session import presented_sessions, validate_session
 from quart_app.web.pipeline.bodies import LoginForm, PasswordBody, SetUpForm, read_form
 from quart_app.web.pipeline.current_session import begin, change_password_by, end, end_all
 from quart_app.web.pipeline.gate import (
-    current_login,
+    current_claims,
     device,
     presented,
     services,
 )
 from quart_app.web.pipeline.permit_cookie import set_permit
-from quart_app.web.pipeline.session import presented_sessions, validate_session
 from quart_app.web.rendering.leaving import leave_for_login_page, with_cleared_cache
 from quart_app.web.rendering.pages import go_on, page, page_at
 from quart_app.web.rendering.replies import status_of
@@ -105,7 +105,7 @@ async def log_out() -> ResponseReturnValue:
 @blueprint.get("/logout_all")
 async def log_out_everywhere_page() -> ResponseReturnValue:
     """Ask whether to end every session of the user."""
-    logins = await services().devices.logins_of(current_login().user_id)
+    logins = await services().devices.logins_of(current_claims().user_id)
     return await page(
         "log_out_everywhere.html", number=len(logins), is_password_needed=False, error=None
     )
@@ -189,7 +189,7 @@ async def change_password() -> ResponseReturnValue:
 
 
 async def _account_page(error: AppError | None = None) -> Response:
-    user = await services().accounts.user(current_login().user_id)
+    user = await services().accounts.user(current_claims().user_id)
     return await page(
         "account.html", status=status_of(error) if error else HTTPStatus.OK, user=user, error=error
     )

@@ -16,7 +16,7 @@ from quart_app.web.pipeline.bodies import (
     read_form,
     read_query,
 )
-from quart_app.web.pipeline.gate import ID, current_login, services
+from quart_app.web.pipeline.gate import ID, current_claims, services
 from quart_app.web.rendering.confirmation import NOT_OF_THE_FORM, asking, confirm_page
 from quart_app.web.rendering.leaving import leave_for_login_page
 from quart_app.web.rendering.pages import go_on, page
@@ -30,7 +30,7 @@ async def users_page() -> ResponseReturnValue:
     """Show users in order of name, and find some."""
     query = await _query(UsersQuery)
     found = await services().administration.users(
-        current_login().user_id, after=query.after, sought=query.sought
+        current_claims().user_id, after=query.after, sought=query.sought
     )
     return await page(
         "admin_users.html", found=found, sought=query.sought or "", is_first=query.after is None
@@ -40,13 +40,13 @@ async def users_page() -> ResponseReturnValue:
 @blueprint.get(f"/users/<{ID}:user_id>")
 async def user_page(user_id: int) -> ResponseReturnValue:
     """Show a user, and where they are logged in."""
-    user, logins = await services().administration.user(current_login().user_id, user_id)
+    user, logins = await services().administration.user(current_claims().user_id, user_id)
     return await page(
         "admin_user.html",
         user=user,
         logins=logins,
         words=await described(login.user_agent for login in logins),
-        current_sid=current_login().sid,
+        current_sid=current_claims().sid,
     )
 
 
@@ -54,12 +54,12 @@ async def user_page(user_id: int) -> ResponseReturnValue:
 async def logins_page() -> ResponseReturnValue:
     """Show everybody's live logins, the newest first."""
     query = await _query(LoginsQuery)
-    found = await services().administration.logins(current_login().user_id, before=query.before)
+    found = await services().administration.logins(current_claims().user_id, before=query.before)
     return await page(
         "admin_logins.html",
         found=found,
         words=await described(listed.login.user_agent for listed in found.items),
-        current_sid=current_login().sid,
+        current_sid=current_claims().sid,
         is_first=query.before is None,
     )
 
@@ -71,14 +71,14 @@ async def end_login_page(login_id: int) -> ResponseReturnValue:
 
 
 async def _end_login_page(login_id: int, error: AppError | None = None) -> Response:
-    user, login = await services().administration.login(current_login().user_id, login_id)
+    user, login = await services().administration.login(current_claims().user_id, login_id)
     return await confirm_page(
         "admin_end_login.html",
         error,
         user=user,
         device=login,
         words=await described([login.user_agent]),
-        is_current=login.sid == current_login().sid,
+        is_current=login.sid == current_claims().sid,
     )
 
 
@@ -93,7 +93,7 @@ async def end_login(login_id: int) -> ResponseReturnValue:
         raise
     except AppError as error:
         return await _end_login_page(login_id, error)
-    if ended.sid == current_login().sid:
+    if ended.sid == current_claims().sid:
         return leave_for_login_page("You are logged out.")
     return go_on(url_for("admin.user_page", user_id=ended.user_id), notice="The session has ended.")
 
@@ -105,13 +105,13 @@ async def end_user_page(user_id: int) -> ResponseReturnValue:
 
 
 async def _end_user_page(user_id: int, error: AppError | None = None) -> Response:
-    user, logins = await services().administration.user(current_login().user_id, user_id)
+    user, logins = await services().administration.user(current_claims().user_id, user_id)
     return await confirm_page(
         "admin_end_user.html",
         error,
         user=user,
         number=len(logins),
-        is_current=user_id == current_login().user_id,
+        is_current=user_id == current_claims().user_id,
     )
 
 
@@ -124,7 +124,7 @@ async def end_user(user_id: int) -> ResponseReturnValue:
         raise
     except AppError as error:
         return await _end_user_page(user_id, error)
-    if user_id == current_login().user_id:
+    if user_id == current_claims().user_id:
         return leave_for_login_page("You are logged out on every device.")
     return go_on(
         url_for("admin.user_page", user_id=user_id), notice="All sessions of this user have ended."
@@ -138,7 +138,7 @@ async def reset_link_page(user_id: int) -> ResponseReturnValue:
 
 
 async def _reset_link_page(user_id: int, error: AppError | None = None) -> Response:
-    user, _ = await services().administration.user(current_login().user_id, user_id)
+    user, _ = await services().administration.user(current_claims().user_id, user_id)
     if not user.is_active:
         raise UserInactive
     return await confirm_page("admin_make_reset_link.html", error, user=user)
@@ -163,7 +163,7 @@ async def end_everybodys_page() -> ResponseReturnValue:
 
 
 async def _end_everybodys_page(error: AppError | None = None) -> Response:
-    await services().administrators.check(current_login().user_id)
+    await services().administrators.check(current_claims().user_id)
     return await confirm_page("admin_end_everybodys.html", error)
 
 
@@ -184,5 +184,5 @@ async def _query(query: type[BodyT]) -> BodyT:
     try:
         return read_query(query)
     except InvalidInput:
-        await services().administrators.check(current_login().user_id)
+        await services().administrators.check(current_claims().user_id)
         raise

@@ -15,9 +15,9 @@ from quart_app.services.administration.audit_reader import AuditFilter, ListedEn
 from quart_app.services.administration.login_days import LoginsADay
 from quart_app.services.audit.audit import details_of
 from quart_app.services.pagination import Page
+from quart_app.session import timestamp
 from quart_app.web.pipeline.bodies import AuditQuery, read_query
-from quart_app.web.pipeline.gate import current_login, services
-from quart_app.web.pipeline.session import timestamp
+from quart_app.web.pipeline.gate import current_claims, services
 from quart_app.web.rendering.chart import chart_of
 from quart_app.web.rendering.csv_cells import csv_lines
 from quart_app.web.rendering.pages import page
@@ -35,7 +35,7 @@ _COLUMNS: Final = (
 @blueprint.get("/audit")
 async def list_page() -> ResponseReturnValue:
     """Show what was written down, the newest first; the address holds the filter."""
-    user_id = current_login().user_id
+    user_id = current_claims().user_id
     try:
         query = read_query(AuditQuery)
     except InvalidInput as error:
@@ -81,11 +81,11 @@ async def export() -> ResponseReturnValue:
     try:
         query = read_query(AuditQuery)
     except InvalidInput:
-        await services().administrators.check(current_login().user_id)
+        await services().administrators.check(current_claims().user_id)
         raise
     read = partial(
         services().audit_reader.page,
-        current_login().user_id,
+        current_claims().user_id,
         _wanted(query),
         size=_EXPORTED_AT_ONCE,
     )

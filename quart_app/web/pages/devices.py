@@ -7,7 +7,7 @@ from quart.typing import ResponseReturnValue
 
 from quart_app.errors import AppError, NotFound, NotLoggedIn, Unavailable
 from quart_app.web.pipeline.bodies import ConfirmBody, read_form
-from quart_app.web.pipeline.gate import ID, current_login, services
+from quart_app.web.pipeline.gate import ID, current_claims, services
 from quart_app.web.rendering.confirmation import asking
 from quart_app.web.rendering.leaving import leave_for_login_page
 from quart_app.web.rendering.pages import go_on, page
@@ -20,12 +20,12 @@ blueprint = Blueprint("devices", __name__)
 @blueprint.get("/devices")
 async def list_page() -> ResponseReturnValue:
     """Show where the user is logged in."""
-    logins = await services().devices.logins_of(current_login().user_id)
+    logins = await services().devices.logins_of(current_claims().user_id)
     return await page(
         "devices.html",
         logins=logins,
         words=await described(login.user_agent for login in logins),
-        current_sid=current_login().sid,
+        current_sid=current_claims().sid,
     )
 
 
@@ -36,7 +36,7 @@ async def end_page(login_id: int) -> ResponseReturnValue:
 
 
 async def _end_page(login_id: int, error: AppError | None = None) -> Response:
-    asked = current_login()
+    asked = current_claims()
     login = await services().devices.login_of(asked.user_id, login_id)
     return await page(
         "device_end.html",
@@ -58,7 +58,7 @@ async def end(login_id: int) -> ResponseReturnValue:
         raise
     except AppError as error:
         return await _end_page(login_id, error)
-    if ended.sid == current_login().sid:
+    if ended.sid == current_claims().sid:
         return leave_for_login_page("You are logged out.")
     return go_on(url_for("devices.list_page"), notice="The session has ended.")
 
@@ -70,7 +70,7 @@ async def end_others_page() -> ResponseReturnValue:
 
 
 async def _end_others_page(error: AppError | None = None) -> Response:
-    asked = current_login()
+    asked = current_claims()
     logins = await services().devices.logins_of(asked.user_id)
     return await page(
         "devices_end_others.html",

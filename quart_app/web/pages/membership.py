@@ -6,7 +6,7 @@ from quart.typing import ResponseReturnValue
 from quart_app.errors import AppError
 from quart_app.model import Role
 from quart_app.web.pipeline.bodies import ConfirmBody, NewUserForm, RoleForm, read_form
-from quart_app.web.pipeline.gate import ID, current_login, services
+from quart_app.web.pipeline.gate import ID, current_claims, services
 from quart_app.web.rendering.confirmation import NOT_OF_THE_FORM, asking, confirm_page
 from quart_app.web.rendering.leaving import leave_for_login_page
 from quart_app.web.rendering.pages import go_on, page
@@ -23,7 +23,7 @@ async def create_page() -> ResponseReturnValue:
 
 
 async def _create_page(error: AppError | None = None) -> Response:
-    await services().administrators.check(current_login().user_id)
+    await services().administrators.check(current_claims().user_id)
     form = await request.form
     return await confirm_page(
         "admin_create_user.html",
@@ -64,7 +64,7 @@ async def deactivate(user_id: int) -> ResponseReturnValue:
         raise
     except AppError as error:
         return await _about(user_id, "admin_deactivate_user.html", error)
-    if user_id == current_login().user_id:
+    if user_id == current_claims().user_id:
         return leave_for_login_page("You are deactivated and logged out.")
     return _back_to(user_id, "This user is deactivated, and all their sessions have ended.")
 
@@ -103,7 +103,7 @@ async def change_role(user_id: int) -> ResponseReturnValue:
         raise
     except AppError as error:
         return await _about(user_id, "admin_role.html", error)
-    if user_id == current_login().user_id and form.role is not Role.ADMIN:
+    if user_id == current_claims().user_id and form.role is not Role.ADMIN:
         return go_on(
             url_for("platforms.dashboard"),
             notice="Your role has changed. You are no longer an administrator.",
@@ -113,13 +113,13 @@ async def change_role(user_id: int) -> ResponseReturnValue:
 
 async def _about(user_id: int, template: str, error: AppError | None = None) -> Response:
     """Return a page that asks before it changes something about a user."""
-    user, logins = await services().administration.user(current_login().user_id, user_id)
+    user, logins = await services().administration.user(current_claims().user_id, user_id)
     return await confirm_page(
         template,
         error,
         user=user,
         number=len(logins),
-        is_current=user_id == current_login().user_id,
+        is_current=user_id == current_claims().user_id,
         role=(await request.form).get("role", user.role.value),
         roles=_ROLES,
     )

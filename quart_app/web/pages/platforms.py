@@ -15,9 +15,9 @@ from quart_app.web.pipeline.bodies import (
     read_form,
     read_query,
 )
+from quart_app.web.pipeline.claims import current_connection_id, switch_platform
 from quart_app.web.pipeline.current_session import forget_if_current
-from quart_app.web.pipeline.gate import ID, current_login, services
-from quart_app.web.pipeline.session import switch_platform
+from quart_app.web.pipeline.gate import ID, current_claims, services
 from quart_app.web.rendering.notices import CURRENT
 from quart_app.web.rendering.pages import go_on, page, page_at
 from quart_app.web.rendering.replies import status_of, with_form_page
@@ -41,7 +41,7 @@ async def list_page() -> ResponseReturnValue:
     """Show connections by name, and find some."""
     query = read_query(PlatformsQuery)
     found = await services().platforms.list_of(
-        current_login().user_id, after=query.after or "", sought=query.sought or ""
+        current_claims().user_id, after=query.after or "", sought=query.sought or ""
     )
     return await page(
         "platforms.html",
@@ -55,7 +55,7 @@ async def list_page() -> ResponseReturnValue:
 async def find_page() -> ResponseReturnValue:
     """Find an account to switch to. With scripts, the switcher shows what this page found."""
     query = read_query(FindQuery)
-    found = await services().platforms.list_of(current_login().user_id, sought=query.sought or "")
+    found = await services().platforms.list_of(current_claims().user_id, sought=query.sought or "")
     back = page_at(query.next) or url_for("platforms.dashboard")
     return await page("find.html", found=found, sought=query.sought or "", back=back)
 
@@ -85,7 +85,7 @@ async def connect() -> ResponseReturnValue:
     try:
         form = await read_form(ConnectBody)
         connection, _ = await services().platforms.connect(
-            current_login().user_id,
+            current_claims().user_id,
             name=form.name,
             platform_type=form.platform_type,
             instance_url=form.instance_url,
@@ -96,7 +96,7 @@ async def connect() -> ResponseReturnValue:
         raise
     except AppError as error:
         return await _connect_page(error)
-    if current_login().platform_connection_id is None:
+    if current_connection_id(current_claims()) is None:
         switch_platform(connection.id)
     return go_on(url_for("platforms.list_page"), notice="Account added.")
 
@@ -106,7 +106,7 @@ async def switch(connection_id: int) -> ResponseReturnValue:
     """Act for this connection from now on, and stay on the page."""
     form = await read_form(ReturnForm)
     connection = await services().platforms.switch(
-        current_login().user_id, connection_id, sid=current_login().sid
+        current_claims().user_id, connection_id, sid=current_claims().sid
     )
     switch_platform(connection.id)
     return _back(form, notice=f"Switched to {CURRENT}")
@@ -116,7 +116,7 @@ async def switch(connection_id: int) -> ResponseReturnValue:
 async def make_default(connection_id: int) -> ResponseReturnValue:
     """Let sessions begin with this connection."""
     form = await read_form(ReturnForm)
-    await services().platforms.make_default(current_login().user_id, connection_id)
+    await services().platforms.make_default(current_claims().user_id, connection_id)
     return _back(form, notice="Default account changed. New sessions start with it.")
 
 
@@ -124,7 +124,7 @@ async def make_default(connection_id: int) -> ResponseReturnValue:
 async def activate(connection_id: int) -> ResponseReturnValue:
     """Switch a connection on that was switched off."""
     form = await read_form(ReturnForm)
-    await services().platforms.change(current_login().user_id, connection_id, is_active=True)
+    await services().platforms.change(current_claims().user_id, connection_id, is_active=True)
     return _back(form, notice="Account switched on.")
 
 
@@ -132,8 +132,8 @@ async def activate(connection_id: int) -> ResponseReturnValue:
 async def deactivate(connection_id: int) -> ResponseReturnValue:
     """Switch a connection off; it is kept, and a session that acted for it acts for none."""
     form = await read_form(ReturnForm)
-    await services().platforms.change(current_login().user_id, connection_id, is_active=False)
-    is_current = current_login().platform_connection_id == connection_id
+    await services().platforms.change(current_claims().user_id, connection_id, is_active=False)
+    is_current = current_connection_id(current_claims()) == connection_id
     forget_if_current(connection_id)
     notice = "Account switched off."
     if is_current:
@@ -148,7 +148,7 @@ async def rename_page(connection_id: int) -> ResponseReturnValue:
 
 
 async def _rename_page(connection_id: int, error: AppError | None = None) -> Response:
-    connection, _ = await services().platforms.connection(current_login().user_id, connection_id)
+    connection, _ = await services().platforms.connection(current_claims().user_id, connection_id)
     typed = (await request.form).get("name") if error else None
     return await page(
         "rename.html",
@@ -165,7 +165,7 @@ async def rename(connection_id: int) -> ResponseReturnValue:
     """Give it another name."""
     try:
         form = await read_form(RenameForm)
-        await services().platforms.change(current_login().user_id, connection_id, name=form.name)
+        await services().platforms.change(current_claims().user_id, connection_id, name=form.name)
     except (NotFound, Unavailable):
         raise
     except AppError as error:
@@ -181,7 +181,7 @@ async def remove_page(connection_id: int) -> ResponseReturnValue:
 
 async def _remove_page(connection_id: int, error: AppError | None = None) -> Response:
     connection, is_default = await services().platforms.connection(
-        current_login().user_id, connection_id
+        current_claims().user_id, connection_id
     )
     return await page(
         "remove.html",
@@ -197,7 +197,7 @@ async def _remove_page(connection_id: int, error: AppError | None = None) -> Res
 async def remove(connection_id: int) -> ResponseReturnValue:
     """Delete the connection; a session that acted for it acts for none."""
     form = await read_form(ReturnForm)
-    await services().platforms.remove(current_login().user_id, connection_id)
+    await services().platforms.remove(current_claims().user_id, connection_id)
     forget_if_current(connection_id)
     return _back(form, notice="Account removed.")
 

@@ -6,9 +6,9 @@ from quart import Blueprint, Response, request, url_for
 from quart.typing import ResponseReturnValue
 
 from quart_app.errors import AppError, InvalidInput
+from quart_app.session import clear_session, validate_session
 from quart_app.web.pipeline.bodies import ResetForm, read_form
 from quart_app.web.pipeline.gate import device, know_device_again, services
-from quart_app.web.pipeline.session import clear_session, validate_session
 from quart_app.web.rendering.pages import go_on, page
 from quart_app.web.rendering.replies import status_of
 
@@ -51,8 +51,8 @@ async def use() -> ResponseReturnValue:
     except InvalidInput as error:
         return await _form_page((await request.form).get("token", ""), error)
     know_device_again(known)
-    login = validate_session()
-    if login is not None and login.user_id != known.user_id:
+    claims = validate_session()
+    if claims is not None and claims.user_id != known.user_id:
         return go_on(
             url_for("platforms.dashboard"),
             notice="The new password is set. You are still logged in, as another user.",

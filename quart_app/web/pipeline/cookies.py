@@ -6,7 +6,7 @@ from typing import cast
 from quart import Quart, current_app, request
 from quart.typing import ResponseTypes
 
-from quart_app.web.pipeline.cookie_header import cookies_named
+from quart_app.session import cookies_named, joined_cookie_header
 
 
 class OwnCookies:
@@ -21,7 +21,7 @@ class OwnCookies:
 
     def values(self, name: str) -> list[str]:
         """Return every value that the browser sent: another application's may come before ours."""
-        return cookies_named(b"; ".join(_cookie_headers()), self._prefix + name)
+        return cookies_named(joined_cookie_header(request.scope["headers"]), self._prefix + name)
 
     def set(self, response: ResponseTypes, name: str, value: str, lifetime: timedelta) -> None:
         """Let the browser keep a value."""
@@ -40,10 +40,6 @@ class OwnCookies:
         response.delete_cookie(
             self._prefix + name, path="/", secure=self._secure, httponly=True, samesite="Lax"
         )
-
-
-def _cookie_headers() -> list[bytes]:
-    return [value for name, value in request.scope["headers"] if name == b"cookie"]
 
 
 def install(app: Quart, *, session_cookie_name: str, secure: bool) -> None:

@@ -2,28 +2,31 @@
 
 from quart_app.model import EndReason
 from quart_app.services.sessions.sessions import NewSession
+from quart_app.session import IssuedSession, clear_session, create_session
 from quart_app.web.pipeline.bodies import PasswordBody
+from quart_app.web.pipeline.claims import current_connection_id, extra_claims, switch_platform
 from quart_app.web.pipeline.gate import (
     asking_session,
-    current_login,
+    current_claims,
     device,
     know_device_again,
     presented,
     services,
 )
-from quart_app.web.pipeline.session import clear_session, create_session, switch_platform
 
 
 def begin(new_session: NewSession) -> None:
     """Sign a session that a use case began into the browser's cookie."""
     create_session(
-        user_id=new_session.user_id,
-        platform_connection_id=new_session.platform_connection_id,
-        sid=new_session.sid,
-        epoch=new_session.epoch,
-        created_at=new_session.created_at,
-        expires_at=new_session.expires_at,
-        remember=new_session.remember,
+        IssuedSession(
+            user_id=new_session.user_id,
+            sid=new_session.sid,
+            epoch=new_session.epoch,
+            created_at=new_session.created_at,
+            expires_at=new_session.expires_at,
+            remember=new_session.remember,
+            extra=extra_claims(new_session.platform_connection_id),
+        )
     )
     know_device_again(new_session.device)
 
@@ -37,21 +40,21 @@ async def end() -> None:
 async def end_all() -> None:
     """End every session of whoever asks, and forget this one here."""
     await services().sessions.end_all(
-        current_login().user_id, EndReason.LOGGED_OUT_EVERYWHERE, asked_by=asking_session()
+        current_claims().user_id, EndReason.LOGGED_OUT_EVERYWHERE, asked_by=asking_session()
     )
     clear_session()
 
 
 async def change_password_by(body: PasswordBody) -> None:
     """Change the password of whoever asks, and begin their new session."""
-    login = current_login()
+    claims = current_claims()
     begin(
         await services().accounts.change_password(
-            login.user_id,
+            claims.user_id,
             current_password=body.current_password,
             new_password=body.new_password,
-            platform_connection_id=login.platform_connection_id,
-            remember=login.remember,
+            platform_connection_id=current_connection_id(claims),
+            remember=claims.remember,
             device=device(),
             asked_by=asking_session(),
         )
@@ -60,5 +63,5 @@ async def change_password_by(body: PasswordBody) -> None:
 
 def forget_if_current(connection_id: int) -> None:
     """Let this session act for none where it acted for a connection that is gone or off."""
-    if current_login().platform_connection_id == connection_id:
+    if current_connection_id(current_claims()) == connection_id:
         switch_platform(None)

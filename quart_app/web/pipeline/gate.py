@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Final, cast
 from urllib.parse import urlsplit
 
-from quart import Quart, current_app, g, request, session
+from quart import Quart, current_app, g, request
 from quart.wrappers import Response
 from werkzeug.exceptions import NotFound, RequestEntityTooLarge
 from werkzeug.routing import IntegerConverter
@@ -27,7 +27,17 @@ from quart_app.model import LARGEST_ID, AuditEvent
 from quart_app.services import Services
 from quart_app.services.audit.origin import Origin, origin
 from quart_app.services.sessions.known_devices import Device, KnownDevice
-from quart_app.services.sessions.sessions import OldSession
+from quart_app.session import (
+    Claims,
+    SessionRef,
+    has_too_many_session_cookies,
+    is_session_unverifiable,
+    presented_sessions,
+    recheck_session,
+    renew_session,
+    validate_session,
+)
+from quart_app.web.pipeline.claims import current_connection_id
 from quart_app.web.pipeline.compression import compress_page
 from quart_app.web.pipeline.device_cookie import DeviceCookie
 from quart_app.web.pipeline.headers import (
@@ -37,14 +47,6 @@ from quart_app.web.pipeline.headers import (
     say_when_to_try_again,
 )
 from quart_app.web.pipeline.last_resort import REQUEST_ID_HEADER
-from quart_app.web.pipeline.session import (
-    Login,
-    Session,
-    judge_session_again,
-    presented_sessions,
-    renew_session,
-    validate_session,
-)
 from quart_app.web.pipeline.streaming import end_with_session
 
 LARGEST_BODY_BYTES: Final = 64 * 1024
@@ -112,18 +114,18 @@ def install(app: Quart, *, is_https: bool) -> None:
         g.request_id = origin.get().request_id
         refuse_multipart()
         await refuse_large_body()
-        judge_session_again()  # the body may have been long in coming
+        recheck_session()  # the body may have been long in coming
         refuse_cross_site()
-        refuse_undecided()
+        refuse_unverifiable()
         if request.endpoint is None or request.endpoint in PUBLIC:
             return
-        g.login = log_in_required()
-        origin.set(Origin(request.remote_addr, g.request_id, g.login.user_id, g.login.sid))
+        g.claims = required_claims()
+        origin.set(Origin(request.remote_addr, g.request_id, g.claims.user_id, g.claims.sid))
         if request.endpoint not in NOT_ACTIVITY and UNATTENDED not in request.headers:
             renew_session(at_once=request.endpoint == RENEWS_AT_ONCE)
-        services().events.hear_of_activity(g.login.sid, log_in_required().idle_expires_at)
-        await refuse_other_user(g.login)
-        await refuse_other_platform(g.login)
+        services().events.hear_of_activity(g.claims.sid, required_claims().idle_expires_at)
+        await refuse_other_user(g.claims)
+        await refuse_other_platform(g.claims)
 
     async def leave(response: Response) -> Response:
         headers = headers_of_every_answer(is_https=is_https)
@@ -136,14 +138,15 @@ def install(app: Quart, *, is_https: bool) -> None:
         # The headers come first: what fails below is answered by an error with all of them.
         if "csp_nonce" in g:
             await compress_page(response)
-        if "login" in g:
-            end_with_session(response, g.login, services().events)
+        if "claims" in g:
+            end_with_session(response, g.claims, services().events)
         if "known_as" in g and response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             device_cookie().write(response, g.known_as)
         return response
 
     app.url_map.converters[ID] = IdConverter
     app.jinja_env.globals["csp_nonce"] = csp_nonce
+    app.jinja_env.globals["current_connection_id"] = current_connection_id
     app.before_request(enter)
     app.after_request(leave)
 
@@ -159,40 +162,30 @@ def now() -> datetime:
     return datetime.fromtimestamp(clock(), UTC)
 
 
-def current_login() -> Login:
+def current_claims() -> Claims:
     """Return whose request this is; every endpoint that is not public has one."""
-    return cast(Login, g.login)
+    return cast(Claims, g.claims)
 
 
-def log_in_required() -> Login:
+def required_claims() -> Claims:
     """Return whose request this is. Raises NotLoggedIn."""
-    login = validate_session()
-    if login is None:
+    claims = validate_session()
+    if claims is None:
         raise NotLoggedIn
-    return login
+    return claims
 
 
-def presented() -> list[OldSession]:
+def presented() -> list[SessionRef]:
     """Return the sessions that a login in this browser replaces, or a logout ends.
 
     They are those of all session cookies that verify, but for those that are over by their time.
     """
-    return [_old(login) for login in presented_sessions() if login.signed_expires_at > now()]
+    return [claims.ref for claims in presented_sessions() if claims.signed_expires_at > now()]
 
 
-def asking_session() -> OldSession:
+def asking_session() -> SessionRef:
     """Return the session by which this request is made."""
-    return _old(current_login())
-
-
-def _old(login: Login) -> OldSession:
-    return OldSession(
-        sid=login.sid,
-        expires_at=login.signed_expires_at,
-        user_id=login.user_id,
-        epoch=login.epoch,
-        created_at=login.created_at,
-    )
+    return current_claims().ref
 
 
 def device() -> Device:
@@ -216,16 +209,16 @@ def know_device_again(known: KnownDevice) -> None:
     g.known_as = known_as | {known.user_id: (known.device_id, known.device_epoch)}
 
 
-def refuse_undecided() -> None:
+def refuse_unverifiable() -> None:
     """Refuse what depends on a session while nobody can tell which it is, or if it has ended.
 
     Nor does a session begin then. Raises TooManyCookies, Unavailable.
     """
     if request.endpoint in ALWAYS:
         return
-    if cast(Session, session).has_too_many_cookies:
+    if has_too_many_session_cookies():
         raise TooManyCookies
-    if cast(Session, session).is_undecided:
+    if is_session_unverifiable():
         raise Unavailable(
             "Your session can't be checked at the moment. You stay logged in. Please try again."
         )
@@ -282,8 +275,9 @@ def refuse_cross_site() -> None:
 
 
 def _cross_site() -> CrossSite:
-    login = validate_session()
-    services().audit.count(AuditEvent.REFUSED_CROSS_SITE, user_id=login.user_id if login else None)
+    claims = validate_session()
+    user_id = claims.user_id if claims else None
+    services().audit.count(AuditEvent.REFUSED_CROSS_SITE, user_id=user_id)
     return CrossSite()
 
 
@@ -296,18 +290,18 @@ def _origin_parts(origin: str) -> tuple[str, str | None, int | None] | None:
     return url.scheme, url.hostname, port
 
 
-async def refuse_other_user(login: Login) -> None:
+async def refuse_other_user(claims: Claims) -> None:
     """Refuse the form of a page that was another user's. Raises UserChanged.
 
     Two people use one browser, and this page was opened before the second one logged in.
     """
     if request.method in _SAFE_METHODS or request.blueprint == "api":
         return
-    if (await request.form).get("user_id", str(login.user_id)) != str(login.user_id):
+    if (await request.form).get("user_id", str(claims.user_id)) != str(claims.user_id):
         raise UserChanged
 
 
-async def refuse_other_platform(login: Login) -> None:
+async def refuse_other_platform(claims: Claims) -> None:
     """Refuse a request made for another connection than the session's. Raises PlatformChanged."""
     if request.method in _SAFE_METHODS or request.endpoint in ACTS_FOR_NONE:
         return
@@ -319,5 +313,5 @@ async def refuse_other_platform(login: Login) -> None:
     if given != NO_PLATFORM and not _AN_ID.fullmatch(given):
         raise InvalidInput("This must be the id of an account.", field="platform_connection_id")
     made_for = None if given == NO_PLATFORM else int(given)
-    if made_for != login.platform_connection_id:
+    if made_for != current_connection_id(claims):
         raise PlatformChanged

@@ -10,15 +10,15 @@ from quart_app.durations import in_words
 from quart_app.services.identity.devices import FRESH
 from quart_app.services.identity.passwords import LONGEST, SHORTEST
 from quart_app.services.identity.reset_links import FIRST_LINK_LIFETIME, RESET_LINK_LIFETIME
+from quart_app.session import SessionLimits
 from quart_app.web.pipeline.bodies import LONGEST_TOKEN
-from quart_app.web.pipeline.session import Limits
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShownLimits:
     """What templates know as `limits`: durations, and lengths in characters."""
 
-    remembered: Limits
+    remembered: SessionLimits
     fresh_login: timedelta = FRESH
     reset_link: timedelta = RESET_LINK_LIFETIME
     first_link: timedelta = FIRST_LINK_LIFETIME
@@ -33,7 +33,7 @@ class ShownLimits:
     access_token: int = LONGEST_TOKEN
 
 
-def install(app: Quart, *, remembered: Limits) -> None:
+def install(app: Quart, *, remembered: SessionLimits) -> None:
     """Let templates write `limits.fresh_login|duration`; a remembered session has `remembered`."""
     app.jinja_env.globals["limits"] = ShownLimits(remembered=remembered)
     app.jinja_env.filters["duration"] = in_words

@@ -14,7 +14,7 @@ from quart.wrappers.response import IterableBody
 from quart_app.errors import AppError
 from quart_app.services.audit.origin import origin
 from quart_app.services.sessions.events import Events, Stream
-from quart_app.web.pipeline.session import Login
+from quart_app.session import Claims
 
 _log = logging.getLogger(__name__)
 
@@ -31,22 +31,22 @@ class JudgedBody(IterableBody):
     """A body that ends with its session. Views use it where the source itself sees to that."""
 
 
-def stream_of(login: Login) -> Stream:
+def stream_of(claims: Claims) -> Stream:
     """Return what follows the session of a request for as long as its answer lasts."""
     return Stream(
-        user_id=login.user_id,
-        sid=login.sid,
-        epoch=login.epoch,
-        created_at=login.created_at,
-        expires_at=login.expires_at,
-        idle_expires_at=login.idle_expires_at,
+        user_id=claims.user_id,
+        sid=claims.sid,
+        epoch=claims.epoch,
+        created_at=claims.created_at,
+        expires_at=claims.expires_at,
+        idle_expires_at=claims.idle_expires_at,
     )
 
 
-def end_with_session(response: Response, login: Login, events: Events) -> None:
+def end_with_session(response: Response, claims: Claims, events: Events) -> None:
     """Let an answer in pieces stop as soon as its session has ended, or its rights are gone."""
     if type(response.response) is IterableBody:
-        response.response = JudgedBody(_judged(response.response, stream_of(login), events))
+        response.response = JudgedBody(_judged(response.response, stream_of(claims), events))
 
 
 async def _judged(body: IterableBody, stream: Stream, events: Events) -> AsyncIterator[Any]:

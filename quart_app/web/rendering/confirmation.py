@@ -15,7 +15,7 @@ from quart_app.errors import (
 )
 from quart_app.services.identity.devices import Asking
 from quart_app.web.pipeline.bodies import ConfirmBody
-from quart_app.web.pipeline.gate import current_login, device, services
+from quart_app.web.pipeline.gate import current_claims, device, services
 from quart_app.web.rendering.pages import page
 from quart_app.web.rendering.replies import status_of
 
@@ -25,11 +25,11 @@ NOT_OF_THE_FORM: Final = (Forbidden, NotFound, NotLoggedIn, Unavailable, UserIna
 
 def asking(body: ConfirmBody) -> Asking:
     """Return who asks, by which login and with which password."""
-    login = current_login()
+    claims = current_claims()
     return Asking(
-        user_id=login.user_id,
-        sid=login.sid,
-        logged_in_at=login.created_at,
+        user_id=claims.user_id,
+        sid=claims.sid,
+        logged_in_at=claims.created_at,
         device=device(),
         current_password=body.current_password,
     )
@@ -40,7 +40,7 @@ async def confirm_page(template: str, error: AppError | None, **values: object) 
     return await page(
         template,
         status=status_of(error) if error else HTTPStatus.OK,
-        is_password_needed=services().devices.is_password_needed(current_login().created_at),
+        is_password_needed=services().devices.is_password_needed(current_claims().created_at),
         error=error,
         **values,
     )

@@ -3,7 +3,7 @@
 from quart import url_for
 from quart.typing import ResponseTypes
 
-from quart_app.web.pipeline.session import clear_session
+from quart_app.session import clear_session
 from quart_app.web.rendering.pages import go_on
 
 

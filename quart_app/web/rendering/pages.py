@@ -12,11 +12,12 @@ from werkzeug.urls import iri_to_uri
 
 from quart_app.errors import NotFound
 from quart_app.services.identity.frames import Frame
+from quart_app.session import Claims, timestamp, validate_session
 from quart_app.web.pipeline.bodies import LONGEST_PATH
+from quart_app.web.pipeline.claims import current_connection_id, switch_platform
 from quart_app.web.pipeline.gate import PUBLIC, UNATTENDED, now, services
 from quart_app.web.pipeline.headers import with_retry_after
 from quart_app.web.pipeline.last_resort import plain_page
-from quart_app.web.pipeline.session import Login, switch_platform, timestamp, validate_session
 from quart_app.web.rendering.notices import forget_notice, leave_notice, waiting_notice
 from quart_app.web.rendering.user_agents import described
 
@@ -33,16 +34,16 @@ async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> 
 
     Raises NotFound where it is a user's, and the account is gone or inactive.
     """
-    login = validate_session()
-    frame = await _frame_of(login) if login else None
+    claims = validate_session()
+    frame = await _frame_of(claims) if claims else None
     if frame is None and request.endpoint not in PUBLIC:
         raise NotFound
     # An unattended request leaves the notice waiting and does not change the session.
     is_looked_at = request.method == "GET" and UNATTENDED not in request.headers
-    if is_looked_at and login is not None and frame is not None and frame.current is None:
-        login = _without_current_account(login)
+    if is_looked_at and claims is not None and frame is not None and frame.current is None:
+        claims = _without_current_account(claims)
     notice = waiting_notice(request.path) if is_looked_at else None
-    html = await _rendered(template, login, frame, _this_page(), values, notice=notice)
+    html = await _rendered(template, claims, frame, _this_page(), values, notice=notice)
     response = with_retry_after(Response(html, status), values.get("error"))
     if notice is not None:
         forget_notice(response, request.path)
@@ -57,7 +58,7 @@ async def error_page(
     It has its frame where that can be had: it is tried with it, without it, and at last without a
     template.
     """
-    login = validate_session()
+    claims = validate_session()
     values = {
         "status": status,
         "heading": heading,
@@ -65,12 +66,12 @@ async def error_page(
         "try_again": try_again,
         "request_id": g.request_id,
     }
-    frame_comes_from_database = login is not None and status != HTTPStatus.SERVICE_UNAVAILABLE
+    frame_comes_from_database = claims is not None and status != HTTPStatus.SERVICE_UNAVAILABLE
     for is_framed in (True, False) if frame_comes_from_database else (False,):
         try:
-            frame = await _frame_of(login) if is_framed and login is not None else None
+            frame = await _frame_of(claims) if is_framed and claims is not None else None
             back = url_for("platforms.dashboard")
-            return Response(await _rendered("error.html", login, frame, back, values), status)
+            return Response(await _rendered("error.html", claims, frame, back, values), status)
         except Exception as error:  # noqa: BLE001 whatever it is, the error comes first
             current_app.logger.warning(
                 "The error page of request %s can't be shown %s: %s: %s",
@@ -81,23 +82,24 @@ async def error_page(
     return Response(page, status, content_type="text/html; charset=utf-8")
 
 
-def _without_current_account(login: Login) -> Login | None:
-    """Return the login without an account that was removed or switched off on another device.
+def _without_current_account(claims: Claims) -> Claims | None:
+    """Return the claims without an account that was removed or switched off on another device.
 
     A person who opens a page thereby switches to none, as if by the switcher.
     """
-    if login.platform_connection_id is not None:
+    if current_connection_id(claims) is not None:
         switch_platform(None)
     return validate_session()
 
 
-async def _frame_of(login: Login) -> Frame | None:
-    return await services().frames.frame_of(login.user_id, login.sid, login.platform_connection_id)
+async def _frame_of(claims: Claims) -> Frame | None:
+    connection_id = current_connection_id(claims)
+    return await services().frames.frame_of(claims.user_id, claims.sid, connection_id)
 
 
 async def _rendered(
     template: str,
-    login: Login | None,
+    claims: Claims | None,
     frame: Frame | None,
     back: str,
     values: dict[str, Any],
@@ -111,7 +113,7 @@ async def _rendered(
     words_of_alerts = await described(each.user_agent for each in (frame.alerts if frame else ()))
     return await render_template(
         template,
-        login=login,
+        claims=claims,
         frame=frame,
         words_of_alerts=words_of_alerts,
         notice=notice,

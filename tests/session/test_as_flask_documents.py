@@ -8,7 +8,8 @@ from quart import Quart, session
 from quart.typing import TestClientProtocol as Client
 
 from tests.conftest import SECRET_KEY, Clock, set_cookies
-from tests.web.test_sessions import cookies_interface, signer
+from tests.session.applications import interface as our_interface
+from tests.session.applications import signer
 
 Handler = Callable[[], Any]
 
@@ -80,7 +81,7 @@ async def test_a_handler_finds_the_same_as_with_a_stock_session(
 ) -> None:
     if second.startswith("change inside") and first != "keep a list":
         return
-    ours = app_of(cookies_interface(clock)).test_client()
+    ours = app_of(our_interface(clock)).test_client()
     stock = app_of().test_client()
     for name in ("set a key", first, second, "look at all"):
         assert await told(ours, name) == await told(stock, name), name
@@ -88,7 +89,7 @@ async def test_a_handler_finds_the_same_as_with_a_stock_session(
 
 async def test_a_permanent_session_is_not_sent_again_with_every_answer(clock: Clock) -> None:
     """The one difference: that refreshing is what loses updates (see docs/sessions.md)."""
-    app = app_of(cookies_interface(clock))
+    app = app_of(our_interface(clock))
     app.config["SESSION_REFRESH_EACH_REQUEST"] = True
     client = app.test_client()
     await client.get("/make it permanent")

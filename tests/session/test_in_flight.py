@@ -1,9 +1,9 @@
-"""Requests under way at once, in every order, against a browser's cookie jar.
+"""Concurrent requests in every order, against a browser's cookie jar.
 
-A request carries the cookies of the moment in which it is sent; its handler runs, and its answer
-arrives, at moments of their own. Hypothesis permutes all of these. What must hold whatever the
-order: nothing logs a browser in again once its session was ended, and nothing but a switch changes
-the platform. The same schedules break a stock Quart application, which is shown, too.
+A request carries the cookies that the browser has when it is sent; its handler runs, and its
+response arrives, at other moments. Hypothesis permutes all of these. In every order nothing logs a
+browser in again once its session was ended, and nothing but a switch changes an extra claim. The
+same schedules break a stock Quart application; a test shows that, too.
 """
 
 import asyncio
@@ -19,17 +19,17 @@ from hypothesis import strategies as st
 from quart import Quart, Response, session
 from werkzeug.datastructures import Headers
 
-from quart_app.services.sessions.revocations import Revocations
-from quart_app.storage.revocations import Ended
-from quart_app.web.pipeline.session import (
+from quart_app.session import (
+    RevocationList,
+    RevocationRow,
     clear_session,
     create_session,
     presented_sessions,
     renew_session,
-    switch_platform,
+    update_session,
 )
 from tests.conftest import SECRET_KEY, Clock
-from tests.web.test_sessions import cookies_interface
+from tests.session.applications import interface, issued
 
 HOUR = timedelta(hours=1)
 SENT = ["read", "read_stream", "switch/2", "switch/3", "logout", "logout_all", "log_in"]
@@ -51,30 +51,21 @@ MakePeer = Callable[[Gates], Quart]
 def ours(gates: Gates) -> Quart:
     """An application with our session, and the real list of what has ended."""
     app, clock = Quart("ours"), Clock()
-    revocations = Revocations(None, refuse_after=HOUR)  # type: ignore[arg-type] # nothing to read
-    revocations._confirmed = revocations._read_clocks()
-    app.session_interface = cookies_interface(  # type: ignore[assignment]
-        clock, is_alive=revocations.is_alive, renewal=timedelta(0)
-    )
+    revocations = RevocationList(refuse_after=HOUR)
+    revocations.confirm(revocations.read_clocks())
+    app.secret_key = SECRET_KEY
+    app.session_interface = interface(clock, is_alive=revocations.is_alive, renewal=timedelta(0))
     epochs, begun = [0], [0]
 
     def end(**what: Any) -> None:
         blank = {"seq": 1, "sid": None, "user_id": None, "epoch": None, "not_before": None}
-        revocations.apply([Ended(**blank | what, expires_at=clock() + 24 * HOUR)])
+        revocations.apply([RevocationRow(**blank | what, expires_at=clock() + 24 * HOUR)])
 
     async def log_in() -> None:
         for old in presented_sessions():
             end(sid=old.sid)
         begun[0] += 1
-        create_session(
-            user_id=7,
-            platform_connection_id=1,
-            sid=f"{begun[0]:022}",
-            epoch=epochs[0],
-            created_at=clock(),
-            expires_at=clock() + 24 * HOUR,
-            remember=False,
-        )
+        create_session(issued(clock, sid=f"{begun[0]:022}", epoch=epochs[0]))
 
     async def log_out() -> None:
         for old in presented_sessions():
@@ -88,7 +79,7 @@ def ours(gates: Gates) -> Quart:
 
     async def switch(number: int) -> None:
         if "user_id" in session:
-            switch_platform(number)
+            update_session(tenant=number)
 
     async def read() -> None:
         clock.advance(timedelta(seconds=1))
@@ -116,14 +107,14 @@ def stock(gates: Gates) -> Quart:
         logins[0] += 1
         session.clear()
         session.permanent = True
-        session.update(user_id=7, sid=f"{logins[0]:022}", platform_connection_id=1)
+        session.update(user_id=7, sid=f"{logins[0]:022}", tenant=1)
 
     async def log_out() -> None:
         session.clear()
 
     async def switch(number: int) -> None:
         if "user_id" in session:
-            session["platform_connection_id"] = number
+            session["tenant"] = number
 
     async def read() -> None:
         session.get("user_id")
@@ -176,16 +167,16 @@ def install(
 
     @app.get("/state")
     async def _state() -> dict[str, Any]:
-        return {key: session.get(key) for key in ("sid", "platform_connection_id")}
+        return {key: session.get(key) for key in ("sid", "tenant")}
 
 
 class Broken(AssertionError):  # noqa: N818 named for the fact
-    """What must hold did not."""
+    """A rule that holds in every order was broken."""
 
 
 @dataclass
 class Request:
-    """What is under way: asked with which session, and then what the answer says to the jar."""
+    """A request under way: the session that it was sent with, and then its response's headers."""
 
     what: str
     asked_as: str | None
@@ -243,7 +234,7 @@ class Browser:
             return
         if not answer.what.startswith("switch"):
             raise Broken(f"{answer.what} undid a switch")
-        if after["platform_connection_id"] != int(answer.what[-1]):
+        if after["tenant"] != int(answer.what[-1]):
             raise Broken(f"{answer.what} was mixed with another")
 
     def take(self, headers: Headers) -> None:

@@ -14,13 +14,13 @@ from jinja2 import StrictUndefined
 from quart import Quart
 
 from quart_app import log_records
-from quart_app.composition import build_services
+from quart_app.composition import Built, build_services
 from quart_app.errors import Unavailable
 from quart_app.services.audit.audit import log as audit_log
 from quart_app.services.background.periodic import running
 from quart_app.services.platforms.credentials import Credentials
 from quart_app.services.platforms.sealed_credentials import SealedCredentials, WrongEncryptionKey
-from quart_app.session import CookieFormat, RevocableSessionInterface, SessionLimits
+from quart_app.session import RevocableSessions, SessionLimits
 from quart_app.settings import Settings, SettingsError
 from quart_app.storage.database import Database
 from quart_app.text.printable import printable
@@ -75,31 +75,10 @@ def create_app(
         MAX_CONTENT_LENGTH=gate.LARGEST_BODY_BYTES,
         MAX_FORM_MEMORY_SIZE=gate.LARGEST_BODY_BYTES,
         BODY_TIMEOUT=BODY_TIMEOUT_SECONDS,
-        PERMANENT_SESSION_LIFETIME=settings.session_remember_absolute,
-        SECRET_KEY=settings.secret_key,
-        SECRET_KEY_FALLBACKS=list(settings.secret_key_fallbacks),
-        SESSION_COOKIE_NAME=settings.cookie_name,
-        SESSION_COOKIE_SECURE=settings.cookie_secure,
-        SESSION_COOKIE_SAMESITE="Lax",
     )
     app.jinja_env.undefined = StrictUndefined
     built = build_services(settings, clock=clock)
-    remember_limits = SessionLimits(
-        settings.session_remember_idle, settings.session_remember_absolute
-    )
-    # Quart's annotation names its own class where it takes any SessionInterface.
-    app.session_interface = RevocableSessionInterface(  # type: ignore[assignment]
-        CookieFormat(
-            digest=settings.session_digest,
-            limits=SessionLimits(settings.session_idle, settings.session_absolute),
-            remember_limits=remember_limits,
-            renewal=settings.session_renewal,
-            extra_claims=EXTRA_CLAIMS,
-            is_user_id=is_id,
-        ),
-        is_alive=built.services.revocations.is_alive,
-        clock=clock,
-    )
+    _install_sessions(app, settings, built, clock)
     app.extensions["quart_app"] = built.services
     app.extensions["quart_app.clock"] = clock
     app.extensions["quart_app.device_cookie"] = DeviceCookie(settings.session_keys)
@@ -109,7 +88,12 @@ def create_app(
     cookies.install(app, session_cookie_name=settings.cookie_name, secure=settings.cookie_secure)
     notices.install(app, settings.session_keys)
     words.install(app)
-    limits.install(app, remembered=remember_limits)
+    limits.install(
+        app,
+        remembered=SessionLimits(
+            settings.session_remember_idle, settings.session_remember_absolute
+        ),
+    )
     display.install(app)
     for room in (
         *(accounts, one_time_passwords, reset_links, alerts, platforms, devices),
@@ -118,11 +102,10 @@ def create_app(
         app.register_blueprint(room.blueprint)
 
     @app.while_serving
-    async def know_what_has_ended() -> AsyncGenerator[None]:
+    async def serving() -> AsyncGenerator[None]:
         services = built.services
         async with (
             accepting_within_bounds(Register(_bounds(settings))),
-            services.revocations.followed(then=services.events.catch_up),
             running(built.periodic_tasks),
         ):
             _let_the_collector_pass_by_what_stays()
@@ -130,13 +113,44 @@ def create_app(
             with called_on_the_signal_to_stop(services.events.stop):
                 yield
             services.events.stop()
-        await built.close()
+
+    app.after_serving(built.close)
 
     bound_hypercorn()
     access_log.install()
     _let_the_audit_be_heard(app)
     _answer_before_quart(app, settings)
     return app
+
+
+def _install_sessions(
+    app: Quart, settings: Settings, built: Built, clock: Callable[[], float]
+) -> None:
+    """Let the session library open and save sessions, and follow the revocations."""
+    app.config.update(
+        SECRET_KEY=settings.secret_key,
+        SECRET_KEY_FALLBACKS=list(settings.secret_key_fallbacks),
+        SESSION_COOKIE_NAME=settings.cookie_name,
+        SESSION_COOKIE_SECURE=settings.cookie_secure,
+        SESSION_COOKIE_SAMESITE="Lax",
+        PERMANENT_SESSION_LIFETIME=settings.session_remember_absolute,
+        REVOCABLE_SESSIONS_IDLE=settings.session_idle,
+        REVOCABLE_SESSIONS_ABSOLUTE=settings.session_absolute,
+        REVOCABLE_SESSIONS_REMEMBER_IDLE=settings.session_remember_idle,
+        REVOCABLE_SESSIONS_REMEMBER_ABSOLUTE=settings.session_remember_absolute,
+        REVOCABLE_SESSIONS_RENEWAL=settings.session_renewal,
+        REVOCABLE_SESSIONS_DIGEST=settings.session_digest,
+        REVOCABLE_SESSIONS_AUTOMATIC=False,  # the gate decides
+    )
+    RevocableSessions(
+        app,
+        store=built.revocation_store,
+        extra_claims=EXTRA_CLAIMS,
+        is_user_id=is_id,
+        revocations=built.services.revocations,
+        after_poll=built.services.events.catch_up,
+        clock=clock,
+    )
 
 
 def _refuse_wrong_encryption_keys(settings: Settings) -> None:

@@ -35,12 +35,13 @@ from quart_app.services.platforms.sealed_credentials import SealedCredentials
 from quart_app.services.sessions.changes import Changes
 from quart_app.services.sessions.events import Events
 from quart_app.services.sessions.login_records import LoginRecords
-from quart_app.services.sessions.revocations import Revocations
 from quart_app.services.sessions.sessions import Sessions
+from quart_app.session.revocations import RevocationList
 from quart_app.settings import Settings
-from quart_app.storage.clock import PurgeClock
+from quart_app.storage.changes import ChangeFeed
+from quart_app.storage.clock import new_purge_clock
 from quart_app.storage.database import Database
-from quart_app.storage.follow import Feed
+from quart_app.storage.revocations import FOLLOWER, DatabaseRevocationStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +52,12 @@ class Built:
     database: Database
     passwords: Passwords
     periodic_tasks: Sequence[PeriodicTask]
+    revocation_store: DatabaseRevocationStore
 
     async def close(self) -> None:
         """Carry through what was begun, then let go of the database's connections and threads."""
         await finish_what_is_running()
-        await self.services.revocations.close()
+        await self.revocation_store.close()
         await self.services.audit.close()
         await self.database.close()
         self.passwords.close()
@@ -69,10 +71,10 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
 
     database, passwords = Database(settings.database_url), Passwords()
     credentials = Credentials(settings.platform_encryption_keys)
-    purge_clock = PurgeClock()
+    purge_clock = new_purge_clock()
     purging = Purging(database, purge_clock)
-    feed = Feed(settings.database_url, purge_clock)
-    revocations = Revocations(feed, refuse_after=settings.refuse_after)
+    followed = Database(settings.database_url, name=FOLLOWER)
+    revocations = RevocationList(refuse_after=settings.refuse_after)
     audit = Audit(database, settings.audit_retention, purge_clock)
     sessions = Sessions(
         database=database,
@@ -128,7 +130,7 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         sessions=sessions,
         login_records=login_records,
         changes=changes,
-        events=Events(feed, revocations, now),
+        events=Events(ChangeFeed(followed), revocations, now),
         frames=Frames(database, now),
         devices=devices,
         revocations=revocations,
@@ -165,5 +167,9 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         *alerts.periodic_tasks(),
     ]
     return Built(
-        services=services, database=database, passwords=passwords, periodic_tasks=periodic_tasks
+        services=services,
+        database=database,
+        passwords=passwords,
+        periodic_tasks=periodic_tasks,
+        revocation_store=DatabaseRevocationStore(followed, purge_clock),
     )

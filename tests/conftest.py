@@ -36,6 +36,7 @@ from quart_app.composition import Built, build_services
 from quart_app.model import PlatformConnection, PlatformType, Role
 from quart_app.services import Services
 from quart_app.session.claims import SessionRef
+from quart_app.session.follower import RevocationFollower
 from quart_app.settings import Settings, read_database_url
 from quart_app.storage.database import Database
 from quart_app.storage.schema import upgrade_schema
@@ -298,6 +299,11 @@ async def built(settings: Settings, clock: Clock) -> AsyncIterator[Built]:
 @pytest.fixture
 def services(built: Built) -> Services:
     return built.services
+
+
+def follower_of(built: Built) -> RevocationFollower:
+    """Return what reads the revocations of other processes into these use cases' list."""
+    return RevocationFollower(built.services.revocations, built.revocation_store)
 
 
 MakeApp = Callable[[Settings], Awaitable[Quart]]

@@ -21,6 +21,7 @@ from sqlalchemy import URL
 
 from quart_app.composition import build_services
 from quart_app.model import EndReason, Revocation, Role
+from quart_app.session.revocations import NewRevocation
 from quart_app.settings import Settings
 from quart_app.storage.database import Database
 from tests.conftest import PASSWORD, SECRET_KEY
@@ -175,10 +176,10 @@ def with_session(cookie: str, **changes: object) -> str:
     return str(_serializer().dumps(session_of(cookie) | changes))
 
 
-def ended_by_hand(cookie: str) -> Revocation:
+def ended_by_hand(cookie: str) -> NewRevocation:
     """Return the row that ends the session of this cookie."""
     now = datetime.now(UTC)
-    return Revocation(
+    return NewRevocation(
         sid=session_of(cookie)["sid"],
         expires_at=now + timedelta(days=1),
         reason=EndReason.LOGGED_OUT,
@@ -192,7 +193,7 @@ def end_without_a_word(settings: Settings, cookie: str) -> None:
     async def end() -> None:
         database = Database(settings.database_url)
         async with database.begin() as db:
-            db.add(ended_by_hand(cookie))
+            db.add(Revocation(**vars(ended_by_hand(cookie))))
         await database.close()
 
     asyncio.run(end())

@@ -29,7 +29,7 @@ class Revocation(Base):
     """The end of one session, of a user's sessions before an epoch, or of all before a time.
 
     Each process keeps these in memory and reads new ones by `seq`, whose order is the order of
-    commits (storage.revocations). Exactly one of `sid`, `user_id` with `epoch`, and `not_before` is
+    commits (session.table). Exactly one of `sid`, `user_id` with `epoch`, and `not_before` is
     given.
     """
 

@@ -26,8 +26,8 @@ from quart_app.services.platforms.sealed_credentials import SealedCredentials
 from quart_app.services.sessions.changes import Changes
 from quart_app.services.sessions.events import Events
 from quart_app.services.sessions.login_records import LoginRecords
-from quart_app.services.sessions.revocations import Revocations
 from quart_app.services.sessions.sessions import Sessions
+from quart_app.session.revocations import RevocationList
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Services:
     changes: Changes
     events: Events
     devices: Devices
-    revocations: Revocations
+    revocations: RevocationList
     platforms: Platforms
     sealed_credentials: SealedCredentials
     links: Links

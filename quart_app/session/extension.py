@@ -164,9 +164,10 @@ class RevocableSessions:
         }
         if config["DIGEST"] not in {"sha1", "sha256"}:
             raise ValueError(f'{CONFIG_PREFIX}DIGEST must be "sha1" or "sha256".')
-        self.revocations = self._given_revocations or RevocationList(
-            refuse_after=times["REFUSE_AFTER"]
-        )
+        if self._given_revocations is None:
+            self.revocations = RevocationList(refuse_after=times["REFUSE_AFTER"])
+        else:  # its length may be 0, which is false
+            self.revocations = self._given_revocations
         self.follower = RevocationFollower(self.revocations, self.store)
         self._absolute = {False: times["ABSOLUTE"], True: times["REMEMBER_ABSOLUTE"]}
         app.session_interface = RevocableSessionInterface(  # type: ignore[assignment] # Quart names its own class

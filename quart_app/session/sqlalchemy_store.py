@@ -4,7 +4,7 @@ Importing this module loads SQLAlchemy; the rest of the package does not.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from functools import partial
@@ -27,6 +27,7 @@ from quart_app.session.table import (
 )
 
 _BATCH: Final = 500  # rows: some milliseconds of the event loop
+_PURGE_BATCH: Final = 500
 _PURGE_PAUSE_SECONDS: Final = 0.1  # others want to write, too
 _HEARTBEAT_SECONDS: Final = 5.0
 
@@ -38,8 +39,8 @@ class SQLAlchemyRevocationStore:
     With `create_table` the table is made at its first use where it is missing. An application with
     migrations of its own makes the table by them and passes `table`, see `revocations_table`.
 
-    A subclass may open transactions otherwise (`reading`, `writing`), and purge tables of its own
-    together with the revocations (`purge`, `delete_in_batches`); `purge_clock` says until when.
+    A subclass may open transactions otherwise (`reading`, `writing`). `purge_clock` decides what has
+    expired when rows are purged.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class SQLAlchemyRevocationStore:
 
     async def revocations_after(
         self, last: RevocationRow | None
-    ) -> AsyncIterator[list[RevocationRow]]:
+    ) -> AsyncGenerator[list[RevocationRow]]:
         """Yield the revocations after `last`, which must be in the table as it is known."""
         await self._create_table_if_missing()
         while True:
@@ -147,10 +148,10 @@ class SQLAlchemyRevocationStore:
 
         It deletes at most so many rows and returns how many those were; fewer mean the end.
         """
-        deleted = _BATCH
-        while deleted == _BATCH:
+        deleted = _PURGE_BATCH
+        while deleted == _PURGE_BATCH:
             async with self.writing() as transaction:
-                deleted = await delete_batch(transaction, most=_BATCH)
+                deleted = await delete_batch(transaction, most=_PURGE_BATCH)
             await asyncio.sleep(_PURGE_PAUSE_SECONDS)
 
     async def delete_expired(self, transaction: Transaction, *, before: datetime, most: int) -> int:

@@ -1,14 +1,18 @@
-"""Queries about what open pages are to hear of."""
+"""Changes that open pages are notified of: written in the order of commits, and read by it."""
 
+from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import Select, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.model import Change
-from quart_app.storage.locks import AdvisoryLock
-from quart_app.storage.order import add_in_order
+from quart_app.session.table import notify
+from quart_app.storage.database import Database
+from quart_app.storage.locks import AdvisoryLock, take_lock
+
+_BATCH: Final = 500  # rows: some milliseconds of the event loop
 
 
 class Changed(NamedTuple):
@@ -29,11 +33,18 @@ async def add_change(
     sid: str | None = None,
     platform_connection_id: int | None = None,
 ) -> None:
-    """Insert it as the last thing that this transaction does, and tell who listens."""
+    """Insert it as the last thing that this transaction does, and notify followers.
+
+    The lock makes the order of `seq` that of commits, as with revocations.
+    """
     change = Change(
         user_id=user_id, sid=sid, platform_connection_id=platform_connection_id, created_at=at
     )
-    await add_in_order(db, [change], lock=AdvisoryLock.CHANGES)
+    await db.flush()
+    await take_lock(db, AdvisoryLock.CHANGES)
+    db.add(change)
+    await db.flush()
+    await notify(db)
 
 
 async def changes_from(db: AsyncSession, seq: int, *, most: int) -> list[Changed]:
@@ -69,3 +80,35 @@ def _changes() -> Select[int, int, str | None, int | None, datetime]:
     return select(
         Change.seq, Change.user_id, Change.sid, Change.platform_connection_id, Change.created_at
     )
+
+
+class ChangeFeed:
+    """Reads changes, each once, in the order of commits."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._last: Changed | None = None
+        self._has_begun = False
+
+    async def changes(self) -> AsyncIterator[list[Changed] | None]:
+        """Yield what changed since the last time, in batches, the last of which may be empty.
+
+        None is yielded where that is not known, and anything may have changed: the first time, and
+        where the last row that was read is no longer in the table. Raises Unavailable.
+        """
+        while True:
+            known = self._last
+            async with self._database.read() as db:
+                rows = await changes_from(db, known.seq if known else 0, most=_BATCH)
+                if not self._has_begun or (known is not None and rows[:1] != [known]):
+                    self._last, self._has_begun = await newest_change(db), True
+                    break
+            is_full = len(rows) == _BATCH
+            if known is not None:
+                del rows[0]
+            if rows:
+                self._last = rows[-1]
+            yield rows
+            if not is_full:
+                return
+        yield None

@@ -8,6 +8,8 @@ from enum import IntEnum, unique
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from quart_app.session.table import COMMIT_ORDER_LOCK
+
 
 @unique
 class AdvisoryLock(IntEnum):
@@ -18,8 +20,8 @@ class AdvisoryLock(IntEnum):
     """
 
     UPGRADE_SCHEMA = 7225838017654201
-    # Writes revocations, and so ends sessions: see storage.order.
-    REVOCATIONS = 7225838017654202
+    # Writes revocations, and so ends sessions. The session library takes it.
+    REVOCATIONS = COMMIT_ORDER_LOCK
     # Writes changes. Not the lock of revocations: a logout never waits for a switch.
     CHANGES = 7225838017654203
     # Older versions took the number of CHANGES to purge the audit. Purging beside one of them does

@@ -1,62 +1,48 @@
-"""Queries about what has ended."""
+"""The table of revocations: written with their causes, and followed."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import NamedTuple
+from contextlib import AbstractAsyncContextManager
+from typing import Final
 
-from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.model import Revocation
-from quart_app.storage.locks import AdvisoryLock
-from quart_app.storage.order import add_in_order
+from quart_app.session.purge_clock import PurgeClock
+from quart_app.session.revocations import NewRevocation, RevocationRow
+from quart_app.session.sqlalchemy_store import SQLAlchemyRevocationStore
+from quart_app.session.table import append_in_commit_order
+from quart_app.storage.clock import new_purge_clock
+from quart_app.storage.database import Database
+
+FOLLOWER: Final = "quart_app revocations"  # the name that PostgreSQL shows for its connections
 
 
-class Ended(NamedTuple):
-    """A revocation as processes read it; just one of sid, user_id and not_before is given."""
-
-    seq: int
-    sid: str | None
-    user_id: int | None
-    epoch: int | None
-    not_before: datetime | None
-    expires_at: datetime
-    reason: str | None = None
+async def add_revocations(
+    db: AsyncSession, revocations: Sequence[NewRevocation]
+) -> list[RevocationRow]:
+    """Insert them as the last thing that this transaction does, and notify followers."""
+    return await append_in_commit_order(db, Revocation.table(), revocations)
 
 
-async def add_revocations(db: AsyncSession, revocations: Sequence[Revocation]) -> None:
-    """Insert them as the last thing that this transaction does, and tell who listens."""
-    await add_in_order(db, revocations, lock=AdvisoryLock.REVOCATIONS)
+class DatabaseRevocationStore(SQLAlchemyRevocationStore):
+    """Follows the table through a database of its own, so that it never waits for requests."""
 
-
-async def revocations_from(db: AsyncSession, seq: int, *, most: int) -> list[Ended]:
-    """Return at most so many, in order, beginning with number `seq` itself."""
-    rows = await db.execute(
-        select(
-            Revocation.seq,
-            Revocation.sid,
-            Revocation.user_id,
-            Revocation.epoch,
-            Revocation.not_before,
-            Revocation.expires_at,
-            Revocation.reason,
+    def __init__(self, database: Database, purge_clock: PurgeClock | None = None) -> None:
+        super().__init__(
+            database.engine,
+            table=Revocation.table(),
+            purge_clock=purge_clock or new_purge_clock(),
         )
-        .where(Revocation.seq >= seq)
-        .order_by(Revocation.seq)
-        .limit(most)
-    )
-    return [Ended._make(row) for row in rows]
+        self._database = database
 
+    def reading(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """Open a transaction that only reads. It raises Unavailable."""
+        return self._database.read()
 
-async def delete_expired_revocations(db: AsyncSession, *, before: datetime, most: int) -> int:
-    """Delete at most so many that expired before a time; return how many they were."""
-    expired = (
-        select(Revocation.seq)
-        .where(Revocation.expires_at < before)
-        .order_by(Revocation.expires_at)
-        .limit(most)
-    )
-    result = await db.execute(
-        delete(Revocation).where(Revocation.seq.in_(expired)).returning(Revocation.seq)
-    )
-    return len(result.all())
+    def writing(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """Open a transaction that writes. It raises Unavailable."""
+        return self._database.begin()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._database.close()

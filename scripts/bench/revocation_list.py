@@ -41,7 +41,7 @@ import tempfile
 import time
 import tracemalloc
 import warnings
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -49,11 +49,11 @@ from sqlalchemy import URL, insert
 from sqlalchemy.engine import make_url
 
 from quart_app.model import EndReason, Revocation
-from quart_app.services.sessions.revocations import Revocations
+from quart_app.session.follower import RevocationFollower
+from quart_app.session.revocations import RevocationList
 from quart_app.settings import read_database_url
 from quart_app.storage.database import Database
-from quart_app.storage.follow import Feed
-from quart_app.storage.revocations import revocations_from
+from quart_app.storage.revocations import DatabaseRevocationStore
 from quart_app.storage.schema import upgrade_schema
 
 _TICK_SECONDS = 0.001
@@ -86,8 +86,9 @@ async def fill(url: URL, number: int) -> None:
 async def load(url: URL, number: int, *, trace: bool) -> dict[str, float]:
     """Load the list and return what that took; traced, only how much memory it holds."""
     await _know_the_query(url)  # its compiled form and its modules are no part of the list
-    feed = Feed(url)
-    revocations = Revocations(feed, refuse_after=timedelta(seconds=10))
+    store = DatabaseRevocationStore(Database(url))
+    revocations = RevocationList(refuse_after=timedelta(seconds=10))
+    follower = RevocationFollower(revocations, store)
     gc.collect()
     resident = _resident_bytes()
     if trace:
@@ -98,18 +99,18 @@ async def load(url: URL, number: int, *, trace: bool) -> dict[str, float]:
     pauses.clear()
 
     began = time.perf_counter()
-    await revocations.catch_up()
+    await follower.catch_up()
     load_seconds = time.perf_counter() - began
     await asyncio.sleep(2 * _TICK_SECONDS)
     longest = max(pauses)
     began = time.perf_counter()
-    await revocations.catch_up()
+    await follower.catch_up()
     poll_seconds = time.perf_counter() - began
 
     ticker.cancel()
     with suppress(asyncio.CancelledError):
         await ticker
-    await feed.close()
+    await store.close()
     if len(revocations) != number:
         sys.exit(f"The list holds {len(revocations)} revocations instead of {number}.")
     gc.collect()
@@ -123,10 +124,10 @@ async def load(url: URL, number: int, *, trace: bool) -> dict[str, float]:
 
 
 async def _know_the_query(url: URL) -> None:
-    database = Database(url)
-    async with database.read() as db:
-        await revocations_from(db, 0, most=1)
-    await database.close()
+    store = DatabaseRevocationStore(Database(url))
+    async with aclosing(store.revocations_after(None)) as batches:
+        await anext(batches)
+    await store.close()
 
 
 async def _tick(pauses: list[float]) -> None:

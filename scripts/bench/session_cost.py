@@ -69,8 +69,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from quart_app.app import create_app
-from quart_app.model import EndReason, Revocation
-from quart_app.session import renew_session, timestamp
+from quart_app.model import EndReason
+from quart_app.session import NewRevocation, renew_session, timestamp
 from quart_app.session.cookies import ACTIVITY_SALT, SESSION_SALT
 from quart_app.settings import Settings, read_database_url
 from quart_app.storage.database import Database
@@ -241,7 +241,7 @@ async def our_sessions(folder: Path, stack: AsyncExitStack) -> SessionInterface:
         await add_revocations(
             db,
             [
-                Revocation(
+                NewRevocation(
                     sid=None if number % 10 == 0 else secrets.token_urlsafe(16),
                     user_id=USER_ID + 1 + number if number % 10 == 0 else None,
                     epoch=1 if number % 10 == 0 else None,

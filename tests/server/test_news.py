@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from quart_app.storage.follow import FOLLOWER
+from quart_app.storage.revocations import FOLLOWER
 from tests.processes import (
     RECOVERED_WITHIN_SECONDS,
     Processes,

@@ -11,9 +11,9 @@ from typing import NamedTuple, Protocol
 import pytest
 from sqlalchemy import URL
 
-from quart_app.services.sessions.revocations import POLL_SECONDS
+from quart_app.session.follower import POLL_SECONDS
 from quart_app.settings import Settings
-from quart_app.storage.follow import FOLLOWER
+from quart_app.storage.revocations import FOLLOWER
 from tests.conftest import administer
 from tests.processes import Processes, database_held, log_in, new_user, psycopg_connection
 from tests.servers import Server, hypercorns

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import URL
 
 from quart_app.settings import Settings, with_setting
-from quart_app.storage.follow import FOLLOWER
+from quart_app.storage.revocations import FOLLOWER
 from tests.processes import (
     end_without_a_word,
     log_in,

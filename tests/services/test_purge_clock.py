@@ -12,12 +12,14 @@ from quart_app.composition import Built
 from quart_app.model import EndReason
 from quart_app.services import Services
 from quart_app.services.audit.audit import Audit
-from quart_app.services.sessions.revocations import Revocations
 from quart_app.services.sessions.sessions import NewSession
 from quart_app.session.claims import SessionRef
-from quart_app.storage.clock import PurgeClock, database_now
+from quart_app.session.follower import RevocationFollower
+from quart_app.session.purge_clock import PurgeClock, database_now
+from quart_app.session.revocations import RevocationList
+from quart_app.storage.clock import new_purge_clock
 from quart_app.storage.database import Database
-from quart_app.storage.follow import Feed
+from quart_app.storage.revocations import DatabaseRevocationStore
 from tests.conftest import PASSWORD, Member
 
 DAY = timedelta(days=1)
@@ -31,11 +33,17 @@ async def ended_session(services: Services, member: Member) -> NewSession:
 
 
 async def is_ended_for_a_new_process(url: URL, session: NewSession) -> bool:
-    feed = Feed(url)
-    revocations = Revocations(feed, refuse_after=timedelta(seconds=10))
-    await revocations.catch_up()
-    await feed.close()
-    return revocations.has_ended(session.sid)
+    following = follower(Database(url), new_purge_clock())
+    await following.catch_up()
+    await following._store.close()
+    return following.revocations.has_ended(session.sid)
+
+
+def follower(database: Database, purge_clock: PurgeClock) -> RevocationFollower:
+    return RevocationFollower(
+        RevocationList(refuse_after=timedelta(seconds=10)),
+        DatabaseRevocationStore(database, purge_clock),
+    )
 
 
 def set_clock_ahead(database: Database, engine_name: str) -> None:
@@ -87,15 +95,15 @@ async def test_a_database_clock_that_is_ahead_brings_no_session_back(
     wall: Callable[[], datetime],
 ) -> None:
     session = await ended_session(services, member)
-    feed = Feed(settings.database_url, PurgeClock(wall=wall))
-    set_clock_ahead(feed._database, engine_name)
-    async with feed._database.read() as db:
+    database = Database(settings.database_url)
+    set_clock_ahead(database, engine_name)
+    async with database.read() as db:
         assert await database_now(db) > datetime.now(UTC) + AHEAD - DAY
-    purging = Revocations(feed, refuse_after=timedelta(seconds=10))
+    purging = follower(database, new_purge_clock(wall=wall))
     await purging.catch_up()
     await purging.purge()
-    assert purging.has_ended(session.sid)
-    await feed.close()
+    assert purging.revocations.has_ended(session.sid)
+    await database.close()
     assert await is_ended_for_a_new_process(settings.database_url, session)
 
 
@@ -104,14 +112,14 @@ async def test_a_login_while_the_clock_is_ahead_is_no_proof_that_it_is_right(
     services: Services, member: Member, settings: Any, engine_name: str, clock: Any
 ) -> None:
     session = await ended_session(services, member)
-    feed = Feed(settings.database_url, PurgeClock(wall=wall_ahead))
-    set_clock_ahead(feed._database, engine_name)
-    purging = Revocations(feed, refuse_after=timedelta(seconds=10))
+    database = Database(settings.database_url)
+    set_clock_ahead(database, engine_name)
+    purging = follower(database, new_purge_clock(wall=wall_ahead))
     await purging.catch_up()
     clock.advance(AHEAD)
     await ended_session(services, member)
     await purging.purge()
-    await feed.close()
+    await database.close()
     assert await is_ended_for_a_new_process(settings.database_url, session)
 
 
@@ -122,7 +130,7 @@ async def test_the_audit_is_not_purged_by_a_clock_that_is_ahead(
     await ended_session(services, member)
     database = Database(settings.database_url)
     set_clock_ahead(database, engine_name)
-    await Audit(database, timedelta(days=365), PurgeClock(wall=wall_ahead)).purge()
+    await Audit(database, timedelta(days=365), new_purge_clock(wall=wall_ahead)).purge()
     await database.close()
     async with built.database.read() as db:
         assert await db.scalar(text("SELECT count(*) FROM audit WHERE event = 'logout'")) == 1
@@ -133,7 +141,7 @@ async def test_time_goes_on_by_the_clock_that_nobody_sets(
 ) -> None:
     await services.accounts.log_in(login_name=member.username, password=PASSWORD)
     boot = [0.0]
-    purge_clock = PurgeClock(wall=wall_ahead, boot=lambda: boot[0])
+    purge_clock = new_purge_clock(wall=wall_ahead, boot=lambda: boot[0])
     async with built.database.read() as db:
         first = await purge_clock.now(db)
         assert abs(first - datetime.now(UTC)) < timedelta(minutes=1)
@@ -145,7 +153,7 @@ async def test_time_goes_on_by_the_clock_that_nobody_sets(
 async def test_an_idle_database_is_purged_late_and_not_early(built: Built) -> None:
     """What stood there first is all that is known of the time before this process began."""
     boot = [0.0]
-    purge_clock = PurgeClock(boot=lambda: boot[0])
+    purge_clock = new_purge_clock(boot=lambda: boot[0])
     long_ago = datetime.now(UTC) - 30 * DAY
     insert = "INSERT INTO revocations (sid, expires_at, reason, created_at) VALUES "
     async with built.database.begin() as db:

@@ -13,41 +13,42 @@ from quart_app.composition import Built, build_services
 from quart_app.errors import Unavailable
 from quart_app.model import EndReason, Login, Revocation, User
 from quart_app.services import Services
-from quart_app.services.sessions.revocations import KEPT_AFTER_EXPIRY, Revocations
 from quart_app.services.sessions.sessions import NewSession
 from quart_app.session.claims import SessionRef
+from quart_app.session.follower import KEPT_AFTER_EXPIRY, RevocationFollower
+from quart_app.session.purge_clock import database_now
+from quart_app.session.revocations import NewRevocation, RevocationList, RevocationRow
 from quart_app.settings import Settings
-from quart_app.storage.clock import database_now
-from quart_app.storage.follow import Feed
-from quart_app.storage.revocations import Ended, add_revocations
-from tests.conftest import PASSWORD, Clock, Member
+from quart_app.storage.database import Database
+from quart_app.storage.revocations import DatabaseRevocationStore, add_revocations
+from tests.conftest import PASSWORD, Clock, Member, follower_of
 
 HOUR = timedelta(hours=1)
 A_SID, B_SID, C_SID = ("A" * 21 + "w", "B" * 21 + "w", "C" * 21 + "w")
-Follow = Callable[[], Revocations]
+Follow = Callable[[], RevocationFollower]
 
 
 @pytest.fixture
 async def follow(database_url: URL) -> AsyncIterator[Follow]:
     """Another process's list of the same database."""
-    feeds: list[Feed] = []
+    stores: list[DatabaseRevocationStore] = []
 
-    def follow() -> Revocations:
-        feeds.append(Feed(database_url))
-        return Revocations(feeds[-1], refuse_after=timedelta(seconds=10))
+    def follow() -> RevocationFollower:
+        stores.append(DatabaseRevocationStore(Database(database_url)))
+        return RevocationFollower(RevocationList(refuse_after=timedelta(seconds=10)), stores[-1])
 
     yield follow
-    for feed in feeds:
-        await feed.close()
+    for store in stores:
+        await store.close()
 
 
-def ended(sid: str, clock: Clock, lasts: timedelta = HOUR) -> Revocation:
-    return Revocation(
+def ended(sid: str, clock: Clock, lasts: timedelta = HOUR) -> NewRevocation:
+    return NewRevocation(
         sid=sid, expires_at=clock() + lasts, reason=EndReason.LOGGED_OUT, created_at=clock()
     )
 
 
-async def end(built: Built, *revocations: Revocation) -> None:
+async def end(built: Built, *revocations: NewRevocation) -> None:
     async with built.database.begin() as db:
         await add_revocations(db, revocations)
 
@@ -56,7 +57,8 @@ async def log_in(services: Services, member: Member) -> NewSession:
     return await services.accounts.log_in(login_name=member.username, password=PASSWORD)
 
 
-def verdict(revocations: Revocations, session: NewSession) -> bool | None:
+def verdict(process: RevocationList | RevocationFollower, session: NewSession) -> bool | None:
+    revocations = process if isinstance(process, RevocationList) else process.revocations
     return revocations.is_alive(session.sid, session.user_id, session.epoch, session.created_at)
 
 
@@ -96,10 +98,10 @@ async def test_a_list_longer_than_a_batch_is_read_to_its_end(
     await end(built, *(ended(sid, clock) for sid in sids[:2000]))
     following = follow()
     await following.catch_up()
-    assert len(following) == 2000
+    assert len(following.revocations) == 2000
     await end(built, *(ended(sid, clock) for sid in sids[2000:]))
     await following.catch_up()
-    assert all(following.has_ended(sid) for sid in sids)
+    assert all(following.revocations.has_ended(sid) for sid in sids)
 
 
 async def test_concurrent_ends_lose_none(
@@ -120,7 +122,7 @@ async def test_concurrent_ends_lose_none(
     reading = False
     await reader
     await following.catch_up()
-    assert [sid for sid in sids if not following.has_ended(sid)] == []
+    assert [sid for sid in sids if not following.revocations.has_ended(sid)] == []
     async with built.database.read() as db:
         assert await db.scalar(select(func.count()).select_from(Revocation)) == len(sids)
 
@@ -143,12 +145,12 @@ async def test_a_transaction_that_is_held_open_hides_none_that_commits_after_it(
     await following.catch_up()
     # Had the second been seen first, the first would never be: its number is lower.
     assert not done
-    assert not following.has_ended(B_SID)
+    assert not following.revocations.has_ended(B_SID)
     release.set()
     await asyncio.gather(slow, quick)
     await following.catch_up()
-    assert following.has_ended(A_SID)
-    assert following.has_ended(B_SID)
+    assert following.revocations.has_ended(A_SID)
+    assert following.revocations.has_ended(B_SID)
 
 
 async def test_an_ending_that_can_not_be_committed_ends_nothing(
@@ -202,15 +204,15 @@ async def test_whoever_goes_away_in_the_middle_of_a_logout_is_logged_out(
 
 
 async def test_a_list_that_is_not_confirmed_gives_no_verdict_but_on_what_has_ended(
-    database_url: URL, built: Built, clock: Clock
+    built: Built, clock: Clock
 ) -> None:
     clocks = [100.0, 5000.0]
-    feed = Feed(database_url)
-    revocations = Revocations(
-        feed, refuse_after=timedelta(seconds=10), read_clocks=lambda: (clocks[0], clocks[1])
+    revocations = RevocationList(
+        refuse_after=timedelta(seconds=10), read_clocks=lambda: (clocks[0], clocks[1])
     )
+    following = RevocationFollower(revocations, built.revocation_store)
     await end(built, ended(A_SID, clock))
-    await revocations.catch_up()
+    await following.catch_up()
 
     def alive(sid: str) -> bool | None:
         return revocations.is_alive(sid, 1, 0, clock())
@@ -220,7 +222,7 @@ async def test_a_list_that_is_not_confirmed_gives_no_verdict_but_on_what_has_end
     assert (alive(A_SID), alive(B_SID)) == (False, True)
     clocks[0] += 0.1  # the machine was suspended
     assert (alive(A_SID), alive(B_SID)) == (False, None)
-    await revocations.catch_up()
+    await following.catch_up()
     assert alive(B_SID) is True
     clocks[1] += 10  # a virtual machine was paused: only the wall clock was set right
     assert alive(B_SID) is None
@@ -228,18 +230,15 @@ async def test_a_list_that_is_not_confirmed_gives_no_verdict_but_on_what_has_end
     assert alive(B_SID) is True
     clocks[0] += 10
     assert alive(B_SID) is None
-    await feed.close()
 
 
-async def test_it_is_as_old_as_the_moment_before_it_was_read(database_url: URL) -> None:
+async def test_it_is_as_old_as_the_moment_before_it_was_read(built: Built) -> None:
     readings = iter([(0.0, 0.0), (7.0, 7.0)])
-    feed = Feed(database_url)
-    revocations = Revocations(
-        feed, refuse_after=timedelta(seconds=10), read_clocks=lambda: next(readings)
+    revocations = RevocationList(
+        refuse_after=timedelta(seconds=10), read_clocks=lambda: next(readings)
     )
-    await revocations.catch_up()
+    await RevocationFollower(revocations, built.revocation_store).catch_up()
     assert revocations.age_seconds() == 7.0
-    await feed.close()
 
 
 async def test_following_goes_on_by_itself_after_a_failure(
@@ -248,17 +247,19 @@ async def test_following_goes_on_by_itself_after_a_failure(
     async with built.database.begin() as db:
         await db.execute(text("ALTER TABLE revocations RENAME TO moved"))
     following = follow()
-    async with following.followed():
-        assert not following.is_fresh()
+    async with following.running():
+        assert not following.revocations.is_fresh()
         async with built.database.begin() as db:
             await db.execute(text("ALTER TABLE moved RENAME TO revocations"))
         await end(built, ended(A_SID, clock))
         for _ in range(150):
-            if following.has_ended(A_SID):  # it may be fresh from a poll before that end
+            if following.revocations.has_ended(
+                A_SID
+            ):  # it may be fresh from a poll before that end
                 break
             await asyncio.sleep(0.02)
-        assert following.is_fresh()
-        assert following.has_ended(A_SID)
+        assert following.revocations.is_fresh()
+        assert following.revocations.has_ended(A_SID)
 
 
 # --- restored, replaced, purged ------------------------------------------------------------------
@@ -276,7 +277,7 @@ async def test_a_database_that_went_back_is_read_anew_and_nothing_is_forgotten(
             await db.execute(text("ALTER SEQUENCE revocations_seq_seq RESTART"))
     await end(built, ended(C_SID, clock))  # under a number that was given already
     await following.catch_up()
-    assert all(following.has_ended(sid) for sid in (A_SID, B_SID, C_SID))
+    assert all(following.revocations.has_ended(sid) for sid in (A_SID, B_SID, C_SID))
 
 
 async def test_epochs_of_a_restored_database_take_the_maximum_and_logins_are_alive(
@@ -290,7 +291,7 @@ async def test_epochs_of_a_restored_database_take_the_maximum_and_logins_are_ali
         await db.execute(delete(Revocation))
         await db.execute(text("UPDATE users SET session_epoch = 0"))
     await following.catch_up()
-    remembered = following.oldest_epoch(member.id)
+    remembered = following.revocations.min_epoch(member.id)
     assert remembered > 1
     session = await log_in(services, member)  # by a process that remembers
     assert session.epoch == remembered
@@ -335,7 +336,7 @@ async def test_after_a_restore_and_end_all_a_new_processs_logins_are_alive_at_th
     await beginner.services.sessions.end_everybodys()
     session = await log_in(beginner.services, member)
     await beginner.close()
-    await services.revocations.catch_up()
+    await follower_of(built).catch_up()
     assert verdict(services.revocations, session) is True
 
 
@@ -348,8 +349,8 @@ async def test_a_row_of_the_same_number_that_says_something_else_is_another_data
     async with built.database.begin() as db:
         await db.execute(text("UPDATE revocations SET sid = :sid"), {"sid": B_SID})
     await following.catch_up()
-    assert following.has_ended(A_SID)
-    assert following.has_ended(B_SID)
+    assert following.revocations.has_ended(A_SID)
+    assert following.revocations.has_ended(B_SID)
 
 
 async def test_with_clocks_apart_nobody_is_ended_and_nobody_is_locked_out(
@@ -361,7 +362,7 @@ async def test_with_clocks_apart_nobody_is_ended_and_nobody_is_locked_out(
         await services.sessions.end_everybodys()
     assert verdict(services.revocations, session) is not False
     clock.advance(-timedelta(hours=1))
-    ahead = Ended(1, None, None, None, clock() + timedelta(minutes=5), clock() + HOUR)
+    ahead = RevocationRow(1, None, None, None, clock() + timedelta(minutes=5), clock() + HOUR)
     services.revocations.apply([ahead])  # however it came to be
     with pytest.raises(Unavailable, match="clock"):  # not a session that is refused at once
         await log_in(services, member)
@@ -394,13 +395,6 @@ async def test_a_commit_that_fails_ends_nothing_here(
     assert verdict(services.revocations, session) is not False
 
 
-def test_an_older_end_all_does_not_take_back_a_newer(clock: Clock) -> None:
-    revocations = Revocations(None, refuse_after=HOUR)  # type: ignore[arg-type] # never read
-    for at in (clock(), clock() - HOUR):
-        revocations.apply([Ended(1, None, None, None, at, clock() + HOUR)])
-    assert revocations.not_before == clock()
-
-
 async def test_a_machine_whose_clock_is_behind_begins_sessions_that_are_alive(
     services: Services, member: Member, clock: Clock, follow: Follow
 ) -> None:
@@ -420,7 +414,7 @@ async def test_only_what_expired_a_week_ago_by_the_databases_clock_is_purged(
         now = await database_now(db)
     assert abs(now - datetime.now(UTC)) < timedelta(minutes=1)
     old = [
-        Revocation(
+        NewRevocation(
             sid=f"{number:022}",
             expires_at=now - KEPT_AFTER_EXPIRY - HOUR,
             reason=EndReason.LOGGED_OUT,
@@ -430,7 +424,7 @@ async def test_only_what_expired_a_week_ago_by_the_databases_clock_is_purged(
     ]
     kept = ended(A_SID, clock, -KEPT_AFTER_EXPIRY + HOUR)
     old += [
-        Revocation(
+        NewRevocation(
             user_id=user_id,
             epoch=1,
             expires_at=now - KEPT_AFTER_EXPIRY + (HOUR if user_id == 2 else -HOUR),
@@ -443,16 +437,16 @@ async def test_only_what_expired_a_week_ago_by_the_databases_clock_is_purged(
     await end(built, *old, kept)
     following = follow()
     await following.catch_up()
-    assert len(following) == 1203
+    assert len(following.revocations) == 1203
     await following.purge()
-    assert len(following) == 2
-    assert following.has_ended(A_SID)
-    assert (following.oldest_epoch(1), following.oldest_epoch(2)) == (0, 1)
+    assert len(following.revocations) == 2
+    assert following.revocations.has_ended(A_SID)
+    assert (following.revocations.min_epoch(1), following.revocations.min_epoch(2)) == (0, 1)
     async with built.database.read() as db:
         assert set(await db.scalars(select(Revocation.sid))) == {A_SID, None}
     await end(built, ended(B_SID, clock))
     await following.catch_up()
-    assert following.has_ended(B_SID)
+    assert following.revocations.has_ended(B_SID)
 
 
 async def test_an_ending_is_kept_as_long_as_the_longest_session_that_it_ends(
@@ -466,9 +460,3 @@ async def test_an_ending_is_kept_as_long_as_the_longest_session_that_it_ends(
     await services.sessions.end_everybodys()
     async with built.database.read() as db:
         assert set(await db.scalars(select(Revocation.expires_at))) == {much_later}
-
-
-def test_a_row_of_a_newer_version_is_not_an_error(clock: Clock) -> None:
-    revocations = Revocations(None, refuse_after=HOUR)  # type: ignore[arg-type] # never read
-    revocations.apply([Ended(1, None, None, None, None, clock())])
-    assert len(revocations) == 0

@@ -16,7 +16,7 @@ from quart_app.model import Alert, AuditEntry, AuditEvent, Login
 from quart_app.services import Services
 from quart_app.services.identity import alerts
 from quart_app.services.identity.alerts import SHOWN_FOR
-from quart_app.services.sessions.known_devices import new_id
+from quart_app.services.sessions.known_devices import new_device_id
 from quart_app.settings import Settings, with_setting
 from quart_app.storage.alerts import delete_expired_alerts
 from tests.conftest import SECRET_KEY, Clock, MakeApp, Member, log_in, make_member, set_cookies
@@ -497,7 +497,7 @@ async def test_over_https_it_belongs_to_this_host_alone(
 
 
 def test_ids_are_as_long_as_the_cookies() -> None:
-    assert re.fullmatch("[A-Za-z0-9_-]{22}", new_id())
+    assert re.fullmatch("[A-Za-z0-9_-]{22}", new_device_id())
 
 
 def signed(payload: object, *, key: str = SECRET_KEY, salt: str = "quart_app-device") -> str:

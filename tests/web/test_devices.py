@@ -13,7 +13,13 @@ from quart_app.composition import Built
 from quart_app.model import EndReason, Login
 from quart_app.services import Services
 from quart_app.services.sessions.sessions import MOST_LIVE_LOGINS
-from tests.conftest import PASSWORD, Clock, Member, make_member, set_cookies
+from tests.conftest import (
+    PASSWORD,
+    Clock,
+    Member,
+    make_member,
+    set_cookies,
+)
 from tests.conftest import log_in as log_in_as
 from tests.web.test_ending import state_of
 

@@ -217,7 +217,7 @@ async def test_a_password_change_under_way_brings_no_ended_session_back(
     assert response.status_code in {401, 404}
     assert set_cookies(response) == {}
     passwords.hash = hash_now  # type: ignore[method-assign]
-    await services_of(app).revocations.catch_up()
+    await app.extensions["revocable_sessions"].follower.catch_up()
     assert await state_of(browser) == 401
 
 
@@ -231,8 +231,9 @@ async def test_before_the_first_load_and_past_the_bound_nobody_is_answered(
     client, visitor = app.test_client(), app.test_client()
     await log_in(client, member)
     revocations = app.extensions["quart_app"].revocations
+    revocations.confirm = lambda _clocks: None  # a poll may come between two requests
     clocks = [0.0, 0.0]
-    revocations._read_clocks = lambda: tuple(clocks)
+    revocations.read_clocks = lambda: tuple(clocks)
     revocations._confirmed = None  # as before the first load
     for number in (0, 1):
         for path in ("/api/session_state", "/", "/login", "/api/platforms"):

@@ -24,8 +24,9 @@ from quart_app.services.audit.origin import origin
 from quart_app.services.audit.tally import Counted, Tally
 from quart_app.services.background.periodic import PeriodicTask
 from quart_app.services.background.purging import BATCH_ROWS, PAUSE_SECONDS, purge_task
+from quart_app.session.purge_clock import PurgeClock
 from quart_app.storage import audit as stored
-from quart_app.storage.clock import PurgeClock
+from quart_app.storage.clock import new_purge_clock
 from quart_app.storage.database import Database
 
 _FLUSH_EVERY: Final = timedelta(minutes=1)
@@ -44,7 +45,7 @@ class Audit:
 
     database: Database
     retention: timedelta
-    purge_clock: PurgeClock = field(default_factory=PurgeClock)
+    purge_clock: PurgeClock = field(default_factory=new_purge_clock)
     _tally: Tally = field(default_factory=Tally)
 
     def periodic_tasks(self) -> Sequence[PeriodicTask]:

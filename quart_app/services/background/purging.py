@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.services.background.periodic import PeriodicTask
-from quart_app.storage.clock import PurgeClock
+from quart_app.session.purge_clock import PurgeClock
 from quart_app.storage.database import Database
 
 BATCH_ROWS: Final = 500

@@ -20,7 +20,7 @@ from quart_app.services.identity.devices import Asking, Devices
 from quart_app.services.identity.new_passwords import check_new_password
 from quart_app.services.identity.passwords import Passwords
 from quart_app.services.identity.turns import Turns
-from quart_app.services.sessions.known_devices import Device, KnownDevice, new_id
+from quart_app.services.sessions.known_devices import Device, KnownDevice, new_device_id
 from quart_app.services.sessions.sessions import Sessions
 from quart_app.storage import users as stored_users
 
@@ -115,7 +115,7 @@ class ResetLinks:
             user = await self.user_of(token)
             check_new_password(new_password, user.username, user.email)
             # By an id that it had till now, what was answered there stays so.
-            device_id = device.id_for(user) or new_id()
+            device_id = device.id_for(user) or new_device_id()
             new_hash = await self.passwords.hash(new_password)
             return await self._use(token, new_hash, device, device_id)
 

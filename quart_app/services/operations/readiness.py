@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from quart_app.errors import Unavailable
-from quart_app.services.sessions.revocations import Revocations
+from quart_app.session.revocations import RevocationList
 from quart_app.storage.database import Database
 from quart_app.storage.schema import SchemaRefused, newest_revision, schema_revision
 from quart_app.storage.writability import is_writable
@@ -23,7 +23,7 @@ class Readiness:
     """
 
     database: Database
-    revocations: Revocations
+    revocations: RevocationList
     _checking: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
     _reasons: list[str] = field(default_factory=list, init=False)
     _expires_at: float = field(default=0.0, init=False)  # by the monotonic clock

@@ -16,10 +16,8 @@ from itertools import chain
 from typing import Any, Final, TypeVar
 
 from quart_app.errors import TooManyStreams, Unavailable
-from quart_app.services.sessions.revocations import Revocations
-from quart_app.storage.changes import Changed
-from quart_app.storage.follow import Feed
-from quart_app.storage.revocations import Ended
+from quart_app.session.revocations import RevocationList, RevocationRow
+from quart_app.storage.changes import Changed, ChangeFeed
 
 HEARTBEAT_SECONDS: Final = 15.0  # proxies close what says nothing for a minute
 MOST_OF_A_SESSION: Final = 20  # streams in one process; a browser needs one
@@ -80,14 +78,16 @@ class Stream:
 class Events:
     """The open streams of one process, and what they are told."""
 
-    def __init__(self, feed: Feed, revocations: Revocations, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, feed: ChangeFeed, revocations: RevocationList, now: Callable[[], datetime]
+    ) -> None:
         self._feed, self._revocations, self._now = feed, revocations, now
         self._of_user: dict[int, set[Stream]] = {}
         self._of_session: dict[str, set[Stream]] = {}  # by sid
         self._recent: deque[Changed] = deque(maxlen=_MOST_RECENT)
         self._is_failing = False
         self._is_stopping = False
-        revocations.tell(self._hear_of_end)
+        revocations.subscribe(self._hear_of_end)
 
     def __len__(self) -> int:
         return sum(map(len, self._of_user.values()))
@@ -168,7 +168,7 @@ class Events:
             for stream in self._of_user.get(change.user_id, ()):
                 _tell_of(change, stream)
 
-    def _hear_of_end(self, ended: Ended) -> None:
+    def _hear_of_end(self, ended: RevocationRow) -> None:
         concerned: Iterable[Stream]
         if ended.sid is not None:
             concerned = self._of_session.get(ended.sid, ())

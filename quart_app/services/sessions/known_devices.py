@@ -47,8 +47,8 @@ class KnownDevice:
     device_epoch: int
 
 
-def new_id() -> str:
-    """Return an id for a session or a device; nobody can guess it."""
+def new_device_id() -> str:
+    """Return an id for a device; nobody can guess it."""
     return new_session_id()
 
 

@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -11,42 +12,42 @@ from quart_app.errors import NotFound, NotLoggedIn, Unavailable
 from quart_app.model import (
     AuditEvent,
     EndReason,
-    Revocation,
     User,
 )
 from quart_app.services.audit.audit import Audit
 from quart_app.services.background.uninterrupted import go_on_afterwards, uninterrupted
-from quart_app.services.sessions.known_devices import Device, KnownDevice, new_id
-from quart_app.services.sessions.revocations import Revocations
-from quart_app.session.claims import CLOCK_TOLERANCE, SessionRef
+from quart_app.services.sessions.known_devices import Device, KnownDevice, new_device_id
+from quart_app.session.claims import CLOCK_TOLERANCE, IssuedSession, SessionRef, new_session_id
+from quart_app.session.purge_clock import database_now
+from quart_app.session.revocations import (
+    NewRevocation,
+    RevocationList,
+    RevocationRow,
+    epoch_at,
+)
 from quart_app.storage import alerts as stored_alerts
 from quart_app.storage import logins as stored_logins
 from quart_app.storage import users as stored_users
-from quart_app.storage.clock import database_now
 from quart_app.storage.database import Database
-from quart_app.storage.revocations import Ended, add_revocations
+from quart_app.storage.revocations import add_revocations
 
 MOST_LIVE_LOGINS = 50  # of one user (OWASP ASVS 5.0, 7.1.2)
-_TICK = timedelta(microseconds=1)
-# A new epoch is at least the seconds since then, so that none is given again after a restore; they
-# fit into 32 bits until 2093.
-_EPOCHS_BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
+CONNECTION_CLAIM: Final = "platform_connection_id"
 _MARKED_AT_ONCE = 1000  # logins: some milliseconds of the write lock
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewSession:
+class NewSession(IssuedSession):
     """A session that has just begun; web signs it into the browser's cookie."""
 
-    user_id: int
-    platform_connection_id: int | None
-    sid: str
-    epoch: int
-    created_at: datetime
-    expires_at: datetime
-    remember: bool
     is_new_device: bool
     device: KnownDevice
+
+    @property
+    def platform_connection_id(self) -> int | None:
+        """The connection that the session begins with; None where there is none."""
+        connection_id: int | None = self.extra[CONNECTION_CLAIM]
+        return connection_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class Ending:
     audit: Audit
     now: datetime
     longest: timedelta
-    revocations: list[Revocation] = field(default_factory=list)
+    revocations: list[NewRevocation] = field(default_factory=list)
 
     async def end(self, session: SessionRef, reason: EndReason) -> None:
         """End one session, unless it has ended: each end is written down once.
@@ -163,9 +164,9 @@ class Ending:
             detail={"ended": ended, "reason": reason},
         )
 
-    def _add(self, reason: EndReason, expires_at: datetime, **what: object) -> None:
+    def _add(self, reason: EndReason, expires_at: datetime, **what: Any) -> None:
         self.revocations.append(
-            Revocation(reason=reason, expires_at=expires_at, created_at=self.now, **what)
+            NewRevocation(reason=reason, expires_at=expires_at, created_at=self.now, **what)
         )
 
 
@@ -177,7 +178,7 @@ class Sessions:
     """
 
     database: Database
-    revocations: Revocations
+    revocations: RevocationList
     audit: Audit
     absolute: timedelta
     remember_absolute: timedelta
@@ -199,12 +200,12 @@ class Sessions:
         """
         user.session_epoch = max(
             user.session_epoch,
-            self.revocations.oldest_epoch(user.id),
+            self.revocations.min_epoch(user.id),
             # After a restore others remember epochs that the database does not; no later ones than
             # the "end all" that follows it.
             epoch_at(self.revocations.not_before),
         )
-        created_at = max(self.now(), self.revocations.not_before + _TICK)
+        created_at = self.revocations.earliest_start(self.now())
         if created_at > self.now() + CLOCK_TOLERANCE:  # it would be refused as one from the future
             raise Unavailable(
                 "Nobody can log in: this machine's clock is behind, or another ahead."
@@ -216,16 +217,16 @@ class Sessions:
             alerts_seen = await stored_alerts.alerts_seen_on(ending.db, user.id, device_id)
         session = NewSession(
             user_id=user.id,
-            platform_connection_id=platform_connection_id,
-            sid=new_id(),
+            sid=new_session_id(),
             epoch=user.session_epoch,
             created_at=created_at,
             expires_at=created_at + (self.remember_absolute if remember else self.absolute),
             remember=remember,
+            extra={CONNECTION_CLAIM: platform_connection_id},
             is_new_device=device_id is None,
             device=KnownDevice(
                 user_id=user.id,
-                device_id=device_id or new_id(),
+                device_id=device_id or new_device_id(),
                 device_epoch=user.device_epoch,
             ),
         )
@@ -260,22 +261,15 @@ class Sessions:
             longest = max(self.absolute, self.remember_absolute)
             ending = Ending(db=db, audit=self.audit, now=self.now(), longest=longest)
             yield ending
-            if ending.revocations:
-                await add_revocations(db, ending.revocations)
-        self.revocations.apply(
-            Ended(
-                *(each.seq, each.sid, each.user_id, each.epoch, each.not_before),
-                *(each.expires_at, each.reason),
-            )
-            for each in ending.revocations
-        )
+            rows = await add_revocations(db, ending.revocations) if ending.revocations else []
+        self.revocations.apply(rows)
 
     async def has_ended(self, db: AsyncSession, session: SessionRef) -> bool:
         """Tell whether a session was ended, here or by a process that we have not heard of yet."""
         if self.revocations.has_ended(session.sid):
             return True
         if session.user_id is not None and session.epoch is not None:
-            oldest = self.revocations.oldest_epoch(session.user_id)
+            oldest = self.revocations.min_epoch(session.user_id)
             if session.epoch < oldest:
                 return True
         return await stored_logins.has_login_ended(db, session.sid)
@@ -290,7 +284,7 @@ class Sessions:
             await ending.end_each(alive, EndReason.LOGGED_OUT)
         # One that another process has just ended is over here, too, before we say so.
         self.revocations.apply(
-            Ended(0, each.sid, None, None, None, each.expires_at, EndReason.LOGGED_OUT)
+            RevocationRow(0, each.sid, None, None, None, each.expires_at, EndReason.LOGGED_OUT)
             for each in alive
         )
 
@@ -336,8 +330,3 @@ class Sessions:
                     not_after=not_before,
                     most=_MARKED_AT_ONCE,
                 )
-
-
-def epoch_at(moment: datetime) -> int:
-    """Return the epoch that is the oldest that is given at a time; 0 before there were any."""
-    return max(0, int((moment - _EPOCHS_BEGIN).total_seconds()))

@@ -1,12 +1,10 @@
 """The claim that this application adds to a session: the platform connection that it works with."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from quart_app.model import LARGEST_ID
+from quart_app.services.sessions.sessions import CONNECTION_CLAIM
 from quart_app.session import Claims, update_session
-
-_CONNECTION: Final = "platform_connection_id"
 
 
 def is_id(value: object) -> bool:
@@ -18,20 +16,15 @@ def _is_id_or_none(value: object) -> bool:
     return value is None or is_id(value)
 
 
-EXTRA_CLAIMS: Final = {_CONNECTION: _is_id_or_none}
-
-
-def extra_claims(connection_id: int | None) -> Mapping[str, int | None]:
-    """Return what a session that begins with a connection, or with none, says besides."""
-    return {_CONNECTION: connection_id}
+EXTRA_CLAIMS: Final = {CONNECTION_CLAIM: _is_id_or_none}
 
 
 def current_connection_id(claims: Claims) -> int | None:
     """Return the id of the session's current connection; None where it has none."""
-    connection_id: int | None = claims.extra.get(_CONNECTION)
+    connection_id: int | None = claims.extra.get(CONNECTION_CLAIM)
     return connection_id
 
 
 def switch_platform(connection_id: int | None) -> None:
     """Make another of the user's connections, or none, the session's current one."""
-    update_session(**extra_claims(connection_id))
+    update_session(**{CONNECTION_CLAIM: connection_id})

@@ -2,9 +2,9 @@
 
 from quart_app.model import EndReason
 from quart_app.services.sessions.sessions import NewSession
-from quart_app.session import IssuedSession, clear_session, create_session
+from quart_app.session import clear_session, create_session
 from quart_app.web.pipeline.bodies import PasswordBody
-from quart_app.web.pipeline.claims import current_connection_id, extra_claims, switch_platform
+from quart_app.web.pipeline.claims import current_connection_id, switch_platform
 from quart_app.web.pipeline.gate import (
     asking_session,
     current_claims,
@@ -17,17 +17,7 @@ from quart_app.web.pipeline.gate import (
 
 def begin(new_session: NewSession) -> None:
     """Sign a session that a use case began into the browser's cookie."""
-    create_session(
-        IssuedSession(
-            user_id=new_session.user_id,
-            sid=new_session.sid,
-            epoch=new_session.epoch,
-            created_at=new_session.created_at,
-            expires_at=new_session.expires_at,
-            remember=new_session.remember,
-            extra=extra_claims(new_session.platform_connection_id),
-        )
-    )
+    create_session(new_session)
     know_device_again(new_session.device)
 
 

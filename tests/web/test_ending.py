@@ -178,7 +178,7 @@ async def test_log_out_everywhere_is_asked_before_it_is_done(browser: Client) ->
     assert 'action="/logout_all"' not in account
     asked = await (await browser.get("/logout_all")).get_data(as_text=True)
     assert 'method="post" action="/logout_all"' in asked
-    assert "This ends your session here, the only one." in asked
+    assert "Your only session ends, the one in this browser." in asked
     assert 'href="/account">Cancel' in asked
     assert await state_of(browser) == 200
     response = await browser.post("/logout_all")

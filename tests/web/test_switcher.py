@@ -304,7 +304,7 @@ async def test_times_are_told_in_words_with_the_exact_one_beside(
     assert words == "3 hours ago"
     assert re.fullmatch(r"\d+ [A-Z][a-z]+ \d{4}, \d\d:\d\d UTC", exact)
     html = await html_of(browser, "/devices")
-    assert re.search(r"Until.*?data-ago>in 21 hours</time>", html, re.DOTALL)
+    assert re.search(r"Expires.*?data-ago>in 21 hours</time>", html, re.DOTALL)
 
 
 pytestmark = pytest.mark.sqlite_unless_thorough

@@ -37,7 +37,7 @@ class Readiness:
         if self._reasons:
             return self._reasons
         if not self.revocations.is_fresh():
-            return ["The revocation list is stale."]
+            return ["The revocation list is stale, so it is unknown which sessions have ended."]
         return []
 
     async def _problems_of_database(self) -> list[str]:

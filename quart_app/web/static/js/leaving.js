@@ -3,8 +3,8 @@
 // What the login page says for each of the server's words for an end (docs/http.md).
 const SENTENCES = {
   logged_out: "You logged out in another tab or window.",
-  logged_out_everywhere: "You were logged out on all devices.",
-  disowned: "You were logged out on all devices.",
+  logged_out_everywhere: "You were logged out on every device.",
+  disowned: "You were logged out on every device.",
   password_changed: "You were logged out because your password was changed on another device.",
   password_reset: "You were logged out because your password was changed on another device.",
   removed: "You were logged out because this session was ended on another device.",

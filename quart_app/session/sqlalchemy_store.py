@@ -39,8 +39,8 @@ class SQLAlchemyRevocationStore:
     With `create_table` the table is made at its first use where it is missing. An application with
     migrations of its own makes the table by them and passes `table`, see `revocations_table`.
 
-    A subclass may open transactions otherwise (`reading`, `writing`). `purge_clock` decides what has
-    expired when rows are purged.
+    A subclass may open transactions otherwise (`reading`, `writing`). `purge_clock` decides
+    what has expired when rows are purged.
     """
 
     def __init__(

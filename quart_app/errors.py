@@ -1,21 +1,42 @@
-"""What can go wrong, as facts: a stable code and one sentence; web knows the HTTP status."""
+"""Errors of use cases: a stable code, a category and one sentence. The web knows the status."""
 
 import math
+from enum import Enum, auto
 from typing import ClassVar
 
 _UNITS = ((3600, "hour"), (60, "minute"), (1, "second"))  # in seconds
 
 
+class Category(Enum):
+    """Kinds of errors that callers handle in the same way; the web maps each to a status."""
+
+    MALFORMED = auto()
+    NOT_AUTHENTICATED = auto()
+    NOT_ALLOWED = auto()
+    NOT_FOUND = auto()
+    CONFLICT = auto()
+    GONE = auto()
+    TOO_LARGE = auto()
+    UNSUPPORTED = auto()
+    INVALID = auto()
+    TOO_MANY = auto()
+    UNAVAILABLE = auto()
+    FAILED = auto()  # of a command; it never reaches the web
+
+
 class AppError(Exception):
     """A use case could not be carried out; nothing was changed.
 
-    `code` is stable and for programs, `sentence` is for people. `field` names the input that is
+    `code` is stable and for programs, `sentence` is for people, `heading` is the error page's title
+    where the category's says too little. `field` names the input that is
     at fault, where there is one. `retry_after_seconds` says when to try again; the sentence then
     ends with it.
     """
 
+    category: ClassVar[Category] = Category.FAILED
     code: ClassVar[str] = "error"
     default_sentence: ClassVar[str] = "Something went wrong."
+    heading: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -35,6 +56,7 @@ class AppError(Exception):
 class BadCredentials(AppError):  # noqa: N818 errors here are named for the fact
     """The name is unknown, the password wrong or the account inactive: which, nobody is told."""
 
+    category = Category.NOT_AUTHENTICATED
     code = "bad_credentials"
     default_sentence = "Wrong name or password. Please try again."
 
@@ -42,6 +64,7 @@ class BadCredentials(AppError):  # noqa: N818 errors here are named for the fact
 class TooManyAttempts(AppError):  # noqa: N818
     """Passwords were wrong, or the user logged in, too often just now."""
 
+    category = Category.TOO_MANY
     code = "too_many_attempts"
     default_sentence = "There were too many wrong passwords."
 
@@ -49,6 +72,7 @@ class TooManyAttempts(AppError):  # noqa: N818
 class TooManyStreams(AppError):  # noqa: N818
     """This session, or its user, has as many event streams open as one may."""
 
+    category = Category.TOO_MANY
     code = "too_many_streams"
     default_sentence = "Too many event streams are open. Close one."
 
@@ -56,6 +80,7 @@ class TooManyStreams(AppError):  # noqa: N818
 class Busy(AppError):  # noqa: N818
     """So many passwords wait for being compared that this one would wait for too long."""
 
+    category = Category.UNAVAILABLE
     code = "busy"
     default_sentence = "Too many people are logging in."
 
@@ -63,6 +88,7 @@ class Busy(AppError):  # noqa: N818
 class PasswordNeeded(AppError):  # noqa: N818
     """This login is not fresh enough for what was asked: the password is needed once more."""
 
+    category = Category.NOT_ALLOWED
     code = "password_needed"
     default_sentence = "You logged in a while ago. Enter your password again."
 
@@ -74,6 +100,7 @@ class PasswordChangeNeeded(AppError):  # noqa: N818
     for the answer to a program.
     """
 
+    category = Category.NOT_ALLOWED
     code = "password_change_needed"
     default_sentence = "This is a one-time password. Choose a new password."
 
@@ -85,13 +112,16 @@ class PasswordChangeNeeded(AppError):  # noqa: N818
 class NotLoggedIn(AppError):  # noqa: N818
     """The request carries no session that is alive."""
 
+    category = Category.NOT_AUTHENTICATED
     code = "not_logged_in"
     default_sentence = "You are not logged in."
+    heading = "You are not logged in"
 
 
 class Forbidden(AppError):  # noqa: N818
     """Whoever asks is known, and has not the role that this needs."""
 
+    category = Category.NOT_ALLOWED
     code = "forbidden"
     default_sentence = "Only administrators can do this."
 
@@ -99,6 +129,7 @@ class Forbidden(AppError):  # noqa: N818
 class NotFound(AppError):  # noqa: N818
     """It does not exist, or is somebody else's: which, nobody is told."""
 
+    category = Category.NOT_FOUND
     code = "not_found"
     default_sentence = "There is nothing here. Check the address."
 
@@ -106,6 +137,7 @@ class NotFound(AppError):  # noqa: N818
 class InvalidInput(AppError):  # noqa: N818
     """A field has the wrong type, length or form."""
 
+    category = Category.INVALID
     code = "invalid_input"
     default_sentence = "This is not valid."
 
@@ -113,6 +145,7 @@ class InvalidInput(AppError):  # noqa: N818
 class PasswordChangeNotNeeded(AppError):  # noqa: N818
     """A new password was sent along, which only a password for one use asks for."""
 
+    category = Category.INVALID
     code = "password_change_not_needed"
     default_sentence = "This is not a one-time password. Log in without a new password."
 
@@ -120,6 +153,7 @@ class PasswordChangeNotNeeded(AppError):  # noqa: N818
 class MalformedBody(AppError):  # noqa: N818
     """The body is not what its type says."""
 
+    category = Category.MALFORMED
     code = "malformed_body"
     default_sentence = "The body is not well-formed JSON."
 
@@ -127,6 +161,7 @@ class MalformedBody(AppError):  # noqa: N818
 class TooManyCookies(AppError):  # noqa: N818
     """The request has more session cookies than are looked at."""
 
+    category = Category.MALFORMED
     code = "too_many_cookies"
     default_sentence = (
         "Your browser sends too many cookies of the same name."
@@ -137,6 +172,7 @@ class TooManyCookies(AppError):  # noqa: N818
 class UnsupportedBody(AppError):  # noqa: N818
     """The body is of a type that this address does not take."""
 
+    category = Category.UNSUPPORTED
     code = "unsupported_body"
     default_sentence = "Send the body as application/json."
 
@@ -144,6 +180,7 @@ class UnsupportedBody(AppError):  # noqa: N818
 class BodyTooLarge(AppError):  # noqa: N818
     """The body is longer than anything we ask for."""
 
+    category = Category.TOO_LARGE
     code = "body_too_large"
     default_sentence = "The request is too large. Send less data."
 
@@ -151,20 +188,25 @@ class BodyTooLarge(AppError):  # noqa: N818
 class CrossSite(AppError):  # noqa: N818
     """Another site asked the browser to make this request."""
 
+    category = Category.NOT_ALLOWED
     code = "cross_site"
     default_sentence = "This request came from another site, so nothing was done."
+    heading = "Request from another site"
 
 
 class NameTaken(AppError):  # noqa: N818
     """Something of the same kind has this name already."""
 
+    category = Category.CONFLICT
     code = "name_taken"
     default_sentence = "That name is taken. Choose another."
+    heading = "That name is taken"
 
 
 class AccountTaken(AppError):  # noqa: N818
     """This user has a connection to the same account already."""
 
+    category = Category.CONFLICT
     code = "account_taken"
     default_sentence = "You have already added this account."
 
@@ -172,6 +214,7 @@ class AccountTaken(AppError):  # noqa: N818
 class TooManyPlatforms(AppError):  # noqa: N818
     """This user has as many connections as a user may have."""
 
+    category = Category.CONFLICT
     code = "too_many_platforms"
     default_sentence = "You have reached the limit of accounts. Remove one first."
 
@@ -179,39 +222,48 @@ class TooManyPlatforms(AppError):  # noqa: N818
 class InUse(AppError):  # noqa: N818
     """Other tables of the database refer to it."""
 
+    category = Category.CONFLICT
     code = "in_use"
     default_sentence = (
         "Other records still refer to this account, so it can't be removed."
         " You can switch it off instead."
     )
+    heading = "This account is in use"
 
 
 class PlatformInactive(AppError):  # noqa: N818
     """The connection is kept but switched off, so nothing can act for it."""
 
+    category = Category.CONFLICT
     code = "platform_inactive"
     default_sentence = "This account is switched off. Switch it on first."
+    heading = "This account is switched off"
 
 
 class PlatformChanged(AppError):  # noqa: N818
     """The request was made for another platform connection than the session acts for now."""
 
+    category = Category.CONFLICT
     code = "platform_changed"
     default_sentence = (
         "Your current account has changed since this page was opened. Nothing was done."
     )
+    heading = "You switched accounts"
 
 
 class UserChanged(AppError):  # noqa: N818
     """The form is of a page that was another user's than is logged in now."""
 
+    category = Category.CONFLICT
     code = "user_changed"
     default_sentence = "Another user has logged in since this page was opened. Nothing was done."
+    heading = "Another user is logged in"
 
 
 class SetUpAlready(AppError):  # noqa: N818
     """The set-up link was used, is too old, or was never one."""
 
+    category = Category.GONE
     code = "set_up_link_invalid"
     default_sentence = "This set-up link is invalid or has expired."
 
@@ -219,6 +271,7 @@ class SetUpAlready(AppError):  # noqa: N818
 class LastAdministrator(AppError):  # noqa: N818
     """Nobody who can log in would administer any more."""
 
+    category = Category.CONFLICT
     code = "last_administrator"
     default_sentence = (
         "This is the only administrator who can log in. Make another user an administrator first."
@@ -228,6 +281,7 @@ class LastAdministrator(AppError):  # noqa: N818
 class ResetLinkInvalid(AppError):  # noqa: N818
     """The link was used, is too old or void, or was never one: which, nobody is told."""
 
+    category = Category.GONE
     code = "reset_link_invalid"
     default_sentence = "This link is invalid or has expired. Ask an administrator for a new one."
 
@@ -235,13 +289,16 @@ class ResetLinkInvalid(AppError):  # noqa: N818
 class UserInactive(AppError):  # noqa: N818
     """The user is deactivated, and so could do nothing with what was asked for."""
 
+    category = Category.CONFLICT
     code = "user_inactive"
     default_sentence = "This user is deactivated and can't log in. Activate them first."
+    heading = "This user is deactivated"
 
 
 class Unavailable(AppError):  # noqa: N818
     """The database does not answer; nothing was changed, and trying again later may succeed."""
 
+    category = Category.UNAVAILABLE
     code = "unavailable"
     default_sentence = (
         "The service is temporarily unavailable. Nothing was changed. Please try again."

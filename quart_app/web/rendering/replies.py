@@ -10,40 +10,25 @@ from quart.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from quart_app import errors
+from quart_app.errors import Category
 from quart_app.web.pipeline import last_resort
 from quart_app.web.pipeline.headers import TRY_AGAIN_LATER, with_retry_after
 from quart_app.web.pipeline.problems import BAD_REQUEST, is_for_program, problem_document
 from quart_app.web.rendering.pages import error_page, page_at
 
-_STATUS: Final[dict[type[errors.AppError], HTTPStatus]] = {
-    errors.MalformedBody: HTTPStatus.BAD_REQUEST,
-    errors.TooManyCookies: HTTPStatus.BAD_REQUEST,
-    errors.BadCredentials: HTTPStatus.UNAUTHORIZED,
-    errors.NotLoggedIn: HTTPStatus.UNAUTHORIZED,
-    errors.CrossSite: HTTPStatus.FORBIDDEN,
-    errors.Forbidden: HTTPStatus.FORBIDDEN,
-    errors.PasswordChangeNeeded: HTTPStatus.FORBIDDEN,
-    errors.PasswordNeeded: HTTPStatus.FORBIDDEN,
-    errors.NotFound: HTTPStatus.NOT_FOUND,
-    errors.AccountTaken: HTTPStatus.CONFLICT,
-    errors.InUse: HTTPStatus.CONFLICT,
-    errors.LastAdministrator: HTTPStatus.CONFLICT,
-    errors.NameTaken: HTTPStatus.CONFLICT,
-    errors.PlatformChanged: HTTPStatus.CONFLICT,
-    errors.PlatformInactive: HTTPStatus.CONFLICT,
-    errors.TooManyPlatforms: HTTPStatus.CONFLICT,
-    errors.UserChanged: HTTPStatus.CONFLICT,
-    errors.UserInactive: HTTPStatus.CONFLICT,
-    errors.ResetLinkInvalid: HTTPStatus.GONE,
-    errors.SetUpAlready: HTTPStatus.GONE,
-    errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    errors.UnsupportedBody: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    errors.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
-    errors.PasswordChangeNotNeeded: HTTPStatus.UNPROCESSABLE_ENTITY,
-    errors.TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
-    errors.TooManyStreams: HTTPStatus.TOO_MANY_REQUESTS,
-    errors.Busy: HTTPStatus.SERVICE_UNAVAILABLE,
-    errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+_STATUS: Final = {
+    Category.MALFORMED: HTTPStatus.BAD_REQUEST,
+    Category.NOT_AUTHENTICATED: HTTPStatus.UNAUTHORIZED,
+    Category.NOT_ALLOWED: HTTPStatus.FORBIDDEN,
+    Category.NOT_FOUND: HTTPStatus.NOT_FOUND,
+    Category.CONFLICT: HTTPStatus.CONFLICT,
+    Category.GONE: HTTPStatus.GONE,
+    Category.TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    Category.UNSUPPORTED: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    Category.INVALID: HTTPStatus.UNPROCESSABLE_ENTITY,
+    Category.TOO_MANY: HTTPStatus.TOO_MANY_REQUESTS,
+    Category.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+    Category.FAILED: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 # The sentences for what the framework refuses by itself.
 _SENTENCES: Final = {
@@ -53,16 +38,8 @@ _SENTENCES: Final = {
     HTTPStatus.REQUEST_TIMEOUT: "The request took too long to arrive.",
     HTTPStatus.INTERNAL_SERVER_ERROR: last_resort.SENTENCE,
 }
-# The headings of error pages, by the error's code where its status says too little.
-_HEADINGS: Final[dict[str | HTTPStatus, str]] = {
-    errors.CrossSite.code: "Request from another site",
-    errors.InUse.code: "This account is in use",
-    errors.NameTaken.code: "That name is taken",
-    errors.NotLoggedIn.code: "You are not logged in",
-    errors.PlatformChanged.code: "You switched accounts",
-    errors.PlatformInactive.code: "This account is switched off",
-    errors.UserChanged.code: "Another user is logged in",
-    errors.UserInactive.code: "This user is deactivated",
+# The headings of error pages whose error has none of its own.
+_HEADINGS: Final = {
     HTTPStatus.BAD_REQUEST: "Bad request",
     HTTPStatus.UNAUTHORIZED: "Wrong name or password",
     HTTPStatus.FORBIDDEN: "You can't open this page",
@@ -95,7 +72,7 @@ def install(app: Quart) -> None:
 
 def status_of(error: errors.AppError) -> HTTPStatus:
     """Return the HTTP status that an AppError is answered with."""
-    return _STATUS[type(error)]
+    return _STATUS[error.category]
 
 
 def with_form_page(form_page: Callable[..., Awaitable[Response]]) -> Callable[[ViewT], ViewT]:
@@ -126,7 +103,9 @@ async def _app_error(error: errors.AppError) -> ResponseReturnValue:
             except errors.AppError as other:  # what it is about is gone meanwhile
                 return await _app_error(other)
             return shown
-    response = await _answer(status_of(error), error.code, error.sentence, field=error.field)
+    response = await _answer(
+        status_of(error), error.code, error.sentence, field=error.field, heading=error.heading
+    )
     return with_retry_after(response, error)
 
 
@@ -160,11 +139,16 @@ async def _http_exception(error: HTTPException) -> ResponseReturnValue:
 
 
 async def _answer(
-    status: HTTPStatus, code: str, sentence: str, *, field: str | None = None
+    status: HTTPStatus,
+    code: str,
+    sentence: str,
+    *,
+    field: str | None = None,
+    heading: str | None = None,
 ) -> Response:
     if is_for_program(request):
         return problem(status, code, sentence, field=field)
-    heading = _HEADINGS.get(code) or _HEADINGS.get(status, status.phrase)
+    heading = heading or _HEADINGS.get(status, status.phrase)
     try_again = None
     if status in _MAY_WORK_LATER:
         try_again = page_at(_path_to_return_to() or "") or url_for("platforms.dashboard")

@@ -16,7 +16,7 @@ from quart_app.services import Services
 from quart_app.services.identity.throttle import OF_A_NAME, OF_A_SESSION
 from quart_app.services.identity.turns import Turns
 from quart_app.services.sessions import events as events_service
-from quart_app.web.pipeline import gate
+from quart_app.web.pipeline.access import Mark, is_marked, public
 from quart_app.web.rendering.replies import status_of
 from tests.conftest import PASSWORD, Clock, Member, log_in
 from tests.web.test_routes import acting_routes, ask, routes
@@ -45,7 +45,6 @@ def says_when(response: Any) -> bool:
 )
 async def test_every_such_error_says_when(
     app: Quart,
-    monkeypatch: pytest.MonkeyPatch,
     *,
     error: Callable[..., AppError],
     accept: str,
@@ -55,8 +54,7 @@ async def test_every_such_error_says_when(
     async def refuse() -> str:
         raise error(retry_after_seconds=seconds)
 
-    monkeypatch.setattr(gate, "PUBLIC", gate.PUBLIC | {"new"})
-    app.add_url_rule("/new", "new", refuse)
+    app.add_url_rule("/new", "new", public(refuse))
     response = await app.test_client().get("/new", headers={"Accept": accept})
     text = await response.get_data(as_text=True)
     assert response.status_code in LATER
@@ -70,7 +68,8 @@ async def test_every_route_says_when_while_it_is_not_known_what_has_ended(
     app.extensions["quart_app"].revocations._bound_seconds = 0
     for endpoint, method, path in routes(app):
         response = await ask(browser, method, path)
-        if endpoint in gate.ALWAYS - {"operations.readyz"}:
+        view = app.view_functions[endpoint]
+        if is_marked(Mark.ANSWERS_WHEN_STALE, view) and endpoint != "operations.readyz":
             assert response.status_code not in LATER
         else:
             assert response.status_code == 503, path

@@ -11,6 +11,7 @@ from quart_app.errors import InvalidInput
 from quart_app.instances import url_of, username_of
 from quart_app.model import PlatformConnection
 from quart_app.session import clear_session, timestamp
+from quart_app.web.pipeline.access import for_no_account, not_activity, public, renews_at_once
 from quart_app.web.pipeline.bodies import (
     Body,
     ChangeBody,
@@ -49,6 +50,7 @@ blueprint = Blueprint("api", __name__, url_prefix="/api")
 
 
 @blueprint.post("/login")
+@public
 async def log_in() -> ResponseReturnValue:
     """Log in."""
     body = await read_json(LoginBody)
@@ -66,6 +68,7 @@ async def log_in() -> ResponseReturnValue:
 
 
 @blueprint.post("/logout")
+@public  # it ends the sessions of the cookies, even past their idle limit
 async def log_out() -> ResponseReturnValue:
     """End this session."""
     await read_json(NoBody)
@@ -82,12 +85,14 @@ async def log_out_everywhere() -> ResponseReturnValue:
 
 
 @blueprint.get("/session_state")
+@not_activity
 async def session_state() -> ResponseReturnValue:
     """Tell whose session this is and how long it lasts, from the cookie alone."""
     return _session_state()
 
 
 @blueprint.post("/session/renew")
+@renews_at_once
 async def renew() -> ResponseReturnValue:
     """Count as activity, and do nothing else."""
     await read_json(NoBody)
@@ -132,6 +137,7 @@ async def list_platforms() -> ResponseReturnValue:
 
 
 @blueprint.post("/platforms")
+@for_no_account
 async def connect() -> ResponseReturnValue:
     """Keep a new connection; it does not become the session's."""
     body = await read_json(ConnectBody)

@@ -9,6 +9,7 @@ from quart.typing import ResponseReturnValue
 
 from quart_app.services.sessions.events import Event, Events
 from quart_app.session import Claims
+from quart_app.web.pipeline.access import not_activity
 from quart_app.web.pipeline.gate import current_claims, services
 from quart_app.web.pipeline.streaming import JudgedBody, stream_of
 
@@ -19,6 +20,7 @@ _SIGN_OF_LIFE: Final = ":\n\n"  # a comment: no event, and a proxy sees that the
 
 
 @blueprint.get("/session_events")
+@not_activity
 async def session_events() -> ResponseReturnValue:
     """Tell of switches, changed connections and the session's end as they happen, until then.
 

@@ -17,6 +17,7 @@ from quart import Blueprint, current_app, request
 from quart.typing import ResponseReturnValue
 
 from quart_app.errors import MalformedBody, UnsupportedBody
+from quart_app.web.pipeline.access import answers_when_stale, public
 from quart_app.web.pipeline.headers import CSP_REPORTS_PATH
 
 MOST_COUNTED: Final = 50  # kinds of violations in a minute, and one more for all others
@@ -116,6 +117,8 @@ def violations() -> Violations:
 
 
 @blueprint.post(CSP_REPORTS_PATH)
+@public
+@answers_when_stale
 async def take() -> ResponseReturnValue:
     """Count what a browser reports."""
     for report in _reports(request.mimetype, await request.get_data()):

@@ -5,18 +5,23 @@ from http import HTTPStatus
 from quart import Blueprint
 from quart.typing import ResponseReturnValue
 
+from quart_app.web.pipeline.access import answers_when_stale, public
 from quart_app.web.pipeline.gate import services
 
 blueprint = Blueprint("operations", __name__)
 
 
 @blueprint.get("/healthz")
+@public
+@answers_when_stale
 async def healthz() -> ResponseReturnValue:
     """Tell that the process is alive."""
     return {"status": "alive"}
 
 
 @blueprint.get("/readyz")
+@public
+@answers_when_stale
 async def readyz() -> ResponseReturnValue:
     """Tell whether requests can be answered, and else why not."""
     reasons = await services().readiness.reasons_not_ready()

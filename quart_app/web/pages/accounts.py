@@ -14,6 +14,7 @@ from quart_app.errors import (
     Unavailable,
 )
 from quart_app.session import presented_sessions, validate_session
+from quart_app.web.pipeline.access import public
 from quart_app.web.pipeline.bodies import LoginForm, PasswordBody, SetUpForm, read_form
 from quart_app.web.pipeline.current_session import begin, change_password_by, end, end_all
 from quart_app.web.pipeline.gate import (
@@ -33,6 +34,7 @@ _WELCOME: Final = "Welcome. Your other devices will show this login."
 
 
 @blueprint.get("/login")
+@public
 async def login_page() -> ResponseReturnValue:
     """Show the login form; whoever is logged in goes on."""
     next_path = request.args.get("next", "")
@@ -44,6 +46,7 @@ async def login_page() -> ResponseReturnValue:
 
 
 @blueprint.post("/login")
+@public
 async def log_in() -> ResponseReturnValue:
     """Log in and go on to where the person wanted to be."""
     typed = await request.form
@@ -96,6 +99,7 @@ async def _login_form(
 
 
 @blueprint.post("/logout")
+@public
 async def log_out() -> ResponseReturnValue:
     """End the session; without one there is nothing to do."""
     await end()
@@ -119,6 +123,7 @@ async def log_out_everywhere() -> ResponseReturnValue:
 
 
 @blueprint.get("/setup")
+@public
 async def set_up_page() -> ResponseReturnValue:
     """Show the form that makes the first user, to whoever has the link."""
     token = request.args.get("token", "")
@@ -127,6 +132,7 @@ async def set_up_page() -> ResponseReturnValue:
 
 
 @blueprint.post("/setup")
+@public
 async def set_up() -> ResponseReturnValue:
     """Make the first user, an administrator, and log them in."""
     typed = await request.form

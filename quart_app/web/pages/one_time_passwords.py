@@ -6,6 +6,7 @@ from quart import Blueprint, Response, request, url_for
 from quart.typing import ResponseReturnValue, ResponseTypes
 
 from quart_app.errors import AppError, NotLoggedIn, Unavailable
+from quart_app.web.pipeline.access import public
 from quart_app.web.pipeline.bodies import NewPasswordForm, read_form
 from quart_app.web.pipeline.current_session import begin
 from quart_app.web.pipeline.gate import device, presented, services
@@ -17,6 +18,7 @@ blueprint = Blueprint("one_time_passwords", __name__)
 
 
 @blueprint.get("/login/new_password")
+@public
 async def form_page() -> ResponseReturnValue:
     """Show the form, to a browser in which the one-time password was typed."""
     try:
@@ -37,6 +39,7 @@ async def _form_page(next_path: str, error: AppError | None = None) -> Response:
 
 
 @blueprint.post("/login/new_password")
+@public
 async def choose() -> ResponseReturnValue:
     """Set the password and log in."""
     typed = await request.form

@@ -6,6 +6,7 @@ from quart import Blueprint, Response, request, url_for
 from quart.typing import ResponseReturnValue
 
 from quart_app.errors import AppError, NotFound, Unavailable
+from quart_app.web.pipeline.access import for_no_account
 from quart_app.web.pipeline.bodies import (
     ConnectBody,
     FindQuery,
@@ -80,6 +81,7 @@ async def _connect_page(error: AppError | None = None) -> Response:
 @blueprint.post("/platforms/new")
 # From a page that was opened before this form had an address of its own.
 @blueprint.post("/platforms", endpoint="connect_from_list")
+@for_no_account
 async def connect() -> ResponseReturnValue:
     """Add an account; the session acts for it where it acted for none."""
     try:

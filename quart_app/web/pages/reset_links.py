@@ -7,6 +7,7 @@ from quart.typing import ResponseReturnValue
 
 from quart_app.errors import AppError, InvalidInput
 from quart_app.session import clear_session, validate_session
+from quart_app.web.pipeline.access import public
 from quart_app.web.pipeline.bodies import ResetForm, read_form
 from quart_app.web.pipeline.gate import device, know_device_again, services
 from quart_app.web.rendering.pages import go_on, page
@@ -26,6 +27,7 @@ async def keep_the_token(response: Response) -> Response:
 
 
 @blueprint.get("/reset")
+@public
 async def form_page() -> ResponseReturnValue:
     """Show the form that sets a password, to whoever has the link."""
     return await _form_page(request.args.get("token", ""))
@@ -43,6 +45,7 @@ async def _form_page(token: str, error: AppError | None = None) -> Response:
 
 
 @blueprint.post("/reset")
+@public
 async def use() -> ResponseReturnValue:
     """Set the password, and leave for the login page."""
     try:

@@ -37,6 +37,7 @@ from quart_app.session import (
     renew_session,
     validate_session,
 )
+from quart_app.web.pipeline.access import Mark, is_marked
 from quart_app.web.pipeline.claims import current_connection_id
 from quart_app.web.pipeline.compression import compress_page
 from quart_app.web.pipeline.device_cookie import DeviceCookie
@@ -53,38 +54,8 @@ LARGEST_BODY_BYTES: Final = 64 * 1024
 # Forms are smaller, and to parse one takes the event loop's time.
 _LARGEST_FORM_BYTES: Final = 24 * 1024
 _MOST_FORM_FIELDS: Final = 100
-# Whoever is not logged in may ask for these endpoints, and for no other.
-PUBLIC: Final = frozenset(
-    {
-        "static",
-        "accounts.login_page",
-        "accounts.log_in",
-        "accounts.log_out",
-        "accounts.set_up_page",
-        "accounts.set_up",
-        "one_time_passwords.form_page",
-        "one_time_passwords.choose",
-        "reset_links.form_page",
-        "reset_links.use",
-        "api.log_in",
-        "csp_reports.take",
-        "api.log_out",  # ends what the cookie names, even past its idle limit
-        "operations.healthz",
-        "operations.readyz",
-    }
-)
-# These answer although nobody can tell just now what sessions have ended.
-ALWAYS: Final = frozenset({"static", "csp_reports.take", "operations.healthz", "operations.readyz"})
-# Asking for these does not keep a session from its idle limit: a page left open asks by itself.
-NOT_ACTIVITY: Final = frozenset({"static", "api.session_state", "events.session_events"})
-# Nor does a request with this header, by which a page left open says that nobody asked.
+# An open page sends this header with requests that no user made: they are no activity.
 UNATTENDED: Final = "X-Unattended"
-# Who asks for this one was told that their session is about to end, and waits for it to last.
-RENEWS_AT_ONCE: Final = "api.renew"
-# Adding an account does not depend on which account is current.
-ACTS_FOR_NONE: Final = frozenset(
-    {"platforms.connect", "platforms.connect_from_list", "api.connect"}
-)
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 NO_PLATFORM: Final = "none"  # what a request says that was made while the session acted for none
@@ -117,12 +88,12 @@ def install(app: Quart, *, is_https: bool) -> None:
         recheck_session()  # the body may have been long in coming
         refuse_cross_site()
         refuse_unverifiable()
-        if request.endpoint is None or request.endpoint in PUBLIC:
+        if request.endpoint is None or is_marked(Mark.PUBLIC):
             return
         g.claims = required_claims()
         origin.set(Origin(request.remote_addr, g.request_id, g.claims.user_id, g.claims.sid))
-        if request.endpoint not in NOT_ACTIVITY and UNATTENDED not in request.headers:
-            renew_session(at_once=request.endpoint == RENEWS_AT_ONCE)
+        if not is_marked(Mark.NOT_ACTIVITY) and UNATTENDED not in request.headers:
+            renew_session(at_once=is_marked(Mark.RENEWS_AT_ONCE))
         services().events.hear_of_activity(g.claims.sid, required_claims().idle_expires_at)
         await refuse_other_user(g.claims)
         await refuse_other_platform(g.claims)
@@ -214,7 +185,7 @@ def refuse_unverifiable() -> None:
 
     Nor does a session begin then. Raises TooManyCookies, Unavailable.
     """
-    if request.endpoint in ALWAYS:
+    if is_marked(Mark.ANSWERS_WHEN_STALE):
         return
     if has_too_many_session_cookies():
         raise TooManyCookies
@@ -303,7 +274,7 @@ async def refuse_other_user(claims: Claims) -> None:
 
 async def refuse_other_platform(claims: Claims) -> None:
     """Refuse a request made for another connection than the session's. Raises PlatformChanged."""
-    if request.method in _SAFE_METHODS or request.endpoint in ACTS_FOR_NONE:
+    if request.method in _SAFE_METHODS or is_marked(Mark.FOR_NO_ACCOUNT):
         return
     given = request.headers.get("X-Platform-Connection-Id")
     if given is None and request.blueprint != "api":  # there it would eat a body that is no JSON

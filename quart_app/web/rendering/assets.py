@@ -18,6 +18,8 @@ from quart import Quart, Response, request
 from werkzeug.datastructures import ContentRange
 from werkzeug.exceptions import NotFound
 
+from quart_app.web.pipeline.access import answers_when_stale, not_activity, public
+
 FOLDER: Final = Path(__file__).parent.parent / "static"
 # Of all files together: they stay in memory. What is larger belongs on a server of its own.
 LARGEST_TREE_BYTES: Final = 2 * 1024 * 1024
@@ -90,6 +92,9 @@ def install(app: Quart) -> None:
     """Serve the files of `app`, to which `url_for('static', filename=…)` leads."""
     tree = read_tree()
 
+    @public
+    @answers_when_stale
+    @not_activity
     async def serve(tree_hash: str, filename: str) -> Response:
         file = tree.files.get(filename)
         if file is None or not _A_HASH.fullmatch(tree_hash):

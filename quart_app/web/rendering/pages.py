@@ -13,9 +13,10 @@ from werkzeug.urls import iri_to_uri
 from quart_app.errors import NotFound
 from quart_app.services.identity.frames import Frame
 from quart_app.session import Claims, timestamp, validate_session
+from quart_app.web.pipeline.access import Mark, is_marked
 from quart_app.web.pipeline.bodies import LONGEST_PATH
 from quart_app.web.pipeline.claims import current_connection_id, switch_platform
-from quart_app.web.pipeline.gate import PUBLIC, UNATTENDED, now, services
+from quart_app.web.pipeline.gate import UNATTENDED, now, services
 from quart_app.web.pipeline.headers import with_retry_after
 from quart_app.web.pipeline.last_resort import plain_page
 from quart_app.web.rendering.notices import forget_notice, leave_notice, waiting_notice
@@ -36,7 +37,7 @@ async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> 
     """
     claims = validate_session()
     frame = await _frame_of(claims) if claims else None
-    if frame is None and request.endpoint not in PUBLIC:
+    if frame is None and not is_marked(Mark.PUBLIC):
         raise NotFound
     # An unattended request leaves the notice waiting and does not change the session.
     is_looked_at = request.method == "GET" and UNATTENDED not in request.headers

@@ -1,0 +1,63 @@
+"""What a route says of itself: public, answered when stale, no activity, for no account.
+
+A route that says nothing requires a login, is refused while the revocation list is stale and counts
+as activity. So a forgotten decorator closes a route instead of opening it.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, TypeVar
+
+from quart import current_app, request
+
+ViewT = TypeVar("ViewT", bound=Callable[..., Any])
+
+
+class Mark(Enum):
+    """A mark on a view function."""
+
+    PUBLIC = "public"
+    ANSWERS_WHEN_STALE = "answers_when_stale"
+    NOT_ACTIVITY = "not_activity"
+    RENEWS_AT_ONCE = "renews_at_once"
+    FOR_NO_ACCOUNT = "for_no_account"
+
+
+def public(view: ViewT) -> ViewT:
+    """Answer without a login."""
+    return _marked(view, Mark.PUBLIC)
+
+
+def answers_when_stale(view: ViewT) -> ViewT:
+    """Answer even while the revocation list is stale; the view must not use the session."""
+    return _marked(view, Mark.ANSWERS_WHEN_STALE)
+
+
+def not_activity(view: ViewT) -> ViewT:
+    """Don't count requests as activity of the user, because open pages send them."""
+    return _marked(view, Mark.NOT_ACTIVITY)
+
+
+def renews_at_once(view: ViewT) -> ViewT:
+    """Record activity at once, because the user was warned that the session is about to end."""
+    return _marked(view, Mark.RENEWS_AT_ONCE)
+
+
+def for_no_account(view: ViewT) -> ViewT:
+    """Accept requests that were made for another account than the current one."""
+    return _marked(view, Mark.FOR_NO_ACCOUNT)
+
+
+def is_marked(mark: Mark, view: Callable[..., Any] | None = None) -> bool:
+    """Tell whether a view, by default that of the current request, has a mark."""
+    if view is None:
+        view = current_app.view_functions.get(request.endpoint or "")
+    return mark in getattr(view, _MARKS, ())
+
+
+_MARKS = "_quart_app_marks"
+
+
+def _marked(view: ViewT, mark: Mark) -> ViewT:
+    setattr(view, _MARKS, {*getattr(view, _MARKS, ()), mark})
+    return view

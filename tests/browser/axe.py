@@ -37,11 +37,12 @@ class Look:
         )
 
 
-# Each width and each theme is checked with every rule.
-LOOKS = [Look(320, "light"), Look(1280, "dark")]
-# Their colours are checked in the other theme, too, as somebody may choose it, with --thorough: a
-# theme that is chosen has the colours of the system's, which a test of its own compares.
-CHOSEN_LOOKS = [
+# The narrow page is checked with every rule, and in the other theme the colours.
+LOOKS = [Look(320, "light"), Look(1280, "dark", rules=tuple(OF_COLOURS))]
+# With --thorough, the wide page with every rule, too, and the colours of themes that were chosen,
+# which are those of the system's theme: a test of its own compares them.
+MORE_LOOKS = [
+    Look(1280, "dark"),
     Look(320, "light", "dark", rules=tuple(OF_COLOURS)),
     Look(1280, "dark", "light", rules=tuple(OF_COLOURS)),
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from tests.browser.scenes import scene
 from tests.conftest import PASSWORD, lacking
@@ -36,12 +36,14 @@ def chromium_path(request: pytest.FixtureRequest) -> Path:
     return CHROMIUM
 
 
+EXPECT_MS = 15_000  # a page may wait for a held answer, a hash and a busy machine
 # To start it takes seconds, so it is started once; for that the tests share an event loop, too.
 IN_ONE_LOOP = pytest.mark.asyncio(loop_scope="session")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium(chromium_path: Path) -> AsyncIterator[Browser]:
+    expect.set_options(timeout=EXPECT_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium_path, args=_ARGUMENTS)
         yield browser

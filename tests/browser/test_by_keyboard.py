@@ -10,6 +10,7 @@ from playwright.async_api import Locator, Page, expect
 from tests.browser.conftest import IN_ONE_LOOP, OpenPage
 from tests.browser.scenes import Scene, enter
 from tests.conftest import PASSWORD
+from tests.long import first
 
 pytestmark = [
     IN_ONE_LOOP,
@@ -189,7 +190,7 @@ async def end_another_device(keys: Keyboard) -> None:
     await expect(page.get_by_text("The session has ended.")).to_be_visible()
 
 
-@pytest.mark.parametrize("path", ["/login", "/platforms", "/account", "/admin/audit"])
+@pytest.mark.parametrize("path", first(2, ["/platforms", "/admin/audit", "/login", "/account"]))
 async def test_tab_leads_through_all_of_a_page_both_ways_and_is_caught_nowhere(
     scene: Scene, open_page: OpenPage, path: str
 ) -> None:

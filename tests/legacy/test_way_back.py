@@ -89,6 +89,7 @@ async def test_the_old_hash_opens_nothing_here(app: Quart, database_url: URL) ->
     assert (await app.test_client().post("/api/login", json=given)).status_code == 401
 
 
+@pytest.mark.sqlite_unless_thorough
 @pytest.mark.parametrize(
     "how", ["changes", "is reset", "is reset by a link", "is replaced at login"]
 )

@@ -154,6 +154,7 @@ def copy(installed: Path, tmp_path: Path) -> Path:
     return tmp_path / "moved"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", first(1, ['it\'s "quoted" ünï 李', "x" * 150]))
 def test_a_clone_may_have_any_name(name: str, tmp_path: Path) -> None:
     installs(fresh_clone(tmp_path / name))
@@ -164,6 +165,7 @@ def test_a_clone_that_was_moved_goes_on(copy: Path) -> None:
     installs(copy)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "environ",
     first(

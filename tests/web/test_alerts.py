@@ -507,6 +507,7 @@ def signed(payload: object, *, key: str = SECRET_KEY, salt: str = "quart_app-dev
 ID = "a" * 22
 
 
+@pytest.mark.sqlite_unless_thorough
 @pytest.mark.parametrize(
     ("cookie", "is_known"),
     [

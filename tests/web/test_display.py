@@ -75,6 +75,7 @@ async def _write_everywhere(built: Built, value: str, parameters: dict[str, obje
             await db.execute(text(statement.format(value)), parameters)
 
 
+@pytest.mark.sqlite_unless_thorough
 @pytest.mark.parametrize("value", TEXTS, ids=lambda value: ascii(value)[:20])
 async def test_pages_show_whatever_text_columns_hold(
     browser: Client, root: Client, built: Built, value: str

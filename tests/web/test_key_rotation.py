@@ -25,6 +25,7 @@ KEY_STEPS: list[dict[str, Any]] = [
 DIGEST_STEPS: list[dict[str, Any]] = [{"session_digest": "sha1"}, {"session_digest": "sha256"}]
 
 
+@pytest.mark.sqlite_unless_thorough
 @pytest.mark.parametrize("steps", [KEY_STEPS, DIGEST_STEPS], ids=["key", "digest"])
 async def test_nobody_is_logged_out_while_processes_are_restarted_one_by_one(
     settings: Settings, make_app: MakeApp, member: Member, steps: list[dict[str, Any]]

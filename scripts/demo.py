@@ -1,7 +1,10 @@
 """What the demonstration's throwaway database holds: one user, three platform connections."""
 
+from callers import caller_of
+
 from quart_app.model import PlatformType, Role
 from quart_app.services import Services
+from quart_app.services.caller import Caller
 
 USERNAME = "demo"
 PASSWORD = "fediverse-demo"  # noqa: S105 of a database that nobody but this machine's user reaches
@@ -15,11 +18,15 @@ _CONNECTIONS = [
 async def fill(services: Services) -> None:
     """Make them, by the use cases that people use."""
     user, _ = await services.users.create_user(
-        username=USERNAME, email="demo@example.com", role=Role.ADMIN, password=PASSWORD
+        Caller.command_line(),
+        username=USERNAME,
+        email="demo@example.com",
+        role=Role.ADMIN,
+        password=PASSWORD,
     )
     for name, platform_type, instance_url, username in _CONNECTIONS:
         await services.platforms.connect(
-            user.id,
+            caller_of(user.id),
             name=name,
             platform_type=platform_type,
             instance_url=instance_url,

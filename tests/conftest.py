@@ -35,13 +35,13 @@ from quart_app.app import create_app
 from quart_app.composition import Built, build_services
 from quart_app.model import PlatformConnection, PlatformType, Role
 from quart_app.services import Services
-from quart_app.session.claims import SessionRef
 from quart_app.session.follower import RevocationFollower
 from quart_app.settings import Settings, read_database_url
 from quart_app.storage.database import Database
 from quart_app.storage.schema import upgrade_schema
 from quart_app.web.rendering.assets import read_tree
 from tests import workers
+from tests.callers import NOBODY, caller_of
 
 # Of nobody, and always the same: names of tests hold them.
 SECRET_KEY = hashlib.sha256(b"the tests' secret key").hexdigest()
@@ -49,7 +49,6 @@ ENCRYPTION_KEY = base64.urlsafe_b64encode(hashlib.sha256(b"the tests' other key"
 PASSWORD = "correct horse battery staple"
 STATIC = f"/static/{read_tree().hash}"  # where the static files of this version are
 # Of a use case that asks which session asks, where a test has none.
-A_SESSION = SessionRef(sid="s" * 22, expires_at=datetime.max.replace(tzinfo=UTC))
 
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("any time", deadline=None)
@@ -355,14 +354,18 @@ class Member:
 
 async def make_member(services: Services, username: str = "ada") -> Member:
     user, _ = await services.users.create_user(
-        username=username, email=f"{username}@example.com", role=Role.VIEWER, password=PASSWORD
+        NOBODY,
+        username=username,
+        email=f"{username}@example.com",
+        role=Role.VIEWER,
+        password=PASSWORD,
     )
     ids = []
     for number, platform_type in enumerate(
         [PlatformType.MASTODON, PlatformType.PIXELFED, PlatformType.PIXELFED], 1
     ):
         connection, _ = await services.platforms.connect(
-            user.id,
+            caller_of(user.id),
             name=f"Platform {number}",
             platform_type=platform_type,
             instance_url=f"https://{platform_type.value}{number}.example",

@@ -24,6 +24,7 @@ from quart_app.model import EndReason, Revocation, Role
 from quart_app.session.revocations import NewRevocation
 from quart_app.settings import Settings
 from quart_app.storage.database import Database
+from tests.callers import NOBODY
 from tests.conftest import PASSWORD, SECRET_KEY
 from tests.forking import run
 from tests.servers import APP, STARTUP_SECONDS, Server, environ_of, hypercorns
@@ -69,7 +70,7 @@ def new_user(settings: Settings, role: Role = Role.VIEWER) -> str:
     async def create() -> None:
         built = build_services(settings)
         await built.services.users.create_user(
-            username=name, email=f"{name}@example.com", role=role, password=PASSWORD
+            NOBODY, username=name, email=f"{name}@example.com", role=role, password=PASSWORD
         )
         await built.close()
 

@@ -4,6 +4,7 @@ import click
 
 from quart_app.cli.arguments import check_utf8, name_argument
 from quart_app.cli.use_cases import run
+from quart_app.services.caller import Caller
 from quart_app.terminal import say
 
 
@@ -38,8 +39,8 @@ def sessions_end(name: str | None, *, everybodys: bool) -> None:
     if everybodys == (name is not None):
         raise click.UsageError("Give either a NAME or --all.")
     if name is None:
-        run(lambda services: services.sessions.end_everybodys())
+        run(lambda services: services.sessions.end_everybodys(Caller.command_line()))
         say("Every session is over; everybody logs in again.")
     else:
-        run(lambda services: services.users.end_sessions(name))
+        run(lambda services: services.users.end_sessions(Caller.command_line(), name))
         say(f"Every session of {name} is over.")

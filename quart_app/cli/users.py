@@ -17,6 +17,7 @@ from quart_app.cli.shown_secrets import (
 )
 from quart_app.cli.use_cases import run
 from quart_app.model import Role
+from quart_app.services.caller import Caller
 from quart_app.terminal import say
 
 
@@ -49,7 +50,7 @@ def user_create(name: str, email: str, role: str, *, password_stdin: bool, link:
         refuse_to_hide_a_secret()
         made = run(
             lambda services: services.membership.create_for_operator(
-                username=name, email=email, role=Role(role)
+                Caller.command_line(), username=name, email=email, role=Role(role)
             )
         )
         show_link(made, before=f"User {made.username} is created, as {role}.")
@@ -59,7 +60,7 @@ def user_create(name: str, email: str, role: str, *, password_stdin: bool, link:
         refuse_to_hide_a_secret()
     created, generated = run(
         lambda services: services.users.create_user(
-            username=name, email=email, role=Role(role), password=password
+            Caller.command_line(), username=name, email=email, role=Role(role), password=password
         )
     )
     sentence = f"User {created.username} is created, as {created.role.value}."
@@ -100,7 +101,9 @@ def user_passwd(name: str, *, password_stdin: bool, for_legacy: bool) -> None:
     if password is None:
         refuse_to_hide_a_secret()
     generated = run(
-        lambda services: services.users.reset_password(name, password, for_legacy=for_legacy)
+        lambda services: services.users.reset_password(
+            Caller.command_line(), name, password, for_legacy=for_legacy
+        )
     )
     sentence = f"The password of {name} is changed, and their sessions are over."
     say_with_password(sentence, generated, name)
@@ -114,7 +117,9 @@ def user_reset_link(name: str) -> None:
     It is shown this once, and makes void any that was made before.
     """
     refuse_to_hide_a_secret()
-    link = run(lambda services: services.reset_links.make_for_user_named(name))
+    link = run(
+        lambda services: services.reset_links.make_for_user_named(Caller.command_line(), name)
+    )
     show_link(link)
 
 
@@ -122,7 +127,7 @@ def user_reset_link(name: str) -> None:
 @name_argument
 def user_deactivate(name: str) -> None:
     """Let a user log in no more, and end their sessions."""
-    was_last_admin = run(lambda services: services.users.deactivate(name))
+    was_last_admin = run(lambda services: services.users.deactivate(Caller.command_line(), name))
     say(f"User {name} is deactivated, and their sessions are over.")
     _warn_of_no_administrator(is_due=was_last_admin)
 
@@ -136,7 +141,7 @@ def _warn_of_no_administrator(*, is_due: bool) -> None:
 @name_argument
 def user_activate(name: str) -> None:
     """Let a user log in again who was deactivated; the password is the one they had."""
-    run(lambda services: services.users.activate(name))
+    run(lambda services: services.users.activate(Caller.command_line(), name))
     say(f"User {name} is active.")
 
 
@@ -145,6 +150,8 @@ def user_activate(name: str) -> None:
 @click.argument("role", type=ROLE)
 def user_role(name: str, role: str) -> None:
     """Give a user another role, which holds at once. Their sessions go on."""
-    was_last_admin = run(lambda services: services.users.change_role(name, Role(role)))
+    was_last_admin = run(
+        lambda services: services.users.change_role(Caller.command_line(), name, Role(role))
+    )
     say(f"The role of {name} is {role}.")
     _warn_of_no_administrator(is_due=was_last_admin)

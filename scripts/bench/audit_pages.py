@@ -42,6 +42,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+from callers import caller_of
 from cryptography.fernet import Fernet
 from sqlalchemy import URL, text
 from sqlalchemy.engine import make_url
@@ -55,6 +56,7 @@ from quart_app.storage.database import Database
 from quart_app.storage.schema import upgrade_schema
 
 _USERS = 1000
+_ROOT = caller_of(1)
 _NUMBERS = {
     "sqlite": (
         "WITH RECURSIVE numbers (n) AS"
@@ -157,17 +159,19 @@ async def _measure_audit(reader: AuditReader) -> None:
         "a day in the middle": AuditFilter(from_day=middle, to_day=middle),
     }.items():
         times = [
-            await milliseconds(partial(reader.page, 1, wanted, before=each))
+            await milliseconds(partial(reader.page, _ROOT, wanted, before=each))
             for each in await _ids(reader, wanted)
         ]
         _print(name, times)
 
 
 async def _measure_others(services: Services) -> None:
-    days = (await services.login_days.last(1)).days
+    days = (await services.login_days.last(_ROOT)).days
     number = sum(day.logins or 0 for day in days)
-    _print(f"chart of {number} logins", [await milliseconds(partial(services.login_days.last, 1))])
-    users = partial(services.administration.users, 1)
+    _print(
+        f"chart of {number} logins", [await milliseconds(partial(services.login_days.last, _ROOT))]
+    )
+    users = partial(services.administration.users, _ROOT)
     first = await users(after=None, sought=None)
     print(f"  of {arguments.users + 1} users")
     middle = (await users(after=None, sought="user 5")).items[0].user.id
@@ -190,14 +194,14 @@ def _print(name: str, times: list[float]) -> None:
 async def _ids(reader: AuditReader, wanted: AuditFilter) -> tuple[int | None, int, int]:
     """Return before which ids the first, the middle and the last page stand."""
     low, high = 1, arguments.entries + 1
-    newest = (await reader.page(1, wanted)).items
+    newest = (await reader.page(_ROOT, wanted)).items
     if not newest:
         sys.exit("A page is empty: there are too few entries to measure.")
     high = newest[0].entry.id
     # The lowest id before which there is something, by halves.
     while low < high:
         half = (low + high) // 2
-        if (await reader.page(1, wanted, before=half, size=1)).items:
+        if (await reader.page(_ROOT, wanted, before=half, size=1)).items:
             high = half
         else:
             low = half + 1

@@ -12,6 +12,7 @@ from quart_app.composition import build_services
 from quart_app.model import AuditEvent, PlatformType, Role
 from quart_app.settings import Settings
 from tests.browser.every_page import Values
+from tests.callers import NOBODY, caller_of
 from tests.conftest import PASSWORD, migrated_database, settings_for
 from tests.processes import log_in, with_session
 from tests.servers import Server, hypercorn
@@ -36,16 +37,19 @@ async def fill(settings: Settings) -> Values:
     for name in ("root", "member", "newcomer", "collector", "walker", "gone", "ada"):
         role = Role.ADMIN if name == "root" else Role.VIEWER
         user, _ = await services.users.create_user(
-            username=name, email=f"{name}@example.com", role=role, password=PASSWORD
+            NOBODY, username=name, email=f"{name}@example.com", role=role, password=PASSWORD
         )
         ids[name] = user.id
     given, password = await services.users.create_user(
-        username="given", email="given@example.com", role=Role.VIEWER, password=None
+        NOBODY, username="given", email="given@example.com", role=Role.VIEWER, password=None
     )
-    await services.users.deactivate("gone")
+    await services.users.deactivate(NOBODY, "gone")
     for number in range(USERS):
         await services.membership.create_for_operator(
-            username=f"zoe-{number:02}", email=f"zoe-{number:02}@example.com", role=Role.MODERATOR
+            NOBODY,
+            username=f"zoe-{number:02}",
+            email=f"zoe-{number:02}@example.com",
+            role=Role.MODERATOR,
         )
     numbered = [f"Garden {number:02}" for number in range(CONNECTIONS)]
     for owner, names in {
@@ -56,7 +60,7 @@ async def fill(settings: Settings) -> Values:
     }.items():
         for number, name in enumerate(names):
             connection, _ = await services.platforms.connect(
-                ids[owner],
+                caller_of(ids[owner]),
                 name=name,
                 platform_type=list(PlatformType)[number % 2],
                 instance_url=f"https://instance{number}.example",
@@ -64,14 +68,16 @@ async def fill(settings: Settings) -> Values:
                 username="rosa" if number % 3 else None,
             )
             if name == "Off":
-                await services.platforms.change(ids[owner], connection.id, is_active=False)
+                await services.platforms.change(
+                    caller_of(ids[owner]), connection.id, is_active=False
+                )
                 ids["off"] = connection.id
             elif owner == "member" and name == "Notes":
                 ids["connection"] = connection.id
     async with built.database.begin() as db:
         for _ in range(ENTRIES):
-            await services.audit.record(db, AuditEvent.LOGIN, user_id=ids["member"])
-    link = await services.reset_links.make_for_user_named("ada")
+            await services.audit.record(db, AuditEvent.LOGIN, NOBODY, user_id=ids["member"])
+    link = await services.reset_links.make_for_user_named(NOBODY, "ada")
     await built.close()
     values = {name: str(id_) for name, id_ in ids.items()}
     return values | {

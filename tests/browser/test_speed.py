@@ -13,6 +13,7 @@ from quart_app.composition import build_services
 from quart_app.model import AuditEvent, PlatformType, Role
 from quart_app.settings import Settings
 from tests.browser.conftest import IN_ONE_LOOP, OpenPage, fill_and_log_in
+from tests.callers import NOBODY, caller_of
 from tests.conftest import PASSWORD, migrated_database, settings_for
 from tests.servers import Server, hypercorn
 from tests.web.test_routes import routes
@@ -51,11 +52,11 @@ async def fill(settings: Settings) -> None:
     built = build_services(settings)
     services = built.services
     await services.users.create_user(
-        username="ada", email="ada@example.com", role=Role.ADMIN, password=PASSWORD
+        NOBODY, username="ada", email="ada@example.com", role=Role.ADMIN, password=PASSWORD
     )
     for number in range(CONNECTIONS):
         await services.platforms.connect(
-            1,
+            caller_of(1),
             name=f"Connection {number}",
             platform_type=PlatformType.PIXELFED,
             instance_url=f"https://pixelfed{number}.example",
@@ -64,7 +65,7 @@ async def fill(settings: Settings) -> None:
         )
     async with built.database.begin() as db:
         for _ in range(ENTRIES):
-            await services.audit.record(db, AuditEvent.LOGIN, user_id=1)
+            await services.audit.record(db, AuditEvent.LOGIN, NOBODY, user_id=1)
     await built.close()
 
 

@@ -13,6 +13,7 @@ from quart_app.composition import build_services
 from quart_app.model import PlatformType
 from quart_app.services.identity.frames import MOST_CONNECTIONS
 from tests.browser.conftest import IN_ONE_LOOP, OpenPage, fill_and_log_in
+from tests.callers import caller_of
 from tests.processes import Processes
 
 pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough]
@@ -44,7 +45,7 @@ async def person(processes: Processes, number: int) -> tuple[str, dict[str, int]
         [*NAMES, *(f"Garden {more:02}" for more in range(number))][:number]
     ):
         connection, _ = await services.platforms.connect(
-            user_id,
+            caller_of(user_id),
             name=title,
             platform_type=list(PlatformType)[count % 2],
             instance_url=f"https://instance{count}.example",
@@ -53,7 +54,7 @@ async def person(processes: Processes, number: int) -> tuple[str, dict[str, int]
         )
         ids[title] = connection.id
         if title == OFF:
-            await services.platforms.change(user_id, connection.id, is_active=False)
+            await services.platforms.change(caller_of(user_id), connection.id, is_active=False)
     await built.close()
     return name, ids
 

@@ -9,6 +9,7 @@ from playwright.async_api import Page, expect
 from quart_app.composition import build_services
 from quart_app.model import Role
 from tests.browser.conftest import IN_ONE_LOOP, OpenPage
+from tests.callers import NOBODY
 from tests.conftest import PASSWORD
 from tests.processes import Processes
 
@@ -25,7 +26,7 @@ async def create_people(processes: Processes) -> list[str]:
     built = build_services(processes.settings)
     for name in names:
         await built.services.users.create_user(
-            username=name, email=f"{name}@example.com", role=Role.VIEWER, password=PASSWORD
+            NOBODY, username=name, email=f"{name}@example.com", role=Role.VIEWER, password=PASSWORD
         )
     await built.close()
     return names

@@ -18,6 +18,7 @@ from quart_app.model import Base, PlatformType, Role
 from quart_app.services import Services
 from quart_app.storage.database import Database
 from quart_app.storage.schema import SchemaRefused, newest_revision, upgrade_schema
+from tests.callers import NOBODY, caller_of
 from tests.conftest import ENCRYPTION_KEY
 from tests.legacy.legacy_database import (
     ACCESS_TOKENS,
@@ -408,7 +409,7 @@ def make_empty(url: URL) -> None:
 
 async def connect(services: Services, user_id: int, name: str) -> int:
     connection, _ = await services.platforms.connect(
-        user_id,
+        caller_of(user_id),
         name=name,
         platform_type=PlatformType.MASTODON,
         instance_url=f"https://{name}.example",
@@ -419,7 +420,7 @@ async def connect(services: Services, user_id: int, name: str) -> int:
 
 async def new_user(services: Services) -> int:
     user, _ = await services.users.create_user(
-        username="new", email="new@example.com", role=Role.VIEWER, password=PASSWORDS["ada"]
+        NOBODY, username="new", email="new@example.com", role=Role.VIEWER, password=PASSWORDS["ada"]
     )
     return user.id
 
@@ -430,7 +431,7 @@ async def test_the_id_of_a_deleted_connection_is_never_given_again(services: Ser
     given = []
     for _ in range(3):
         given.append(await connect(services, user_id, "again"))
-        await services.platforms.remove(user_id, given[-1])
+        await services.platforms.remove(caller_of(user_id), given[-1])
     assert given == sorted(set(given))
 
 
@@ -438,9 +439,9 @@ async def test_the_id_of_a_deleted_connection_is_never_given_again(services: Ser
 async def test_a_removed_default_is_nobodys_default(services: Services) -> None:
     user_id = await new_user(services)
     connection_id = await connect(services, user_id, "first")
-    assert (await services.platforms.list_of(user_id)).default_id == connection_id
-    await services.platforms.remove(user_id, connection_id)
-    assert (await services.platforms.list_of(user_id)).default_id is None
+    assert (await services.platforms.list_of(caller_of(user_id))).default_id == connection_id
+    await services.platforms.remove(caller_of(user_id), connection_id)
+    assert (await services.platforms.list_of(caller_of(user_id))).default_id is None
 
 
 async def test_an_id_that_others_still_name_counts_as_given(services: Services) -> None:
@@ -600,15 +601,15 @@ async def test_old_values_read_as_what_they_mean(services: Services) -> None:
     assert users["ada"].created_at == datetime(2024, 2, 29, 23, 59, 59, 123456, UTC)
     assert users["fred"].last_login == datetime(2199, 1, 1, tzinfo=UTC)
     assert users["ada"].last_login is None
-    platforms = await services.platforms.list_of(users["fred"].id)
+    platforms = await services.platforms.list_of(caller_of(users["fred"].id))
     assert [each.is_active for each in platforms.items] == [None, True]
     assert platforms.default_id is None
 
 
 async def test_credentials_unseal_unless_their_key_is_lost(services: Services) -> None:
     for user_id in (1, 6, 7):
-        platforms = await services.platforms.list_of(user_id)
+        platforms = await services.platforms.list_of(caller_of(user_id))
         for listed in platforms.items:
-            each, _ = await services.platforms.connection(user_id, listed.id)
+            each, _ = await services.platforms.connection(caller_of(user_id), listed.id)
             secret = services.platforms.credentials.unseal(each.access_token)
             assert secret == (None if each.name == "Older" else ACCESS_TOKENS[each.id])

@@ -10,6 +10,7 @@ from sqlalchemy import URL
 
 from quart_app.settings import Settings, with_setting
 from quart_app.storage.schema import newest_revision, upgrade_schema
+from tests.callers import caller_of
 from tests.conftest import ENCRYPTION_KEY, SECRET_KEY, MakeApp
 from tests.legacy.legacy_database import (
     ACCESS_TOKENS,
@@ -156,9 +157,9 @@ async def test_legacy_users_log_in_and_their_credentials_are_there(
         )
         assert answer.status_code == 200
         user_id = (await answer.get_json())["user_id"]
-        platforms = await services.platforms.list_of(user_id)
+        platforms = await services.platforms.list_of(caller_of(user_id))
         for listed in platforms.items:
-            each, _ = await services.platforms.connection(user_id, listed.id)
+            each, _ = await services.platforms.connection(caller_of(user_id), listed.id)
             secret = services.platforms.credentials.unseal(each.access_token)
             assert secret == ACCESS_TOKENS[each.id]
 

@@ -10,6 +10,7 @@ from sqlalchemy import URL
 from quart_app.services import Services
 from quart_app.settings import Settings
 from quart_app.storage.schema import upgrade_schema
+from tests.callers import NOBODY
 from tests.conftest import ENCRYPTION_KEY, MakeApp, settings_for
 from tests.legacy.legacy_database import (
     FIRST,
@@ -145,15 +146,15 @@ async def test_they_log_in_when_an_administrator_lets_them_in(
     assert await log_in(app, "ada") == 200
     for name in ("bert", "carol", "Carol", "dora"):
         assert await log_in(app, name) == 401
-    await services.users.activate("bert")
+    await services.users.activate(NOBODY, "bert")
     assert await log_in(app, "bert") == 200
 
 
 async def test_a_decision_of_an_administrator_outlasts_the_migration(
     database_url: URL, services: Services, tmp_path: Path
 ) -> None:
-    await services.users.activate("bert")
-    await services.users.deactivate("carol")
+    await services.users.activate(NOBODY, "bert")
+    await services.users.deactivate(NOBODY, "carol")
     assert (await migrated(database_url, "--yes", "--backup", tmp_path / "b")).code == 0
     active = is_active(database_url)
     assert (active["bert"], active["carol"], active["Carol"]) == (True, False, False)

@@ -15,6 +15,7 @@ from quart_app.services import Services
 from quart_app.settings import Settings
 from quart_app.storage.schema import upgrade_schema
 from tests import forking
+from tests.callers import NOBODY
 from tests.conftest import ENCRYPTION_KEY
 from tests.legacy.legacy_database import (
     FIRST,
@@ -200,6 +201,6 @@ async def test_a_role_that_the_type_lacks_is_refused_in_a_sentence(
         assert answer.status_code == 422
         assert "cannot store the role moderator" in await answer.get_data(as_text=True)
     with pytest.raises(InvalidInput, match="cannot store the role moderator"):
-        await services.users.change_role("bert", Role.MODERATOR)
+        await services.users.change_role(NOBODY, "bert", Role.MODERATOR)
     assert roles(database_url)["bert"] == "REVIEWER"
     assert "cleo" not in roles(database_url)

@@ -11,6 +11,7 @@ from werkzeug.security import check_password_hash
 
 from quart_app.model import Role
 from quart_app.services import Services
+from tests.callers import NOBODY, caller_of
 from tests.conftest import ENCRYPTION_KEY, settings_for
 from tests.legacy.legacy_database import PASSWORDS, build_legacy_database, connected, snapshot
 from tests.legacy.migrating import Migrate, change, migrated, state_of
@@ -103,9 +104,9 @@ async def test_the_old_hash_goes_when_the_password(
         given = {"current_password": PASSWORDS["ada"], "new_password": NEW_PASSWORD}
         assert (await ada.post("/api/account/password", json=given)).status_code == 204
     elif how == "is reset":
-        await services.users.reset_password("ada", NEW_PASSWORD)
+        await services.users.reset_password(NOBODY, "ada", NEW_PASSWORD)
     elif how == "is reset by a link":
-        link = await services.reset_links.make_for_user_named("ada")
+        link = await services.reset_links.make_for_user_named(NOBODY, "ada")
         given = {"token": link.url.partition("token=")[2], "new_password": NEW_PASSWORD}
         assert (await ada.post("/reset", form=given)).status_code == 303
     else:
@@ -116,7 +117,7 @@ async def test_the_old_hash_goes_when_the_password(
     assert user(database_url, "bert")["legacy_password_hash"]
     await log_in(app, "ada", NEW_PASSWORD)
     await services.users.create_user(
-        username="cleo", email="c@example.com", role=Role.VIEWER, password=NEW_PASSWORD
+        NOBODY, username="cleo", email="c@example.com", role=Role.VIEWER, password=NEW_PASSWORD
     )
     ended = await migrated(database_url, "--yes", "--restore", backup)
     assert ended.code == 0, ended.complained
@@ -223,7 +224,7 @@ async def test_the_default_is_carried_back_where_asked(
     services: Services, database_url: URL, backup: Path
 ) -> None:
     before = marked(database_url)
-    await services.platforms.make_default(1, 3)
+    await services.platforms.make_default(caller_of(1), 3)
     assert (await migrated(database_url, "--yes", "--restore", backup)).code == 0
     assert marked(database_url) == before
     arguments = ("--yes", "--restore", backup, "--carry-back-default-platform")

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from quart_app.composition import Built
 from quart_app.model import Role
 from quart_app.settings import Settings
+from tests.callers import NOBODY
 from tests.conftest import PASSWORD
 from tests.processes import ENDED_WITHIN_SECONDS, log_in
 from tests.servers import Server, hypercorn
@@ -33,11 +34,11 @@ async def _make_rows(built: Built) -> None:
 
 
 async def _log_out(built: Built) -> None:
-    await built.services.users.end_sessions("root")
+    await built.services.users.end_sessions(NOBODY, "root")
 
 
 async def _take_the_role(built: Built) -> None:
-    await built.services.users.change_role("root", Role.VIEWER)
+    await built.services.users.change_role(NOBODY, "root", Role.VIEWER)
 
 
 def _begin_export(server: Server, cookie: str) -> socket.socket:
@@ -73,7 +74,7 @@ async def test_an_export_ends_with_its_session_and_its_rights(
     end: Callable[[Built], Awaitable[None]] | None,
 ) -> None:
     await built.services.users.create_user(
-        username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
+        NOBODY, username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
     )
     await _make_rows(built)
     with hypercorn(settings, tmp_path) as server:

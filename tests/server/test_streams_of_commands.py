@@ -11,6 +11,7 @@ from sqlalchemy import text
 from quart_app.composition import Built
 from quart_app.model import Role
 from quart_app.settings import Settings
+from tests.callers import NOBODY
 from tests.conftest import PASSWORD
 from tests.long import first
 from tests.servers import environ_of
@@ -52,7 +53,7 @@ class Shell:
 async def shell(settings: Settings, built: Built, tmp_path: Path) -> Shell:
     for name in ("ada", "zoe"):
         await built.services.users.create_user(
-            username=name, email=f"{name}@example.com", role=Role.ADMIN, password=PASSWORD
+            NOBODY, username=name, email=f"{name}@example.com", role=Role.ADMIN, password=PASSWORD
         )
     async with built.database.begin() as db:  # as an old application may have let them
         statement = "UPDATE users SET username = :name, email = :name WHERE username = 'zoe'"

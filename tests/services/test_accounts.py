@@ -33,9 +33,9 @@ from quart_app.services.identity.throttle import (
     Attempt,
     ComparisonsUnderWay,
 )
-from quart_app.services.sessions.known_devices import UNKNOWN_DEVICE
 from quart_app.services.sessions.sessions import NewSession
-from tests.conftest import A_SESSION, PASSWORD, Clock, Member
+from tests.callers import NOBODY, caller_of
+from tests.conftest import PASSWORD, Clock, Member
 
 NEW_PASSWORD = "incorrect donkey charger paperclip"
 
@@ -73,7 +73,7 @@ async def set_columns(built: Built, user_id: int, **values: object) -> None:
 
 
 async def log_in(accounts: Accounts, member: Member, password: str = PASSWORD) -> NewSession:
-    return await accounts.log_in(login_name=member.username, password=password)
+    return await accounts.log_in(NOBODY, login_name=member.username, password=password)
 
 
 async def test_a_login_begins_a_session_and_is_written_down(
@@ -83,7 +83,7 @@ async def test_a_login_begins_a_session_and_is_written_down(
     assert (session.user_id, session.epoch) == (member.id, 0)
     assert session.platform_connection_id == member.platform_ids[0]
     assert session.sid != (await log_in(services.accounts, member)).sid
-    assert (await services.accounts.user(member.id)).last_login == clock()
+    assert (await services.accounts.user(caller_of(member.id))).last_login == clock()
 
 
 @pytest.mark.parametrize("method", ["scrypt:32768:8:1", "pbkdf2:sha256:1000"])
@@ -93,13 +93,13 @@ async def test_a_hash_of_the_older_application_is_replaced_at_login(
     await set_columns(built, member.id, password_hash=generate_password_hash(PASSWORD, method))
     with pytest.raises(BadCredentials):
         await log_in(services.accounts, member, NEW_PASSWORD)
-    assert (await services.accounts.user(member.id)).password_hash.startswith(method)
+    assert (await services.accounts.user(caller_of(member.id))).password_hash.startswith(method)
     await log_in(services.accounts, member)
-    replaced = (await services.accounts.user(member.id)).password_hash
+    replaced = (await services.accounts.user(caller_of(member.id))).password_hash
     assert replaced.startswith("$argon2id$")
     session = await log_in(services.accounts, member)
     assert session.epoch == 0  # nobody was logged out by it
-    assert (await services.accounts.user(member.id)).password_hash == replaced
+    assert (await services.accounts.user(caller_of(member.id))).password_hash == replaced
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["argon2id", "scrypt, so to be replaced"])
@@ -114,7 +114,7 @@ async def test_a_login_that_meets_a_password_change_gets_no_session(
         await set_columns(built, member.id, password_hash=generate_password_hash(PASSWORD))
     login = asyncio.create_task(log_in(slow_accounts, member))
     await pausing.compared.wait()
-    await built.services.users.reset_password(member.username, NEW_PASSWORD)
+    await built.services.users.reset_password(NOBODY, member.username, NEW_PASSWORD)
     pausing.let_go.set()
     with pytest.raises(BadCredentials):
         await login
@@ -140,8 +140,8 @@ async def test_a_login_that_waits_for_an_uncommitted_password_change_gets_no_ses
         assert not login.done()  # it waits for us
     with pytest.raises(BadCredentials):
         await login
-    assert (await services.accounts.user(member.id)).password_hash == new_hash
-    assert (await services.accounts.user(member.id)).last_login is None
+    assert (await services.accounts.user(caller_of(member.id))).password_hash == new_hash
+    assert (await services.accounts.user(caller_of(member.id))).last_login is None
 
 
 async def test_a_login_that_meets_a_change_to_the_same_password_is_of_the_new_epoch(
@@ -149,7 +149,7 @@ async def test_a_login_that_meets_a_change_to_the_same_password_is_of_the_new_ep
 ) -> None:
     login = asyncio.create_task(log_in(slow_accounts, member))
     await pausing.compared.wait()
-    await services.users.reset_password(member.username, PASSWORD)
+    await services.users.reset_password(NOBODY, member.username, PASSWORD)
     pausing.let_go.set()
     assert (await login).epoch > 0
 
@@ -159,7 +159,7 @@ async def test_a_login_that_meets_a_deactivation_gets_no_session(
 ) -> None:
     login = asyncio.create_task(log_in(slow_accounts, member))
     await pausing.compared.wait()
-    await services.users.deactivate(member.username)
+    await services.users.deactivate(NOBODY, member.username)
     pausing.let_go.set()
     with pytest.raises(BadCredentials):
         await login
@@ -171,7 +171,7 @@ async def test_too_many_attempts_are_told_as_late_as_a_wrong_password(
     """To read a user takes longer than to find none, and nothing limits how often one asks."""
     held = timedelta(seconds=1)
     accounts = replace(services.accounts, failed_login=held)
-    attempt = accounts.throttling.login(member.username, UNKNOWN_DEVICE, None)
+    attempt = accounts.throttling.login(NOBODY, member.username, None)
     for error in (BadCredentials, TooManyAttempts):
         since = time.monotonic()
         refused = asyncio.create_task(log_in(accounts, member, NEW_PASSWORD))
@@ -191,7 +191,7 @@ async def test_a_guess_is_counted_though_the_guesser_hangs_up_before_that_is_wri
     built: Built, member: Member, slow_accounts: Accounts, pausing: PausingPasswords
 ) -> None:
     """Else who gives up as soon as a right password would be answered guesses for nothing."""
-    key = slow_accounts.throttling.login(member.username, UNKNOWN_DEVICE, None).keys[0]
+    key = slow_accounts.throttling.login(NOBODY, member.username, None).keys[0]
     guess = asyncio.create_task(log_in(slow_accounts, member, NEW_PASSWORD))
     await pausing.compared.wait()
     async with built.database.begin() as db:
@@ -214,7 +214,7 @@ async def test_a_guess_is_counted_though_the_guesser_hangs_up_before_that_is_wri
 async def test_a_guess_counts_though_the_guesser_hangs_up_while_it_is_compared(
     built: Built, member: Member, slow_accounts: Accounts, pausing: PausingPasswords
 ) -> None:
-    key = slow_accounts.throttling.login(member.username, UNKNOWN_DEVICE, None).keys[0]
+    key = slow_accounts.throttling.login(NOBODY, member.username, None).keys[0]
     guess = asyncio.create_task(log_in(slow_accounts, member, NEW_PASSWORD))
     await pausing.compared.wait()
     guess.cancel()
@@ -231,7 +231,7 @@ async def test_a_reservation_that_a_crash_left_is_given_up(
 ) -> None:
     """Until then the last free guess, or the one of a window, is taken."""
     accounts = services.accounts
-    attempt = accounts.throttling.login(member.username, UNKNOWN_DEVICE, None)
+    attempt = accounts.throttling.login(NOBODY, member.username, None)
     for _ in range(failures):
         await accounts.throttling.fail(attempt)
     clock.advance(timedelta(minutes=1))
@@ -239,9 +239,9 @@ async def test_a_reservation_that_a_crash_left_is_given_up(
     async def find(_: AsyncSession) -> Attempt:
         return attempt
 
-    await accounts.throttling.reserve(find)  # by a process that is killed now
+    await accounts.throttling.reserve(NOBODY, find)  # by a process that is killed now
     with pytest.raises(ComparisonsUnderWay):
-        await accounts.throttling.reserve(find)
+        await accounts.throttling.reserve(NOBODY, find)
     clock.advance(RESERVED_FOR + timedelta(seconds=1))
     assert (await log_in(accounts, member)).user_id == member.id
     async with built.database.read() as db:
@@ -254,12 +254,11 @@ async def test_of_two_password_changes_at_once_the_second_must_know_the_first(
     def change(accounts: Accounts, new_password: str) -> asyncio.Task[NewSession]:
         return asyncio.create_task(
             accounts.change_password(
-                member.id,
+                caller_of(member.id),
                 current_password=PASSWORD,
                 new_password=new_password,
                 platform_connection_id=None,
                 remember=False,
-                asked_by=A_SESSION,
             )
         )
 
@@ -276,7 +275,7 @@ async def test_of_many_first_users_one_is_made(services: Services) -> None:
     results = await asyncio.gather(
         *(
             services.users.set_up(
-                username=f"ada{number}", email=f"ada{number}@example.com", password=PASSWORD
+                NOBODY, username=f"ada{number}", email=f"ada{number}@example.com", password=PASSWORD
             )
             for number in range(6)
         ),
@@ -293,6 +292,7 @@ async def test_of_many_users_of_one_name_one_is_made(services: Services) -> None
     results = await asyncio.gather(
         *(
             services.users.create_user(
+                NOBODY,
                 username="ada",
                 email=f"ada{number}@example.com",
                 role=Role.VIEWER,
@@ -322,7 +322,7 @@ async def test_what_somebody_logs_in_by_is_taken(
 ) -> None:
     with pytest.raises(NameTaken):
         await services.users.create_user(
-            username=username, email=email, role=Role.VIEWER, password=PASSWORD
+            NOBODY, username=username, email=email, role=Role.VIEWER, password=PASSWORD
         )
 
 
@@ -359,7 +359,7 @@ async def test_a_user_who_could_not_log_in_or_is_easily_guessed_is_not_made(
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
         await services.users.create_user(
-            username=username, email=email, role=Role.VIEWER, password=password
+            NOBODY, username=username, email=email, role=Role.VIEWER, password=password
         )
     assert refused.value.field == field
     assert await services.users.everybody() == []
@@ -370,16 +370,16 @@ async def test_a_user_who_could_not_log_in_or_is_easily_guessed_is_not_made(
 )
 async def test_a_name_in_any_script_logs_in(services: Services, username: str) -> None:
     user, generated = await services.users.create_user(
-        username=username, email="a@example.com", role=Role.VIEWER, password="8 signs!"
+        NOBODY, username=username, email="a@example.com", role=Role.VIEWER, password="8 signs!"
     )
     assert generated is None
-    session = await services.accounts.log_in(login_name=username, password="8 signs!")
+    session = await services.accounts.log_in(NOBODY, login_name=username, password="8 signs!")
     assert session.user_id == user.id
 
 
 async def test_a_generated_password_is_for_one_use(services: Services) -> None:
     user, generated = await services.users.create_user(
-        username="ada", email="ada@example.com", role=Role.VIEWER, password=None
+        NOBODY, username="ada", email="ada@example.com", role=Role.VIEWER, password=None
     )
     assert generated is not None
     assert len(generated) == 20
@@ -390,28 +390,28 @@ async def test_a_generated_password_is_for_one_use(services: Services) -> None:
     ):
         with pytest.raises(refusal):
             await services.accounts.log_in(
-                login_name="ada", password=generated, new_password=new_password
+                NOBODY, login_name="ada", password=generated, new_password=new_password
             )
     with pytest.raises(BadCredentials):
         await services.accounts.log_in(
-            login_name="ada", password="a guess", new_password=NEW_PASSWORD
+            NOBODY, login_name="ada", password="a guess", new_password=NEW_PASSWORD
         )
     session = await services.accounts.log_in(
-        login_name="ada", password=generated, new_password=NEW_PASSWORD
+        NOBODY, login_name="ada", password=generated, new_password=NEW_PASSWORD
     )
     assert session.user_id == user.id
     with pytest.raises(BadCredentials):
-        await services.accounts.log_in(login_name="ada", password=generated)
-    await services.accounts.log_in(login_name="ada", password=NEW_PASSWORD)
+        await services.accounts.log_in(NOBODY, login_name="ada", password=generated)
+    await services.accounts.log_in(NOBODY, login_name="ada", password=NEW_PASSWORD)
 
 
 @pytest.mark.parametrize("password", [NEW_PASSWORD, None])
 async def test_a_reset_password_ends_every_session(
     services: Services, member: Member, password: str | None
 ) -> None:
-    generated = await services.users.reset_password(member.username, password)
+    generated = await services.users.reset_password(NOBODY, member.username, password)
     assert (generated is None) == (password is not None)
-    user = await services.accounts.user(member.id)
+    user = await services.accounts.user(caller_of(member.id))
     assert (user.session_epoch > 0, user.must_change_password) == (True, password is None)
     with pytest.raises(BadCredentials):
         await log_in(services.accounts, member)
@@ -422,34 +422,34 @@ async def test_a_password_that_is_refused_changes_nothing(
 ) -> None:
     for password in ("", "short", "ADA@example.com", "Passw0rd", "x" * 1025):
         with pytest.raises(InvalidInput):
-            await services.users.reset_password(member.username, password)
+            await services.users.reset_password(NOBODY, member.username, password)
     assert (await log_in(services.accounts, member)).epoch == 0
 
 
 async def test_deactivating_ends_every_session_and_every_login(
     services: Services, member: Member
 ) -> None:
-    await services.users.deactivate(member.username)
+    await services.users.deactivate(NOBODY, member.username)
     (user,) = await services.users.everybody()
     assert (user.is_active, user.session_epoch > 0) == (False, True)
     with pytest.raises(BadCredentials):
         await log_in(services.accounts, member)
     with pytest.raises(NotFound):
-        await services.accounts.user(member.id)
+        await services.accounts.user(caller_of(member.id))
 
 
 async def test_an_address_is_one_in_any_case_of_any_script_on_both_engines(
     services: Services,
 ) -> None:
     user, _ = await services.users.create_user(
-        username="a", email="ä@example.com", role=Role.VIEWER, password=PASSWORD
+        NOBODY, username="a", email="ä@example.com", role=Role.VIEWER, password=PASSWORD
     )
     for username, email in (("b", "Ä@example.com"), ("c", "Ä@EXAMPLE.com")):
         with pytest.raises(NameTaken):
             await services.users.create_user(
-                username=username, email=email, role=Role.VIEWER, password=PASSWORD
+                NOBODY, username=username, email=email, role=Role.VIEWER, password=PASSWORD
             )
-    session = await services.accounts.log_in(login_name="Ä@EXAMPLE.COM", password=PASSWORD)
+    session = await services.accounts.log_in(NOBODY, login_name="Ä@EXAMPLE.COM", password=PASSWORD)
     assert session.user_id == user.id
 
 
@@ -489,9 +489,9 @@ async def test_a_null_in_is_active_counts_as_inactive(
 @pytest.mark.parametrize("username", ["nobody", "", "ADA"])
 async def test_an_unknown_name_is_not_found(services: Services, username: str) -> None:
     with pytest.raises(NotFound):
-        await services.users.reset_password(username, NEW_PASSWORD)
+        await services.users.reset_password(NOBODY, username, NEW_PASSWORD)
     with pytest.raises(NotFound):
-        await services.users.deactivate(username)
+        await services.users.deactivate(NOBODY, username)
 
 
 async def test_a_session_ends_when_the_settings_say(
@@ -499,6 +499,6 @@ async def test_a_session_ends_when_the_settings_say(
 ) -> None:
     for remember, duration in ((False, timedelta(hours=24)), (True, timedelta(days=30))):
         session = await services.accounts.log_in(
-            login_name=member.username, password=PASSWORD, remember=remember
+            NOBODY, login_name=member.username, password=PASSWORD, remember=remember
         )
         assert (session.created_at, session.expires_at) == (clock(), clock() + duration)

@@ -19,28 +19,24 @@ from quart_app.services import Services
 from quart_app.services.administration.audit_reader import AuditFilter
 from quart_app.services.audit.addresses import counted_address, shown_address
 from quart_app.services.audit.audit import hash_of_session, line_of
-from quart_app.services.audit.origin import Origin, origin
 from quart_app.services.audit.tally import MOST_COUNTED
 from quart_app.services.background.periodic import running
+from quart_app.services.caller import Caller
 from quart_app.services.sessions.sessions import NewSession
 from quart_app.session.claims import SessionRef
 from quart_app.settings import Settings
 from quart_app.storage.audit import add_entries, delete_entries_past_their_time
 from quart_app.storage.changes import add_change
 from quart_app.storage.schema import SchemaRefused, upgrade_schema
-from tests.conftest import A_SESSION, PASSWORD, Member, make_member
+from tests.callers import NOBODY, caller_from, caller_of
+from tests.conftest import PASSWORD, Member, make_member
 
 YEAR = timedelta(days=365)
-REQUEST = Origin(address="192.0.2.7", request_id="0123456789ab")
+REQUEST = caller_from(address="192.0.2.7", request_id="0123456789ab")
 
 
-def request_from(origin_of_all: Origin) -> None:
-    """Let what follows in this test, which is a task of its own, be asked for by a request."""
-    origin.set(origin_of_all)
-
-
-async def log_in(services: Services, member: Member, password: str = PASSWORD) -> NewSession:
-    return await services.accounts.log_in(login_name=member.username, password=password)
+async def log_in(services: Services, member: Member, caller: Caller = NOBODY) -> NewSession:
+    return await services.accounts.log_in(caller, login_name=member.username, password=PASSWORD)
 
 
 async def entries(built: Built, *events: AuditEvent) -> list[AuditEntry]:
@@ -68,7 +64,7 @@ async def write_over(built: Built, number: int) -> None:
 
 async def an_admin(services: Services) -> int:
     user, _ = await services.users.create_user(
-        username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
+        NOBODY, username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
     )
     return user.id
 
@@ -83,9 +79,8 @@ async def test_a_login_is_written_down_with_who_when_and_from_where(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "quart_app.audit")
-    request_from(REQUEST)
     before = datetime.now(UTC)
-    session = await log_in(services, member)
+    session = await log_in(services, member, REQUEST)
     (entry,) = await entries(built, AuditEvent.LOGIN)
     assert (entry.user_id, entry.actor_user_id, entry.count) == (member.id, member.id, 1)
     assert (entry.address, entry.request_id) == (REQUEST.address, REQUEST.request_id)
@@ -109,7 +104,7 @@ async def test_what_is_rolled_back_is_neither_written_nor_told(
 
     async def fail_after_recording() -> None:
         async with built.database.begin() as db:
-            await services.audit.record(db, AuditEvent.LOGIN, user_id=member.id)
+            await services.audit.record(db, AuditEvent.LOGIN, NOBODY, user_id=member.id)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -126,91 +121,93 @@ async def test_what_can_not_be_written_down_does_not_happen(
     with pytest.raises((Unavailable, DBAPIError)):
         await log_in(services, member)
     with pytest.raises((Unavailable, DBAPIError)):
-        await services.users.reset_password(member.username, "another password")
-    user = await services.accounts.user(member.id)
+        await services.users.reset_password(NOBODY, member.username, "another password")
+    user = await services.accounts.user(caller_of(member.id))
     assert (user.last_login, user.session_epoch) == (None, 0)
 
 
 async def by_a_refused_change(services: Services, member: Member) -> None:
     with pytest.raises(BadCredentials):
         await services.accounts.change_password(
-            member.id,
+            caller_of(member.id),
             current_password="wrong",
             new_password="another password",
             platform_connection_id=None,
             remember=False,
-            asked_by=A_SESSION,
         )
 
 
 CAUSES: dict[str, tuple[Callable[[Services, Member, NewSession], Any], list[tuple[str, str]]]] = {
     "logout": (
         lambda services, _, session: services.sessions.end(
-            SessionRef(sid=session.sid, expires_at=session.expires_at)
+            NOBODY, SessionRef(sid=session.sid, expires_at=session.expires_at)
         ),
         [("logout", "logged_out")],
     ),
     "logout everywhere": (
         lambda services, member, _: services.sessions.end_all(
-            member.id, EndReason.LOGGED_OUT_EVERYWHERE
+            caller_of(member.id), EndReason.LOGGED_OUT_EVERYWHERE
         ),
         [("sessions_ended", "logged_out_everywhere")],
     ),
     "an administrator ends them": (
-        lambda services, member, _: services.users.end_sessions(member.username),
+        lambda services, member, _: services.users.end_sessions(NOBODY, member.username),
         [("sessions_ended", "administrator")],
     ),
     "an administrator ends everybody's": (
-        lambda services, *_: services.sessions.end_everybodys(),
+        lambda services, *_: services.sessions.end_everybodys(NOBODY),
         [("sessions_ended", "administrator")],
     ),
     "password changed": (
         lambda services, member, _: services.accounts.change_password(
-            member.id,
+            caller_of(member.id),
             current_password=PASSWORD,
             new_password="another password",
             platform_connection_id=None,
             remember=False,
-            asked_by=A_SESSION,
         ),
         [("sessions_ended", "password_changed"), ("password_changed", "")],
     ),
     "password reset": (
-        lambda services, member, _: services.users.reset_password(member.username, None),
+        lambda services, member, _: services.users.reset_password(NOBODY, member.username, None),
         [("password_reset", ""), ("sessions_ended", "password_reset")],
     ),
     "reset link": (
-        lambda services, member, _: services.reset_links.make_for_user_named(member.username),
+        lambda services, member, _: services.reset_links.make_for_user_named(
+            NOBODY, member.username
+        ),
         [("password_reset_link_made", "")],
     ),
     "deactivated": (
-        lambda services, member, _: services.users.deactivate(member.username),
+        lambda services, member, _: services.users.deactivate(NOBODY, member.username),
         [("user_deactivated", ""), ("sessions_ended", "deactivated")],
     ),
     "activated": (
-        lambda services, member, _: services.users.activate(member.username),
+        lambda services, member, _: services.users.activate(NOBODY, member.username),
         [("user_activated", "")],
     ),
     "switched": (
         lambda services, member, _: services.platforms.switch(
-            member.id, member.platform_ids[1], sid="s" * 22
+            caller_of(member.id), member.platform_ids[1]
         ),
         [("platform_switched", "")],
     ),
     "default": (
         lambda services, member, _: services.platforms.make_default(
-            member.id, member.platform_ids[1]
+            caller_of(member.id), member.platform_ids[1]
         ),
         [("platform_default_changed", "")],
     ),
     "changed": (
         lambda services, member, _: services.platforms.change(
-            member.id, member.platform_ids[1], name="Else"
+            caller_of(member.id), member.platform_ids[1], name="Else"
         ),
         [("platform_changed", "")],
     ),
     "removed": (
-        lambda services, member, _: services.platforms.remove(member.id, member.platform_ids[1]),
+        lambda services, member, _: services.platforms.remove(
+            caller_of(member.id), member.platform_ids[1]
+        ),
         [("platform_removed", "")],
     ),
 }
@@ -246,7 +243,7 @@ async def test_who_is_made_and_what_is_connected_is_written_down(
 
 async def test_the_first_user_made_themself(built: Built, services: Services) -> None:
     session = await services.users.set_up(
-        username="ada", email="ada@example.com", password=PASSWORD
+        NOBODY, username="ada", email="ada@example.com", password=PASSWORD
     )
     assert [
         (entry.event, entry.user_id, entry.actor_user_id) for entry in await entries(built)
@@ -259,6 +256,7 @@ async def test_a_session_that_a_new_login_replaces_is_its_users(
     old = await log_in(services, member)
     other = await make_member(services, "bert")
     await services.accounts.log_in(
+        NOBODY,
         login_name=other.username,
         password=PASSWORD,
         replaced=[SessionRef(sid=old.sid, expires_at=old.expires_at)],
@@ -272,10 +270,10 @@ async def test_a_session_that_a_new_login_replaces_is_its_users(
 async def test_a_password_for_one_use_that_is_replaced_at_login_is_a_change(
     built: Built, services: Services, member: Member
 ) -> None:
-    given = await services.users.reset_password(member.username, None)
+    given = await services.users.reset_password(NOBODY, member.username, None)
     assert given is not None
     await services.accounts.log_in(
-        login_name=member.username, password=given, new_password="another password"
+        NOBODY, login_name=member.username, password=given, new_password="another password"
     )
     changed, login = (await entries(built))[-2:]
     assert (changed.event, login.event) == ("password_changed", "login")
@@ -287,14 +285,14 @@ async def test_what_is_refused_changes_nothing_and_is_not_written_as_done(
 ) -> None:
     known = len(await entries(built))
     with pytest.raises(NotFound):
-        await services.platforms.remove(member.id, 999)
+        await services.platforms.remove(caller_of(member.id), 999)
     async with built.database.begin() as db:
         await db.execute(
             text("CREATE TABLE albums (id INTEGER, c INTEGER REFERENCES platform_connections (id))")
         )
         await db.execute(text("INSERT INTO albums VALUES (1, :id)"), {"id": member.platform_ids[0]})
     with pytest.raises(InUse):
-        await services.platforms.remove(member.id, member.platform_ids[0])
+        await services.platforms.remove(caller_of(member.id), member.platform_ids[0])
     assert len(await entries(built)) == known
 
 
@@ -309,10 +307,10 @@ async def test_failures_of_a_minute_are_one_row_an_address_and_a_user(
 ) -> None:
     caplog.set_level(logging.INFO, "quart_app.audit")
     for address in ("192.0.2.7", "192.0.2.8", "2001:db8::1", "2001:db8::2", "::ffff:192.0.2.8"):
-        request_from(Origin(address=address, request_id=f"r{address}"[:32]))
+        caller = caller_from(address=address, request_id=f"r{address}"[:32])
         for name in (member.username, "a name that nobody has", "another"):
             with pytest.raises(BadCredentials):
-                await services.accounts.log_in(login_name=name, password="wrong")
+                await services.accounts.log_in(caller, login_name=name, password="wrong")
     assert await entries(built, AuditEvent.LOGIN_FAILED) == []
     await services.audit.flush()
     found = await entries(built, AuditEvent.LOGIN_FAILED)
@@ -344,9 +342,9 @@ async def test_a_wrong_current_password_is_counted(
 async def test_strangers_can_not_fill_the_table(built: Built, services: Services) -> None:
     number = MOST_COUNTED + 200
     for each in range(number):
-        request_from(Origin(address=f"10.0.{each // 250}.{each % 250}"))
-        services.audit.count(AuditEvent.LOGIN_FAILED)
-        services.audit.count(AuditEvent.REFUSED_CROSS_SITE)
+        caller = caller_from(address=f"10.0.{each // 250}.{each % 250}")
+        services.audit.count(AuditEvent.LOGIN_FAILED, caller)
+        services.audit.count(AuditEvent.REFUSED_CROSS_SITE, caller)
     await services.audit.flush()
     found = await entries(built)
     assert len(found) == MOST_COUNTED + 2
@@ -361,12 +359,12 @@ async def test_strangers_can_not_fill_the_table(built: Built, services: Services
 async def test_counts_that_can_not_be_written_are_kept(
     built: Built, services: Services, member: Member
 ) -> None:
-    services.audit.count(AuditEvent.LOGIN_FAILED, user_id=member.id)
+    services.audit.count(AuditEvent.LOGIN_FAILED, NOBODY, user_id=member.id)
     async with built.database.begin() as db:
         await db.execute(text("ALTER TABLE audit RENAME TO away"))
     with pytest.raises((Unavailable, DBAPIError)):
         await services.audit.flush()
-    services.audit.count(AuditEvent.LOGIN_FAILED, user_id=member.id)
+    services.audit.count(AuditEvent.LOGIN_FAILED, NOBODY, user_id=member.id)
     async with built.database.begin() as db:
         await db.execute(text("ALTER TABLE away RENAME TO audit"))
     await services.audit.flush()
@@ -379,7 +377,7 @@ async def test_what_was_counted_is_written_when_the_process_ends(
 ) -> None:
     ending = build_services(settings)
     async with running(ending.periodic_tasks):
-        ending.services.audit.count(AuditEvent.LOGIN_FAILED, user_id=member.id)
+        ending.services.audit.count(AuditEvent.LOGIN_FAILED, NOBODY, user_id=member.id)
     await ending.close()
     (entry,) = await entries(built, AuditEvent.LOGIN_FAILED)
     assert entry.user_id == member.id
@@ -388,7 +386,7 @@ async def test_what_was_counted_is_written_when_the_process_ends(
 async def test_what_was_counted_is_written_now_and_then(built: Built, services: Services) -> None:
     often = timedelta(seconds=0.05)
     async with running([replace(task, every=often) for task in services.audit.periodic_tasks()]):
-        services.audit.count(AuditEvent.LOGIN_FAILED)
+        services.audit.count(AuditEvent.LOGIN_FAILED, NOBODY)
         for _ in range(100):
             await asyncio.sleep(0.05)
             if await entries(built, AuditEvent.LOGIN_FAILED):
@@ -421,8 +419,7 @@ def test_an_address_is_shown_whole_and_counted_by_its_network(
 async def test_a_line_of_the_log_is_one_line(
     built: Built, services: Services, member: Member
 ) -> None:
-    request_from(Origin(address="a\r\nb\x1b[31m\x7f\u2028\u202e"))
-    await log_in(services, member)
+    await log_in(services, member, caller_from(address="a\r\nb\x1b[31m\x7f\u2028\u202e"))
     (entry,) = await entries(built, AuditEvent.LOGIN)
     line = line_of(entry)
     assert line.isascii()
@@ -540,7 +537,7 @@ async def test_a_switch_and_a_purge_do_not_wait_for_each_other(
     async with built.database.begin() as db:
         assert await delete_entries_past_their_time(db, most=1) == 1
         async with asyncio.timeout(2):
-            await services.platforms.switch(member.id, member.platform_ids[1], sid="s" * 22)
+            await services.platforms.switch(caller_of(member.id), member.platform_ids[1])
     async with built.database.begin() as db:
         await add_change(db, member.id, at=datetime.now(UTC))
         await services.audit.purge()
@@ -579,7 +576,7 @@ async def test_pages_go_back_to_the_first_entry_and_skip_none(
     await write(built, *({"user_id": each} for each in range(1000, 1123)))
     seen, before, pages = [], None, 0
     while True:
-        page = await services.audit_reader.page(reader, AuditFilter(), before=before)
+        page = await services.audit_reader.page(caller_of(reader), AuditFilter(), before=before)
         assert len(page.items) <= 50
         seen += [listed.entry.id for listed in page.items]
         pages += 1
@@ -595,7 +592,7 @@ async def test_pages_go_back_to_the_first_entry_and_skip_none(
 async def test_a_full_last_page_has_nothing_older(built: Built, services: Services) -> None:
     reader = await an_admin(services)
     await write(built, *({"user_id": each} for each in range(49)))
-    page = await services.audit_reader.page(reader, AuditFilter())
+    page = await services.audit_reader.page(caller_of(reader), AuditFilter())
     assert (len(page.items), page.next_cursor) == (50, None)
 
 
@@ -610,7 +607,7 @@ async def test_filters_narrow_and_join(built: Built, services: Services, member:
     )
 
     async def found(**wanted: Any) -> list[tuple[str | None, str, str | None]]:
-        page = await services.audit_reader.page(reader, AuditFilter(**wanted))
+        page = await services.audit_reader.page(caller_of(reader), AuditFilter(**wanted))
         return [
             (listed.username, listed.entry.event, listed.entry.address)
             for listed in page.items
@@ -652,7 +649,7 @@ async def test_days_are_utcs_from_their_beginning_to_their_end(
             ],
         )
     wanted = AuditFilter(from_day=day.date(), to_day=day.date())
-    page = await services.audit_reader.page(reader, wanted)
+    page = await services.audit_reader.page(caller_of(reader), wanted)
     assert [listed.entry.count for listed in page.items] == [3, 2, 1]
 
 
@@ -661,11 +658,11 @@ async def test_only_administrators_read_and_others_are_counted(
     built: Built, services: Services, role: Role
 ) -> None:
     user, _ = await services.users.create_user(
-        username="mo", email="mo@example.com", role=role, password=PASSWORD
+        NOBODY, username="mo", email="mo@example.com", role=role, password=PASSWORD
     )
     for read in (
-        services.audit_reader.page(user.id, AuditFilter()),
-        services.administrators.check(user.id),
+        services.audit_reader.page(caller_of(user.id), AuditFilter()),
+        services.administrators.check(caller_of(user.id)),
     ):
         with pytest.raises(Forbidden):
             await read
@@ -676,9 +673,9 @@ async def test_only_administrators_read_and_others_are_counted(
 
 async def test_who_is_deactivated_reads_no_more(services: Services) -> None:
     reader = await an_admin(services)
-    await services.users.deactivate("root")
+    await services.users.deactivate(NOBODY, "root")
     with pytest.raises(NotFound):
-        await services.audit_reader.page(reader, AuditFilter())
+        await services.audit_reader.page(caller_of(reader), AuditFilter())
 
 
 @pytest.fixture
@@ -714,7 +711,7 @@ async def test_a_page_is_a_seek_in_an_index(
     index: str | None,
 ) -> None:
     reader = await an_admin(services)
-    await services.audit_reader.page(reader, replace(wanted), before=1000)
+    await services.audit_reader.page(caller_of(reader), replace(wanted), before=1000)
     ((statement, values),) = plans
     async with built.database.read() as db:
         rows = await (await db.connection()).exec_driver_sql(

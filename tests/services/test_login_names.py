@@ -17,6 +17,7 @@ from quart_app.services.identity.throttle import OF_A_NAME
 from quart_app.settings import Settings
 from quart_app.storage import users as stored_users
 from quart_app.text.login_names import email_key, name_key
+from tests.callers import NOBODY, caller_of
 from tests.conftest import PASSWORD
 
 pytestmark = pytest.mark.sqlite_unless_thorough
@@ -51,14 +52,15 @@ async def fill_in_keys(built: Built) -> None:
 
 async def who_logs_in(services: Services, login_name: str, password: str) -> str | None:
     try:
-        session = await services.accounts.log_in(login_name=login_name, password=password)
+        session = await services.accounts.log_in(NOBODY, login_name=login_name, password=password)
     except BadCredentials:
         return None
-    return (await services.accounts.user(session.user_id)).username
+    return (await services.accounts.user(caller_of(session.user_id))).username
 
 
 async def create(services: Services, username: str, email: str | None = None) -> None:
     await services.users.create_user(
+        NOBODY,
         username=username,
         email=email or f"{len(username)}-{username.encode().hex()}@example.com",
         role=Role.VIEWER,
@@ -237,7 +239,7 @@ async def test_every_spelling_of_a_name_counts_as_the_same_guess(services: Servi
     refused = []
     for typed in spellings[: OF_A_NAME.free + 2]:
         try:
-            await services.accounts.log_in(login_name=typed, password="wrong")
+            await services.accounts.log_in(NOBODY, login_name=typed, password="wrong")
         except (BadCredentials, TooManyAttempts) as error:
             refused.append(type(error))
     assert refused == [BadCredentials] * (OF_A_NAME.free + 1) + [TooManyAttempts]

@@ -15,6 +15,7 @@ from quart_app.services import Services
 from quart_app.services.pagination import PAGE_SIZE
 from quart_app.services.platforms.platforms import Platforms
 from quart_app.settings import Settings
+from tests.callers import NOBODY, caller_of
 from tests.conftest import PASSWORD, Member
 
 pytestmark = pytest.mark.sqlite_unless_thorough
@@ -29,7 +30,7 @@ async def connect(
     username: str | None = None,
 ) -> int:
     connection, _ = await platforms.connect(
-        member.id,
+        caller_of(member.id),
         name=name,
         platform_type=PlatformType.MASTODON,
         instance_url=server,
@@ -75,7 +76,7 @@ async def test_no_more_can_be_added_than_a_user_may_have(built: Built, member: M
             match=r"You have 5 accounts, the most that you can add\. Remove one first",
         ):
             await connect(platforms, member, "Sixth")
-    await platforms.remove(member.id, member.platform_ids[1])
+    await platforms.remove(caller_of(member.id), member.platform_ids[1])
     await connect(platforms, member, "Sixth")
 
 
@@ -94,7 +95,7 @@ async def test_of_many_added_at_once_no_more_succeed_than_a_user_may_have(
     await other.close()
     assert sum(isinstance(each, int) for each in answers) == 5
     assert {type(each) for each in answers if not isinstance(each, int)} == {TooManyPlatforms}
-    listed = await here.list_of(member.id)
+    listed = await here.list_of(caller_of(member.id))
     assert len(listed.items) == 8
 
 
@@ -105,11 +106,11 @@ async def test_a_user_of_the_older_application_who_has_more_keeps_them(
     await add_many(built, member, 10)
     with pytest.raises(TooManyPlatforms):
         await connect(platforms, member, "One more")
-    listed = await platforms.list_of(member.id)
+    listed = await platforms.list_of(caller_of(member.id))
     assert len(listed.items) == 13
     last = listed.items[-1].id
-    await platforms.change(member.id, last, name="Renamed")
-    await platforms.switch(member.id, last, sid="x" * 22)
+    await platforms.change(caller_of(member.id), last, name="Renamed")
+    await platforms.switch(caller_of(member.id, sid="x" * 22), last)
 
 
 async def test_pages_hold_every_connection_once(built: Built, member: Member) -> None:
@@ -117,12 +118,12 @@ async def test_pages_hold_every_connection_once(built: Built, member: Member) ->
     seen: list[str] = []
     after: str | None = ""
     while after is not None:
-        some = await built.services.platforms.list_of(member.id, after=after)
+        some = await built.services.platforms.list_of(caller_of(member.id), after=after)
         assert len(some.items) <= PAGE_SIZE
         seen += [each.name for each in some.items]
         after = some.next_cursor
     assert len(seen) == len(set(seen)) == 3 * PAGE_SIZE + 3
-    exactly = await built.services.platforms.list_of(member.id, size=len(seen))
+    exactly = await built.services.platforms.list_of(caller_of(member.id), size=len(seen))
     assert exactly.next_cursor is None
     assert [each.name for each in exactly.items] == seen
 
@@ -131,11 +132,11 @@ async def test_of_twenty_thousand_a_page_takes_no_more_memory_than_of_a_few(
     built: Built, member: Member
 ) -> None:
     await add_many(built, member, 20_000)
-    await built.services.platforms.list_of(member.id)
+    await built.services.platforms.list_of(caller_of(member.id))
     tracemalloc.start()
-    await built.services.platforms.list_of(member.id, size=200)
-    found = await built.services.platforms.list_of(member.id, sought="legacy 19999")
-    await built.services.platforms.list_of(member.id, sought="nothing is called that")
+    await built.services.platforms.list_of(caller_of(member.id), size=200)
+    found = await built.services.platforms.list_of(caller_of(member.id), sought="legacy 19999")
+    await built.services.platforms.list_of(caller_of(member.id), sought="nothing is called that")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert [each.name for each in found.items] == ["Legacy 19999"]
@@ -170,7 +171,7 @@ async def test_a_search_finds_names_servers_and_handles_in_any_spelling(
             {"name": "写真", "instance_url": "no server"},
         ],
     )
-    listed = await built.services.platforms.list_of(member.id, sought=sought)
+    listed = await built.services.platforms.list_of(caller_of(member.id), sought=sought)
     assert [each.name for each in listed.items] == found
 
 
@@ -231,10 +232,10 @@ async def test_of_spellings_of_one_account_added_at_once_one_succeeds(
 
 async def test_an_account_is_kept_without_its_server(services: Services, member: Member) -> None:
     number = await connect(services.platforms, member, "A", username="@Rosa@GARDEN.example")
-    connection, _ = await services.platforms.connection(member.id, number)
+    connection, _ = await services.platforms.connection(caller_of(member.id), number)
     assert (connection.username, connection.instance_url) == ("Rosa", "https://garden.example")
     other = await connect(services.platforms, member, "B", username="rosa@other.example")
-    connection, _ = await services.platforms.connection(member.id, other)
+    connection, _ = await services.platforms.connection(caller_of(member.id), other)
     assert connection.username == "rosa@other.example"
     for wrong in ("@", "a@", "@@a", "acct:", " a", "a\u202eb"):
         with pytest.raises(InvalidInput):
@@ -248,22 +249,22 @@ async def test_the_default_that_is_switched_off_is_the_default_no_longer(
     services: Services, member: Member
 ) -> None:
     first, second, third = member.platform_ids
-    _, is_default = await services.platforms.change(member.id, first, is_active=False)
+    _, is_default = await services.platforms.change(caller_of(member.id), first, is_active=False)
     assert not is_default
-    assert (await services.platforms.list_of(member.id)).default_id is None
-    session = await services.accounts.log_in(login_name="ada", password=PASSWORD)
+    assert (await services.platforms.list_of(caller_of(member.id))).default_id is None
+    session = await services.accounts.log_in(NOBODY, login_name="ada", password=PASSWORD)
     assert session.platform_connection_id == second
     for use in (
-        services.platforms.make_default(member.id, first),
-        services.platforms.switch(member.id, first, sid=session.sid),
+        services.platforms.make_default(caller_of(member.id), first),
+        services.platforms.switch(caller_of(member.id, sid=session.sid), first),
     ):
         with pytest.raises(PlatformInactive):
             await use
-    await services.platforms.change(member.id, second, is_active=False)
-    await services.platforms.change(member.id, third, is_active=False)
-    session = await services.accounts.log_in(login_name="ada", password=PASSWORD)
+    await services.platforms.change(caller_of(member.id), second, is_active=False)
+    await services.platforms.change(caller_of(member.id), third, is_active=False)
+    session = await services.accounts.log_in(NOBODY, login_name="ada", password=PASSWORD)
     assert session.platform_connection_id is None
-    frame = await services.frames.frame_of(member.id, session.sid, first)
+    frame = await services.frames.frame_of(caller_of(member.id, sid=session.sid), first)
     assert frame
     assert frame.current is None
 
@@ -282,12 +283,12 @@ async def test_a_default_that_was_switched_off_before_is_passed_over(
             .values(is_active=is_active)
         )
     services = built.services
-    listed = await services.platforms.list_of(member.id)
+    listed = await services.platforms.list_of(caller_of(member.id))
     assert listed.default_id is None
-    assert not (await services.platforms.connection(member.id, first))[1]
-    session = await services.accounts.log_in(login_name="ada", password=PASSWORD)
+    assert not (await services.platforms.connection(caller_of(member.id), first))[1]
+    session = await services.accounts.log_in(NOBODY, login_name="ada", password=PASSWORD)
     assert session.platform_connection_id == second
-    frame = await services.frames.frame_of(member.id, session.sid, first)
+    frame = await services.frames.frame_of(caller_of(member.id, sid=session.sid), first)
     assert frame
     assert frame.current is None
     assert frame.default_off

@@ -23,6 +23,7 @@ from quart_app.model import INSTANCE_URL_LENGTH, PlatformConnection, PlatformTyp
 from quart_app.services import Services
 from quart_app.services.platforms.platform_fields import checked_url
 from quart_app.services.platforms.platforms import Platforms
+from tests.callers import NOBODY, caller_of
 from tests.conftest import Clock, Member, make_member
 
 
@@ -35,7 +36,7 @@ async def connect(
     username: str | None = None,
 ) -> PlatformConnection:
     connection, _ = await services.platforms.connect(
-        member.id,
+        caller_of(member.id),
         name=name,
         platform_type=PlatformType.PIXELFED,
         instance_url=instance_url,
@@ -46,7 +47,7 @@ async def connect(
 
 
 async def names_of(services: Services, member: Member) -> list[str]:
-    platforms = await services.platforms.list_of(member.id)
+    platforms = await services.platforms.list_of(caller_of(member.id))
     return [connection.name for connection in platforms.items]
 
 
@@ -118,16 +119,20 @@ def test_whatever_is_typed_is_an_https_origin_or_refused(typed: str) -> None:
 # --- whose they are ----------------------------------------------------------------------------
 
 USES: dict[str, Callable[[Platforms, int, int], Awaitable[Any]]] = {
-    "look at": lambda platforms, user, connection: platforms.connection(user, connection),
-    "switch to": lambda platforms, user, connection: platforms.switch(
-        user, connection, sid="s" * 22
+    "look at": lambda platforms, user, connection: platforms.connection(
+        caller_of(user), connection
     ),
-    "prefer": lambda platforms, user, connection: platforms.make_default(user, connection),
-    "rename": lambda platforms, user, connection: platforms.change(user, connection, name="Mine"),
+    "switch to": lambda platforms, user, connection: platforms.switch(caller_of(user), connection),
+    "prefer": lambda platforms, user, connection: platforms.make_default(
+        caller_of(user), connection
+    ),
+    "rename": lambda platforms, user, connection: platforms.change(
+        caller_of(user), connection, name="Mine"
+    ),
     "turn off": lambda platforms, user, connection: platforms.change(
-        user, connection, is_active=False
+        caller_of(user), connection, is_active=False
     ),
-    "remove": lambda platforms, user, connection: platforms.remove(user, connection),
+    "remove": lambda platforms, user, connection: platforms.remove(caller_of(user), connection),
 }
 
 
@@ -140,7 +145,7 @@ async def test_another_users_connection_does_not_exist(
         with pytest.raises(NotFound):
             await use(services.platforms, member.id, theirs)
     await use(services.platforms, other.id, other.platform_ids[1])  # who may, can
-    platforms = await services.platforms.list_of(member.id)
+    platforms = await services.platforms.list_of(caller_of(member.id))
     assert [connection.id for connection in platforms.items] == [*member.platform_ids]
     assert platforms.default_id == member.platform_ids[0]
 
@@ -149,11 +154,11 @@ async def test_another_users_connection_does_not_exist(
 async def test_a_deactivated_user_has_no_connections(
     services: Services, member: Member, use: Callable[[Platforms, int, int], Awaitable[Any]]
 ) -> None:
-    await services.users.deactivate(member.username)
+    await services.users.deactivate(NOBODY, member.username)
     with pytest.raises(NotFound):
         await use(services.platforms, member.id, member.platform_ids[0])
     with pytest.raises(NotFound):
-        await services.platforms.list_of(member.id)
+        await services.platforms.list_of(caller_of(member.id))
     with pytest.raises(NotFound):
         await connect(services, member)
 
@@ -213,7 +218,7 @@ async def test_a_name_that_can_not_be_shown_is_refused(
     with pytest.raises(InvalidInput):
         await connect(services, member, name=name)
     with pytest.raises(InvalidInput):
-        await services.platforms.change(member.id, member.platform_ids[0], name=name)
+        await services.platforms.change(caller_of(member.id), member.platform_ids[0], name=name)
     assert len(await names_of(services, member)) == 3
 
 
@@ -244,11 +249,14 @@ async def test_a_connection_is_renamed_but_not_to_anothers_name(
 ) -> None:
     first, second, _ = member.platform_ids
     with pytest.raises(NameTaken):
-        await services.platforms.change(member.id, first, name=" Platform 2 ", is_active=False)
-    unchanged, _ = await services.platforms.connection(member.id, first)
+        await services.platforms.change(
+            caller_of(member.id), first, name=" Platform 2 ", is_active=False
+        )
+    unchanged, _ = await services.platforms.connection(caller_of(member.id), first)
     assert (unchanged.name, unchanged.is_active) == ("Platform 1", True)
-    await services.platforms.change(member.id, second, name="Platform 2")  # its own is no other's
-    renamed, is_default = await services.platforms.change(member.id, first, name=" Сад ")
+    # Its own name is no other's.
+    await services.platforms.change(caller_of(member.id), second, name="Platform 2")
+    renamed, is_default = await services.platforms.change(caller_of(member.id), first, name=" Сад ")
     assert (renamed.name, is_default) == ("Сад", True)
 
 
@@ -256,13 +264,13 @@ async def test_a_connection_that_is_switched_off_can_not_be_acted_for(
     services: Services, member: Member, clock: Clock
 ) -> None:
     second = member.platform_ids[1]
-    await services.platforms.change(member.id, second, is_active=False)
+    await services.platforms.change(caller_of(member.id), second, is_active=False)
     with pytest.raises(PlatformInactive):
-        await services.platforms.switch(member.id, second, sid="s" * 22)
+        await services.platforms.switch(caller_of(member.id), second)
     with pytest.raises(PlatformInactive):
-        await services.platforms.make_default(member.id, second)
-    await services.platforms.change(member.id, second, is_active=True)
-    assert (await services.platforms.switch(member.id, second, sid="s" * 22)).last_used == clock()
+        await services.platforms.make_default(caller_of(member.id), second)
+    await services.platforms.change(caller_of(member.id), second, is_active=True)
+    assert (await services.platforms.switch(caller_of(member.id), second)).last_used == clock()
 
 
 async def test_a_login_begins_with_the_default_or_else_the_oldest_that_is_on(
@@ -270,19 +278,19 @@ async def test_a_login_begins_with_the_default_or_else_the_oldest_that_is_on(
 ) -> None:
     async def begins_with() -> int | None:
         session = await services.accounts.log_in(
-            login_name=member.username, password=member.password
+            NOBODY, login_name=member.username, password=member.password
         )
         return session.platform_connection_id
 
     first, second, third = member.platform_ids
-    await services.platforms.make_default(member.id, third)
+    await services.platforms.make_default(caller_of(member.id), third)
     assert await begins_with() == third
-    await services.platforms.change(member.id, third, is_active=False)
+    await services.platforms.change(caller_of(member.id), third, is_active=False)
     assert await begins_with() == first
-    await services.platforms.remove(member.id, third)
-    await services.platforms.change(member.id, first, is_active=False)
+    await services.platforms.remove(caller_of(member.id), third)
+    await services.platforms.change(caller_of(member.id), first, is_active=False)
     assert await begins_with() == second
-    await services.platforms.remove(member.id, second)
+    await services.platforms.remove(caller_of(member.id), second)
     assert await begins_with() is None
 
 
@@ -294,17 +302,17 @@ async def test_the_id_of_a_removed_connection_is_never_given_again(
         connection = await connect(services, member)
         assert connection.id not in given_ids
         given_ids.add(connection.id)
-        await services.platforms.remove(member.id, connection.id)
+        await services.platforms.remove(caller_of(member.id), connection.id)
 
 
 async def test_removing_the_default_leaves_none_until_the_next_is_connected(
     services: Services, member: Member
 ) -> None:
-    await services.platforms.remove(member.id, member.platform_ids[0])
-    platforms = await services.platforms.list_of(member.id)
+    await services.platforms.remove(caller_of(member.id), member.platform_ids[0])
+    platforms = await services.platforms.list_of(caller_of(member.id))
     assert platforms.default_id is None
     connection = await connect(services, member)
-    platforms = await services.platforms.list_of(member.id)
+    platforms = await services.platforms.list_of(caller_of(member.id))
     assert platforms.default_id == connection.id
 
 
@@ -321,6 +329,6 @@ async def test_a_connection_that_other_records_name_is_kept(
         )
         await db.execute(text("INSERT INTO posts VALUES (1, :id)"), {"id": first})
     with pytest.raises(InUse):
-        await services.platforms.remove(member.id, first)
-    _, is_default = await services.platforms.connection(member.id, first)
+        await services.platforms.remove(caller_of(member.id), first)
+    _, is_default = await services.platforms.connection(caller_of(member.id), first)
     assert is_default

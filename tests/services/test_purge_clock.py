@@ -20,6 +20,7 @@ from quart_app.session.revocations import RevocationList
 from quart_app.storage.clock import new_purge_clock
 from quart_app.storage.database import Database
 from quart_app.storage.revocations import DatabaseRevocationStore
+from tests.callers import NOBODY
 from tests.conftest import PASSWORD, Member
 
 DAY = timedelta(days=1)
@@ -27,8 +28,8 @@ AHEAD = 400 * DAY
 
 
 async def ended_session(services: Services, member: Member) -> NewSession:
-    session = await services.accounts.log_in(login_name=member.username, password=PASSWORD)
-    await services.sessions.end(SessionRef(sid=session.sid, expires_at=session.expires_at))
+    session = await services.accounts.log_in(NOBODY, login_name=member.username, password=PASSWORD)
+    await services.sessions.end(NOBODY, SessionRef(sid=session.sid, expires_at=session.expires_at))
     return session
 
 
@@ -139,7 +140,7 @@ async def test_the_audit_is_not_purged_by_a_clock_that_is_ahead(
 async def test_time_goes_on_by_the_clock_that_nobody_sets(
     services: Services, member: Member, built: Built
 ) -> None:
-    await services.accounts.log_in(login_name=member.username, password=PASSWORD)
+    await services.accounts.log_in(NOBODY, login_name=member.username, password=PASSWORD)
     boot = [0.0]
     purge_clock = new_purge_clock(wall=wall_ahead, boot=lambda: boot[0])
     async with built.database.read() as db:

@@ -11,6 +11,7 @@ from sqlalchemy import URL
 from quart_app.composition import Built, build_services
 from quart_app.errors import InUse
 from quart_app.services import Services
+from tests.callers import caller_of
 from tests.conftest import Member, administer, settings_for
 from tests.legacy.legacy_database import connected
 
@@ -182,15 +183,15 @@ async def test_what_a_row_refers_to_stays(
             execute(filled.replace("{name}", "Platform 2"))
     before = state_of(database_url, statements)
     with pytest.raises(InUse):
-        await services.platforms.remove(member.id, connection_id)
+        await services.platforms.remove(caller_of(member.id), connection_id)
     assert state_of(database_url, statements) == before
     if len(statements) > 1:  # what no row refers to goes
-        await services.platforms.remove(member.id, other_id)
+        await services.platforms.remove(caller_of(member.id), other_id)
 
 
 async def test_a_default_is_no_reference(services: Services, member: Member) -> None:
-    await services.platforms.remove(member.id, member.platform_ids[0])
-    assert (await services.platforms.list_of(member.id)).default_id is None
+    await services.platforms.remove(caller_of(member.id), member.platform_ids[0])
+    assert (await services.platforms.list_of(caller_of(member.id))).default_id is None
 
 
 POSTS = (
@@ -207,7 +208,9 @@ async def test_a_row_that_is_not_committed_yet_counts(
     dsn = database_url.set(drivername="postgresql").render_as_string(hide_password=False)
     async with await psycopg.AsyncConnection.connect(dsn) as other:
         await other.execute("INSERT INTO posts VALUES (%s)", [member.platform_ids[1]])
-        removing = asyncio.create_task(services.platforms.remove(member.id, member.platform_ids[1]))
+        removing = asyncio.create_task(
+            services.platforms.remove(caller_of(member.id), member.platform_ids[1])
+        )
         await asyncio.sleep(0.3)
         assert not removing.done()
         await other.commit()
@@ -239,7 +242,7 @@ async def test_no_row_that_is_added_meanwhile_is_deleted(
         return True
 
     adding = [asyncio.create_task(asyncio.to_thread(add)) for _ in range(4)]
-    remove = built.services.platforms.remove(member.id, connection_id)
+    remove = built.services.platforms.remove(caller_of(member.id), connection_id)
     (removed,) = await asyncio.gather(remove, return_exceptions=True)
     added = await asyncio.gather(*adding)
     with connected(database_url) as execute:
@@ -274,7 +277,7 @@ async def test_a_table_that_can_not_be_read_counts(
     limited = build_services(settings_for(database_url.set(username=name)))
     try:
         with pytest.raises(InUse):
-            await limited.services.platforms.remove(member.id, member.platform_ids[1])
+            await limited.services.platforms.remove(caller_of(member.id), member.platform_ids[1])
     finally:
         await limited.close()
         with connected(database_url) as execute:

@@ -21,6 +21,7 @@ from quart_app.session.revocations import NewRevocation, RevocationList, Revocat
 from quart_app.settings import Settings
 from quart_app.storage.database import Database
 from quart_app.storage.revocations import DatabaseRevocationStore, add_revocations
+from tests.callers import NOBODY, caller_of
 from tests.conftest import PASSWORD, Clock, Member, follower_of
 
 HOUR = timedelta(hours=1)
@@ -54,7 +55,7 @@ async def end(built: Built, *revocations: NewRevocation) -> None:
 
 
 async def log_in(services: Services, member: Member) -> NewSession:
-    return await services.accounts.log_in(login_name=member.username, password=PASSWORD)
+    return await services.accounts.log_in(NOBODY, login_name=member.username, password=PASSWORD)
 
 
 def verdict(process: RevocationList | RevocationFollower, session: NewSession) -> bool | None:
@@ -75,11 +76,13 @@ async def test_another_process_learns_of_every_kind_of_ending(
     await following.catch_up()
     assert verdict(following, session) is True
     if cause == "one":
-        await services.sessions.end(SessionRef(sid=session.sid, expires_at=session.expires_at))
+        await services.sessions.end(
+            NOBODY, SessionRef(sid=session.sid, expires_at=session.expires_at)
+        )
     elif cause == "all":
-        await services.sessions.end_all(member.id, EndReason.LOGGED_OUT_EVERYWHERE)
+        await services.sessions.end_all(caller_of(member.id), EndReason.LOGGED_OUT_EVERYWHERE)
     else:
-        await services.sessions.end_everybodys()
+        await services.sessions.end_everybodys(NOBODY)
     assert verdict(services.revocations, session) is False  # here, before it answers
     assert verdict(following, session) is True
     await following.catch_up()
@@ -117,7 +120,10 @@ async def test_concurrent_ends_lose_none(
 
     reader = asyncio.create_task(read_all_the_while())
     await asyncio.gather(
-        *(services.sessions.end(SessionRef(sid=sid, expires_at=clock() + HOUR)) for sid in sids)
+        *(
+            services.sessions.end(NOBODY, SessionRef(sid=sid, expires_at=clock() + HOUR))
+            for sid in sids
+        )
     )
     reading = False
     await reader
@@ -160,9 +166,11 @@ async def test_an_ending_that_can_not_be_committed_ends_nothing(
     async with built.database.begin() as db:
         await db.execute(text("ALTER TABLE revocations RENAME TO moved"))
     with pytest.raises(Unavailable):
-        await services.sessions.end(SessionRef(sid=session.sid, expires_at=session.expires_at))
+        await services.sessions.end(
+            NOBODY, SessionRef(sid=session.sid, expires_at=session.expires_at)
+        )
     with pytest.raises(Unavailable):
-        await services.sessions.end_all(member.id, EndReason.LOGGED_OUT_EVERYWHERE)
+        await services.sessions.end_all(caller_of(member.id), EndReason.LOGGED_OUT_EVERYWHERE)
     assert verdict(services.revocations, session) is not False
     async with built.database.begin() as db:
         await db.execute(text("ALTER TABLE moved RENAME TO revocations"))
@@ -185,7 +193,7 @@ async def test_whoever_goes_away_in_the_middle_of_a_logout_is_logged_out(
     holding = asyncio.create_task(hold())
     await is_held.wait()
     logout = asyncio.create_task(
-        services.sessions.end(SessionRef(sid=session.sid, expires_at=session.expires_at))
+        services.sessions.end(NOBODY, SessionRef(sid=session.sid, expires_at=session.expires_at))
     )
     await asyncio.sleep(0.1)
     logout.cancel()  # as Quart does
@@ -284,7 +292,7 @@ async def test_epochs_of_a_restored_database_take_the_maximum_and_logins_are_ali
     services: Services, member: Member, built: Built, follow: Follow
 ) -> None:
     for _ in range(2):
-        await services.sessions.end_all(member.id, EndReason.LOGGED_OUT_EVERYWHERE)
+        await services.sessions.end_all(caller_of(member.id), EndReason.LOGGED_OUT_EVERYWHERE)
     following = follow()
     await following.catch_up()
     async with built.database.begin() as db:
@@ -304,7 +312,7 @@ async def test_epochs_of_a_restored_database_take_the_maximum_and_logins_are_ali
 async def test_after_a_restore_ending_all_ends_what_the_database_forgot(  # noqa: PLR0917
     services: Services, member: Member, built: Built, clock: Clock, follow: Follow, cause: str
 ) -> None:
-    await services.sessions.end_all(member.id, EndReason.LOGGED_OUT_EVERYWHERE)
+    await services.sessions.end_all(caller_of(member.id), EndReason.LOGGED_OUT_EVERYWHERE)
     stolen = await log_in(services, member)  # at an epoch that the backup does not know
     async with built.database.begin() as db:
         for table in (Revocation, Login):
@@ -312,13 +320,13 @@ async def test_after_a_restore_ending_all_ends_what_the_database_forgot(  # noqa
         await db.execute(text("UPDATE users SET session_epoch = 0"))
     clock.advance(timedelta(minutes=1))
     if cause == "logout everywhere":
-        await services.sessions.end_all(member.id, EndReason.LOGGED_OUT_EVERYWHERE)
+        await services.sessions.end_all(caller_of(member.id), EndReason.LOGGED_OUT_EVERYWHERE)
     elif cause == "end":
-        await services.users.end_sessions(member.username)
+        await services.users.end_sessions(NOBODY, member.username)
     elif cause == "passwd":
-        await services.users.reset_password(member.username, None)
+        await services.users.reset_password(NOBODY, member.username, None)
     else:
-        await services.users.deactivate(member.username)
+        await services.users.deactivate(NOBODY, member.username)
     following = follow()
     await following.catch_up()
     assert verdict(following, stolen) is False
@@ -327,13 +335,13 @@ async def test_after_a_restore_ending_all_ends_what_the_database_forgot(  # noqa
 async def test_after_a_restore_and_end_all_a_new_processs_logins_are_alive_at_the_others(
     services: Services, member: Member, built: Built, settings: Settings, clock: Clock
 ) -> None:
-    await services.sessions.end_all(member.id, EndReason.LOGGED_OUT_EVERYWHERE)
+    await services.sessions.end_all(caller_of(member.id), EndReason.LOGGED_OUT_EVERYWHERE)
     async with built.database.begin() as db:
         await db.execute(delete(Revocation))
         await db.execute(text("UPDATE users SET session_epoch = 0"))
     clock.advance(timedelta(seconds=30))
     beginner = build_services(settings, clock=clock.seconds)  # knows nothing but the restored one
-    await beginner.services.sessions.end_everybodys()
+    await beginner.services.sessions.end_everybodys(NOBODY)
     session = await log_in(beginner.services, member)
     await beginner.close()
     await follower_of(built).catch_up()
@@ -359,7 +367,7 @@ async def test_with_clocks_apart_nobody_is_ended_and_nobody_is_locked_out(
     session = await log_in(services, member)
     clock.advance(timedelta(hours=1))
     with pytest.raises(Unavailable, match="clock"):
-        await services.sessions.end_everybodys()
+        await services.sessions.end_everybodys(NOBODY)
     assert verdict(services.revocations, session) is not False
     clock.advance(-timedelta(hours=1))
     ahead = RevocationRow(1, None, None, None, clock() + timedelta(minutes=5), clock() + HOUR)
@@ -374,7 +382,7 @@ async def test_only_the_ended_login_is_marked(
     services: Services, member: Member, built: Built
 ) -> None:
     session, other = await log_in(services, member), await log_in(services, member)
-    await services.sessions.end(SessionRef(sid=session.sid, expires_at=session.expires_at))
+    await services.sessions.end(NOBODY, SessionRef(sid=session.sid, expires_at=session.expires_at))
     async with built.database.read() as db:
         alive = list(await db.scalars(select(Login.sid).where(Login.ended_at.is_(None))))
     assert alive == [other.sid]
@@ -390,7 +398,9 @@ async def test_a_commit_that_fails_ends_nothing_here(
 
     event.listen(built.database.engine.sync_engine, "commit", fail)
     with pytest.raises(Unavailable):
-        await services.sessions.end(SessionRef(sid=session.sid, expires_at=session.expires_at))
+        await services.sessions.end(
+            NOBODY, SessionRef(sid=session.sid, expires_at=session.expires_at)
+        )
     event.remove(built.database.engine.sync_engine, "commit", fail)
     assert verdict(services.revocations, session) is not False
 
@@ -399,7 +409,7 @@ async def test_a_machine_whose_clock_is_behind_begins_sessions_that_are_alive(
     services: Services, member: Member, clock: Clock, follow: Follow
 ) -> None:
     clock.advance(timedelta(seconds=30))
-    await services.sessions.end_everybodys()
+    await services.sessions.end_everybodys(NOBODY)
     clock.advance(-timedelta(seconds=45))
     session = await log_in(services, member)
     following = follow()
@@ -456,7 +466,7 @@ async def test_an_ending_is_kept_as_long_as_the_longest_session_that_it_ends(
     much_later = session.expires_at + timedelta(days=300)  # begun when the settings said so
     async with built.database.begin() as db:
         (await db.scalars(select(Login))).one().expires_at = much_later
-    await services.sessions.end_all(member.id, EndReason.ADMINISTRATOR)
-    await services.sessions.end_everybodys()
+    await services.sessions.end_all(caller_of(member.id), EndReason.ADMINISTRATOR)
+    await services.sessions.end_everybodys(NOBODY)
     async with built.database.read() as db:
         assert set(await db.scalars(select(Revocation.expires_at))) == {much_later}

@@ -6,6 +6,7 @@ from quart.typing import TestClientProtocol as Client
 
 from quart_app.model import Role
 from quart_app.services import Services
+from tests.callers import NOBODY
 from tests.conftest import PASSWORD, Member, log_in
 
 
@@ -13,7 +14,7 @@ from tests.conftest import PASSWORD, Member, log_in
 async def root(app: Quart, browser: Client, services: Services) -> Client:  # noqa: ARG001 logs in first
     """A browser in which an administrator is logged in, who is user 2; the member is user 1."""
     await services.users.create_user(
-        username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
+        NOBODY, username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
     )
     client = app.test_client()
     await log_in(client, Member(2, "root", PASSWORD, (0, 0, 0)))

@@ -12,6 +12,7 @@ from quart_app.composition import Built
 from quart_app.model import AuditEntry, AuditEvent, Role, User
 from quart_app.services import Services
 from quart_app.services.pagination import PAGE_SIZE
+from tests.callers import NOBODY
 from tests.conftest import PASSWORD, Clock, Member, log_in, make_member
 from tests.web.test_ending import state_of
 
@@ -88,7 +89,7 @@ async def test_users_are_listed_found_and_looked_at(
     app: Quart, root: Client, services: Services, member: Member
 ) -> None:
     await make_member(services, "Борис<b>")
-    await services.users.deactivate("Борис<b>")
+    await services.users.deactivate(NOBODY, "Борис<b>")
     await log_in(app.test_client(), member)
     text = await text_of(root, "/admin/users")
     assert text.index("ada@example.com") < text.index("root@example.com")
@@ -240,7 +241,7 @@ async def test_the_password_is_asked_for_again_before_everybodys_sessions_end(
 async def test_an_administrator_who_was_logged_out_meanwhile_ends_nothing(
     root: Client, browser: Client, services: Services
 ) -> None:
-    await services.users.end_sessions("root")
+    await services.users.end_sessions(NOBODY, "root")
     response = await root.post("/admin/users/1/end")
     assert response.status_code in {303, 200}
     assert await state_of(browser) == 200

@@ -19,6 +19,7 @@ from quart_app.services.identity.alerts import SHOWN_FOR
 from quart_app.services.sessions.known_devices import new_device_id
 from quart_app.settings import Settings, with_setting
 from quart_app.storage.alerts import delete_expired_alerts
+from tests.callers import NOBODY, caller_of
 from tests.conftest import SECRET_KEY, Clock, MakeApp, Member, log_in, make_member, set_cookies
 from tests.session.applications import put_cookie
 from tests.web.test_ending import change_password, copy_of, state_of
@@ -194,7 +195,7 @@ async def test_a_new_password_answers_all_that_was_told_there(
 async def test_a_reset_is_told_at_the_next_login(
     browser: Client, services: Services, member: Member
 ) -> None:
-    await services.users.reset_password(member.username, "another, and long enough")
+    await services.users.reset_password(NOBODY, member.username, "another, and long enough")
     await log_in(browser, Member(member.id, member.username, "another, and long enough", (0, 0, 0)))
     assert "An administrator changed your password" in await text_of(browser)
 
@@ -338,7 +339,7 @@ async def test_nobody_is_told_for_longer_than_a_month(
         sids = [each.sid for each in await db.scalars(select(Login).order_by(Login.id))]
 
     async def number() -> int:
-        frame = await built.services.frames.frame_of(member.id, sids[0])
+        frame = await built.services.frames.frame_of(caller_of(member.id, sid=sids[0]))
         assert frame
         return len(frame.alerts)
 

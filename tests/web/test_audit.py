@@ -19,6 +19,7 @@ from quart_app.services import Services
 from quart_app.services.audit.audit import hash_of_session
 from quart_app.storage.audit import add_entries
 from quart_app.storage.database import Database
+from tests.callers import NOBODY
 from tests.conftest import PASSWORD, STATIC, Member, log_in, set_cookies
 
 PAGES = ("/admin/audit", "/admin/audit.csv")
@@ -35,7 +36,7 @@ def served(app: Quart) -> Services:
 async def admin(app: Quart, services: Services) -> Client:
     """A browser in which an administrator is logged in."""
     user, _ = await services.users.create_user(
-        username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
+        NOBODY, username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
     )
     client = app.test_client()
     await log_in(client, Member(user.id, user.username, PASSWORD, (0, 0, 0)))
@@ -193,6 +194,16 @@ async def test_refusals_of_other_sites_and_of_others_connections_are_counted(
         ("refused_cross_site", member.id, None): 1,
         ("refused_rights", member.id, member.id): 2,
     }
+
+
+async def test_a_failed_login_in_the_browser_of_a_user_is_not_counted_as_theirs(
+    served: Services, built: Built, browser: Client
+) -> None:
+    wrong = {"username": "nobody is called that", "password": "wrong"}
+    assert (await browser.post("/api/login", json=wrong)).status_code == 401
+    await served.audit.flush()
+    (entry,) = await entries(built, AuditEvent.LOGIN_FAILED)
+    assert (entry.user_id, entry.actor_user_id) == (None, None)
 
 
 async def test_a_refusal_writes_nothing_at_once(visitor: Client, statements: list[str]) -> None:
@@ -438,7 +449,7 @@ async def go_through_all(journey: _Journey, services: Services) -> None:
     """Do all that there is to do over HTTP, with a canary wherever something secret is sent."""
     name, address = "wren", "wren@example.com"
     user, _ = await services.users.create_user(
-        username=name, email=address, role=Role.ADMIN, password=CANARIES["password"]
+        NOBODY, username=name, email=address, role=Role.ADMIN, password=CANARIES["password"]
     )
     ask = journey.ask
     good = {"username": name, "password": CANARIES["password"]}
@@ -481,7 +492,7 @@ async def go_through_all(journey: _Journey, services: Services) -> None:
     good["password"] = CANARIES["new password"]
     await ask("POST", "/login", 303, form=good)
     await ask("POST", "/logout", 303)
-    await services.users.reset_password(name, CANARIES["generated"])
+    await services.users.reset_password(NOBODY, name, CANARIES["generated"])
     async with services.accounts.database.begin() as db:
         await db.execute(text("UPDATE users SET must_change_password = true"))
     good["password"] = CANARIES["generated"]
@@ -492,8 +503,8 @@ async def go_through_all(journey: _Journey, services: Services) -> None:
     await ask("POST", "/login/new_password", 422, form=again | {"new_password": "short"})
     await ask("POST", "/login/new_password", 303, form=again)
     await use_a_reset_link(journey, user.id)
-    await services.users.deactivate(name)
-    await services.users.activate(name)
+    await services.users.deactivate(NOBODY, name)
+    await services.users.activate(NOBODY, name)
 
 
 async def use_a_reset_link(journey: _Journey, user_id: int) -> None:

@@ -12,6 +12,7 @@ from quart_app.errors import InvalidInput
 from quart_app.model import PlatformType, Role
 from quart_app.services import Services
 from quart_app.storage.schema import upgrade_schema
+from tests.callers import NOBODY, caller_of
 from tests.conftest import PASSWORD, administer, log_in, make_member
 
 # Encoding, a name that it holds, and one that it does not.
@@ -75,12 +76,12 @@ async def test_a_new_name_that_the_database_cannot_hold_is_refused_for_its_field
     ):
         with pytest.raises(InvalidInput) as refused:
             await services.users.create_user(
-                username=username, email=email, role=Role.VIEWER, password=PASSWORD
+                NOBODY, username=username, email=email, role=Role.VIEWER, password=PASSWORD
             )
         assert refused.value.field == field
     with pytest.raises(InvalidInput) as refused:
         await services.platforms.connect(
-            member.id,
+            caller_of(member.id),
             name=lacking,
             platform_type=PlatformType.MASTODON,
             instance_url="https://mastodon9.example",

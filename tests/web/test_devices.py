@@ -13,6 +13,8 @@ from quart_app.composition import Built
 from quart_app.model import EndReason, Login
 from quart_app.services import Services
 from quart_app.services.sessions.sessions import MOST_LIVE_LOGINS
+from quart_app.web.pipeline.device_cookie import DeviceCookie
+from tests.callers import NOBODY
 from tests.conftest import (
     PASSWORD,
     Clock,
@@ -237,7 +239,7 @@ async def test_at_the_fifty_first_login_the_oldest_ends(
     second = await device(app, member)
     for _ in range(MOST_LIVE_LOGINS - 2):
         clock.advance(timedelta(seconds=1))
-        await services.accounts.log_in(login_name=member.username, password=PASSWORD)
+        await services.accounts.log_in(NOBODY, login_name=member.username, password=PASSWORD)
     assert await state_of(oldest) == 200
     clock.advance(timedelta(seconds=1))
     newest = await device(app, member)
@@ -262,9 +264,9 @@ async def test_logins_are_purged_a_week_after_they_expired(
     built: Built, member: Member, services: Services, clock: Clock
 ) -> None:
     clock.advance(-timedelta(days=9))
-    await services.accounts.log_in(login_name=member.username, password=PASSWORD)
+    await services.accounts.log_in(NOBODY, login_name=member.username, password=PASSWORD)
     clock.advance(timedelta(days=9))
-    await services.accounts.log_in(login_name=member.username, password=PASSWORD)
+    await services.accounts.log_in(NOBODY, login_name=member.username, password=PASSWORD)
     await services.login_records.purge()
     async with built.database.read() as db:
         (kept,) = await db.scalars(select(Login))
@@ -272,3 +274,20 @@ async def test_logins_are_purged_a_week_after_they_expired(
 
 
 pytestmark = pytest.mark.sqlite_unless_thorough
+
+
+async def test_the_device_cookie_is_verified_only_where_a_password_is_taken(
+    app: Quart, member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, verified = await device(app, member), []
+    verify = DeviceCookie._read
+
+    def note(cookie: DeviceCookie, value: str) -> Any:
+        verified.append(value)
+        return verify(cookie, value)
+
+    monkeypatch.setattr(DeviceCookie, "_read", note)
+    assert (await client.get("/devices")).status_code == 200
+    assert verified == []
+    await log_in_as(client, member)
+    assert len(verified) == 1

@@ -13,6 +13,7 @@ from quart_app.model import EndReason, Login
 from quart_app.services import Services
 from quart_app.settings import Settings
 from quart_app.storage.database import Database
+from tests.callers import NOBODY
 from tests.conftest import STATIC, Clock, MakeApp, Member, log_in, set_cookies
 from tests.long import first
 from tests.session.applications import put_cookie
@@ -94,13 +95,13 @@ async def test_an_administrators_process_ends_sessions_here_within_a_second(
     assert await state_of(browser) == 200
     match cause:  # by services of their own, as the command line has them
         case "passwd":
-            await services.users.reset_password(member.username, None)
+            await services.users.reset_password(NOBODY, member.username, None)
         case "deactivate":
-            await services.users.deactivate(member.username)
+            await services.users.deactivate(NOBODY, member.username)
         case "end":
-            await services.users.end_sessions(member.username)
+            await services.users.end_sessions(NOBODY, member.username)
         case "end --all":
-            await services.sessions.end_everybodys()
+            await services.sessions.end_everybodys(NOBODY)
     for _ in range(50):
         if await state_of(browser) == 401:
             break
@@ -210,9 +211,9 @@ async def test_a_password_change_under_way_brings_no_ended_session_back(
     if meanwhile in {"logout", "logout_all"}:
         assert (await thief.post(f"/api/{meanwhile}")).status_code == 204
     elif meanwhile == "end":
-        await services.users.end_sessions(member.username)
+        await services.users.end_sessions(NOBODY, member.username)
     else:
-        await services.users.deactivate(member.username)
+        await services.users.deactivate(NOBODY, member.username)
     go_on.set()
     response = await change
     assert response.status_code in {401, 404}

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from quart_app.composition import Built
 from quart_app.model import Role
 from quart_app.services import Services
+from tests.callers import NOBODY
 from tests.conftest import PASSWORD
 
 HINT = "No users yet."
@@ -30,7 +31,7 @@ async def test_where_nobody_exists_the_login_page_says_how_to_begin(
     refused = await visitor.post("/login", form={"username": "x", "password": "x"})
     assert HINT in await refused.get_data(as_text=True)
     await services.users.create_user(
-        username="eve", email="eve@example.com", role=Role.ADMIN, password=PASSWORD
+        NOBODY, username="eve", email="eve@example.com", role=Role.ADMIN, password=PASSWORD
     )
     html = await html_of(visitor)
     assert HINT not in html

@@ -12,6 +12,7 @@ from quart_app.composition import Built
 from quart_app.model import User
 from quart_app.services import Services
 from quart_app.settings import Settings, with_setting
+from tests.callers import caller_of
 from tests.conftest import PASSWORD, Clock, MakeApp, Member, log_in
 from tests.services.test_platform_limits import add_many, add_rows
 
@@ -66,7 +67,7 @@ async def test_a_page_begins_after_a_connection_that_is_gone(
 ) -> None:
     response = await browser.get("/api/platforms?limit=1")
     (link,) = NEXT.findall(response.headers["Link"])
-    await services.platforms.remove(member.id, member.platform_ids[0])
+    await services.platforms.remove(caller_of(member.id), member.platform_ids[0])
     listed = await (await browser.get(link)).get_json()
     assert [each["id"] for each in listed] == [member.platform_ids[1]]
 

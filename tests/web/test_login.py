@@ -20,6 +20,7 @@ from sqlalchemy import text as sql
 
 from quart_app.model import Role
 from quart_app.services import Services
+from tests.callers import NOBODY
 from tests.conftest import (
     PASSWORD,
     SECRET_KEY,
@@ -129,7 +130,7 @@ async def test_refusals_do_not_tell_why(
     visitor: Client, services: Services, attempt: Attempt
 ) -> None:
     await make_member(services, "ben")
-    await services.users.deactivate("ben")
+    await services.users.deactivate(NOBODY, "ben")
     answers = []
     for name, password in (("ada", PASSWORD + "."), ("eve", PASSWORD), ("ben", PASSWORD)):
         response = await attempt(visitor, username=name, password=password)
@@ -324,7 +325,7 @@ async def test_next_never_leaves_the_site(browser: Client, path: str) -> None:
 async def given_password(services: Services) -> str:
     """Ben's, who is to choose his own."""
     _, password = await services.users.create_user(
-        username="ben", email="ben@example.com", role=Role.VIEWER, password=None
+        NOBODY, username="ben", email="ben@example.com", role=Role.VIEWER, password=None
     )
     assert password
     return password

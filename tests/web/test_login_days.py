@@ -17,6 +17,7 @@ from quart_app.services.administration.login_days import DAYS
 from quart_app.settings import Settings, with_setting
 from quart_app.storage.database import Database
 from quart_app.web.rendering.chart import chart_of
+from tests.callers import caller_of
 from tests.conftest import PASSWORD, Clock, MakeApp, Member, log_in
 
 DAY = timedelta(days=1)
@@ -134,7 +135,7 @@ async def test_where_nobody_logged_in_it_says_so(
     app: Quart, services: Services, clock: Clock
 ) -> None:
     clock.advance((DAYS + 10) * DAY)  # the database's goes on by itself
-    found = await services.login_days.last(2)
+    found = await services.login_days.last(caller_of(2))
     assert {(day.logins, day.failures) for day in found.days} == {(0, 0)}
     none = chart_of([(day.day, 0) for day in found.days])
     source = (

@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from quart_app.composition import Built
 from quart_app.model import AuditEntry, AuditEvent, PlatformConnection, Role, User
 from quart_app.services import Services
+from tests.callers import NOBODY
 from tests.conftest import PASSWORD, Clock, Member, log_in
 from tests.web.test_ending import state_of
 from tests.web.test_reset_links import (
@@ -67,7 +68,7 @@ async def written(built: Built, user_id: int, *events: AuditEvent) -> list[Audit
 async def second_administrator(app: Quart, services: Services) -> Client:
     """A browser of another administrator, who is user 3."""
     await services.users.create_user(
-        username="rita", email="rita@example.com", role=Role.ADMIN, password=PASSWORD
+        NOBODY, username="rita", email="rita@example.com", role=Role.ADMIN, password=PASSWORD
     )
     client = app.test_client()
     await log_in(client, Member(3, "rita", PASSWORD, (0, 0, 0)))
@@ -252,9 +253,9 @@ async def test_the_last_administrator_stays_one(
 ) -> None:
     # One who can't log in is none.
     await services.users.create_user(
-        username="rita", email="rita@example.com", role=Role.ADMIN, password=PASSWORD
+        NOBODY, username="rita", email="rita@example.com", role=Role.ADMIN, password=PASSWORD
     )
-    await services.users.deactivate("rita")
+    await services.users.deactivate(NOBODY, "rita")
     for path, form in (
         ("/admin/users/2/deactivate", {}),
         ("/admin/users/2/role", {"role": "viewer"}),
@@ -383,7 +384,7 @@ async def test_the_password_is_asked_for_again_after_a_while(
 async def test_who_was_logged_out_meanwhile_changes_nothing(
     root: Client, services: Services, built: Built
 ) -> None:
-    await services.users.end_sessions("root")  # this process may not have heard of it yet
+    await services.users.end_sessions(NOBODY, "root")  # this process may not have heard of it yet
     for path, form in (
         ("/admin/users/new", NEW),
         ("/admin/users/1/deactivate", {}),

@@ -15,6 +15,7 @@ from quart_app.model import AuditEntry, AuditEvent, Role, Throttle
 from quart_app.services import Services
 from quart_app.services.identity.password_permits import PERMIT_LIFETIME
 from quart_app.settings import Settings, with_setting
+from tests.callers import NOBODY
 from tests.conftest import Clock, MakeApp, Member, log_in, set_cookies
 from tests.session.applications import put_cookie
 from tests.web.test_ending import copy_of
@@ -29,7 +30,7 @@ OVER = "The time to choose a password has run out."
 async def given(services: Services) -> str:
     """The one-time password of ben."""
     _, password = await services.users.create_user(
-        username="ben", email="ben@example.com", role=Role.VIEWER, password=None
+        NOBODY, username="ben", email="ben@example.com", role=Role.VIEWER, password=None
     )
     return str(password)
 
@@ -158,13 +159,13 @@ async def test_whatever_happens_to_the_account_ends_the_permit(
 ) -> None:
     await type_it(visitor, given)
     if how == "reset":
-        await services.users.reset_password("ben", "set by the operator")
+        await services.users.reset_password(NOBODY, "ben", "set by the operator")
     elif how == "again":
-        await services.users.reset_password("ben", None)
+        await services.users.reset_password(NOBODY, "ben", None)
     elif how == "deactivated":
-        await services.users.deactivate("ben")
+        await services.users.deactivate(NOBODY, "ben")
     elif how == "ended":
-        await services.users.end_sessions("ben")
+        await services.users.end_sessions(NOBODY, "ben")
     else:
         body = {"username": "ben", "password": given, "new_password": "chosen by JSON"}
         assert (await app.test_client().post("/api/login", json=body)).status_code == 200
@@ -200,7 +201,7 @@ async def test_a_form_for_another_user_is_refused(
 ) -> None:
     """Another tab of the browser has gone on for carl since."""
     _, carls = await services.users.create_user(
-        username="carl", email="carl@example.com", role=Role.VIEWER, password=None
+        NOBODY, username="carl", email="carl@example.com", role=Role.VIEWER, password=None
     )
     await type_it(visitor, given)
     found = re.search(r'name="user_id" value="(\d+)"', await html_of(visitor))

@@ -10,6 +10,7 @@ from quart.typing import TestClientProtocol as Client
 from sqlalchemy import text
 
 from quart_app.services import Services
+from tests.callers import caller_of
 from tests.conftest import Member, log_in, make_member, set_cookies
 
 TOKEN = "another-secret-token"
@@ -93,7 +94,7 @@ async def test_the_first_connection_becomes_the_default(
     visitor: Client, services: Services, member: Member
 ) -> None:
     for platform_id in member.platform_ids:
-        await services.platforms.remove(member.id, platform_id)
+        await services.platforms.remove(caller_of(member.id), platform_id)
     assert (await log_in(visitor, member))["platform_connection_id"] is None
     added = await body_of(await add(visitor))
     assert added["is_default"]
@@ -269,7 +270,7 @@ async def test_what_is_not_the_members_is_not_there(
         assert len(bodies) == 1
         assert b"You have no such account." in bodies.pop()
     assert await connections(browser) == before
-    assert len((await services.platforms.list_of(ben.id)).items) == 3
+    assert len((await services.platforms.list_of(caller_of(ben.id))).items) == 3
 
 
 async def test_credentials_are_sealed_and_in_no_answer(browser: Client, services: Services) -> None:

@@ -19,8 +19,8 @@ from quart_app.model import AuditEntry, AuditEvent, Role, User
 from quart_app.services import Services
 from quart_app.services.identity.passwords import Passwords
 from quart_app.services.identity.reset_links import RESET_LINK_LIFETIME
-from quart_app.services.sessions.known_devices import UNKNOWN_DEVICE
 from quart_app.settings import Settings, with_setting
+from tests.callers import NOBODY
 from tests.conftest import (
     PASSWORD,
     Clock,
@@ -108,7 +108,7 @@ async def test_a_link_leads_to_the_public_address_whoever_the_request_was_sent_t
 ) -> None:
     app = await make_app(with_setting(settings, public_url="https://quart.example"))
     await services.users.create_user(
-        username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
+        NOBODY, username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
     )
     client = app.test_client()
     body = {"username": "root", "password": PASSWORD}
@@ -140,7 +140,7 @@ async def test_the_password_is_asked_for_again_after_a_while(
 async def test_for_a_deactivated_user_or_nobody_no_link_is_made(
     root: Client, services: Services, built: Built
 ) -> None:
-    await services.users.deactivate("ada")
+    await services.users.deactivate(NOBODY, "ada")
     assert "reset_link" not in await (await root.get("/admin/users/1")).get_data(as_text=True)
     path = "/admin/users/1/reset_link"
     for response in (await root.get(path), await root.post(path)):
@@ -155,7 +155,7 @@ async def test_for_a_deactivated_user_or_nobody_no_link_is_made(
 async def test_an_administrator_who_was_logged_out_meanwhile_makes_none(
     root: Client, services: Services, built: Built
 ) -> None:
-    await services.users.end_sessions("root")  # this process may not have heard of it yet
+    await services.users.end_sessions(NOBODY, "root")  # this process may not have heard of it yet
     assert (await root.post("/admin/users/1/reset_link")).status_code == 303
     assert await column_of(built, "reset_token_hash") is None
 
@@ -259,7 +259,7 @@ async def test_of_many_uses_at_once_no_more_are_hashed_than_have_a_turn(
 async def test_a_password_for_one_use_is_no_longer_due_after_a_link(
     root: Client, app: Quart, visitor: Client, services: Services
 ) -> None:
-    await services.users.reset_password("ada", None)
+    await services.users.reset_password(NOBODY, "ada", None)
     await use(visitor, await made_by(root))
     assert await can_log_in(app, NEW_PASSWORD)
 
@@ -329,7 +329,7 @@ async def test_a_link_that_gets_too_old_while_the_password_is_hashed_sets_none(
     monkeypatch.setattr(services.reset_links.passwords, "hash", slow)
     before = await column_of(built, "password_hash")
     with pytest.raises(ResetLinkInvalid):
-        await services.reset_links.use(token, NEW_PASSWORD, device=UNKNOWN_DEVICE)
+        await services.reset_links.use(NOBODY, token, NEW_PASSWORD)
     assert await column_of(built, "password_hash") == before
 
 
@@ -341,7 +341,7 @@ async def test_what_happens_meanwhile_makes_a_link_void(
 ) -> None:
     password = PASSWORD
     if event == "first login":
-        password = await services.users.reset_password("ada", None) or ""
+        password = await services.users.reset_password(NOBODY, "ada", None) or ""
     token = await made_by(root)
     assert await opened(visitor, token) == 200
     if event == "a newer link":
@@ -351,15 +351,15 @@ async def test_what_happens_meanwhile_makes_a_link_void(
         form = {"current_password": password, "new_password": NEW_PASSWORD}
         assert (await browser.post("/account/password", form=form)).status_code == 303
     elif event == "reset":
-        await services.users.reset_password("ada", NEW_PASSWORD)
+        await services.users.reset_password(NOBODY, "ada", NEW_PASSWORD)
     elif event == "first login":
         await services.accounts.log_in(
-            login_name="ada", password=password, new_password=NEW_PASSWORD
+            NOBODY, login_name="ada", password=password, new_password=NEW_PASSWORD
         )
     else:
-        await services.users.deactivate("ada")
+        await services.users.deactivate(NOBODY, "ada")
         if event == "and activation":
-            await services.users.activate("ada")
+            await services.users.activate(NOBODY, "ada")
     assert await is_void(visitor, token)
 
 
@@ -415,7 +415,8 @@ async def test_the_page_is_kept_nowhere_and_its_address_sent_nowhere(
 
 async def test_tokens_are_never_the_same(services: Services, member: Member) -> None:
     urls = {
-        (await services.reset_links.make_for_user_named(member.username)).url for _ in range(20)
+        (await services.reset_links.make_for_user_named(NOBODY, member.username)).url
+        for _ in range(20)
     }
     assert len(urls) == 20
 

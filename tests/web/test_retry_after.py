@@ -18,6 +18,7 @@ from quart_app.services.identity.turns import Turns
 from quart_app.services.sessions import events as events_service
 from quart_app.web.pipeline.access import Mark, is_marked, public
 from quart_app.web.rendering.replies import status_of
+from tests.callers import NOBODY
 from tests.conftest import PASSWORD, Clock, Member, log_in
 from tests.web.test_routes import acting_routes, ask, routes
 from tests.web.test_throttling import WRONG, fail
@@ -80,7 +81,7 @@ async def test_every_route_that_compares_a_password_says_when_it_is_throttled(
     app: Quart, services: Services, clock: Clock
 ) -> None:
     await services.users.create_user(
-        username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
+        NOBODY, username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
     )
     client = app.test_client()
     await log_in(client, Member(1, "root", PASSWORD, (0, 0, 0)))

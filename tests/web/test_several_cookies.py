@@ -8,6 +8,7 @@ from quart import Quart
 
 from quart_app.services import Services
 from quart_app.session.cookie_header import MOST_COOKIES_OF_A_NAME
+from tests.callers import caller_of
 from tests.conftest import PASSWORD, Clock, make_member, set_cookies
 from tests.session.applications import OTHER_KEY, signer
 
@@ -133,7 +134,10 @@ async def test_every_device_cookie_is_looked_at(app: Quart) -> None:
     known = f"session_device={cookie_in(first, 'session_device')}"
     cookie = f'session_device=x; y="; session_device="; {known}'
     second: Any = await app.test_client().post("/api/login", json=body, headers={"Cookie": cookie})
-    ids = {login.device_id for login in await app.extensions["quart_app"].devices.logins_of(1)}
+    ids = {
+        login.device_id
+        for login in await app.extensions["quart_app"].devices.logins_of(caller_of(1))
+    }
     assert second.status_code == 200
     assert len(ids) == 1
 

@@ -22,8 +22,8 @@ from quart_app.services.identity.throttle import (
     OF_OLD_DEVICES,
     wait_after,
 )
-from quart_app.services.sessions.known_devices import Device
 from quart_app.settings import Settings, with_setting
+from tests.callers import NOBODY, caller_from
 from tests.conftest import PASSWORD, Clock, MakeApp, Member, log_in, make_member
 
 WRONG = "not the password"
@@ -44,8 +44,8 @@ async def fail_at_an_address(services: Services, address: str, times: int) -> No
     """Count failures of many names from there, as HTTP would, but without the hashing."""
     throttling = services.accounts.throttling
     for number in range(times):
-        device = Device(address=address)
-        await throttling.fail(throttling.login(f"{address} {number}", device, None))
+        caller = caller_from(address=address)
+        await throttling.fail(throttling.login(caller, f"{address} {number}", None))
 
 
 async def fail(client: Client, times: int, name: str = "ada", **headers: str) -> None:
@@ -232,7 +232,7 @@ async def test_a_right_password_that_begins_no_session_leaves_a_trace(
     body = {"username": member.username, "password": PASSWORD, "new_password": "not asked for!"}
     assert (await visitor.post("/api/login", json=body)).status_code == 422
     _, given = await services.users.create_user(
-        username="ben", email="ben@example.com", role=Role.VIEWER, password=None
+        NOBODY, username="ben", email="ben@example.com", role=Role.VIEWER, password=None
     )
     assert given
     for new_password in ("short", given):

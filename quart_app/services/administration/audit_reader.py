@@ -6,6 +6,7 @@ from operator import attrgetter
 from typing import Final
 
 from quart_app.model import AuditEntry
+from quart_app.services.caller import Caller
 from quart_app.services.identity.administrators import Administrators
 from quart_app.services.pagination import PAGE_SIZE, Page, page_of
 from quart_app.storage import audit as stored
@@ -48,7 +49,7 @@ class AuditReader:
 
     async def page(
         self,
-        user_id: int,
+        caller: Caller,
         wanted: AuditFilter,
         *,
         before: int | None = None,
@@ -59,7 +60,7 @@ class AuditReader:
         Raises Forbidden, NotFound where the account is gone or inactive.
         """
         async with self.database.read() as db:
-            await self.administrators.admit(db, user_id)
+            await self.administrators.admit(db, caller)
             ids: dict[str | None, int | None] = {None: None}
             for name in (wanted.username, wanted.actor):
                 if name is None:

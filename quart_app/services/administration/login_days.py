@@ -7,6 +7,7 @@ from typing import Final
 
 from quart_app.model import AuditEvent
 from quart_app.services.audit.audit import Audit
+from quart_app.services.caller import Caller
 from quart_app.services.identity.administrators import Administrators
 from quart_app.storage import audit as stored
 
@@ -40,13 +41,13 @@ class LoginDays:
     administrators: Administrators
     now: Callable[[], datetime]
 
-    async def last(self, user_id: int) -> LoginsADay:
+    async def last(self, caller: Caller) -> LoginsADay:
         """Return the last DAYS days. Raises Forbidden, NotFound where the account is gone."""
         now = self.now()
         today = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
         moments = [today + timedelta(days=number) for number in range(1 - DAYS, 2)]
         async with self.audit.database.read() as db:
-            await self.administrators.admit(db, user_id)
+            await self.administrators.admit(db, caller)
             oldest = await stored.oldest_time(db)
             counts = await stored.counts_between(db, [AuditEvent.LOGIN, *_FAILURES], moments)
         # Entries of before a shorter time was set may be older than others that are purged already.

@@ -8,8 +8,9 @@ from quart_app.errors import LastAdministrator, NotFound
 from quart_app.model import Role, User
 from quart_app.services.administration.users import Users
 from quart_app.services.background.uninterrupted import uninterrupted
+from quart_app.services.caller import Caller
 from quart_app.services.identity.administrators import Administrators
-from quart_app.services.identity.devices import Asking, Devices
+from quart_app.services.identity.devices import Devices
 from quart_app.services.identity.reset_links import ResetLink, ResetLinks
 from quart_app.services.sessions.sessions import Sessions
 from quart_app.storage import users as stored_users
@@ -29,64 +30,82 @@ class Membership:
     devices: Devices
     administrators: Administrators
 
-    async def create(self, asking: Asking, *, username: str, email: str, role: Role) -> ResetLink:
+    async def create(
+        self,
+        caller: Caller,
+        *,
+        username: str,
+        email: str,
+        role: Role,
+        current_password: str | None,
+    ) -> ResetLink:
         """Create a user, and return the link by which they set their password.
 
         No password that anybody knows opens the account before. Raises NameTaken, InvalidInput.
         """
-        await self.administrators.check(asking.user_id)  # before anything is hashed for them
-        await self.devices.confirm(asking)
+        await self.administrators.check(caller)  # before anything is hashed for them
+        await self.devices.confirm(caller, current_password)
         user = await self.users.user_without_password(username=username, email=email, role=role)
         async with self.users.creating() as db:
-            await self.administrators.admit(db, asking.user_id, sid=asking.sid)
-            await self.users.add(db, user)
-            return await self.reset_links.make_first(db, user)
+            await self.administrators.admit_to_change(db, caller)
+            await self.users.add(db, caller, user)
+            return await self.reset_links.make_first(db, caller, user)
 
-    async def create_for_operator(self, *, username: str, email: str, role: Role) -> ResetLink:
+    async def create_for_operator(
+        self, caller: Caller, *, username: str, email: str, role: Role
+    ) -> ResetLink:
         """Create a user by a link, for the command line. Raises NameTaken, InvalidInput."""
         user = await self.users.user_without_password(username=username, email=email, role=role)
         async with self.users.creating() as db:
-            await self.users.add(db, user)
-            return await self.reset_links.make_first(db, user)
+            await self.users.add(db, caller, user)
+            return await self.reset_links.make_first(db, caller, user)
 
-    async def deactivate(self, asking: Asking, whose_id: int) -> None:
+    async def deactivate(
+        self, caller: Caller, whose_id: int, *, current_password: str | None
+    ) -> None:
         """Let a user log in no more, ending every session; their connections stay.
 
         Raises LastAdministrator, NotFound.
         """
-        await self.devices.confirm(asking)
-        await self._deactivate(asking, whose_id)
+        await self.devices.confirm(caller, current_password)
+        await self._deactivate(caller, whose_id)
 
     @uninterrupted
-    async def _deactivate(self, asking: Asking, whose_id: int) -> None:
-        async with self.sessions.ending() as ending:
-            user = await self._user_to_change(ending.db, asking, whose_id)
+    async def _deactivate(self, caller: Caller, whose_id: int) -> None:
+        async with self.sessions.ending(caller) as ending:
+            user = await self._user_to_change(ending.db, caller, whose_id)
             await self.users.shut_out(ending, user)
             await _leave_an_administrator(ending.db)
 
-    async def activate(self, asking: Asking, whose_id: int) -> None:
+    async def activate(
+        self, caller: Caller, whose_id: int, *, current_password: str | None
+    ) -> None:
         """Let a user log in again; what has ended stays so. Raises NotFound."""
-        await self.devices.confirm(asking)
+        await self.devices.confirm(caller, current_password)
         async with self.sessions.database.begin() as db:
-            await self.users.let_in(db, await self._user_to_change(db, asking, whose_id))
+            user = await self._user_to_change(db, caller, whose_id)
+            await self.users.let_in(db, caller, user)
 
-    async def change_role(self, asking: Asking, whose_id: int, role: Role) -> None:
+    async def change_role(
+        self, caller: Caller, whose_id: int, role: Role, *, current_password: str | None
+    ) -> None:
         """Give a user another role, which holds from their next request on.
 
         Raises LastAdministrator, NotFound.
         """
-        await self.devices.confirm(asking)
+        await self.devices.confirm(caller, current_password)
         async with self.sessions.database.begin() as db:
-            await self.users.give_role(db, await self._user_to_change(db, asking, whose_id), role)
+            user = await self._user_to_change(db, caller, whose_id)
+            await self.users.give_role(db, caller, user, role)
             await _leave_an_administrator(db)
 
-    async def _user_to_change(self, db: AsyncSession, asking: Asking, whose_id: int) -> User:
+    async def _user_to_change(self, db: AsyncSession, caller: Caller, whose_id: int) -> User:
         """Return a user, locked together with all administrators: see `_leave_an_administrator`.
 
-        Who asks is admitted under that lock, for another may just have taken the right from them.
+        The caller is admitted under that lock: another may just have taken the right from them.
         """
         await stored_users.lock_administrators_and(db, whose_id)
-        await self.administrators.admit(db, asking.user_id, sid=asking.sid)
+        await self.administrators.admit_to_change(db, caller)
         user = await stored_users.user_by_id(db, whose_id)
         if user is None:
             raise NotFound

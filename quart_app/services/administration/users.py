@@ -24,11 +24,11 @@ from quart_app.model import (
     User,
 )
 from quart_app.services.audit.audit import Audit
+from quart_app.services.caller import Caller
 from quart_app.services.identity.accounts import MOST_ATTEMPTS
 from quart_app.services.identity.alerts import Alerts
 from quart_app.services.identity.new_passwords import check_new_password, generated_password
 from quart_app.services.identity.passwords import Passwords
-from quart_app.services.sessions.known_devices import UNKNOWN_DEVICE, Device
 from quart_app.services.sessions.sessions import Ending, NewSession, Sessions
 from quart_app.storage import users as stored_users
 from quart_app.storage.database import Database
@@ -49,7 +49,7 @@ class Users:
     now: Callable[[], datetime]
 
     async def set_up(
-        self, *, username: str, email: str, password: str, device: Device = UNKNOWN_DEVICE
+        self, caller: Caller, *, username: str, email: str, password: str
     ) -> NewSession:
         """Create the first user, an administrator, and log them in.
 
@@ -60,7 +60,7 @@ class Users:
         user = await self._new_user(
             username=username, email=email, password=password, role=Role.ADMIN, must_change=False
         )
-        async with self.sessions.ending() as ending:
+        async with self.sessions.ending(caller) as ending:
             await stored_users.lock_out_other_set_ups(ending.db)
             if await stored_users.is_there_a_user(ending.db):
                 raise SetUpAlready
@@ -69,11 +69,12 @@ class Users:
             ending.db.add(user)
             await ending.db.flush()
             session = await self.sessions.begin(
-                ending, user, platform_connection_id=None, remember=False, device=device
+                ending, user, platform_connection_id=None, remember=False
             )
             await self.audit.record(
                 ending.db,
                 AuditEvent.USER_CREATED,
+                caller,
                 user_id=user.id,
                 actor_user_id=user.id,
                 detail={"role": user.role.value},
@@ -81,6 +82,7 @@ class Users:
             await self.audit.record(
                 ending.db,
                 AuditEvent.LOGIN,
+                caller,
                 user_id=user.id,
                 actor_user_id=user.id,
                 sid=session.sid,
@@ -93,7 +95,7 @@ class Users:
             return not await stored_users.is_there_a_user(db)
 
     async def create_user(
-        self, *, username: str, email: str, role: Role, password: str | None
+        self, caller: Caller, *, username: str, email: str, role: Role, password: str | None
     ) -> tuple[User, str | None]:
         """Create a user; without a password one is made, for one use, and returned beside them.
 
@@ -104,7 +106,7 @@ class Users:
             username=username, email=email, password=given, role=role, must_change=password is None
         )
         async with self.creating() as db:
-            await self.add(db, user)
+            await self.add(db, caller, user)
         return user, given if password is None else None
 
     @asynccontextmanager
@@ -118,7 +120,7 @@ class Users:
                 "That name or e-mail address is taken. Choose another.", field="username"
             ) from None
 
-    async def add(self, db: AsyncSession, user: User) -> None:
+    async def add(self, db: AsyncSession, caller: Caller, user: User) -> None:
         """Write a new user down. Raises NameTaken or InvalidInput, for the field at fault."""
         await refuse_unstorable(db, username=user.username, email=user.email)
         if await stored_users.does_anybody_log_in_by(db, user.username):
@@ -128,7 +130,7 @@ class Users:
         db.add(user)
         await _write_role(db, user.role)
         await self.audit.record(
-            db, AuditEvent.USER_CREATED, user_id=user.id, detail={"role": user.role.value}
+            db, AuditEvent.USER_CREATED, caller, user_id=user.id, detail={"role": user.role.value}
         )
 
     async def user_without_password(self, *, username: str, email: str, role: Role) -> User:
@@ -161,7 +163,12 @@ class Users:
             return await stored_users.users_in_order_of_id(db)
 
     async def reset_password(
-        self, username: str, password: str | None, *, for_legacy: bool = False
+        self,
+        caller: Caller,
+        username: str,
+        password: str | None,
+        *,
+        for_legacy: bool = False,
     ) -> str | None:
         """Give a user a password, ending every session; one we make is for one use, and returned.
 
@@ -174,46 +181,48 @@ class Users:
                 seen = await stored_users.user_named(db, username, lock=False)
             check_new_password(given, seen.username, seen.email)
             new_hash = await make_hash(given)
-            async with self.sessions.ending() as ending:
+            async with self.sessions.ending(caller) as ending:
                 user = await stored_users.replace_password(
                     ending.db, seen, new_hash, must_change=password is None
                 )
                 if user is not None:
-                    await self.audit.record(ending.db, AuditEvent.PASSWORD_RESET, user_id=user.id)
+                    await self.audit.record(
+                        ending.db, AuditEvent.PASSWORD_RESET, caller, user_id=user.id
+                    )
                     await ending.end_all(user, EndReason.PASSWORD_RESET)
-                    await self.alerts.password_reset(ending.db, user.id)
+                    await self.alerts.password_reset(ending.db, caller, user.id)
                     return given if password is None else None
         raise Unavailable
 
-    async def end_sessions(self, username: str) -> None:
+    async def end_sessions(self, caller: Caller, username: str) -> None:
         """End every session of a user. Raises NotFound."""
-        async with self.sessions.ending() as ending:
+        async with self.sessions.ending(caller) as ending:
             await ending.end_all(
                 await stored_users.user_named(ending.db, username), EndReason.ADMINISTRATOR
             )
 
-    async def deactivate(self, username: str) -> bool:
+    async def deactivate(self, caller: Caller, username: str) -> bool:
         """Let a user log in no more, ending every session; tell if no administrator is left by it.
 
         Raises NotFound.
         """
-        async with self.sessions.ending() as ending:
+        async with self.sessions.ending(caller) as ending:
             user = await stored_users.user_named(ending.db, username)
             was_admin = _administers(user)
             await self.shut_out(ending, user)
             return was_admin and not await stored_users.is_there_an_active_admin(ending.db)
 
-    async def activate(self, username: str) -> None:
+    async def activate(self, caller: Caller, username: str) -> None:
         """Let a user log in again; sessions that have ended stay so. Raises NotFound."""
         async with self.database.begin() as db:
-            await self.let_in(db, await stored_users.user_named(db, username))
+            await self.let_in(db, caller, await stored_users.user_named(db, username))
 
-    async def change_role(self, username: str, role: Role) -> bool:
+    async def change_role(self, caller: Caller, username: str, role: Role) -> bool:
         """Give a user another role; tell if no administrator is left by it. Raises NotFound."""
         async with self.database.begin() as db:
             user = await stored_users.user_named(db, username)
             was_admin = _administers(user)
-            await self.give_role(db, user, role)
+            await self.give_role(db, caller, user, role)
             return was_admin and not await stored_users.is_there_an_active_admin(db)
 
     async def shut_out(self, ending: Ending, user: User) -> None:
@@ -221,16 +230,18 @@ class Users:
         user.is_active = False
         _note_decision(user)
         stored_users.forget_reset_link(user)
-        await self.audit.record(ending.db, AuditEvent.USER_DEACTIVATED, user_id=user.id)
+        await self.audit.record(
+            ending.db, AuditEvent.USER_DEACTIVATED, ending.caller, user_id=user.id
+        )
         await ending.end_all(user, EndReason.DEACTIVATED)
 
-    async def let_in(self, db: AsyncSession, user: User) -> None:
+    async def let_in(self, db: AsyncSession, caller: Caller, user: User) -> None:
         """Activate a user who is locked."""
         user.is_active = True
         _note_decision(user)
-        await self.audit.record(db, AuditEvent.USER_ACTIVATED, user_id=user.id)
+        await self.audit.record(db, AuditEvent.USER_ACTIVATED, caller, user_id=user.id)
 
-    async def give_role(self, db: AsyncSession, user: User, role: Role) -> None:
+    async def give_role(self, db: AsyncSession, caller: Caller, user: User, role: Role) -> None:
         """Change the role of a user who is locked; one that they have is not written down again.
 
         Raises InvalidInput where the database cannot store the role.
@@ -240,7 +251,7 @@ class Users:
         detail = {"from": user.role.value, "to": role.value}
         user.role = role
         await _write_role(db, role)
-        await self.audit.record(db, AuditEvent.ROLE_CHANGED, user_id=user.id, detail=detail)
+        await self.audit.record(db, AuditEvent.ROLE_CHANGED, caller, user_id=user.id, detail=detail)
 
 
 def _note_decision(user: User) -> None:

@@ -20,10 +20,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.model import SESSION_HASH_LENGTH, AuditEntry, AuditEvent
 from quart_app.services.audit.addresses import counted_address, shown_address
-from quart_app.services.audit.origin import origin
 from quart_app.services.audit.tally import Counted, Tally
 from quart_app.services.background.periodic import PeriodicTask
 from quart_app.services.background.purging import BATCH_ROWS, PAUSE_SECONDS, purge_task
+from quart_app.services.caller import Caller
 from quart_app.session.purge_clock import PurgeClock
 from quart_app.storage import audit as stored
 from quart_app.storage.clock import new_purge_clock
@@ -63,6 +63,7 @@ class Audit:
         self,
         db: AsyncSession,
         event: AuditEvent,
+        caller: Caller,
         *,
         user_id: int | None,
         actor_user_id: int | None = None,
@@ -71,27 +72,28 @@ class Audit:
     ) -> None:
         """Write down, in this transaction, what it does to a user; `detail` holds no secret.
 
-        Who does it is whoever asks, unless given: at a login nobody is known before.
+        The actor is the caller's user unless one is given: at a login the caller has none yet.
         """
-        asked = origin.get()
+        login = caller.claims
+        actor_of_caller = login.user_id if login else None
         row = {
             "event": event,
             "user_id": user_id,
-            "actor_user_id": asked.actor_user_id if actor_user_id is None else actor_user_id,
-            "address": shown_address(asked.address),
-            "request_id": asked.request_id,
-            "session": hash_of_session(sid or asked.sid),
+            "actor_user_id": actor_of_caller if actor_user_id is None else actor_user_id,
+            "address": shown_address(caller.address),
+            "request_id": caller.request_id,
+            "session": hash_of_session(sid or (login.sid if login else None)),
             "detail": json.dumps(detail) if detail else None,
             "count": 1,
         }
         _tell_once_committed(db, await stored.add_entries(db, [row], kept_for=self.retention))
 
-    def count(self, event: AuditEvent, *, user_id: int | None = None) -> None:
-        """Count a refusal, of a user where one is known; it is written down within a minute."""
-        asked = origin.get()
-        whom = asked.actor_user_id if user_id is None else user_id
-        counted = Counted(event, counted_address(asked.address), whom)
-        self._tally.add(counted, request_id=asked.request_id)
+    def count(self, event: AuditEvent, caller: Caller, *, user_id: int | None = None) -> None:
+        """Count a refusal: of the given user, or of the caller's; written within a minute."""
+        if user_id is None and caller.claims is not None:
+            user_id = caller.user_id
+        counted = Counted(event, counted_address(caller.address), user_id)
+        self._tally.add(counted, request_id=caller.request_id)
 
     async def flush(self) -> None:
         """Write down what was counted. Raises Unavailable, and then goes on counting."""

@@ -26,6 +26,7 @@ from quart_app.model import AuditEvent, EndReason, User
 from quart_app.services.audit.addresses import counted_address
 from quart_app.services.audit.audit import Audit, hash_of_session
 from quart_app.services.background.uninterrupted import go_on_afterwards, uninterrupted
+from quart_app.services.caller import Caller
 from quart_app.services.identity.alerts import Alerts
 from quart_app.services.identity.new_passwords import (
     SAME_AS_CURRENT,
@@ -41,7 +42,6 @@ from quart_app.services.identity.throttle import (
     Throttling,
 )
 from quart_app.services.identity.turns import Turns
-from quart_app.services.sessions.known_devices import UNKNOWN_DEVICE, Device
 from quart_app.services.sessions.sessions import NewSession, Sessions
 from quart_app.session.claims import SessionRef
 from quart_app.storage import logins as stored_logins
@@ -91,12 +91,12 @@ class Accounts:
 
     async def log_in(
         self,
+        caller: Caller,
         *,
         login_name: str,
         password: str,
         remember: bool = False,
         new_password: str | None = None,
-        device: Device = UNKNOWN_DEVICE,
         replaced: Sequence[SessionRef] = (),
     ) -> NewSession:
         """Begin a session for whoever has this name, or e-mail address, and password.
@@ -109,26 +109,26 @@ class Accounts:
         async def attempt() -> NewSession:
             async with self._told_later():
                 return await self._log_in(
+                    caller,
                     login_name=login_name,
                     password=password,
                     remember=remember,
                     new_password=new_password,
-                    device=device,
                     replaced=replaced,
                 )
 
         try:
-            return await self.in_turn(device, attempt)
+            return await self.in_turn(caller, attempt)
         except _Refused as refused:
             # Out of turn, so that others go on. See `failed_login`.
             await asyncio.sleep(refused.until - asyncio.get_running_loop().time())
             raise refused.error from None
 
-    async def in_turn(self, device: Device, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def in_turn(self, caller: Caller, attempt: Callable[[], Awaitable[T]]) -> T:
         """Return what the attempt returns in its turn; other comparisons are waited for outside."""
         give_up_at = time.monotonic() + RESERVED_FOR.total_seconds()
         while True:
-            async with self.turns.turn(counted_address(device.address)):
+            async with self.turns.turn(counted_address(caller.address)):
                 with suppress(ComparisonsUnderWay):
                     return await attempt()
             if time.monotonic() >= give_up_at:
@@ -145,15 +145,17 @@ class Accounts:
 
     async def _log_in(
         self,
+        caller: Caller,
         *,
         login_name: str,
         password: str,
         remember: bool,
         new_password: str | None,
-        device: Device,
         replaced: Sequence[SessionRef],
     ) -> NewSession:
-        attempt = await self.throttling.reserve(partial(self._attempt_by, login_name, device))
+        attempt = await self.throttling.reserve(
+            caller, partial(self._attempt_by, caller, login_name)
+        )
         user = attempt.user
         # Start over where the password changes, or the account is deactivated, while we compare: a
         # login must not outlive what it was checked against.
@@ -161,22 +163,22 @@ class Accounts:
             matches = await self._matches(attempt, user, password)
             if user is None or not matches or not user.is_active:
                 # Not by the name: where a field was missed, what stands there is the password.
-                self.audit.count(AuditEvent.LOGIN_FAILED, user_id=user.id if user else None)
+                self.audit.count(AuditEvent.LOGIN_FAILED, caller, user_id=user.id if user else None)
                 await self.throttling.fail(attempt)
                 raise BadCredentials
             permit = partial(self.permits.token_for, user, remember=remember, login_name=login_name)
             try:
                 session = await self.begin_session(
+                    caller,
                     user,
                     new_hash=await self._hash_to_keep(user, password, new_password, permit),
                     remember=remember,
-                    device=device,
                     replaced=replaced,
                     attempt=attempt,
                 )
             except _REFUSED_ALTHOUGH_RIGHT:
                 # Leave a trace of a right password that begins no session: it may be guessed.
-                self.audit.count(AuditEvent.LOGIN_INCOMPLETE, user_id=user.id)
+                self.audit.count(AuditEvent.LOGIN_INCOMPLETE, caller, user_id=user.id)
                 await self.throttling.take_back(attempt)
                 raise
             if session is not None:
@@ -192,9 +194,9 @@ class Accounts:
             go_on_afterwards(self.throttling.fail(attempt))
             raise
 
-    async def _attempt_by(self, login_name: str, device: Device, db: AsyncSession) -> Attempt:
+    async def _attempt_by(self, caller: Caller, login_name: str, db: AsyncSession) -> Attempt:
         user = await stored_users.user_by_login_name(db, login_name)
-        return self.throttling.login(login_name, device, user)
+        return self.throttling.login(caller, login_name, user)
 
     async def _hash_to_keep(
         self, user: User, password: str, new_password: str | None, permit: Callable[[], str]
@@ -218,11 +220,11 @@ class Accounts:
     @uninterrupted
     async def begin_session(
         self,
+        caller: Caller,
         seen: User,
         *,
         new_hash: str,
         remember: bool,
-        device: Device,
         replaced: Sequence[SessionRef],
         attempt: Attempt,
     ) -> NewSession | None:
@@ -230,7 +232,7 @@ class Accounts:
 
         A one-time password is replaced by `new_hash`. Raises TooManyAttempts.
         """
-        async with self.sessions.ending() as ending:
+        async with self.sessions.ending(caller) as ending:
             db = ending.db
             user = await stored_users.record_login(
                 db,
@@ -245,7 +247,7 @@ class Accounts:
             if user.must_change_password:
                 stored_users.forget_reset_link(user)
                 await self.audit.record(
-                    db, AuditEvent.PASSWORD_CHANGED, user_id=user.id, actor_user_id=user.id
+                    db, AuditEvent.PASSWORD_CHANGED, caller, user_id=user.id, actor_user_id=user.id
                 )
                 user.device_epoch += 1  # as with every change
             platform = await stored_platforms.first_usable_connection(
@@ -257,16 +259,20 @@ class Accounts:
                 user,
                 platform_connection_id=platform.id if platform else None,
                 remember=remember,
-                device=device,
             )
             await self.audit.record(
-                db, AuditEvent.LOGIN, user_id=user.id, actor_user_id=user.id, sid=session.sid
+                db,
+                AuditEvent.LOGIN,
+                caller,
+                user_id=user.id,
+                actor_user_id=user.id,
+                sid=session.sid,
             )
             if user.must_change_password:
                 user.must_change_password = False
-                await self.alerts.password_changed(db, session, device)
-            elif device.id_for(user) is None:
-                await self.alerts.new_device(db, session, device)
+                await self.alerts.password_changed(db, caller, session)
+            elif caller.device_id_for(user) is None:
+                await self.alerts.new_device(db, caller, session)
             # Last, as all logins from one address lock the same row here.
             await self.throttling.succeed(db, attempt)
             return session
@@ -286,48 +292,45 @@ class Accounts:
                 retry_after_seconds=max(1, math.ceil((oldest + _HOUR - now).total_seconds())),
             )
 
-    async def user(self, user_id: int) -> User:
-        """Return the user of a session. Raises NotFound where the account is gone or inactive."""
+    async def user(self, caller: Caller) -> User:
+        """Return the caller's user. Raises NotFound where the account is gone or inactive."""
         async with self.database.read() as db:
-            user = await stored_users.user_by_id(db, user_id)
+            user = await stored_users.user_by_id(db, caller.user_id)
         if user is None or not user.is_active:
             raise NotFound
         return user
 
-    async def confirm(
-        self, user_id: int, current_password: str, *, sid: str, device: Device
-    ) -> User:
-        """Make sure that whoever asks, by the session `sid`, knows the password.
+    async def confirm(self, caller: Caller, current_password: str) -> User:
+        """Make sure that the caller knows their password.
 
         Raises BadCredentials, NotFound, TooManyAttempts, Busy.
         """
-        return await self.in_turn(device, partial(self._confirm, user_id, current_password, sid))
+        return await self.in_turn(caller, partial(self._confirm, caller, current_password))
 
-    async def _confirm(self, user_id: int, current_password: str, sid: str) -> User:
-        attempt = await self.throttling.reserve(partial(self._confirmation_of, user_id, sid))
+    async def _confirm(self, caller: Caller, current_password: str) -> User:
+        attempt = await self.throttling.reserve(caller, partial(self._confirmation_of, caller))
         user = attempt.user
         if user is None or not user.is_active:
             raise NotFound
         if not await self._matches(attempt, user, current_password):
-            self.audit.count(AuditEvent.REAUTHENTICATION_FAILED, user_id=user_id)
+            self.audit.count(AuditEvent.REAUTHENTICATION_FAILED, caller)
             await self.throttling.fail(attempt)
             raise BadCredentials("The current password is wrong.", field="current_password")
         await self.throttling.take_back(attempt)
         return user
 
-    async def _confirmation_of(self, user_id: int, sid: str, db: AsyncSession) -> Attempt:
-        return self.throttling.confirmation(sid, await stored_users.user_by_id(db, user_id))
+    async def _confirmation_of(self, caller: Caller, db: AsyncSession) -> Attempt:
+        user = await stored_users.user_by_id(db, caller.user_id)
+        return self.throttling.confirmation(caller, user)
 
     async def change_password(
         self,
-        user_id: int,
+        caller: Caller,
         *,
         current_password: str,
         new_password: str,
         platform_connection_id: int | None,
         remember: bool,
-        device: Device = UNKNOWN_DEVICE,
-        asked_by: SessionRef,
     ) -> NewSession:
         """Replace the password and begin a session at the new epoch; every older one is over.
 
@@ -335,18 +338,17 @@ class Accounts:
         that asks ended meanwhile, InvalidInput, NotFound.
         """
         for _ in range(MOST_ATTEMPTS):
-            seen = await self.confirm(user_id, current_password, sid=asked_by.sid, device=device)
+            seen = await self.confirm(caller, current_password)
             check_new_password(new_password, seen.username, seen.email)
             if is_same_password(new_password, current_password):
                 raise InvalidInput(SAME_AS_CURRENT, field="new_password")
             new_hash = await self.passwords.hash(new_password)
             session = await self._change_password(
+                caller,
                 seen,
                 new_hash,
                 platform_connection_id=platform_connection_id,
                 remember=remember,
-                device=device,
-                asked_by=asked_by,
             )
             if session is not None:
                 return session
@@ -355,20 +357,19 @@ class Accounts:
     @uninterrupted
     async def _change_password(
         self,
+        caller: Caller,
         seen: User,
         new_hash: str,
         *,
         platform_connection_id: int | None,
         remember: bool,
-        device: Device,
-        asked_by: SessionRef,
     ) -> NewSession | None:
-        async with self.sessions.ending() as ending:
+        async with self.sessions.ending(caller) as ending:
             user = await stored_users.replace_password(ending.db, seen, new_hash, must_change=False)
             if user is None or not user.is_active:
                 return None
             # Read under the user's lock: while we hashed, somebody may have logged this one out.
-            if await self.sessions.has_ended(ending.db, asked_by):
+            if await self.sessions.has_ended(ending.db, caller.login.ref):
                 raise NotLoggedIn
             await ending.end_all(user, EndReason.PASSWORD_CHANGED)
             session = await self.sessions.begin(
@@ -376,16 +377,16 @@ class Accounts:
                 user,
                 platform_connection_id=platform_connection_id,
                 remember=remember,
-                device=device,
             )
             await self.audit.record(
                 ending.db,
                 AuditEvent.PASSWORD_CHANGED,
+                caller,
                 user_id=user.id,
                 # By which what happens next is done.
                 detail={"new_session": hash_of_session(session.sid)},
             )
-            await self.alerts.password_changed(ending.db, session, device)
+            await self.alerts.password_changed(ending.db, caller, session)
             return session
 
 

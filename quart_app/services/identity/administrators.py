@@ -1,4 +1,4 @@
-"""Who may administer; who asks without the right is counted."""
+"""Admit administrators, and count callers who are none."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from quart_app.errors import Forbidden, NotFound, NotLoggedIn
 from quart_app.model import AuditEvent, Role, User
 from quart_app.services.audit.audit import Audit
+from quart_app.services.caller import Caller
 from quart_app.storage import logins as stored_logins
 from quart_app.storage import users as stored_users
 from quart_app.storage.database import Database
@@ -19,22 +20,23 @@ class Administrators:
     database: Database
     audit: Audit
 
-    async def admit(self, db: AsyncSession, user_id: int, *, sid: str | None = None) -> User:
-        """Return the user, who administers. Raises Forbidden, or NotFound without an account.
-
-        With the session that asks, raises NotLoggedIn where that has ended meanwhile.
-        """
-        if sid is not None and await stored_logins.has_login_ended(db, sid):
-            raise NotLoggedIn
-        user = await stored_users.user_by_id(db, user_id)
+    async def admit(self, db: AsyncSession, caller: Caller) -> User:
+        """Return the user, who administers. Raises Forbidden, or NotFound without an account."""
+        user = await stored_users.user_by_id(db, caller.user_id)
         if user is None or not user.is_active:
             raise NotFound
         if user.role is not Role.ADMIN:
-            self.audit.count(AuditEvent.REFUSED_RIGHTS, user_id=user_id)
+            self.audit.count(AuditEvent.REFUSED_RIGHTS, caller)
             raise Forbidden
         return user
 
-    async def check(self, user_id: int) -> None:
-        """Make sure that somebody administers. Raises as `admit`."""
+    async def admit_to_change(self, db: AsyncSession, caller: Caller) -> User:
+        """Do as `admit`. Raises NotLoggedIn where the session that asks has ended meanwhile."""
+        if await stored_logins.has_login_ended(db, caller.sid):
+            raise NotLoggedIn
+        return await self.admit(db, caller)
+
+    async def check(self, caller: Caller) -> None:
+        """Make sure that the caller administers. Raises as `admit`."""
         async with self.database.read() as db:
-            await self.admit(db, user_id)
+            await self.admit(db, caller)

@@ -10,13 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import NotFound, NotLoggedIn
 from quart_app.model import AlertKind, AuditEvent, EndReason
+from quart_app.services.audit.addresses import shown_address
 from quart_app.services.audit.audit import Audit
 from quart_app.services.background.periodic import PeriodicTask
 from quart_app.services.background.purging import Purging, purge_task
 from quart_app.services.background.uninterrupted import uninterrupted
-from quart_app.services.sessions.known_devices import UNKNOWN_DEVICE, Device
+from quart_app.services.caller import Caller
 from quart_app.services.sessions.sessions import NewSession, Sessions
-from quart_app.session.claims import SessionRef
 from quart_app.session.follower import KEPT_AFTER_EXPIRY
 from quart_app.storage import alerts as stored_alerts
 from quart_app.storage import users as stored_users
@@ -48,84 +48,84 @@ class Alerts:
         before = await self.purging.now() - KEPT_AFTER_EXPIRY
         await self.purging.delete(partial(stored_alerts.delete_expired_alerts, before=before))
 
-    async def new_device(self, db: AsyncSession, session: NewSession, device: Device) -> None:
+    async def new_device(self, db: AsyncSession, caller: Caller, session: NewSession) -> None:
         """Alert the user's other devices to a login, in its transaction, under the user's lock.
 
         Beyond MOST_NEW_DEVICES the newest is left out, not the oldest: an intruder who logs in
         again and again can't push out the alert of their first login.
         """
-        row = self._row(session.user_id, AlertKind.NEW_DEVICE, device, session.device.device_id)
+        row = self._row(caller, session.user_id, AlertKind.NEW_DEVICE, session.device.device_id)
         await stored_alerts.add_alert_of_few(db, row, most=MOST_NEW_DEVICES)
 
-    async def password_changed(self, db: AsyncSession, session: NewSession, device: Device) -> None:
+    async def password_changed(self, db: AsyncSession, caller: Caller, session: NewSession) -> None:
         """Alert the user's other devices; the new password answers everything before it."""
         await stored_alerts.delete_alerts(db, session.user_id)
         await self._add(
-            db, session.user_id, AlertKind.PASSWORD_CHANGED, device, session.device.device_id
+            db, caller, session.user_id, AlertKind.PASSWORD_CHANGED, session.device.device_id
         )
 
     async def password_reset(
-        self,
-        db: AsyncSession,
-        user_id: int,
-        device: Device = UNKNOWN_DEVICE,
-        device_id: str | None = None,
+        self, db: AsyncSession, caller: Caller, user_id: int, device_id: str | None = None
     ) -> None:
         """Alert the user, but not on the device where they set the password themselves, if any.
 
         An earlier change of the password stays: it may have been what locked the user out.
         """
         await stored_alerts.delete_alerts(db, user_id, _ANSWERED_BY_A_NEW_PASSWORD)
-        await self._add(db, user_id, AlertKind.PASSWORD_RESET, device, device_id)
+        await self._add(db, caller, user_id, AlertKind.PASSWORD_RESET, device_id)
 
     async def _add(
         self,
         db: AsyncSession,
+        caller: Caller,
         user_id: int,
         kind: AlertKind,
-        device: Device,
         device_id: str | None = None,
     ) -> None:
-        await stored_alerts.add_alert(db, self._row(user_id, kind, device, device_id))
+        await stored_alerts.add_alert(db, self._row(caller, user_id, kind, device_id))
 
     def _row(
-        self, user_id: int, kind: AlertKind, device: Device, device_id: str | None
+        self, caller: Caller, user_id: int, kind: AlertKind, device_id: str | None
     ) -> dict[str, Any]:
         return {
             "user_id": user_id,
             "kind": kind,
             "created_at": self.now(),
             "expires_at": self.now() + SHOWN_FOR,
-            "address": device.shown_address,
-            "user_agent": device.shown_user_agent,
+            "address": shown_address(caller.address),
+            "user_agent": caller.shown_user_agent,
             "device_id": device_id,
         }
 
-    async def answer(self, user_id: int, sid: str, *, up_to: int) -> None:
+    async def answer(self, caller: Caller, *, up_to: int) -> None:
         """Take "it was me" for the alerts that this device shows, up to an id: on every device.
 
         It can't be said of an alert that this device does not show, nor of one that asks for a new
         password.
         """
         async with self.sessions.database.begin() as db:
-            if await stored_alerts.delete_answered_alerts(db, user_id, sid, up_to=up_to):
-                await self.audit.record(db, AuditEvent.ALERT_ANSWERED, user_id=user_id)
+            if await stored_alerts.delete_answered_alerts(
+                db, caller.user_id, caller.sid, up_to=up_to
+            ):
+                await self.audit.record(
+                    db, AuditEvent.ALERT_ANSWERED, caller, user_id=caller.user_id
+                )
 
     @uninterrupted
-    async def disown(self, user_id: int, *, asked_by: SessionRef, device: Device) -> None:
-        """End every session of the user, the asking one, too; say why on every device.
+    async def disown(self, caller: Caller) -> None:
+        """End every session of the user, the caller's, too; say why on every device.
 
         The request may come from a thief of the cookie, and no password was given: so nobody stays
         logged in, no device is known any more, and the alert lasts until the password is changed.
         Raises NotLoggedIn, NotFound.
         """
-        async with self.sessions.ending() as ending:
-            user = await stored_users.user_by_id(ending.db, user_id, lock=True)
+        async with self.sessions.ending(caller) as ending:
+            user = await stored_users.user_by_id(ending.db, caller.user_id, lock=True)
             if user is None or not user.is_active:
                 raise NotFound
-            if await self.sessions.has_ended(ending.db, asked_by):
+            if await self.sessions.has_ended(ending.db, caller.login.ref):
                 raise NotLoggedIn
             user.device_epoch += 1
             await ending.end_all(user, EndReason.DISOWNED)
-            await stored_alerts.delete_alerts(ending.db, user_id, _ANSWERED_BY_A_NEW_PASSWORD)
-            await self._add(ending.db, user_id, AlertKind.DISOWNED, device)
+            await stored_alerts.delete_alerts(ending.db, user.id, _ANSWERED_BY_A_NEW_PASSWORD)
+            await self._add(ending.db, caller, user.id, AlertKind.DISOWNED)

@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.model import Alert, PlatformConnection, User
+from quart_app.services.caller import Caller
 from quart_app.storage import alerts as stored_alerts
 from quart_app.storage import platforms as stored_platforms
 from quart_app.storage import users as stored_users
@@ -43,15 +44,16 @@ class Frames:
     now: Callable[[], datetime]
 
     async def frame_of(
-        self, user_id: int, sid: str, platform_connection_id: int | None = None
+        self, caller: Caller, platform_connection_id: int | None = None
     ) -> Frame | None:
-        """Return a session's frame; None where the account is gone or inactive."""
+        """Return the frame of the caller's session; None where the account is gone or inactive."""
+        user_id = caller.user_id
         async with self.database.read() as db:
             user = await stored_users.user_by_id(db, user_id)
             if user is None or not user.is_active:
                 return None
             alerts = await stored_alerts.waiting_alerts(
-                db, user_id, sid, self.now(), most=MOST_ALERTS + 1
+                db, user_id, caller.sid, self.now(), most=MOST_ALERTS + 1
             )
             connections = await stored_platforms.connections_shown(
                 db, user_id, most=MOST_CONNECTIONS + 1

@@ -8,11 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import InvalidInput, NotLoggedIn, TooManyAttempts
 from quart_app.model import User
+from quart_app.services.caller import Caller
 from quart_app.services.identity.accounts import Accounts
 from quart_app.services.identity.new_passwords import SAME_AS_GIVEN, check_new_password
 from quart_app.services.identity.password_permits import Permit
 from quart_app.services.identity.throttle import Attempt
-from quart_app.services.sessions.known_devices import Device
 from quart_app.services.sessions.sessions import NewSession
 from quart_app.session.claims import SessionRef
 from quart_app.storage import users as stored_users
@@ -34,21 +34,26 @@ class OneTimePasswords:
         return user
 
     async def replace(
-        self, token: str, new_password: str, *, device: Device, replaced: Sequence[SessionRef] = ()
+        self,
+        caller: Caller,
+        token: str,
+        new_password: str,
+        *,
+        replaced: Sequence[SessionRef] = (),
     ) -> NewSession:
         """Set the user's own password and begin their session; the sessions `replaced` end.
 
         Raises NotLoggedIn where the permit is used, too old or void, InvalidInput (the permit stays
         good), TooManyAttempts where this name would have to wait, Busy.
         """
-        replace = partial(self._replace, token, new_password, device, replaced)
-        session = await self.accounts.in_turn(device, replace)
+        replace = partial(self._replace, caller, token, new_password, replaced)
+        session = await self.accounts.in_turn(caller, replace)
         if session is None:  # the permit was used, or the account changed, at the same moment
             raise NotLoggedIn
         return session
 
     async def _replace(
-        self, token: str, new_password: str, device: Device, replaced: Sequence[SessionRef]
+        self, caller: Caller, token: str, new_password: str, replaced: Sequence[SessionRef]
     ) -> NewSession | None:
         accounts = self.accounts
         user, permit = await self._user_and_permit(token)
@@ -59,16 +64,16 @@ class OneTimePasswords:
         login_name = user.email if permit.typed_email else user.username
 
         async def attempt(_db: AsyncSession) -> Attempt:
-            return accounts.throttling.login(login_name, device, user)
+            return accounts.throttling.login(caller, login_name, user)
 
-        reserved = await accounts.throttling.reserve(attempt)
+        reserved = await accounts.throttling.reserve(caller, attempt)
         # Not `finally`: a cancelled request's session begins all the same, and takes it back.
         try:
             session = await accounts.begin_session(
+                caller,
                 user,
                 new_hash=new_hash,
                 remember=permit.remember,
-                device=device,
                 replaced=replaced,
                 attempt=reserved,
             )

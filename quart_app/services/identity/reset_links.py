@@ -14,13 +14,14 @@ from quart_app.model import AuditEvent, EndReason, User
 from quart_app.services.audit.addresses import counted_address
 from quart_app.services.audit.audit import Audit
 from quart_app.services.background.uninterrupted import uninterrupted
+from quart_app.services.caller import Caller
 from quart_app.services.identity.administrators import Administrators
 from quart_app.services.identity.alerts import Alerts
-from quart_app.services.identity.devices import Asking, Devices
+from quart_app.services.identity.devices import Devices
 from quart_app.services.identity.new_passwords import check_new_password
 from quart_app.services.identity.passwords import Passwords
 from quart_app.services.identity.turns import Turns
-from quart_app.services.sessions.known_devices import Device, KnownDevice, new_device_id
+from quart_app.services.sessions.known_devices import KnownDevice, new_device_id
 from quart_app.services.sessions.sessions import Sessions
 from quart_app.storage import users as stored_users
 
@@ -57,38 +58,44 @@ class ResetLinks:
     turns: Turns
     now: Callable[[], datetime]
 
-    async def make(self, asking: Asking, whose_id: int) -> ResetLink:
+    async def make(
+        self, caller: Caller, whose_id: int, *, current_password: str | None
+    ) -> ResetLink:
         """Return a new link for a user. Raises UserInactive, NotFound.
 
         Raises Forbidden for who does not administer, PasswordNeeded where the login is not fresh,
         BadCredentials, NotLoggedIn.
         """
-        await self.devices.confirm(asking)
+        await self.devices.confirm(caller, current_password)
         async with self.sessions.database.begin() as db:
             user = await stored_users.user_by_id(db, whose_id, lock=True)
-            await self.administrators.admit(db, asking.user_id, sid=asking.sid)
+            await self.administrators.admit_to_change(db, caller)
             if user is None:
                 raise NotFound
-            return await self._make(db, user)
+            return await self._make(db, caller, user)
 
-    async def make_for_user_named(self, username: str) -> ResetLink:
+    async def make_for_user_named(self, caller: Caller, username: str) -> ResetLink:
         """Return a new link, for the command line. Raises UserInactive, NotFound."""
         async with self.sessions.database.begin() as db:
-            return await self._make(db, await stored_users.user_named(db, username))
+            return await self._make(db, caller, await stored_users.user_named(db, username))
 
-    async def make_first(self, db: AsyncSession, user: User) -> ResetLink:
+    async def make_first(self, db: AsyncSession, caller: Caller, user: User) -> ResetLink:
         """Return the link of a user who was just added in this transaction."""
-        return await self._make(db, user, FIRST_LINK_LIFETIME)
+        return await self._make(db, caller, user, FIRST_LINK_LIFETIME)
 
     async def _make(
-        self, db: AsyncSession, user: User, lifetime: timedelta = RESET_LINK_LIFETIME
+        self,
+        db: AsyncSession,
+        caller: Caller,
+        user: User,
+        lifetime: timedelta = RESET_LINK_LIFETIME,
     ) -> ResetLink:
         if not user.is_active:
             raise UserInactive
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         user.reset_token_hash = _hash_of(token)
         user.reset_expires_at = self.now() + lifetime
-        await self.audit.record(db, AuditEvent.PASSWORD_RESET_LINK_MADE, user_id=user.id)
+        await self.audit.record(db, AuditEvent.PASSWORD_RESET_LINK_MADE, caller, user_id=user.id)
         return ResetLink(
             url=f"{self.address}?token={token}",
             user_id=user.id,
@@ -104,32 +111,32 @@ class ResetLinks:
             raise ResetLinkInvalid
         return user
 
-    async def use(self, token: str, new_password: str, *, device: Device) -> KnownDevice:
+    async def use(self, caller: Caller, token: str, new_password: str) -> KnownDevice:
         """Set the password of whose link it is, ending every session of theirs.
 
         It begins none: who has the link has not shown the password yet. But the device is known
         from now on, and not told of itself. Raises ResetLinkInvalid, InvalidInput, Busy.
         """
         # A link is good for one use, but of as many at once each would be hashed before any login.
-        async with self.turns.turn(counted_address(device.address)):
+        async with self.turns.turn(counted_address(caller.address)):
             user = await self.user_of(token)
             check_new_password(new_password, user.username, user.email)
             # By an id that it had till now, what was answered there stays so.
-            device_id = device.id_for(user) or new_device_id()
+            device_id = caller.device_id_for(user) or new_device_id()
             new_hash = await self.passwords.hash(new_password)
-            return await self._use(token, new_hash, device, device_id)
+            return await self._use(caller, token, new_hash, device_id)
 
     @uninterrupted
-    async def _use(self, token: str, new_hash: str, device: Device, device_id: str) -> KnownDevice:
-        async with self.sessions.ending() as ending:
+    async def _use(self, caller: Caller, token: str, new_hash: str, device_id: str) -> KnownDevice:
+        async with self.sessions.ending(caller) as ending:
             user = await stored_users.replace_password_by_link(
                 ending.db, _hash_of(token), new_hash, self.now()
             )
             if user is None:
                 raise ResetLinkInvalid
-            await self.audit.record(ending.db, AuditEvent.PASSWORD_RESET, user_id=user.id)
+            await self.audit.record(ending.db, AuditEvent.PASSWORD_RESET, caller, user_id=user.id)
             await ending.end_all(user, EndReason.PASSWORD_RESET)
-            await self.alerts.password_reset(ending.db, user.id, device, device_id)
+            await self.alerts.password_reset(ending.db, caller, user.id, device_id)
             return KnownDevice(user_id=user.id, device_id=device_id, device_epoch=user.device_epoch)
 
 

@@ -15,7 +15,7 @@ from quart_app.model import THROTTLE_KEY_LENGTH, AuditEvent, User
 from quart_app.services.audit.addresses import counted_address
 from quart_app.services.audit.audit import Audit
 from quart_app.services.background.uninterrupted import uninterrupted
-from quart_app.services.sessions.known_devices import Device
+from quart_app.services.caller import Caller
 from quart_app.session.claims import CLOCK_TOLERANCE
 from quart_app.storage import throttles as stored
 from quart_app.storage.database import Database
@@ -77,26 +77,26 @@ class Throttling:
     audit: Audit
     now: Callable[[], datetime]
 
-    def login(self, login_name: str, device: Device, user: User | None) -> Attempt:
+    def login(self, caller: Caller, login_name: str, user: User | None) -> Attempt:
         """Return the attempt to log in by a name, which is that of `user`, if anybody's.
 
         A device where that user ever logged in is counted by itself: no stranger can lock it out.
         """
-        if user is not None and user.id in device.known_as:
-            device_id = device.id_for(user)
+        if user is not None and user.id in caller.known_devices:
+            device_id = caller.device_id_for(user)
             if device_id is None:
                 return self._attempt(user, (OF_OLD_DEVICES, str(user.id)))
             return self._attempt(user, (OF_A_DEVICE, device_id))
-        address = counted_address(device.address)
+        address = counted_address(caller.address)
         # By what was typed, not by whose it is: else two names that share a wait are one person's.
         # In one spelling: otherwise each spelling of a name would be worth as many guesses again.
         return self._attempt(
             user, (OF_A_NAME, throttle_key(login_name)), (OF_AN_ADDRESS, str(address))
         )
 
-    def confirmation(self, sid: str, user: User | None) -> Attempt:
+    def confirmation(self, caller: Caller, user: User | None) -> Attempt:
         """Return the attempt of a session to show that it knows its user's password."""
-        return self._attempt(user, (OF_A_SESSION, sid))
+        return self._attempt(user, (OF_A_SESSION, caller.sid))
 
     def _attempt(self, user: User | None, *parts: tuple[Limit, str]) -> Attempt:
         return Attempt({self._key(limit.kind, of): limit for limit, of in parts}, user)
@@ -105,7 +105,9 @@ class Throttling:
         text = f"throttle {kind} {of}".encode("utf-8", "surrogatepass")
         return hmac.digest(self.secret.encode(), text, hashlib.sha256).hex()[:THROTTLE_KEY_LENGTH]
 
-    async def reserve(self, find: Callable[[AsyncSession], Awaitable[Attempt]]) -> Attempt:
+    async def reserve(
+        self, caller: Caller, find: Callable[[AsyncSession], Awaitable[Attempt]]
+    ) -> Attempt:
         """Return the attempt that `find` returns, counted; its password may now be compared.
 
         Raises ComparisonsUnderWay where so many are that their failures would make it wait: a right
@@ -114,10 +116,10 @@ class Throttling:
         """
         async with self.database.begin() as db:
             attempt = await find(db)
-            await self._reserve(db, attempt)
+            await self._reserve(db, caller, attempt)
             return attempt
 
-    async def _reserve(self, db: AsyncSession, attempt: Attempt) -> None:
+    async def _reserve(self, db: AsyncSession, caller: Caller, attempt: Attempt) -> None:
         now = self.now()
         rows = await stored.reserve(
             db,
@@ -134,7 +136,7 @@ class Throttling:
             waits.append(wait_after(failures, limit) - since)
             has_room &= row.reserved <= max(1, limit.free + 1 - failures)
         if max(waits) > timedelta():
-            raise self._refusal(attempt, max(waits))
+            raise self._refusal(caller, attempt, max(waits))
         if not has_room:
             raise ComparisonsUnderWay
 
@@ -148,9 +150,9 @@ class Throttling:
         is_near = now - FORGOTTEN_AFTER < row.last_failure_at <= now + CLOCK_TOLERANCE
         return row.failures if is_near else 0
 
-    def _refusal(self, attempt: Attempt, wait: timedelta) -> TooManyAttempts:
+    def _refusal(self, caller: Caller, attempt: Attempt, wait: timedelta) -> TooManyAttempts:
         user_id = attempt.user.id if attempt.user else None
-        self.audit.count(AuditEvent.LOGIN_THROTTLED, user_id=user_id)
+        self.audit.count(AuditEvent.LOGIN_THROTTLED, caller, user_id=user_id)
         return TooManyAttempts(retry_after_seconds=math.ceil(wait.total_seconds()))
 
     @uninterrupted

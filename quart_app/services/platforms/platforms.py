@@ -19,6 +19,7 @@ from quart_app.errors import (
 from quart_app.instances import is_same_account, server_of
 from quart_app.model import AuditEvent, PlatformConnection, PlatformType, User
 from quart_app.services.audit.audit import Audit
+from quart_app.services.caller import Caller
 from quart_app.services.pagination import PAGE_SIZE, Page, page_of
 from quart_app.services.platforms.credentials import Credentials
 from quart_app.services.platforms.platform_fields import (
@@ -59,7 +60,7 @@ class Platforms:
     now: Callable[[], datetime]
 
     async def list_of(
-        self, user_id: int, *, after: str = "", sought: str = "", size: int = PAGE_SIZE
+        self, caller: Caller, *, after: str = "", sought: str = "", size: int = PAGE_SIZE
     ) -> PlatformsPage:
         """Return the user's first connections by name, or those after a name.
 
@@ -67,28 +68,32 @@ class Platforms:
         Raises NotFound where the user is gone or inactive.
         """
         async with self.database.read() as db:
-            user = await _active_user(db, user_id)
+            user = await _active_user(db, caller)
             if sought:
-                ids = await _ids_of_found(db, user_id, sought, after=after, most=size + 1)
-                found = await stored.connections_shown(db, user_id, ids=ids, most=size + 1)
+                ids = await _ids_of_found(db, caller.user_id, sought, after=after, most=size + 1)
+                found = await stored.connections_shown(db, caller.user_id, ids=ids, most=size + 1)
             else:
-                found = await stored.connections_shown(db, user_id, after=after, most=size + 1)
+                found = await stored.connections_shown(
+                    db, caller.user_id, after=after, most=size + 1
+                )
         page = page_of(found, size=size, cursor_of=attrgetter("name"))
         default_id = user.default_platform_connection_id
         if any(each.id == default_id and not each.is_active for each in page.items):
             default_id = None
         return PlatformsPage(items=page.items, next_cursor=page.next_cursor, default_id=default_id)
 
-    async def connection(self, user_id: int, connection_id: int) -> tuple[PlatformConnection, bool]:
+    async def connection(
+        self, caller: Caller, connection_id: int
+    ) -> tuple[PlatformConnection, bool]:
         """Return the connection and whether it is the default."""
         async with self.database.read() as db:
-            user = await _active_user(db, user_id)
-            connection = await self._theirs(db, user_id, connection_id)
+            user = await _active_user(db, caller)
+            connection = await self._theirs(db, caller, connection_id)
             return connection, _is_default(user, connection)
 
     async def connect(
         self,
-        user_id: int,
+        caller: Caller,
         *,
         name: str,
         platform_type: PlatformType,
@@ -106,7 +111,7 @@ class Platforms:
         access_token = checked_token(access_token)
         now = self.now()
         connection = PlatformConnection(
-            user_id=user_id,
+            user_id=caller.user_id,
             name=name,
             platform_type=platform_type.value,
             instance_url=instance_url,
@@ -118,10 +123,10 @@ class Platforms:
         )
         async with self.database.begin() as db:
             # Under the user's lock, so that of two at once the second is refused.
-            user = await _active_user(db, user_id, lock=True)
+            user = await _active_user(db, caller, lock=True)
             await refuse_unstorable(db, name=name, instance_url=instance_url, username=username)
-            await self._refuse_one_too_many(db, user_id)
-            if await stored.connection_named(db, user_id, name):
+            await self._refuse_one_too_many(db, caller.user_id)
+            if await stored.connection_named(db, caller.user_id, name):
                 raise NameTaken(
                     "You already have an account with that name. Choose another name.", field="name"
                 )
@@ -130,8 +135,8 @@ class Platforms:
             await stored.add_connection(db, connection)
             if await stored.usable_default(db, user) is None:
                 user.default_platform_connection_id = connection.id
-            await self._record(db, AuditEvent.PLATFORM_CONNECTED, connection)
-            await add_change(db, user_id, at=now)
+            await self._record(db, caller, AuditEvent.PLATFORM_CONNECTED, connection)
+            await add_change(db, caller.user_id, at=now)
             return connection, _is_default(user, connection)
 
     async def _refuse_one_too_many(self, db: AsyncSession, user_id: int) -> None:
@@ -145,33 +150,37 @@ class Platforms:
                 f"You have {most} accounts, the most that you can add. Remove one first."
             )
 
-    async def switch(self, user_id: int, connection_id: int, *, sid: str) -> PlatformConnection:
+    async def switch(self, caller: Caller, connection_id: int) -> PlatformConnection:
         """Note that the session acts for this connection from now on. Raises PlatformInactive."""
         async with self.database.begin() as db:
-            await _active_user(db, user_id, lock=True)
-            connection = await self._theirs(db, user_id, connection_id)
+            await _active_user(db, caller, lock=True)
+            connection = await self._theirs(db, caller, connection_id)
             _refuse_inactive(connection)
             connection.last_used = self.now()
-            await self._record(db, AuditEvent.PLATFORM_SWITCHED, connection)
+            await self._record(db, caller, AuditEvent.PLATFORM_SWITCHED, connection)
             await add_change(
-                db, user_id, at=self.now(), sid=sid, platform_connection_id=connection_id
+                db,
+                caller.user_id,
+                at=self.now(),
+                sid=caller.sid,
+                platform_connection_id=connection_id,
             )
             return connection
 
-    async def make_default(self, user_id: int, connection_id: int) -> PlatformConnection:
+    async def make_default(self, caller: Caller, connection_id: int) -> PlatformConnection:
         """Let sessions begin with this connection. Raises PlatformInactive."""
         async with self.database.begin() as db:
-            user = await _active_user(db, user_id, lock=True)
-            connection = await self._theirs(db, user_id, connection_id)
+            user = await _active_user(db, caller, lock=True)
+            connection = await self._theirs(db, caller, connection_id)
             _refuse_inactive(connection)
             user.default_platform_connection_id = connection.id
-            await self._record(db, AuditEvent.PLATFORM_DEFAULT_CHANGED, connection)
-            await add_change(db, user_id, at=self.now())
+            await self._record(db, caller, AuditEvent.PLATFORM_DEFAULT_CHANGED, connection)
+            await add_change(db, caller.user_id, at=self.now())
             return connection
 
     async def change(
         self,
-        user_id: int,
+        caller: Caller,
         connection_id: int,
         *,
         name: str | None = None,
@@ -183,12 +192,12 @@ class Platforms:
         default.
         """
         async with self.database.begin() as db:
-            user = await _active_user(db, user_id, lock=True)
-            connection = await self._theirs(db, user_id, connection_id)
+            user = await _active_user(db, caller, lock=True)
+            connection = await self._theirs(db, caller, connection_id)
             if name is not None:
                 name = checked_name(name)
                 await refuse_unstorable(db, name=name)
-                other = await stored.connection_named(db, user_id, name)
+                other = await stored.connection_named(db, caller.user_id, name)
                 if other is not None and other is not connection:
                     raise NameTaken(
                         "You already have an account with that name. Choose another name.",
@@ -202,47 +211,54 @@ class Platforms:
             connection.updated_at = self.now()
             await self._record(
                 db,
+                caller,
                 AuditEvent.PLATFORM_CHANGED,
                 connection,
                 is_renamed=name is not None,
                 is_active=connection.is_active,
             )
-            await add_change(db, user_id, at=self.now())
+            await add_change(db, caller.user_id, at=self.now())
             return connection, _is_default(user, connection)
 
-    async def remove(self, user_id: int, connection_id: int) -> None:
+    async def remove(self, caller: Caller, connection_id: int) -> None:
         """Delete it and its credentials. Raises InUse where other tables still refer to it."""
         async with self.database.begin() as db:
-            await _active_user(db, user_id, lock=True)
-            connection = await self._theirs(db, user_id, connection_id)
+            await _active_user(db, caller, lock=True)
+            connection = await self._theirs(db, caller, connection_id)
             if not await stored.delete_connection(db, connection):
                 raise InUse
-            await self._record(db, AuditEvent.PLATFORM_REMOVED, connection)
-            await add_change(db, user_id, at=self.now())
+            await self._record(db, caller, AuditEvent.PLATFORM_REMOVED, connection)
+            await add_change(db, caller.user_id, at=self.now())
 
     async def _theirs(
-        self, db: AsyncSession, user_id: int, connection_id: int
+        self, db: AsyncSession, caller: Caller, connection_id: int
     ) -> PlatformConnection:
-        connection = await stored.connection_of(db, user_id, connection_id)
+        connection = await stored.connection_of(db, caller.user_id, connection_id)
         if connection is None:
-            self.audit.count(AuditEvent.REFUSED_RIGHTS, user_id=user_id)
+            self.audit.count(AuditEvent.REFUSED_RIGHTS, caller)
             raise NotFound("You have no such account. It may have been removed.")
         return connection
 
     async def _record(
-        self, db: AsyncSession, event: AuditEvent, connection: PlatformConnection, **detail: object
+        self,
+        db: AsyncSession,
+        caller: Caller,
+        event: AuditEvent,
+        connection: PlatformConnection,
+        **detail: object,
     ) -> None:
         # By its id: a name is anything that a person typed, be it a token in the wrong field.
         await self.audit.record(
             db,
             event,
+            caller,
             user_id=connection.user_id,
             detail={"platform_connection_id": connection.id, **detail},
         )
 
 
-async def _active_user(db: AsyncSession, user_id: int, *, lock: bool = False) -> User:
-    user = await stored_users.user_by_id(db, user_id, lock=lock)
+async def _active_user(db: AsyncSession, caller: Caller, *, lock: bool = False) -> User:
+    user = await stored_users.user_by_id(db, caller.user_id, lock=lock)
     if user is None or not user.is_active:
         raise NotFound
     return user

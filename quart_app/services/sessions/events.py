@@ -16,6 +16,8 @@ from itertools import chain
 from typing import Any, Final, TypeVar
 
 from quart_app.errors import TooManyStreams, Unavailable
+from quart_app.services.caller import Caller
+from quart_app.session.claims import Claims
 from quart_app.session.revocations import RevocationList, RevocationRow
 from quart_app.storage.changes import Changed, ChangeFeed
 
@@ -56,15 +58,16 @@ SIGN_OF_LIFE: Final = Event(None)
 class Stream:
     """One open stream, of the session that it was opened with."""
 
-    user_id: int
-    sid: str
-    epoch: int
-    created_at: datetime
-    expires_at: datetime
+    claims: Claims
     # As far as this process knows: each request of the session that it answers may move it.
     idle_expires_at: datetime
     waiting: dict[Kind, dict[str, Any]] = field(default_factory=dict)
     woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @classmethod
+    def of(cls, caller: Caller) -> "Stream":
+        """Return a stream of the caller's session. Raises NotLoggedIn."""
+        return cls(claims=caller.login, idle_expires_at=caller.login.idle_expires_at)
 
     def tell(self, kind: Kind, **data: Any) -> None:
         """Let it be told; what it has not yet been told of the same kind is out of date."""
@@ -92,13 +95,16 @@ class Events:
     def __len__(self) -> int:
         return sum(map(len, self._of_user.values()))
 
-    def check_room(self, user_id: int, sid: str) -> None:
+    def check_room(self, caller: Caller) -> None:
         """See whether one more stream may be opened. Raises TooManyStreams, Unavailable."""
+        self._check_room(caller.login)
+
+    def _check_room(self, claims: Claims) -> None:
         if self._is_stopping:
             raise Unavailable
         if (
-            len(self._of_session.get(sid, ())) >= MOST_OF_A_SESSION
-            or len(self._of_user.get(user_id, ())) >= MOST_OF_A_USER
+            len(self._of_session.get(claims.sid, ())) >= MOST_OF_A_SESSION
+            or len(self._of_user.get(claims.user_id, ())) >= MOST_OF_A_USER
         ):
             raise TooManyStreams(retry_after_seconds=_AGAIN_SECONDS)
 
@@ -109,7 +115,7 @@ class Events:
         opened meanwhile.
         """
         try:
-            self.check_room(stream.user_id, stream.sid)
+            self._check_room(stream.claims)
         except (TooManyStreams, Unavailable):
             return
         with self.following(stream):
@@ -123,7 +129,7 @@ class Events:
                 stream.woken.clear()
                 seconds = self._seconds_left(stream)
                 if seconds <= 0:
-                    reason = "expired" if stream.expires_at <= self._now() else "idle"
+                    reason = "expired" if stream.claims.expires_at <= self._now() else "idle"
                     stream.tell(Kind.ENDED, reason=reason)
                     continue
                 try:
@@ -181,37 +187,37 @@ class Events:
                 stream.tell(Kind.ENDED, reason=ended.reason)
 
     def _has_ended(self, stream: Stream) -> bool:
-        verdict = self._revocations.is_alive(
-            stream.sid, stream.user_id, stream.epoch, stream.created_at
-        )
-        return verdict is False
+        return self._verdict(stream) is False
 
     def is_over(self, stream: Stream) -> bool:
         """Tell whether nothing more may be sent: its session is over, or that can't be told."""
-        verdict = self._revocations.is_alive(
-            stream.sid, stream.user_id, stream.epoch, stream.created_at
+        return self._verdict(stream) is not True or self._seconds_left(stream) <= 0
+
+    def _verdict(self, stream: Stream) -> bool | None:
+        claims = stream.claims
+        return self._revocations.is_alive(
+            claims.sid, claims.user_id, claims.epoch, claims.created_at
         )
-        return verdict is not True or self._seconds_left(stream) <= 0
 
     @contextmanager
     def following(self, stream: Stream) -> Iterator[None]:
         """Let the stream hear of its session, and of its activity, while the block lasts."""
-        _add(self._of_user, stream.user_id, stream)
-        _add(self._of_session, stream.sid, stream)
+        _add(self._of_user, stream.claims.user_id, stream)
+        _add(self._of_session, stream.claims.sid, stream)
         try:
             if self._has_ended(stream):  # since the gate let it in
                 stream.tell(Kind.ENDED, reason=None)
             not_before = self._now() - _RECENT
             for change in self._recent:
-                if change.user_id == stream.user_id and change.created_at > not_before:
+                if change.user_id == stream.claims.user_id and change.created_at > not_before:
                     _tell_of(change, stream)
             yield
         finally:
-            _discard(self._of_user, stream.user_id, stream)
-            _discard(self._of_session, stream.sid, stream)
+            _discard(self._of_user, stream.claims.user_id, stream)
+            _discard(self._of_session, stream.claims.sid, stream)
 
     def _seconds_left(self, stream: Stream) -> float:
-        ends_at = min(stream.expires_at, stream.idle_expires_at)
+        ends_at = min(stream.claims.expires_at, stream.idle_expires_at)
         return (ends_at - self._now()).total_seconds()
 
     def _all(self) -> Iterator[Stream]:
@@ -221,7 +227,7 @@ class Events:
 def _tell_of(change: Changed, stream: Stream) -> None:
     if change.sid is None:
         stream.tell(Kind.PLATFORMS)
-    elif change.sid == stream.sid:
+    elif change.sid == stream.claims.sid:
         stream.tell(Kind.PLATFORM, platform_connection_id=change.platform_connection_id)
 
 

@@ -14,9 +14,11 @@ from quart_app.model import (
     EndReason,
     User,
 )
+from quart_app.services.audit.addresses import shown_address
 from quart_app.services.audit.audit import Audit
 from quart_app.services.background.uninterrupted import go_on_afterwards, uninterrupted
-from quart_app.services.sessions.known_devices import Device, KnownDevice, new_device_id
+from quart_app.services.caller import Caller
+from quart_app.services.sessions.known_devices import KnownDevice, new_device_id
 from quart_app.session.claims import CLOCK_TOLERANCE, IssuedSession, SessionRef, new_session_id
 from quart_app.session.purge_clock import database_now
 from quart_app.session.revocations import (
@@ -55,6 +57,7 @@ class Ending:
     """A transaction in which sessions end; what ends them is written as the last thing in it."""
 
     db: AsyncSession
+    caller: Caller
     audit: Audit
     now: datetime
     longest: timedelta
@@ -158,6 +161,7 @@ class Ending:
         await self.audit.record(
             self.db,
             event,
+            self.caller,
             user_id=user_id,
             actor_user_id=actor_user_id,
             sid=sid,
@@ -191,7 +195,6 @@ class Sessions:
         *,
         platform_connection_id: int | None,
         remember: bool,
-        device: Device,
     ) -> NewSession:
         """Return a session under a new id that nobody could guess, and write the login down.
 
@@ -210,7 +213,7 @@ class Sessions:
             raise Unavailable(
                 "Nobody can log in: this machine's clock is behind, or another ahead."
             )
-        device_id = device.id_for(user)
+        device_id = ending.caller.device_id_for(user)
         if device_id is None:  # a new device is not asked about the logins before its own
             alerts_seen = await stored_alerts.last_alert_id(ending.db, user.id)
         else:
@@ -237,8 +240,8 @@ class Sessions:
                 "user_id": user.id,
                 "created_at": session.created_at,
                 "expires_at": session.expires_at,
-                "address": device.shown_address,
-                "user_agent": device.shown_user_agent,
+                "address": shown_address(ending.caller.address),
+                "user_agent": ending.caller.shown_user_agent,
                 "device_id": session.device.device_id,
                 "alerts_seen": alerts_seen,
             },
@@ -252,14 +255,14 @@ class Sessions:
         return session
 
     @asynccontextmanager
-    async def ending(self) -> AsyncIterator[Ending]:
+    async def ending(self, caller: Caller) -> AsyncIterator[Ending]:
         """Open a transaction in which sessions end. This process knows once it is committed.
 
         Raises Unavailable where it can't be; then nothing has ended.
         """
         async with self.database.begin() as db:
             longest = max(self.absolute, self.remember_absolute)
-            ending = Ending(db=db, audit=self.audit, now=self.now(), longest=longest)
+            ending = Ending(db=db, caller=caller, audit=self.audit, now=self.now(), longest=longest)
             yield ending
             rows = await add_revocations(db, ending.revocations) if ending.revocations else []
         self.revocations.apply(rows)
@@ -275,12 +278,12 @@ class Sessions:
         return await stored_logins.has_login_ended(db, session.sid)
 
     @uninterrupted
-    async def end(self, *sessions: SessionRef) -> None:
+    async def end(self, caller: Caller, *sessions: SessionRef) -> None:
         """End sessions whose user logs out, as far as they have not ended."""
         alive = [each for each in sessions if not self.revocations.has_ended(each.sid)]
         if not alive:
             return
-        async with self.ending() as ending:
+        async with self.ending(caller) as ending:
             await ending.end_each(alive, EndReason.LOGGED_OUT)
         # One that another process has just ended is over here, too, before we say so.
         self.revocations.apply(
@@ -289,30 +292,28 @@ class Sessions:
         )
 
     @uninterrupted
-    async def end_all(
-        self, user_id: int, reason: EndReason, *, asked_by: SessionRef | None = None
-    ) -> None:
-        """End every session of a user, unless the one that asks has ended meanwhile.
+    async def end_all(self, caller: Caller, reason: EndReason) -> None:
+        """End every session of the caller's user, unless the one that asks has ended meanwhile.
 
         Raises NotFound, NotLoggedIn.
         """
-        async with self.ending() as ending:
-            user = await stored_users.user_by_id(ending.db, user_id, lock=True)
+        async with self.ending(caller) as ending:
+            user = await stored_users.user_by_id(ending.db, caller.user_id, lock=True)
             if user is None:
                 raise NotFound
-            if asked_by is not None and await self.has_ended(ending.db, asked_by):
+            if await self.has_ended(ending.db, caller.login.ref):
                 raise NotLoggedIn
             await ending.end_all(user, reason)
 
     @uninterrupted
     async def end_everybodys(
-        self, check: Callable[[AsyncSession], Awaitable[None]] | None = None
+        self, caller: Caller, check: Callable[[AsyncSession], Awaitable[None]] | None = None
     ) -> None:
         """End every session that there is: after a restore, which brings ended ones back.
 
         `check` refuses, in the same transaction, by raising.
         """
-        async with self.ending() as ending:
+        async with self.ending(caller) as ending:
             if check is not None:
                 await check(ending.db)
             not_before = await ending.end_everybodys(EndReason.ADMINISTRATOR)

@@ -35,14 +35,12 @@ from quart_app.web.pipeline.current_session import (
 )
 from quart_app.web.pipeline.gate import (
     ID,
-    current_claims,
-    device,
+    caller,
     now,
     presented,
     required_claims,
     services,
 )
-from quart_app.web.rendering.confirmation import asking
 from quart_app.web.rendering.leaving import with_cleared_cache
 from quart_app.web.rendering.user_agents import described
 
@@ -56,11 +54,11 @@ async def log_in() -> ResponseReturnValue:
     body = await read_json(LoginBody)
     begin(
         await services().accounts.log_in(
+            caller(),
             login_name=body.username,
             password=body.password,
             remember=body.remember,
             new_password=body.new_password,
-            device=device(),
             replaced=presented(),
         )
     )
@@ -124,7 +122,7 @@ async def list_platforms() -> ResponseReturnValue:
     """Return the user's connections by name, or those that hold what is sought."""
     query = read_query(PlatformListQuery)
     platforms = await services().platforms.list_of(
-        current_claims().user_id,
+        caller(),
         after=query.after or "",
         sought=query.sought or "",
         size=query.limit,
@@ -147,7 +145,7 @@ async def connect() -> ResponseReturnValue:
             field="verify",
         )
     connection, is_default = await services().platforms.connect(
-        current_claims().user_id,
+        caller(),
         name=body.name,
         platform_type=body.platform_type,
         instance_url=body.instance_url,
@@ -160,9 +158,7 @@ async def connect() -> ResponseReturnValue:
 @blueprint.get(f"/platforms/<{ID}:connection_id>")
 async def platform(connection_id: int) -> ResponseReturnValue:
     """Return one connection."""
-    connection, is_default = await services().platforms.connection(
-        current_claims().user_id, connection_id
-    )
+    connection, is_default = await services().platforms.connection(caller(), connection_id)
     return _connection(connection, is_default=is_default)
 
 
@@ -171,7 +167,7 @@ async def change(connection_id: int) -> ResponseReturnValue:
     """Rename a connection, or switch it on or off; a session acts for none that is off."""
     body = await read_json(ChangeBody)
     connection, is_default = await services().platforms.change(
-        current_claims().user_id, connection_id, name=body.name, is_active=body.is_active
+        caller(), connection_id, name=body.name, is_active=body.is_active
     )
     if not connection.is_active:
         forget_if_current(connection_id)
@@ -182,7 +178,7 @@ async def change(connection_id: int) -> ResponseReturnValue:
 async def remove(connection_id: int) -> ResponseReturnValue:
     """Delete a connection; a session that acted for it acts for none."""
     await read_json(NoBody)
-    await services().platforms.remove(current_claims().user_id, connection_id)
+    await services().platforms.remove(caller(), connection_id)
     forget_if_current(connection_id)
     return Response(b"", HTTPStatus.NO_CONTENT)
 
@@ -191,9 +187,7 @@ async def remove(connection_id: int) -> ResponseReturnValue:
 async def switch(connection_id: int) -> ResponseReturnValue:
     """Act for this connection from now on."""
     await read_json(NoBody)
-    connection = await services().platforms.switch(
-        current_claims().user_id, connection_id, sid=current_claims().sid
-    )
+    connection = await services().platforms.switch(caller(), connection_id)
     switch_platform(connection.id)
     return _session_state()
 
@@ -202,7 +196,7 @@ async def switch(connection_id: int) -> ResponseReturnValue:
 async def make_default(connection_id: int) -> ResponseReturnValue:
     """Let sessions begin with this connection."""
     await read_json(NoBody)
-    connection = await services().platforms.make_default(current_claims().user_id, connection_id)
+    connection = await services().platforms.make_default(caller(), connection_id)
     return _connection(connection, is_default=True)
 
 
@@ -211,7 +205,7 @@ async def list_sessions() -> ResponseReturnValue:
     """Return the user's live logins, newest first."""
     query = read_query(LoginListQuery)
     logins = await services().devices.page_of_logins_of(
-        current_claims().user_id, before=query.before, size=query.limit
+        caller(), before=query.before, size=query.limit
     )
     words = await described(login.user_agent for login in logins.items)
     listed = [
@@ -221,7 +215,7 @@ async def list_sessions() -> ResponseReturnValue:
             "expires_at": _timestamp(login.expires_at),
             "address": login.address,
             "device": words[login.user_agent],
-            "is_current": login.sid == current_claims().sid,
+            "is_current": login.sid == caller().sid,
         }
         for login in logins.items
     ]
@@ -245,9 +239,11 @@ def _link_to_next(query: Body, **cursor: str | int | None) -> dict[str, str]:
 @blueprint.delete(f"/sessions/<{ID}:login_id>")
 async def end_session(login_id: int) -> ResponseReturnValue:
     """End one of the user's logins."""
-    ended = await services().devices.end(asking(await read_json(ConfirmBody)), login_id)
+    ended = await services().devices.end(
+        caller(), login_id, current_password=(await read_json(ConfirmBody)).current_password
+    )
     response = Response(b"", HTTPStatus.NO_CONTENT)
-    if ended.sid != current_claims().sid:
+    if ended.sid != caller().sid:
         return response
     clear_session()
     return with_cleared_cache(response)
@@ -256,7 +252,9 @@ async def end_session(login_id: int) -> ResponseReturnValue:
 @blueprint.delete("/sessions")
 async def end_other_sessions() -> ResponseReturnValue:
     """End every login of the user but this one."""
-    await services().devices.end_others(asking(await read_json(ConfirmBody)))
+    await services().devices.end_others(
+        caller(), current_password=(await read_json(ConfirmBody)).current_password
+    )
     return Response(b"", HTTPStatus.NO_CONTENT)
 
 

@@ -7,11 +7,10 @@ from typing import Final
 from quart import Blueprint, Response, request
 from quart.typing import ResponseReturnValue
 
-from quart_app.services.sessions.events import Event, Events
-from quart_app.session import Claims
+from quart_app.services.sessions.events import Event, Events, Stream
 from quart_app.web.pipeline.access import not_activity
-from quart_app.web.pipeline.gate import current_claims, services
-from quart_app.web.pipeline.streaming import JudgedBody, stream_of
+from quart_app.web.pipeline.gate import caller, services
+from quart_app.web.pipeline.streaming import JudgedBody
 
 blueprint = Blueprint("events", __name__, url_prefix="/api")
 
@@ -26,19 +25,19 @@ async def session_events() -> ResponseReturnValue:
 
     It is open for as long as the session lasts: no transaction may be, and none is.
     """
-    claims, events = current_claims(), services().events
-    events.check_room(claims.user_id, claims.sid)
+    events = services().events
+    events.check_room(caller())
     is_asked_for_head = request.method == "HEAD"
     # It tells the session's end as its last piece.
-    response = Response("" if is_asked_for_head else JudgedBody(_stream(events, claims)))
+    response = Response("" if is_asked_for_head else JudgedBody(_told(events, Stream.of(caller()))))
     response.headers["Content-Type"] = _MEDIA_TYPE
     response.headers["X-Accel-Buffering"] = "no"  # nginx else passes it on in one piece, at its end
     response.timeout = None
     return response
 
 
-async def _stream(events: Events, claims: Claims) -> AsyncIterator[str]:
-    async for event in events.told(stream_of(claims)):
+async def _told(events: Events, stream: Stream) -> AsyncIterator[str]:
+    async for event in events.told(stream):
         yield _written(event)
 
 

@@ -18,8 +18,7 @@ from quart_app.web.pipeline.access import public
 from quart_app.web.pipeline.bodies import LoginForm, PasswordBody, SetUpForm, read_form
 from quart_app.web.pipeline.current_session import begin, change_password_by, end, end_all
 from quart_app.web.pipeline.gate import (
-    current_claims,
-    device,
+    caller,
     presented,
     services,
 )
@@ -54,10 +53,10 @@ async def log_in() -> ResponseReturnValue:
     try:
         form = await read_form(LoginForm)
         new_session = await services().accounts.log_in(
+            caller(),
             login_name=form.username,
             password=form.password,
             remember=form.remember,
-            device=device(),
             replaced=presented(),
         )
     except Unavailable:
@@ -109,7 +108,7 @@ async def log_out() -> ResponseReturnValue:
 @blueprint.get("/logout_all")
 async def log_out_everywhere_page() -> ResponseReturnValue:
     """Ask whether to end every session of the user."""
-    logins = await services().devices.logins_of(current_claims().user_id)
+    logins = await services().devices.logins_of(caller())
     return await page(
         "log_out_everywhere.html", number=len(logins), is_password_needed=False, error=None
     )
@@ -140,10 +139,10 @@ async def set_up() -> ResponseReturnValue:
     try:
         form = await read_form(SetUpForm)
         new_session = await services().users.set_up(
+            caller(),
             username=form.username,
             email=form.email,
             password=form.new_password,
-            device=device(),
         )
     except (SetUpAlready, Unavailable):
         raise
@@ -195,7 +194,7 @@ async def change_password() -> ResponseReturnValue:
 
 
 async def _account_page(error: AppError | None = None) -> Response:
-    user = await services().accounts.user(current_claims().user_id)
+    user = await services().accounts.user(caller())
     return await page(
         "account.html", status=status_of(error) if error else HTTPStatus.OK, user=user, error=error
     )

@@ -10,14 +10,12 @@ from quart_app.errors import (
 )
 from quart_app.web.pipeline.bodies import (
     BodyT,
-    ConfirmBody,
     LoginsQuery,
     UsersQuery,
-    read_form,
     read_query,
 )
-from quart_app.web.pipeline.gate import ID, current_claims, services
-from quart_app.web.rendering.confirmation import NOT_OF_THE_FORM, asking, confirm_page
+from quart_app.web.pipeline.gate import ID, caller, services
+from quart_app.web.rendering.confirmation import NOT_OF_THE_FORM, confirm_page, typed_password
 from quart_app.web.rendering.leaving import leave_for_login_page
 from quart_app.web.rendering.pages import go_on, page
 from quart_app.web.rendering.user_agents import described
@@ -29,9 +27,7 @@ blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 async def users_page() -> ResponseReturnValue:
     """Show users in order of name, and find some."""
     query = await _query(UsersQuery)
-    found = await services().administration.users(
-        current_claims().user_id, after=query.after, sought=query.sought
-    )
+    found = await services().administration.users(caller(), after=query.after, sought=query.sought)
     return await page(
         "admin_users.html", found=found, sought=query.sought or "", is_first=query.after is None
     )
@@ -40,13 +36,13 @@ async def users_page() -> ResponseReturnValue:
 @blueprint.get(f"/users/<{ID}:user_id>")
 async def user_page(user_id: int) -> ResponseReturnValue:
     """Show a user, and where they are logged in."""
-    user, logins = await services().administration.user(current_claims().user_id, user_id)
+    user, logins = await services().administration.user(caller(), user_id)
     return await page(
         "admin_user.html",
         user=user,
         logins=logins,
         words=await described(login.user_agent for login in logins),
-        current_sid=current_claims().sid,
+        current_sid=caller().sid,
     )
 
 
@@ -54,12 +50,12 @@ async def user_page(user_id: int) -> ResponseReturnValue:
 async def logins_page() -> ResponseReturnValue:
     """Show everybody's live logins, the newest first."""
     query = await _query(LoginsQuery)
-    found = await services().administration.logins(current_claims().user_id, before=query.before)
+    found = await services().administration.logins(caller(), before=query.before)
     return await page(
         "admin_logins.html",
         found=found,
         words=await described(listed.login.user_agent for listed in found.items),
-        current_sid=current_claims().sid,
+        current_sid=caller().sid,
         is_first=query.before is None,
     )
 
@@ -71,14 +67,14 @@ async def end_login_page(login_id: int) -> ResponseReturnValue:
 
 
 async def _end_login_page(login_id: int, error: AppError | None = None) -> Response:
-    user, login = await services().administration.login(current_claims().user_id, login_id)
+    user, login = await services().administration.login(caller(), login_id)
     return await confirm_page(
         "admin_end_login.html",
         error,
         user=user,
         device=login,
         words=await described([login.user_agent]),
-        is_current=login.sid == current_claims().sid,
+        is_current=login.sid == caller().sid,
     )
 
 
@@ -87,13 +83,13 @@ async def end_login(login_id: int) -> ResponseReturnValue:
     """End a login, wherever it is."""
     try:
         ended = await services().administration.end_login(
-            asking(await read_form(ConfirmBody)), login_id
+            caller(), login_id, current_password=await typed_password()
         )
     except NOT_OF_THE_FORM:
         raise
     except AppError as error:
         return await _end_login_page(login_id, error)
-    if ended.sid == current_claims().sid:
+    if ended.sid == caller().sid:
         return leave_for_login_page("You are logged out.")
     return go_on(url_for("admin.user_page", user_id=ended.user_id), notice="The session has ended.")
 
@@ -105,13 +101,13 @@ async def end_user_page(user_id: int) -> ResponseReturnValue:
 
 
 async def _end_user_page(user_id: int, error: AppError | None = None) -> Response:
-    user, logins = await services().administration.user(current_claims().user_id, user_id)
+    user, logins = await services().administration.user(caller(), user_id)
     return await confirm_page(
         "admin_end_user.html",
         error,
         user=user,
         number=len(logins),
-        is_current=user_id == current_claims().user_id,
+        is_current=user_id == caller().user_id,
     )
 
 
@@ -119,12 +115,14 @@ async def _end_user_page(user_id: int, error: AppError | None = None) -> Respons
 async def end_user(user_id: int) -> ResponseReturnValue:
     """End every session of a user."""
     try:
-        await services().administration.end_logins_of(asking(await read_form(ConfirmBody)), user_id)
+        await services().administration.end_logins_of(
+            caller(), user_id, current_password=await typed_password()
+        )
     except NOT_OF_THE_FORM:
         raise
     except AppError as error:
         return await _end_user_page(user_id, error)
-    if user_id == current_claims().user_id:
+    if user_id == caller().user_id:
         return leave_for_login_page("You are logged out on every device.")
     return go_on(
         url_for("admin.user_page", user_id=user_id), notice="All sessions of this user have ended."
@@ -138,7 +136,7 @@ async def reset_link_page(user_id: int) -> ResponseReturnValue:
 
 
 async def _reset_link_page(user_id: int, error: AppError | None = None) -> Response:
-    user, _ = await services().administration.user(current_claims().user_id, user_id)
+    user, _ = await services().administration.user(caller(), user_id)
     if not user.is_active:
         raise UserInactive
     return await confirm_page("admin_make_reset_link.html", error, user=user)
@@ -148,7 +146,9 @@ async def _reset_link_page(user_id: int, error: AppError | None = None) -> Respo
 async def make_reset_link(user_id: int) -> ResponseReturnValue:
     """Make the link and show it, this once: nobody can read it out of the database."""
     try:
-        link = await services().reset_links.make(asking(await read_form(ConfirmBody)), user_id)
+        link = await services().reset_links.make(
+            caller(), user_id, current_password=await typed_password()
+        )
     except NOT_OF_THE_FORM:
         raise
     except AppError as error:
@@ -163,7 +163,7 @@ async def end_everybodys_page() -> ResponseReturnValue:
 
 
 async def _end_everybodys_page(error: AppError | None = None) -> Response:
-    await services().administrators.check(current_claims().user_id)
+    await services().administrators.check(caller())
     return await confirm_page("admin_end_everybodys.html", error)
 
 
@@ -171,7 +171,9 @@ async def _end_everybodys_page(error: AppError | None = None) -> Response:
 async def end_everybodys() -> ResponseReturnValue:
     """End every session that there is."""
     try:
-        await services().administration.end_everybodys(asking(await read_form(ConfirmBody)))
+        await services().administration.end_everybodys(
+            caller(), current_password=await typed_password()
+        )
     except NOT_OF_THE_FORM:
         raise
     except AppError as error:
@@ -184,5 +186,5 @@ async def _query(query: type[BodyT]) -> BodyT:
     try:
         return read_query(query)
     except InvalidInput:
-        await services().administrators.check(current_claims().user_id)
+        await services().administrators.check(caller())
         raise

@@ -4,7 +4,7 @@ from quart import Blueprint, url_for
 from quart.typing import ResponseReturnValue
 
 from quart_app.web.pipeline.bodies import AlertsForm, NoBody, read_form
-from quart_app.web.pipeline.gate import asking_session, current_claims, device, services
+from quart_app.web.pipeline.gate import caller, services
 from quart_app.web.rendering.leaving import leave_for_login_page
 from quart_app.web.rendering.pages import go_on, page, page_at
 
@@ -15,8 +15,7 @@ blueprint = Blueprint("alerts", __name__, url_prefix="/account")
 async def answer() -> ResponseReturnValue:
     """Close the alerts that the page showed, on every device."""
     form = await read_form(AlertsForm)
-    claims = current_claims()
-    await services().alerts.answer(claims.user_id, claims.sid, up_to=form.up_to)
+    await services().alerts.answer(caller(), up_to=form.up_to)
     return go_on(
         page_at(form.next) or url_for("platforms.dashboard"),
         notice="Thank you. Your devices no longer show this alert.",
@@ -33,9 +32,7 @@ async def disown_page() -> ResponseReturnValue:
 async def disown() -> ResponseReturnValue:
     """End every session at once, this one, too; after the next login ask for a new password."""
     await read_form(NoBody)
-    await services().alerts.disown(
-        current_claims().user_id, asked_by=asking_session(), device=device()
-    )
+    await services().alerts.disown(caller())
     return leave_for_login_page(
         "All your sessions have ended. Log in again and choose a new password.",
         next_path=f"{url_for('accounts.account')}#change",

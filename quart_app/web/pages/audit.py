@@ -17,7 +17,7 @@ from quart_app.services.audit.audit import details_of
 from quart_app.services.pagination import Page
 from quart_app.session import timestamp
 from quart_app.web.pipeline.bodies import AuditQuery, read_query
-from quart_app.web.pipeline.gate import current_claims, services
+from quart_app.web.pipeline.gate import caller, services
 from quart_app.web.rendering.chart import chart_of
 from quart_app.web.rendering.csv_cells import csv_lines
 from quart_app.web.rendering.pages import page
@@ -35,16 +35,15 @@ _COLUMNS: Final = (
 @blueprint.get("/audit")
 async def list_page() -> ResponseReturnValue:
     """Show what was written down, the newest first; the address holds the filter."""
-    user_id = current_claims().user_id
     try:
         query = read_query(AuditQuery)
     except InvalidInput as error:
-        await services().administrators.check(user_id)
+        await services().administrators.check(caller())
         return await _audit_page(Page(), error=error)
-    found = await services().audit_reader.page(user_id, _wanted(query), before=query.before)
+    found = await services().audit_reader.page(caller(), _wanted(query), before=query.before)
     # Of everybody's logins, and so not where something else is looked for.
     is_all = query == AuditQuery()
-    days = await services().login_days.last(user_id) if is_all else None
+    days = await services().login_days.last(caller()) if is_all else None
     return await _audit_page(found, before=query.before, days=days)
 
 
@@ -81,11 +80,11 @@ async def export() -> ResponseReturnValue:
     try:
         query = read_query(AuditQuery)
     except InvalidInput:
-        await services().administrators.check(current_claims().user_id)
+        await services().administrators.check(caller())
         raise
     read = partial(
         services().audit_reader.page,
-        current_claims().user_id,
+        caller(),
         _wanted(query),
         size=_EXPORTED_AT_ONCE,
     )

@@ -6,9 +6,8 @@ from quart import Blueprint, Response, url_for
 from quart.typing import ResponseReturnValue
 
 from quart_app.errors import AppError, NotFound, NotLoggedIn, Unavailable
-from quart_app.web.pipeline.bodies import ConfirmBody, read_form
-from quart_app.web.pipeline.gate import ID, current_claims, services
-from quart_app.web.rendering.confirmation import asking
+from quart_app.web.pipeline.gate import ID, caller, services
+from quart_app.web.rendering.confirmation import typed_password
 from quart_app.web.rendering.leaving import leave_for_login_page
 from quart_app.web.rendering.pages import go_on, page
 from quart_app.web.rendering.replies import status_of
@@ -20,12 +19,12 @@ blueprint = Blueprint("devices", __name__)
 @blueprint.get("/devices")
 async def list_page() -> ResponseReturnValue:
     """Show where the user is logged in."""
-    logins = await services().devices.logins_of(current_claims().user_id)
+    logins = await services().devices.logins_of(caller())
     return await page(
         "devices.html",
         logins=logins,
         words=await described(login.user_agent for login in logins),
-        current_sid=current_claims().sid,
+        current_sid=caller().sid,
     )
 
 
@@ -36,15 +35,14 @@ async def end_page(login_id: int) -> ResponseReturnValue:
 
 
 async def _end_page(login_id: int, error: AppError | None = None) -> Response:
-    asked = current_claims()
-    login = await services().devices.login_of(asked.user_id, login_id)
+    login = await services().devices.login_of(caller(), login_id)
     return await page(
         "device_end.html",
         status=status_of(error) if error else HTTPStatus.OK,
         device=login,
         words=await described([login.user_agent]),
-        is_current=login.sid == asked.sid,
-        is_password_needed=services().devices.is_password_needed(asked.created_at),
+        is_current=login.sid == caller().sid,
+        is_password_needed=services().devices.is_password_needed(caller()),
         error=error,
     )
 
@@ -53,12 +51,14 @@ async def _end_page(login_id: int, error: AppError | None = None) -> Response:
 async def end(login_id: int) -> ResponseReturnValue:
     """End a login, wherever it is."""
     try:
-        ended = await services().devices.end(asking(await read_form(ConfirmBody)), login_id)
+        ended = await services().devices.end(
+            caller(), login_id, current_password=await typed_password()
+        )
     except (NotFound, NotLoggedIn, Unavailable):
         raise
     except AppError as error:
         return await _end_page(login_id, error)
-    if ended.sid == current_claims().sid:
+    if ended.sid == caller().sid:
         return leave_for_login_page("You are logged out.")
     return go_on(url_for("devices.list_page"), notice="The session has ended.")
 
@@ -70,13 +70,12 @@ async def end_others_page() -> ResponseReturnValue:
 
 
 async def _end_others_page(error: AppError | None = None) -> Response:
-    asked = current_claims()
-    logins = await services().devices.logins_of(asked.user_id)
+    logins = await services().devices.logins_of(caller())
     return await page(
         "devices_end_others.html",
         status=status_of(error) if error else HTTPStatus.OK,
-        number=sum(login.sid != asked.sid for login in logins),
-        is_password_needed=services().devices.is_password_needed(asked.created_at),
+        number=sum(login.sid != caller().sid for login in logins),
+        is_password_needed=services().devices.is_password_needed(caller()),
         error=error,
     )
 
@@ -85,7 +84,7 @@ async def _end_others_page(error: AppError | None = None) -> Response:
 async def end_others() -> ResponseReturnValue:
     """End every other login of the user."""
     try:
-        await services().devices.end_others(asking(await read_form(ConfirmBody)))
+        await services().devices.end_others(caller(), current_password=await typed_password())
     except (NotFound, NotLoggedIn, Unavailable):
         raise
     except AppError as error:

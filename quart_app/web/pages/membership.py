@@ -5,9 +5,9 @@ from quart.typing import ResponseReturnValue
 
 from quart_app.errors import AppError
 from quart_app.model import Role
-from quart_app.web.pipeline.bodies import ConfirmBody, NewUserForm, RoleForm, read_form
-from quart_app.web.pipeline.gate import ID, current_claims, services
-from quart_app.web.rendering.confirmation import NOT_OF_THE_FORM, asking, confirm_page
+from quart_app.web.pipeline.bodies import NewUserForm, RoleForm, read_form
+from quart_app.web.pipeline.gate import ID, caller, services
+from quart_app.web.rendering.confirmation import NOT_OF_THE_FORM, confirm_page, typed_password
 from quart_app.web.rendering.leaving import leave_for_login_page
 from quart_app.web.rendering.pages import go_on, page
 
@@ -23,7 +23,7 @@ async def create_page() -> ResponseReturnValue:
 
 
 async def _create_page(error: AppError | None = None) -> Response:
-    await services().administrators.check(current_claims().user_id)
+    await services().administrators.check(caller())
     form = await request.form
     return await confirm_page(
         "admin_create_user.html",
@@ -40,7 +40,11 @@ async def create() -> ResponseReturnValue:
     try:
         form = await read_form(NewUserForm)
         link = await services().membership.create(
-            asking(form), username=form.username, email=form.email, role=form.role
+            caller(),
+            username=form.username,
+            email=form.email,
+            role=form.role,
+            current_password=form.current_password,
         )
     except NOT_OF_THE_FORM:
         raise
@@ -59,12 +63,14 @@ async def deactivate_page(user_id: int) -> ResponseReturnValue:
 async def deactivate(user_id: int) -> ResponseReturnValue:
     """Shut a user out."""
     try:
-        await services().membership.deactivate(asking(await read_form(ConfirmBody)), user_id)
+        await services().membership.deactivate(
+            caller(), user_id, current_password=await typed_password()
+        )
     except NOT_OF_THE_FORM:
         raise
     except AppError as error:
         return await _about(user_id, "admin_deactivate_user.html", error)
-    if user_id == current_claims().user_id:
+    if user_id == caller().user_id:
         return leave_for_login_page("You are deactivated and logged out.")
     return _back_to(user_id, "This user is deactivated, and all their sessions have ended.")
 
@@ -79,7 +85,9 @@ async def activate_page(user_id: int) -> ResponseReturnValue:
 async def activate(user_id: int) -> ResponseReturnValue:
     """Let a user in again."""
     try:
-        await services().membership.activate(asking(await read_form(ConfirmBody)), user_id)
+        await services().membership.activate(
+            caller(), user_id, current_password=await typed_password()
+        )
     except NOT_OF_THE_FORM:
         raise
     except AppError as error:
@@ -98,12 +106,14 @@ async def change_role(user_id: int) -> ResponseReturnValue:
     """Give a user another role."""
     try:
         form = await read_form(RoleForm)
-        await services().membership.change_role(asking(form), user_id, form.role)
+        await services().membership.change_role(
+            caller(), user_id, form.role, current_password=form.current_password
+        )
     except NOT_OF_THE_FORM:
         raise
     except AppError as error:
         return await _about(user_id, "admin_role.html", error)
-    if user_id == current_claims().user_id and form.role is not Role.ADMIN:
+    if user_id == caller().user_id and form.role is not Role.ADMIN:
         return go_on(
             url_for("platforms.dashboard"),
             notice="Your role has changed. You are no longer an administrator.",
@@ -113,13 +123,13 @@ async def change_role(user_id: int) -> ResponseReturnValue:
 
 async def _about(user_id: int, template: str, error: AppError | None = None) -> Response:
     """Return a page that asks before it changes something about a user."""
-    user, logins = await services().administration.user(current_claims().user_id, user_id)
+    user, logins = await services().administration.user(caller(), user_id)
     return await confirm_page(
         template,
         error,
         user=user,
         number=len(logins),
-        is_current=user_id == current_claims().user_id,
+        is_current=user_id == caller().user_id,
         role=(await request.form).get("role", user.role.value),
         roles=_ROLES,
     )

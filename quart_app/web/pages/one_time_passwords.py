@@ -9,7 +9,7 @@ from quart_app.errors import AppError, NotLoggedIn, Unavailable
 from quart_app.web.pipeline.access import public
 from quart_app.web.pipeline.bodies import NewPasswordForm, read_form
 from quart_app.web.pipeline.current_session import begin
-from quart_app.web.pipeline.gate import device, presented, services
+from quart_app.web.pipeline.gate import caller, presented, services
 from quart_app.web.pipeline.permit_cookie import current_permit, forget_permit
 from quart_app.web.rendering.pages import go_on, page, page_at
 from quart_app.web.rendering.replies import status_of
@@ -48,7 +48,7 @@ async def choose() -> ResponseReturnValue:
         await _check_user(token, typed.get("user_id"))
         form = await read_form(NewPasswordForm)
         new_session = await services().one_time_passwords.replace(
-            token, form.new_password, device=device(), replaced=presented()
+            caller(), token, form.new_password, replaced=presented()
         )
     except NotLoggedIn:
         return _log_in_again(next_path)

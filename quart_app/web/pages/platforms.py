@@ -18,7 +18,7 @@ from quart_app.web.pipeline.bodies import (
 )
 from quart_app.web.pipeline.claims import current_connection_id, switch_platform
 from quart_app.web.pipeline.current_session import forget_if_current
-from quart_app.web.pipeline.gate import ID, current_claims, services
+from quart_app.web.pipeline.gate import ID, caller, services
 from quart_app.web.rendering.notices import CURRENT
 from quart_app.web.rendering.pages import go_on, page, page_at
 from quart_app.web.rendering.replies import status_of, with_form_page
@@ -42,7 +42,7 @@ async def list_page() -> ResponseReturnValue:
     """Show connections by name, and find some."""
     query = read_query(PlatformsQuery)
     found = await services().platforms.list_of(
-        current_claims().user_id, after=query.after or "", sought=query.sought or ""
+        caller(), after=query.after or "", sought=query.sought or ""
     )
     return await page(
         "platforms.html",
@@ -56,7 +56,7 @@ async def list_page() -> ResponseReturnValue:
 async def find_page() -> ResponseReturnValue:
     """Find an account to switch to. With scripts, the switcher shows what this page found."""
     query = read_query(FindQuery)
-    found = await services().platforms.list_of(current_claims().user_id, sought=query.sought or "")
+    found = await services().platforms.list_of(caller(), sought=query.sought or "")
     back = page_at(query.next) or url_for("platforms.dashboard")
     return await page("find.html", found=found, sought=query.sought or "", back=back)
 
@@ -87,7 +87,7 @@ async def connect() -> ResponseReturnValue:
     try:
         form = await read_form(ConnectBody)
         connection, _ = await services().platforms.connect(
-            current_claims().user_id,
+            caller(),
             name=form.name,
             platform_type=form.platform_type,
             instance_url=form.instance_url,
@@ -98,7 +98,7 @@ async def connect() -> ResponseReturnValue:
         raise
     except AppError as error:
         return await _connect_page(error)
-    if current_connection_id(current_claims()) is None:
+    if current_connection_id(caller().login) is None:
         switch_platform(connection.id)
     return go_on(url_for("platforms.list_page"), notice="Account added.")
 
@@ -107,9 +107,7 @@ async def connect() -> ResponseReturnValue:
 async def switch(connection_id: int) -> ResponseReturnValue:
     """Act for this connection from now on, and stay on the page."""
     form = await read_form(ReturnForm)
-    connection = await services().platforms.switch(
-        current_claims().user_id, connection_id, sid=current_claims().sid
-    )
+    connection = await services().platforms.switch(caller(), connection_id)
     switch_platform(connection.id)
     return _back(form, notice=f"Switched to {CURRENT}")
 
@@ -118,7 +116,7 @@ async def switch(connection_id: int) -> ResponseReturnValue:
 async def make_default(connection_id: int) -> ResponseReturnValue:
     """Let sessions begin with this connection."""
     form = await read_form(ReturnForm)
-    await services().platforms.make_default(current_claims().user_id, connection_id)
+    await services().platforms.make_default(caller(), connection_id)
     return _back(form, notice="Default account changed. New sessions start with it.")
 
 
@@ -126,7 +124,7 @@ async def make_default(connection_id: int) -> ResponseReturnValue:
 async def activate(connection_id: int) -> ResponseReturnValue:
     """Switch a connection on that was switched off."""
     form = await read_form(ReturnForm)
-    await services().platforms.change(current_claims().user_id, connection_id, is_active=True)
+    await services().platforms.change(caller(), connection_id, is_active=True)
     return _back(form, notice="Account switched on.")
 
 
@@ -134,8 +132,8 @@ async def activate(connection_id: int) -> ResponseReturnValue:
 async def deactivate(connection_id: int) -> ResponseReturnValue:
     """Switch a connection off; it is kept, and a session that acted for it acts for none."""
     form = await read_form(ReturnForm)
-    await services().platforms.change(current_claims().user_id, connection_id, is_active=False)
-    is_current = current_connection_id(current_claims()) == connection_id
+    await services().platforms.change(caller(), connection_id, is_active=False)
+    is_current = current_connection_id(caller().login) == connection_id
     forget_if_current(connection_id)
     notice = "Account switched off."
     if is_current:
@@ -150,7 +148,7 @@ async def rename_page(connection_id: int) -> ResponseReturnValue:
 
 
 async def _rename_page(connection_id: int, error: AppError | None = None) -> Response:
-    connection, _ = await services().platforms.connection(current_claims().user_id, connection_id)
+    connection, _ = await services().platforms.connection(caller(), connection_id)
     typed = (await request.form).get("name") if error else None
     return await page(
         "rename.html",
@@ -167,7 +165,7 @@ async def rename(connection_id: int) -> ResponseReturnValue:
     """Give it another name."""
     try:
         form = await read_form(RenameForm)
-        await services().platforms.change(current_claims().user_id, connection_id, name=form.name)
+        await services().platforms.change(caller(), connection_id, name=form.name)
     except (NotFound, Unavailable):
         raise
     except AppError as error:
@@ -182,9 +180,7 @@ async def remove_page(connection_id: int) -> ResponseReturnValue:
 
 
 async def _remove_page(connection_id: int, error: AppError | None = None) -> Response:
-    connection, is_default = await services().platforms.connection(
-        current_claims().user_id, connection_id
-    )
+    connection, is_default = await services().platforms.connection(caller(), connection_id)
     return await page(
         "remove.html",
         status=status_of(error) if error else HTTPStatus.OK,
@@ -199,7 +195,7 @@ async def _remove_page(connection_id: int, error: AppError | None = None) -> Res
 async def remove(connection_id: int) -> ResponseReturnValue:
     """Delete the connection; a session that acted for it acts for none."""
     form = await read_form(ReturnForm)
-    await services().platforms.remove(current_claims().user_id, connection_id)
+    await services().platforms.remove(caller(), connection_id)
     forget_if_current(connection_id)
     return _back(form, notice="Account removed.")
 

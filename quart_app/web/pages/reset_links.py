@@ -9,7 +9,7 @@ from quart_app.errors import AppError, InvalidInput
 from quart_app.session import clear_session, validate_session
 from quart_app.web.pipeline.access import public
 from quart_app.web.pipeline.bodies import ResetForm, read_form
-from quart_app.web.pipeline.gate import device, know_device_again, services
+from quart_app.web.pipeline.gate import caller, know_device_again, services
 from quart_app.web.rendering.pages import go_on, page
 from quart_app.web.rendering.replies import status_of
 
@@ -50,7 +50,7 @@ async def use() -> ResponseReturnValue:
     """Set the password, and leave for the login page."""
     try:
         form = await read_form(ResetForm)
-        known = await services().reset_links.use(form.token, form.new_password, device=device())
+        known = await services().reset_links.use(caller(), form.token, form.new_password)
     except InvalidInput as error:
         return await _form_page((await request.form).get("token", ""), error)
     know_device_again(known)

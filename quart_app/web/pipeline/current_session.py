@@ -6,9 +6,7 @@ from quart_app.session import clear_session, create_session
 from quart_app.web.pipeline.bodies import PasswordBody
 from quart_app.web.pipeline.claims import current_connection_id, switch_platform
 from quart_app.web.pipeline.gate import (
-    asking_session,
-    current_claims,
-    device,
+    caller,
     know_device_again,
     presented,
     services,
@@ -23,35 +21,31 @@ def begin(new_session: NewSession) -> None:
 
 async def end() -> None:
     """End this browser's sessions everywhere, and then forget them here."""
-    await services().sessions.end(*presented())
+    await services().sessions.end(caller(), *presented())
     clear_session()
 
 
 async def end_all() -> None:
-    """End every session of whoever asks, and forget this one here."""
-    await services().sessions.end_all(
-        current_claims().user_id, EndReason.LOGGED_OUT_EVERYWHERE, asked_by=asking_session()
-    )
+    """End every session of the caller's user, and forget this one here."""
+    await services().sessions.end_all(caller(), EndReason.LOGGED_OUT_EVERYWHERE)
     clear_session()
 
 
 async def change_password_by(body: PasswordBody) -> None:
-    """Change the password of whoever asks, and begin their new session."""
-    claims = current_claims()
+    """Change the password of the caller's user, and begin their new session."""
+    claims = caller().login
     begin(
         await services().accounts.change_password(
-            claims.user_id,
+            caller(),
             current_password=body.current_password,
             new_password=body.new_password,
             platform_connection_id=current_connection_id(claims),
             remember=claims.remember,
-            device=device(),
-            asked_by=asking_session(),
         )
     )
 
 
 def forget_if_current(connection_id: int) -> None:
     """Let this session act for none where it acted for a connection that is gone or off."""
-    if current_connection_id(current_claims()) == connection_id:
+    if current_connection_id(caller().login) == connection_id:
         switch_platform(None)

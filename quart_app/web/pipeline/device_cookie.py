@@ -3,13 +3,15 @@
 It stays when a session ends. It logs nobody in, and only what takes a password reads it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import cached_property, partial
 from typing import Any, Final
 
 from itsdangerous import BadData, URLSafeTimedSerializer
 from quart.wrappers import Response
 
+from quart_app.services.caller import KnownDevices
 from quart_app.services.sessions.known_devices import is_id
 from quart_app.web.pipeline.cookies import own_cookies
 
@@ -18,9 +20,25 @@ _SALT: Final = "quart_app-device"
 _LIFETIME: Final = timedelta(days=400)  # the longest that browsers keep a cookie (RFC 6265bis)
 _MOST_USERS: Final = 8  # who logged in there last; a browser of more people forgets the first
 
-# The id of the browser for a user, and the user's device epoch then, by the user's id. An id for
-# each, so that nobody who used the browser before knows another's.
-KnownAs = Mapping[int, tuple[str, int]]
+
+class _LazyKnownDevices(Mapping[int, tuple[str, int]]):
+    """Known devices whose cookies are verified on first use: most requests never use them."""
+
+    def __init__(self, read: Callable[[], KnownDevices]) -> None:
+        self._read = read
+
+    @cached_property
+    def _known(self) -> KnownDevices:
+        return self._read()
+
+    def __getitem__(self, user_id: int) -> tuple[str, int]:
+        return self._known[user_id]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
 
 
 class DeviceCookie:
@@ -29,13 +47,17 @@ class DeviceCookie:
     def __init__(self, keys: Sequence[str]) -> None:
         self._tokens = URLSafeTimedSerializer(list(reversed(keys)), salt=_SALT)
 
-    def read(self) -> KnownAs:
+    def known_devices(self) -> KnownDevices:
         """Return what those of the browser's cookies say that we signed, the last user last.
 
-        Where two of them know one user, the newer epoch counts.
+        Where two of them know one user, the newer epoch counts. Signatures are verified on first
+        use, which is where a password is taken.
         """
+        return _LazyKnownDevices(partial(self._read_all, own_cookies().values(_NAME)))
+
+    def _read_all(self, values: Sequence[str]) -> KnownDevices:
         known_as: dict[int, tuple[str, int]] = {}
-        for value in own_cookies().values(_NAME):
+        for value in values:
             for user_id, known in self._read(value):
                 if user_id not in known_as or known_as[user_id][1] < known[1]:
                     known_as[user_id] = known
@@ -49,7 +71,7 @@ class DeviceCookie:
         entries = payload if isinstance(payload, list) else ()
         return [known for entry in entries if (known := _known(entry))]
 
-    def write(self, response: Response, known_as: KnownAs) -> None:
+    def write(self, response: Response, known_as: KnownDevices) -> None:
         """Let the browser be known to these users."""
         payload = [[user_id, *known] for user_id, known in known_as.items()]
         token = str(self._tokens.dumps(payload[-_MOST_USERS:]))

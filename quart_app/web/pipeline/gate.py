@@ -1,4 +1,4 @@
-"""What every request passes: its size, its origin, who is asking; and every answer's headers."""
+"""What every request passes: its size, its origin, its caller; and every answer's headers."""
 
 import re
 from collections.abc import Callable
@@ -25,8 +25,8 @@ from quart_app.errors import (
 )
 from quart_app.model import LARGEST_ID, AuditEvent
 from quart_app.services import Services
-from quart_app.services.audit.origin import Origin, origin
-from quart_app.services.sessions.known_devices import Device, KnownDevice
+from quart_app.services.caller import Caller
+from quart_app.services.sessions.known_devices import KnownDevice
 from quart_app.session import (
     Claims,
     SessionRef,
@@ -48,6 +48,7 @@ from quart_app.web.pipeline.headers import (
     say_when_to_try_again,
 )
 from quart_app.web.pipeline.last_resort import REQUEST_ID_HEADER
+from quart_app.web.pipeline.request_ids import request_id
 from quart_app.web.pipeline.streaming import end_with_session
 
 LARGEST_BODY_BYTES: Final = 64 * 1024
@@ -82,7 +83,6 @@ def install(app: Quart, *, is_https: bool) -> None:
     """Let every request of `app` pass the gate."""
 
     async def enter() -> None:
-        g.request_id = origin.get().request_id
         refuse_multipart()
         await refuse_large_body()
         recheck_session()  # the body may have been long in coming
@@ -91,7 +91,6 @@ def install(app: Quart, *, is_https: bool) -> None:
         if request.endpoint is None or is_marked(Mark.PUBLIC):
             return
         g.claims = required_claims()
-        origin.set(Origin(request.remote_addr, g.request_id, g.claims.user_id, g.claims.sid))
         if not is_marked(Mark.NOT_ACTIVITY) and UNATTENDED not in request.headers:
             renew_session(at_once=is_marked(Mark.RENEWS_AT_ONCE))
         services().events.hear_of_activity(g.claims.sid, required_claims().idle_expires_at)
@@ -105,12 +104,12 @@ def install(app: Quart, *, is_https: bool) -> None:
         for name, value in headers.items():
             response.headers.setdefault(name, value)
         say_when_to_try_again(response)
-        response.headers[REQUEST_ID_HEADER] = g.request_id
+        response.headers[REQUEST_ID_HEADER] = request_id()
         # The headers come first: what fails below is answered by an error with all of them.
         if "csp_nonce" in g:
             await compress_page(response)
         if "claims" in g:
-            end_with_session(response, g.claims, services().events)
+            end_with_session(response, caller(), services().events)
         if "known_as" in g and response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             device_cookie().write(response, g.known_as)
         return response
@@ -133,9 +132,21 @@ def now() -> datetime:
     return datetime.fromtimestamp(clock(), UTC)
 
 
-def current_claims() -> Claims:
-    """Return whose request this is; every endpoint that is not public has one."""
-    return cast(Claims, g.claims)
+def caller() -> Caller:
+    """Return the caller of use cases for this request, which is made once.
+
+    At a public endpoint it has no claims, even in a browser that is logged in: a login or a reset
+    link acts for the user whose password or link it is.
+    """
+    if "caller" not in g:
+        g.caller = Caller(
+            claims=g.get("claims"),
+            address=request.remote_addr,
+            user_agent=request.headers.get("User-Agent"),
+            request_id=request_id(),
+            known_devices=device_cookie().known_devices(),
+        )
+    return cast(Caller, g.caller)
 
 
 def required_claims() -> Claims:
@@ -154,20 +165,6 @@ def presented() -> list[SessionRef]:
     return [claims.ref for claims in presented_sessions() if claims.signed_expires_at > now()]
 
 
-def asking_session() -> SessionRef:
-    """Return the session by which this request is made."""
-    return current_claims().ref
-
-
-def device() -> Device:
-    """Return from where this request comes."""
-    return Device(
-        address=request.remote_addr,
-        user_agent=request.headers.get("User-Agent"),
-        known_as=device_cookie().read(),
-    )
-
-
 def device_cookie() -> DeviceCookie:
     """Return what makes and reads the cookie by which a browser is known again."""
     return cast(DeviceCookie, current_app.extensions["quart_app.device_cookie"])
@@ -175,7 +172,7 @@ def device_cookie() -> DeviceCookie:
 
 def know_device_again(known: KnownDevice) -> None:
     """Let the answer make the browser known to a user who has just given their password there."""
-    known_as = dict(device_cookie().read())
+    known_as = dict(caller().known_devices)
     known_as.pop(known.user_id, None)  # the last one comes last
     g.known_as = known_as | {known.user_id: (known.device_id, known.device_epoch)}
 
@@ -248,7 +245,7 @@ def refuse_cross_site() -> None:
 def _cross_site() -> CrossSite:
     claims = validate_session()
     user_id = claims.user_id if claims else None
-    services().audit.count(AuditEvent.REFUSED_CROSS_SITE, user_id=user_id)
+    services().audit.count(AuditEvent.REFUSED_CROSS_SITE, caller(), user_id=user_id)
     return CrossSite()
 
 

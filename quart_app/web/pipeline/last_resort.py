@@ -18,8 +18,8 @@ from quart import request as current_request
 from quart.typing import ResponseTypes
 from quart.wrappers import Request
 
-from quart_app.services.audit.origin import Origin, new_request_id, origin
 from quart_app.web.pipeline.problems import is_for_program, problem_document
+from quart_app.web.pipeline.request_ids import IdentifiedRequest, request_id_of
 from quart_app.web.pipeline.streaming import StreamCut
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
@@ -51,6 +51,7 @@ class Application(Quart):
     """
 
     headers_of_failures: Mapping[str, str]
+    request_class = IdentifiedRequest
 
     async def asgi_app(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -61,7 +62,6 @@ class Application(Quart):
 
     async def handle_request(self, request: Request) -> ResponseTypes:
         """Answer a request; a failure that Quart can't answer is logged and answered here."""
-        origin.set(Origin(request.remote_addr, new_request_id()))
         try:
             response = await super().handle_request(request)
         except Exception:  # noqa: BLE001 whatever it is, the client gets an answer
@@ -78,7 +78,7 @@ class Application(Quart):
             self.logger.error("Exception outside of a request", exc_info=exception_info)
 
     def _failure(self, request: Request) -> Response:
-        request_id = str(origin.get().request_id)
+        request_id = request_id_of(request)
         if is_for_program(request):
             body = problem_document(HTTPStatus.INTERNAL_SERVER_ERROR, _CODE, SENTENCE)
             content_type = "application/problem+json"
@@ -99,6 +99,6 @@ def plain_page(request_id: str, heading: str = HEADING, sentence: str = SENTENCE
 def _log_failure(request: Request, exception_info: Any) -> None:
     _log.error(
         "Exception in request %s: %s %s",
-        *(origin.get().request_id, request.method, request.path),
+        *(request_id_of(request), request.method, request.path),
         exc_info=exception_info,
     )

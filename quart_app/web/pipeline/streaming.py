@@ -12,9 +12,8 @@ from quart.wrappers import Response
 from quart.wrappers.response import IterableBody
 
 from quart_app.errors import AppError
-from quart_app.services.audit.origin import origin
+from quart_app.services.caller import Caller
 from quart_app.services.sessions.events import Events, Stream
-from quart_app.session import Claims
 
 _log = logging.getLogger(__name__)
 
@@ -31,36 +30,25 @@ class JudgedBody(IterableBody):
     """A body that ends with its session. Views use it where the source itself sees to that."""
 
 
-def stream_of(claims: Claims) -> Stream:
-    """Return what follows the session of a request for as long as its answer lasts."""
-    return Stream(
-        user_id=claims.user_id,
-        sid=claims.sid,
-        epoch=claims.epoch,
-        created_at=claims.created_at,
-        expires_at=claims.expires_at,
-        idle_expires_at=claims.idle_expires_at,
-    )
-
-
-def end_with_session(response: Response, claims: Claims, events: Events) -> None:
+def end_with_session(response: Response, caller: Caller, events: Events) -> None:
     """Let an answer in pieces stop as soon as its session has ended, or its rights are gone."""
     if type(response.response) is IterableBody:
-        response.response = JudgedBody(_judged(response.response, stream_of(claims), events))
+        response.response = JudgedBody(_judged(response.response, caller, events))
 
 
-async def _judged(body: IterableBody, stream: Stream, events: Events) -> AsyncIterator[Any]:
+async def _judged(body: IterableBody, caller: Caller, events: Events) -> AsyncIterator[Any]:
+    stream = Stream.of(caller)
     with events.following(stream):
         async with aclosing(cast(Any, body.iter)) as pieces:
             try:
                 async for piece in pieces:
                     if events.is_over(stream):
-                        _cut("its session is over")
+                        _cut(caller, "its session is over")
                     yield piece
             except AppError as error:  # a right, or the database, is gone
-                _cut(error.code)
+                _cut(caller, error.code)
 
 
-def _cut(reason: str) -> None:
-    _log.warning("The answer to request %s was cut off: %s", origin.get().request_id, reason)
+def _cut(caller: Caller, reason: str) -> None:
+    _log.warning("The answer to request %s was cut off: %s", caller.request_id, reason)
     raise StreamCut(reason)

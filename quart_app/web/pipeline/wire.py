@@ -19,9 +19,9 @@ from hypercorn.typing import (
 from werkzeug.sansio.utils import get_host
 
 from quart_app import errors
-from quart_app.services.audit.origin import new_request_id
 from quart_app.web.pipeline.last_resort import REQUEST_ID_HEADER
 from quart_app.web.pipeline.problems import BAD_REQUEST, problem_document
+from quart_app.web.pipeline.request_ids import new_request_id
 
 # Of an Accept header; browsers send less than 200 bytes.
 _LONGEST_PREFERENCE_BYTES = 1024

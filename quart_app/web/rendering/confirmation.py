@@ -13,9 +13,8 @@ from quart_app.errors import (
     Unavailable,
     UserInactive,
 )
-from quart_app.services.identity.devices import Asking
-from quart_app.web.pipeline.bodies import ConfirmBody
-from quart_app.web.pipeline.gate import current_claims, device, services
+from quart_app.web.pipeline.bodies import ConfirmBody, read_form
+from quart_app.web.pipeline.gate import caller, services
 from quart_app.web.rendering.pages import page
 from quart_app.web.rendering.replies import status_of
 
@@ -23,16 +22,12 @@ from quart_app.web.rendering.replies import status_of
 NOT_OF_THE_FORM: Final = (Forbidden, NotFound, NotLoggedIn, Unavailable, UserInactive)
 
 
-def asking(body: ConfirmBody) -> Asking:
-    """Return who asks, by which login and with which password."""
-    claims = current_claims()
-    return Asking(
-        user_id=claims.user_id,
-        sid=claims.sid,
-        logged_in_at=claims.created_at,
-        device=device(),
-        current_password=body.current_password,
-    )
+async def typed_password() -> str | None:
+    """Return the password of a form that only confirms; None where the field is empty or absent.
+
+    Raises InvalidInput.
+    """
+    return (await read_form(ConfirmBody)).current_password
 
 
 async def confirm_page(template: str, error: AppError | None, **values: object) -> Response:
@@ -40,7 +35,7 @@ async def confirm_page(template: str, error: AppError | None, **values: object) 
     return await page(
         template,
         status=status_of(error) if error else HTTPStatus.OK,
-        is_password_needed=services().devices.is_password_needed(current_claims().created_at),
+        is_password_needed=services().devices.is_password_needed(caller()),
         error=error,
         **values,
     )

@@ -1,11 +1,12 @@
 """What all pages share: rendering one, and going on to another after a form."""
 
 import re
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from quart import Response, current_app, g, redirect, render_template, request, url_for
+from quart import Response, current_app, redirect, render_template, request, url_for
 from quart.typing import ResponseTypes
 from werkzeug.exceptions import HTTPException
 from werkzeug.urls import iri_to_uri
@@ -16,9 +17,10 @@ from quart_app.session import Claims, timestamp, validate_session
 from quart_app.web.pipeline.access import Mark, is_marked
 from quart_app.web.pipeline.bodies import LONGEST_PATH
 from quart_app.web.pipeline.claims import current_connection_id, switch_platform
-from quart_app.web.pipeline.gate import UNATTENDED, now, services
+from quart_app.web.pipeline.gate import UNATTENDED, caller, now, services
 from quart_app.web.pipeline.headers import with_retry_after
 from quart_app.web.pipeline.last_resort import plain_page
+from quart_app.web.pipeline.request_ids import request_id
 from quart_app.web.rendering.notices import forget_notice, leave_notice, waiting_notice
 from quart_app.web.rendering.user_agents import described
 
@@ -65,7 +67,7 @@ async def error_page(
         "heading": heading,
         "sentence": sentence,
         "try_again": try_again,
-        "request_id": g.request_id,
+        "request_id": request_id(),
     }
     frame_comes_from_database = claims is not None and status != HTTPStatus.SERVICE_UNAVAILABLE
     for is_framed in (True, False) if frame_comes_from_database else (False,):
@@ -76,10 +78,10 @@ async def error_page(
         except Exception as error:  # noqa: BLE001 whatever it is, the error comes first
             current_app.logger.warning(
                 "The error page of request %s can't be shown %s: %s: %s",
-                *(g.request_id, "with its frame" if is_framed else "by its template"),
+                *(request_id(), "with its frame" if is_framed else "by its template"),
                 *(type(error).__name__, error),
             )
-    page = plain_page(g.request_id, heading, sentence)
+    page = plain_page(request_id(), heading, sentence)
     return Response(page, status, content_type="text/html; charset=utf-8")
 
 
@@ -94,8 +96,9 @@ def _without_current_account(claims: Claims) -> Claims | None:
 
 
 async def _frame_of(claims: Claims) -> Frame | None:
-    connection_id = current_connection_id(claims)
-    return await services().frames.frame_of(claims.user_id, claims.sid, connection_id)
+    # A public page is shown with the frame of its session, by which nothing else is done there.
+    reader = replace(caller(), claims=claims)
+    return await services().frames.frame_of(reader, current_connection_id(claims))
 
 
 async def _rendered(

@@ -1,0 +1,61 @@
+"""The caller of a use case: the first argument of all that act for somebody or are recorded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from quart_app.errors import NotLoggedIn
+from quart_app.model import USER_AGENT_LENGTH, User
+from quart_app.session.claims import Claims
+
+# The id of a browser for a user, and the user's device epoch then, by the user's id. An id for
+# each, so that nobody who used the browser before knows another's.
+KnownDevices = Mapping[int, tuple[str, int]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Caller:
+    """A request, or a command, as use cases see it: its login, and where it comes from.
+
+    `claims` is None without a login: at an endpoint that requires none, and on the command line.
+    `known_devices` holds what the browser's device cookie says, verified when it is first read.
+    """
+
+    claims: Claims | None
+    address: str | None
+    user_agent: str | None
+    request_id: str | None
+    known_devices: KnownDevices
+
+    @classmethod
+    def command_line(cls) -> Self:
+        """Return the caller of a command: the operator, whom the audit log does not name."""
+        return cls(claims=None, address=None, user_agent=None, request_id=None, known_devices={})
+
+    @property
+    def login(self) -> Claims:
+        """The claims of the caller's login. Raises NotLoggedIn where there is none."""
+        if self.claims is None:
+            raise NotLoggedIn
+        return self.claims
+
+    @property
+    def user_id(self) -> int:
+        """The id of the user who is logged in. Raises NotLoggedIn."""
+        user_id: int = self.login.user_id
+        return user_id
+
+    @property
+    def sid(self) -> str:
+        """The id of the session that asks. Raises NotLoggedIn."""
+        return self.login.sid
+
+    @property
+    def shown_user_agent(self) -> str | None:
+        """The User-Agent header, cut to the length of a column."""
+        return self.user_agent and self.user_agent[:USER_AGENT_LENGTH]
+
+    def device_id_for(self, user: User) -> str | None:
+        """Return the id by which the user's device is known; None where it is a new one."""
+        device_id, epoch = self.known_devices.get(user.id, (None, None))
+        return device_id if epoch == user.device_epoch else None

@@ -1,0 +1,32 @@
+"""Request ids: made here for each request, and never taken from a client."""
+
+import secrets
+from typing import Any, cast
+
+from quart import request as current_request
+from quart.wrappers import Request
+
+_BYTES = 12  # 24 characters: nobody meets the same one twice
+
+
+class IdentifiedRequest(Request):
+    """A request that has its id from its beginning, before its session or anything else."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.request_id = new_request_id()
+
+
+def new_request_id() -> str:
+    """Return a name for a request; ours alone, for a client's own could be anybody's."""
+    return secrets.token_hex(_BYTES)
+
+
+def request_id_of(request: Request) -> str:
+    """Return the id of a request of the application."""
+    return cast(IdentifiedRequest, request).request_id
+
+
+def request_id() -> str:
+    """Return the id of the current request."""
+    return request_id_of(current_request)

@@ -257,8 +257,6 @@ async def test_of_two_password_changes_at_once_the_second_must_know_the_first(
                 caller_of(member.id),
                 current_password=PASSWORD,
                 new_password=new_password,
-                platform_connection_id=None,
-                remember=False,
             )
         )
 

@@ -132,8 +132,6 @@ async def by_a_refused_change(services: Services, member: Member) -> None:
             caller_of(member.id),
             current_password="wrong",
             new_password="another password",
-            platform_connection_id=None,
-            remember=False,
         )
 
 
@@ -163,8 +161,6 @@ CAUSES: dict[str, tuple[Callable[[Services, Member, NewSession], Any], list[tupl
             caller_of(member.id),
             current_password=PASSWORD,
             new_password="another password",
-            platform_connection_id=None,
-            remember=False,
         ),
         [("sessions_ended", "password_changed"), ("password_changed", "")],
     ),

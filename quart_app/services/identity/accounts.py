@@ -42,7 +42,7 @@ from quart_app.services.identity.throttle import (
     Throttling,
 )
 from quart_app.services.identity.turns import Turns
-from quart_app.services.sessions.sessions import NewSession, Sessions
+from quart_app.services.sessions.sessions import CONNECTION_CLAIM, NewSession, Sessions
 from quart_app.session.claims import SessionRef
 from quart_app.storage import logins as stored_logins
 from quart_app.storage import platforms as stored_platforms
@@ -329,10 +329,8 @@ class Accounts:
         *,
         current_password: str,
         new_password: str,
-        platform_connection_id: int | None,
-        remember: bool,
     ) -> NewSession:
-        """Replace the password and begin a session at the new epoch; every older one is over.
+        """Replace the password; the caller's session goes on as a new one, every older one ends.
 
         Raises BadCredentials where the current password is not that, NotLoggedIn where the session
         that asks ended meanwhile, InvalidInput, NotFound.
@@ -343,26 +341,14 @@ class Accounts:
             if is_same_password(new_password, current_password):
                 raise InvalidInput(SAME_AS_CURRENT, field="new_password")
             new_hash = await self.passwords.hash(new_password)
-            session = await self._change_password(
-                caller,
-                seen,
-                new_hash,
-                platform_connection_id=platform_connection_id,
-                remember=remember,
-            )
+            session = await self._change_password(caller, seen, new_hash)
             if session is not None:
                 return session
         raise Unavailable
 
     @uninterrupted
     async def _change_password(
-        self,
-        caller: Caller,
-        seen: User,
-        new_hash: str,
-        *,
-        platform_connection_id: int | None,
-        remember: bool,
+        self, caller: Caller, seen: User, new_hash: str
     ) -> NewSession | None:
         async with self.sessions.ending(caller) as ending:
             user = await stored_users.replace_password(ending.db, seen, new_hash, must_change=False)
@@ -375,8 +361,8 @@ class Accounts:
             session = await self.sessions.begin(
                 ending,
                 user,
-                platform_connection_id=platform_connection_id,
-                remember=remember,
+                platform_connection_id=caller.login.extra.get(CONNECTION_CLAIM),
+                remember=caller.login.remember,
             )
             await self.audit.record(
                 ending.db,

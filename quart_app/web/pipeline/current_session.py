@@ -33,14 +33,11 @@ async def end_all() -> None:
 
 async def change_password_by(body: PasswordBody) -> None:
     """Change the password of the caller's user, and begin their new session."""
-    claims = caller().login
     begin(
         await services().accounts.change_password(
             caller(),
             current_password=body.current_password,
             new_password=body.new_password,
-            platform_connection_id=current_connection_id(claims),
-            remember=claims.remember,
         )
     )
 

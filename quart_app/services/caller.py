@@ -8,9 +8,20 @@ from quart_app.errors import NotLoggedIn
 from quart_app.model import USER_AGENT_LENGTH, User
 from quart_app.session.claims import Claims
 
-# The id of a browser for a user, and the user's device epoch then, by the user's id. An id for
-# each, so that nobody who used the browser before knows another's.
-KnownDevices = Mapping[int, tuple[str, int]]
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnownDevice:
+    """The id by which a browser is known to one user, and the user's device epoch at that time.
+
+    Each user has an id of their own there, so that nobody who uses the browser knows another's.
+    """
+
+    user_id: int
+    device_id: str
+    device_epoch: int
+
+
+KnownDevices = Mapping[int, KnownDevice]  # by the user's id
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,7 +29,7 @@ class Caller:
     """A request, or a command, as use cases see it: its login, and where it comes from.
 
     `claims` is None without a login: at an endpoint that requires none, and on the command line.
-    `known_devices` holds what the browser's device cookie says, verified when it is first read.
+    `known_devices` is what the browser's device cookie says.
     """
 
     claims: Claims | None
@@ -57,5 +68,5 @@ class Caller:
 
     def device_id_for(self, user: User) -> str | None:
         """Return the id by which the user's device is known; None where it is a new one."""
-        device_id, epoch = self.known_devices.get(user.id, (None, None))
-        return device_id if epoch == user.device_epoch else None
+        known = self.known_devices.get(user.id)
+        return known.device_id if known and known.device_epoch == user.device_epoch else None

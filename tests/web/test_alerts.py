@@ -16,7 +16,7 @@ from quart_app.model import Alert, AuditEntry, AuditEvent, Login
 from quart_app.services import Services
 from quart_app.services.identity import alerts
 from quart_app.services.identity.alerts import SHOWN_FOR
-from quart_app.services.sessions.known_devices import new_device_id
+from quart_app.services.sessions.device_ids import new_device_id
 from quart_app.settings import Settings, with_setting
 from quart_app.storage.alerts import delete_expired_alerts
 from tests.callers import NOBODY, caller_of

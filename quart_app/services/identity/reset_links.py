@@ -14,14 +14,14 @@ from quart_app.model import AuditEvent, EndReason, User
 from quart_app.services.audit.addresses import counted_address
 from quart_app.services.audit.audit import Audit
 from quart_app.services.background.uninterrupted import uninterrupted
-from quart_app.services.caller import Caller
+from quart_app.services.caller import Caller, KnownDevice
 from quart_app.services.identity.administrators import Administrators
 from quart_app.services.identity.alerts import Alerts
 from quart_app.services.identity.devices import Devices
 from quart_app.services.identity.new_passwords import check_new_password
 from quart_app.services.identity.passwords import Passwords
 from quart_app.services.identity.turns import Turns
-from quart_app.services.sessions.known_devices import KnownDevice, new_device_id
+from quart_app.services.sessions.device_ids import new_device_id
 from quart_app.services.sessions.sessions import Sessions
 from quart_app.storage import users as stored_users
 

@@ -17,8 +17,8 @@ from quart_app.model import (
 from quart_app.services.audit.addresses import shown_address
 from quart_app.services.audit.audit import Audit
 from quart_app.services.background.uninterrupted import go_on_afterwards, uninterrupted
-from quart_app.services.caller import Caller
-from quart_app.services.sessions.known_devices import KnownDevice, new_device_id
+from quart_app.services.caller import Caller, KnownDevice
+from quart_app.services.sessions.device_ids import new_device_id
 from quart_app.session.claims import CLOCK_TOLERANCE, IssuedSession, SessionRef, new_session_id
 from quart_app.session.purge_clock import database_now
 from quart_app.session.revocations import (

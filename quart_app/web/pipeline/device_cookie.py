@@ -6,13 +6,14 @@ It stays when a session ends. It logs nobody in, and only what takes a password 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property, partial
+from itertools import chain
 from typing import Any, Final
 
 from itsdangerous import BadData, URLSafeTimedSerializer
 from quart.wrappers import Response
 
-from quart_app.services.caller import KnownDevices
-from quart_app.services.sessions.known_devices import is_id
+from quart_app.services.caller import KnownDevice, KnownDevices
+from quart_app.services.sessions.device_ids import is_device_id
 from quart_app.web.pipeline.cookies import own_cookies
 
 _NAME: Final = "device"
@@ -21,7 +22,7 @@ _LIFETIME: Final = timedelta(days=400)  # the longest that browsers keep a cooki
 _MOST_USERS: Final = 8  # who logged in there last; a browser of more people forgets the first
 
 
-class _LazyKnownDevices(Mapping[int, tuple[str, int]]):
+class _LazyKnownDevices(Mapping[int, KnownDevice]):
     """Known devices whose cookies are verified on first use: most requests never use them."""
 
     def __init__(self, read: Callable[[], KnownDevices]) -> None:
@@ -31,7 +32,7 @@ class _LazyKnownDevices(Mapping[int, tuple[str, int]]):
     def _known(self) -> KnownDevices:
         return self._read()
 
-    def __getitem__(self, user_id: int) -> tuple[str, int]:
+    def __getitem__(self, user_id: int) -> KnownDevice:
         return self._known[user_id]
 
     def __iter__(self) -> Iterator[int]:
@@ -56,14 +57,14 @@ class DeviceCookie:
         return _LazyKnownDevices(partial(self._read_all, own_cookies().values(_NAME)))
 
     def _read_all(self, values: Sequence[str]) -> KnownDevices:
-        known_as: dict[int, tuple[str, int]] = {}
-        for value in values:
-            for user_id, known in self._read(value):
-                if user_id not in known_as or known_as[user_id][1] < known[1]:
-                    known_as[user_id] = known
-        return known_as
+        found: dict[int, KnownDevice] = {}
+        for known in chain.from_iterable(map(self._read, values)):
+            earlier = found.get(known.user_id)
+            if earlier is None or earlier.device_epoch < known.device_epoch:
+                found[known.user_id] = known
+        return found
 
-    def _read(self, value: str) -> list[tuple[int, tuple[str, int]]]:
+    def _read(self, value: str) -> list[KnownDevice]:
         try:
             payload = self._tokens.loads(value, max_age=int(_LIFETIME.total_seconds()))
         except (BadData, ValueError, RecursionError):
@@ -71,15 +72,17 @@ class DeviceCookie:
         entries = payload if isinstance(payload, list) else ()
         return [known for entry in entries if (known := _known(entry))]
 
-    def write(self, response: Response, known_as: KnownDevices) -> None:
+    def write(self, response: Response, known_devices: KnownDevices) -> None:
         """Let the browser be known to these users."""
-        payload = [[user_id, *known] for user_id, known in known_as.items()]
+        payload = [
+            [known.user_id, known.device_id, known.device_epoch] for known in known_devices.values()
+        ]
         token = str(self._tokens.dumps(payload[-_MOST_USERS:]))
         own_cookies().set(response, _NAME, token, _LIFETIME)
 
 
-def _known(entry: Any) -> tuple[int, tuple[str, int]] | None:
+def _known(entry: Any) -> KnownDevice | None:
     match entry:
-        case [int(user_id), str(device_id), int(epoch)] if is_id(device_id):
-            return user_id, (device_id, epoch)
+        case [int(user_id), str(device_id), int(epoch)] if is_device_id(device_id):
+            return KnownDevice(user_id=user_id, device_id=device_id, device_epoch=epoch)
     return None

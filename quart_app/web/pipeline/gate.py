@@ -25,8 +25,7 @@ from quart_app.errors import (
 )
 from quart_app.model import LARGEST_ID, AuditEvent
 from quart_app.services import Services
-from quart_app.services.caller import Caller
-from quart_app.services.sessions.known_devices import KnownDevice
+from quart_app.services.caller import Caller, KnownDevice
 from quart_app.session import (
     Claims,
     SessionRef,
@@ -110,8 +109,8 @@ def install(app: Quart, *, is_https: bool) -> None:
             await compress_page(response)
         if "claims" in g:
             end_with_session(response, caller(), services().events)
-        if "known_as" in g and response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-            device_cookie().write(response, g.known_as)
+        if "known_devices" in g and response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+            device_cookie().write(response, g.known_devices)
         return response
 
     app.url_map.converters[ID] = IdConverter
@@ -172,9 +171,9 @@ def device_cookie() -> DeviceCookie:
 
 def know_device_again(known: KnownDevice) -> None:
     """Let the answer make the browser known to a user who has just given their password there."""
-    known_as = dict(caller().known_devices)
-    known_as.pop(known.user_id, None)  # the last one comes last
-    g.known_as = known_as | {known.user_id: (known.device_id, known.device_epoch)}
+    known_devices = dict(caller().known_devices)
+    known_devices.pop(known.user_id, None)  # the last one comes last
+    g.known_devices = known_devices | {known.user_id: known}
 
 
 def refuse_unverifiable() -> None:

@@ -47,7 +47,7 @@ from quart_app.web.pipeline.device_cookie import DeviceCookie
 from quart_app.web.pipeline.headers import headers_of_every_answer
 from quart_app.web.pipeline.last_resort import Application
 from quart_app.web.pipeline.stop_signal import called_on_the_signal_to_stop
-from quart_app.web.rendering import assets, display, notices, replies, words
+from quart_app.web.rendering import assets, display, error_responses, notices, template_filters
 
 BODY_TIMEOUT_SECONDS = 30
 
@@ -84,10 +84,10 @@ def create_app(
     app.extensions["quart_app.device_cookie"] = DeviceCookie(settings.session_keys)
     assets.install(app)
     gate.install(app, is_https=settings.is_https)
-    replies.install(app)
+    error_responses.install(app)
     cookies.install(app, session_cookie_name=settings.cookie_name, secure=settings.cookie_secure)
     notices.install(app, settings.session_keys)
-    words.install(app)
+    template_filters.install(app)
     limits.install(
         app,
         remembered=SessionLimits(
@@ -108,7 +108,7 @@ def create_app(
             accepting_within_bounds(Register(_bounds(settings))),
             running(built.periodic_tasks),
         ):
-            _let_the_collector_pass_by_what_stays()
+            _freeze_gc()
             # Hypercorn waits for what it answers, and only then says that it stops.
             with called_on_the_signal_to_stop(services.events.stop):
                 yield
@@ -118,8 +118,8 @@ def create_app(
 
     bound_hypercorn()
     access_log.install()
-    _let_the_audit_be_heard(app)
-    _answer_before_quart(app, settings)
+    _configure_audit_log(app)
+    _wrap_asgi(app, settings)
     return app
 
 
@@ -184,7 +184,7 @@ def _bounds(settings: Settings) -> Bounds:
     return Bounds(total, per_address=None if settings.trusted_proxies else total // 4)
 
 
-def _let_the_audit_be_heard(app: Quart) -> None:
+def _configure_audit_log(app: Quart) -> None:
     """Send what the audit says to the log stream, though none of it is a warning."""
     if audit_log.level == logging.NOTSET:
         audit_log.setLevel(logging.INFO)
@@ -192,16 +192,16 @@ def _let_the_audit_be_heard(app: Quart) -> None:
     assert app.logger.name == "quart_app"  # noqa: S101
 
 
-def _answer_before_quart(app: Quart, settings: Settings) -> None:
+def _wrap_asgi(app: Quart, settings: Settings) -> None:
     """Put before Quart what reads a request first."""
     headers = headers_of_every_answer(is_https=settings.is_https)
-    readable: ASGIFramework = wire.HostCheck(app.asgi_app, headers)
+    readable: ASGIFramework = wire.RejectInvalidHost(app.asgi_app, headers)
     if settings.trusted_proxies:
         readable = ProxyFixMiddleware(readable, trusted_hops=settings.trusted_proxies)
-    app.asgi_app = wire.TargetCheck(readable, headers)  # type: ignore[method-assign]
+    app.asgi_app = wire.RejectInvalidTarget(readable, headers)  # type: ignore[method-assign]
 
 
-def _let_the_collector_pass_by_what_stays() -> None:
+def _freeze_gc() -> None:
     """Keep what was made at the start out of garbage collections: modules, mappings, routes.
 
     To look through some 200,000 objects, which stay anyway, stops every request for 50 ms and more.

@@ -6,28 +6,28 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from quart_app.services import Services
-from quart_app.services.administration.administration import Administration
 from quart_app.services.administration.audit_reader import AuditReader
 from quart_app.services.administration.login_days import LoginDays
 from quart_app.services.administration.membership import Membership
+from quart_app.services.administration.sessions import SessionAdministration
 from quart_app.services.administration.users import Users
 from quart_app.services.audit.audit import Audit
 from quart_app.services.background.periodic import PeriodicTask
 from quart_app.services.background.purging import Purging
-from quart_app.services.background.uninterrupted import finish_what_is_running
+from quart_app.services.background.shielding import drain
 from quart_app.services.identity.accounts import Accounts
-from quart_app.services.identity.administrators import Administrators
 from quart_app.services.identity.alerts import Alerts
+from quart_app.services.identity.authorization import Authorization
 from quart_app.services.identity.devices import Devices
 from quart_app.services.identity.first_user import FirstUser
-from quart_app.services.identity.frames import Frames
-from quart_app.services.identity.links import Links
+from quart_app.services.identity.hashing_queue import FairQueue
 from quart_app.services.identity.one_time_passwords import OneTimePasswords
+from quart_app.services.identity.page_context import PageContexts
 from quart_app.services.identity.password_permits import PasswordPermits
 from quart_app.services.identity.passwords import Passwords
 from quart_app.services.identity.reset_links import ResetLinks
+from quart_app.services.identity.setup_tokens import SetupTokens
 from quart_app.services.identity.throttle import Throttling
-from quart_app.services.identity.turns import Turns
 from quart_app.services.operations.readiness import Readiness
 from quart_app.services.platforms.credentials import Credentials
 from quart_app.services.platforms.platforms import Platforms
@@ -56,7 +56,7 @@ class Built:
 
     async def close(self) -> None:
         """Carry through what was begun, then let go of the database's connections and threads."""
-        await finish_what_is_running()
+        await drain()
         await self.revocation_store.close()
         await self.services.audit.close()
         await self.database.close()
@@ -92,7 +92,7 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         alerts=alerts,
         audit=audit,
         # Twice as many as threads: while one transaction is waited for, another hash is made.
-        turns=Turns(2 * passwords.threads, settings.login_queue),
+        hashing_queue=FairQueue(2 * passwords.threads, settings.login_queue),
         throttling=Throttling(database=database, secret=settings.secret_key, audit=audit, now=now),
         failed_login=settings.failed_login,
         logins_per_hour=settings.logins_per_user_per_hour,
@@ -101,7 +101,7 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
     )
     login_records, changes = LoginRecords(purging), Changes(purging)
     devices = Devices(sessions, accounts, now)
-    administrators = Administrators(database, audit)
+    authorization = Authorization(database, audit)
     users = Users(
         database=database,
         passwords=passwords,
@@ -117,8 +117,8 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         alerts=alerts,
         audit=audit,
         devices=devices,
-        administrators=administrators,
-        turns=accounts.turns,
+        authorization=authorization,
+        hashing_queue=accounts.hashing_queue,
         now=now,
     )
     services = Services(
@@ -131,7 +131,7 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         login_records=login_records,
         changes=changes,
         events=Events(ChangeFeed(followed), revocations, now),
-        frames=Frames(database, now),
+        page_contexts=PageContexts(database, now),
         devices=devices,
         revocations=revocations,
         platforms=Platforms(
@@ -142,21 +142,21 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
             now=now,
         ),
         sealed_credentials=SealedCredentials(database, credentials),
-        links=Links(settings.session_keys),
+        setup_tokens=SetupTokens(settings.session_keys),
         readiness=Readiness(database, revocations),
         audit=audit,
-        audit_reader=AuditReader(database, administrators),
-        login_days=LoginDays(audit, administrators, now),
-        administrators=administrators,
-        administration=Administration(
-            sessions=sessions, devices=devices, administrators=administrators, now=now
+        audit_reader=AuditReader(database, authorization),
+        login_days=LoginDays(audit, authorization, now),
+        authorization=authorization,
+        administration=SessionAdministration(
+            sessions=sessions, devices=devices, authorization=authorization, now=now
         ),
         membership=Membership(
             users=users,
             reset_links=reset_links,
             sessions=sessions,
             devices=devices,
-            administrators=administrators,
+            authorization=authorization,
         ),
         reset_links=reset_links,
     )

@@ -260,7 +260,7 @@ class UserChanged(AppError):  # noqa: N818
     heading = "Another user is logged in"
 
 
-class SetUpAlready(AppError):  # noqa: N818
+class SetUpLinkInvalid(AppError):  # noqa: N818
     """The set-up link was used, is too old, or was never one."""
 
     category = Category.GONE

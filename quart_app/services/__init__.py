@@ -5,21 +5,21 @@ Nothing here knows HTTP, and nobody else opens a transaction.
 
 from dataclasses import dataclass
 
-from quart_app.services.administration.administration import Administration
 from quart_app.services.administration.audit_reader import AuditReader
 from quart_app.services.administration.login_days import LoginDays
 from quart_app.services.administration.membership import Membership
+from quart_app.services.administration.sessions import SessionAdministration
 from quart_app.services.administration.users import Users
 from quart_app.services.audit.audit import Audit
 from quart_app.services.identity.accounts import Accounts
-from quart_app.services.identity.administrators import Administrators
 from quart_app.services.identity.alerts import Alerts
+from quart_app.services.identity.authorization import Authorization
 from quart_app.services.identity.devices import Devices
 from quart_app.services.identity.first_user import FirstUser
-from quart_app.services.identity.frames import Frames
-from quart_app.services.identity.links import Links
 from quart_app.services.identity.one_time_passwords import OneTimePasswords
+from quart_app.services.identity.page_context import PageContexts
 from quart_app.services.identity.reset_links import ResetLinks
+from quart_app.services.identity.setup_tokens import SetupTokens
 from quart_app.services.operations.readiness import Readiness
 from quart_app.services.platforms.platforms import Platforms
 from quart_app.services.platforms.sealed_credentials import SealedCredentials
@@ -39,7 +39,7 @@ class Services:
     users: Users
     alerts: Alerts
     first_user: FirstUser
-    frames: Frames
+    page_contexts: PageContexts
     sessions: Sessions
     login_records: LoginRecords
     changes: Changes
@@ -48,12 +48,12 @@ class Services:
     revocations: RevocationList
     platforms: Platforms
     sealed_credentials: SealedCredentials
-    links: Links
+    setup_tokens: SetupTokens
     readiness: Readiness
     audit: Audit
     audit_reader: AuditReader
     login_days: LoginDays
-    administrators: Administrators
-    administration: Administration
+    authorization: Authorization
+    administration: SessionAdministration
     membership: Membership
     reset_links: ResetLinks

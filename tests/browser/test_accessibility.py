@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from quart_app.app import create_app
-from quart_app.services.identity.links import Links
+from quart_app.services.identity.setup_tokens import SetupTokens
 from quart_app.settings import Settings
 from tests.browser.axe import (
     LOOKS,
@@ -87,7 +87,7 @@ def set_up_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The page by which the first user is made, of a server without users; one engine will do."""
     with migrated_database("sqlite", request, tmp_path) as url:
         settings = settings_for(url)
-        token = Links([settings.secret_key]).set_up_token()
+        token = SetupTokens([settings.secret_key]).set_up_token()
         with hypercorn(settings, tmp_path) as server:
             yield f"{server.url}/setup?token={token}"
 

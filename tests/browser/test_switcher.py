@@ -11,7 +11,7 @@ from playwright.async_api import Locator, Page, expect
 
 from quart_app.composition import build_services
 from quart_app.model import PlatformType
-from quart_app.services.identity.frames import MOST_CONNECTIONS
+from quart_app.services.identity.page_context import MOST_CONNECTIONS
 from tests.browser.conftest import IN_ONE_LOOP, OpenPage, fill_and_log_in
 from tests.callers import caller_of
 from tests.processes import Processes

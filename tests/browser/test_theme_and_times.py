@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import Page, expect
 
-from quart_app.web.rendering.words import ago
+from quart_app.web.rendering.template_filters import ago
 from tests.browser.conftest import IN_ONE_LOOP, OpenPage, fill_and_log_in
 from tests.conftest import Clock
 from tests.processes import Processes

@@ -19,12 +19,12 @@ from quart_app.errors import (
     NameTaken,
     NotFound,
     PasswordChangeNeeded,
-    SetUpAlready,
+    SetUpLinkInvalid,
     TooManyAttempts,
 )
 from quart_app.model import AuditEntry, AuditEvent, Role, Throttle, User
 from quart_app.services import Services
-from quart_app.services.background.uninterrupted import finish_what_is_running
+from quart_app.services.background.shielding import drain
 from quart_app.services.identity.accounts import Accounts
 from quart_app.services.identity.passwords import Passwords
 from quart_app.services.identity.throttle import (
@@ -177,8 +177,8 @@ async def test_too_many_attempts_are_told_as_late_as_a_wrong_password(
         refused = asyncio.create_task(log_in(accounts, member, NEW_PASSWORD))
         await asyncio.sleep(0)  # it takes its turn
         async with AsyncExitStack() as all_turns:
-            for _ in range(accounts.turns._slots):
-                await all_turns.enter_async_context(accounts.turns.turn(None))
+            for _ in range(accounts.hashing_queue._slots):
+                await all_turns.enter_async_context(accounts.hashing_queue.slot(None))
             assert not refused.done()  # its turn is over before its answer: nobody waits for that
         with pytest.raises(error):
             await refused
@@ -202,7 +202,7 @@ async def test_a_guess_is_counted_though_the_guesser_hangs_up_before_that_is_wri
         assert not guess.done()  # it waits for us
         guess.cancel()
         await asyncio.gather(guess, return_exceptions=True)
-    await finish_what_is_running()
+    await drain()
     async with built.database.read() as db:
         assert (await db.get_one(Throttle, key)).failures == 2
     await built.services.audit.flush()
@@ -219,7 +219,7 @@ async def test_a_guess_counts_though_the_guesser_hangs_up_while_it_is_compared(
     await pausing.compared.wait()
     guess.cancel()
     await asyncio.gather(guess, return_exceptions=True)
-    await finish_what_is_running()
+    await drain()
     async with built.database.read() as db:
         row = await db.get_one(Throttle, key)
     assert (row.failures, row.reserved) == (1, 0)
@@ -280,7 +280,7 @@ async def test_of_many_first_users_one_is_made(services: Services) -> None:
         return_exceptions=True,
     )
     (session,) = (result for result in results if isinstance(result, NewSession))
-    assert [type(result) for result in results].count(SetUpAlready) == 5
+    assert [type(result) for result in results].count(SetUpLinkInvalid) == 5
     (user,) = await services.users.everybody()
     assert (user.id, user.role, user.is_active) == (session.user_id, Role.ADMIN, True)
     assert not await services.users.is_set_up_needed()

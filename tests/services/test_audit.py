@@ -19,7 +19,7 @@ from quart_app.services import Services
 from quart_app.services.administration.audit_reader import AuditFilter
 from quart_app.services.audit.addresses import counted_address, shown_address
 from quart_app.services.audit.audit import hash_of_session, line_of
-from quart_app.services.audit.tally import MOST_COUNTED
+from quart_app.services.audit.bounded_counter import MOST_COUNTED
 from quart_app.services.background.periodic import running
 from quart_app.services.caller import Caller
 from quart_app.services.sessions.sessions import NewSession
@@ -658,7 +658,7 @@ async def test_only_administrators_read_and_others_are_counted(
     )
     for read in (
         services.audit_reader.page(caller_of(user.id), AuditFilter()),
-        services.administrators.check(caller_of(user.id)),
+        services.authorization.check(caller_of(user.id)),
     ):
         with pytest.raises(Forbidden):
             await read

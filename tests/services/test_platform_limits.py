@@ -264,7 +264,7 @@ async def test_the_default_that_is_switched_off_is_the_default_no_longer(
     await services.platforms.change(caller_of(member.id), third, is_active=False)
     session = await services.accounts.log_in(NOBODY, login_name="ada", password=PASSWORD)
     assert session.platform_connection_id is None
-    frame = await services.frames.frame_of(caller_of(member.id, sid=session.sid), first)
+    frame = await services.page_contexts.load(caller_of(member.id, sid=session.sid), first)
     assert frame
     assert frame.current is None
 
@@ -288,7 +288,7 @@ async def test_a_default_that_was_switched_off_before_is_passed_over(
     assert not (await services.platforms.connection(caller_of(member.id), first))[1]
     session = await services.accounts.log_in(NOBODY, login_name="ada", password=PASSWORD)
     assert session.platform_connection_id == second
-    frame = await services.frames.frame_of(caller_of(member.id, sid=session.sid), first)
+    frame = await services.page_contexts.load(caller_of(member.id, sid=session.sid), first)
     assert frame
     assert frame.current is None
     assert frame.default_off

@@ -14,7 +14,7 @@ from quart_app import errors
 from quart_app.app import create_app
 from quart_app.cli.command_line import cli
 from quart_app.settings import Settings
-from quart_app.web.rendering.replies import _STATUS
+from quart_app.web.rendering.error_responses import _STATUS
 from tests.conftest import ENCRYPTION_KEY, SECRET_KEY
 from tests.servers import ROOT
 
@@ -57,7 +57,7 @@ def test_every_code_is_described_with_its_status() -> None:
         for status, codes in re.findall(r"(?m)^\| (\d{3}) \| (.*) \|$", PAGE)
         for code in re.findall("`([a-z_]+)`", codes)
     }
-    of_pages_only = {errors.SetUpAlready}
+    of_pages_only = {errors.SetUpLinkInvalid}
     ours = {
         (int(_STATUS[kind.category]), kind.code)
         for _, kind in inspect.getmembers(errors, inspect.isclass)

@@ -339,7 +339,7 @@ async def test_nobody_is_told_for_longer_than_a_month(
         sids = [each.sid for each in await db.scalars(select(Login).order_by(Login.id))]
 
     async def number() -> int:
-        frame = await built.services.frames.frame_of(caller_of(member.id, sid=sids[0]))
+        frame = await built.services.page_contexts.load(caller_of(member.id, sid=sids[0]))
         assert frame
         return len(frame.alerts)
 

@@ -193,7 +193,7 @@ async def test_a_password_change_under_way_brings_no_ended_session_back(
     app: Quart, browser: Client, member: Member, services: Services, meanwhile: str
 ) -> None:
     thief = copy_of(app, browser)
-    passwords, is_hashing, go_on = (
+    passwords, is_hashing, redirect_to = (
         services_of(app).accounts.passwords,
         asyncio.Event(),
         asyncio.Event(),
@@ -202,7 +202,7 @@ async def test_a_password_change_under_way_brings_no_ended_session_back(
 
     async def hash_slowly(password: str) -> str:
         is_hashing.set()
-        await go_on.wait()
+        await redirect_to.wait()
         return await hash_now(password)
 
     passwords.hash = hash_slowly  # type: ignore[method-assign] # the moment in which we act
@@ -214,7 +214,7 @@ async def test_a_password_change_under_way_brings_no_ended_session_back(
         await services.users.end_sessions(NOBODY, member.username)
     else:
         await services.users.deactivate(NOBODY, member.username)
-    go_on.set()
+    redirect_to.set()
     response = await change
     assert response.status_code in {401, 404}
     assert set_cookies(response) == {}

@@ -31,7 +31,7 @@ STATUS = {
     errors.UserChanged: 409,
     errors.UserInactive: 409,
     errors.ResetLinkInvalid: 410,
-    errors.SetUpAlready: 410,
+    errors.SetUpLinkInvalid: 410,
     errors.BodyTooLarge: 413,
     errors.UnsupportedBody: 415,
     errors.InvalidInput: 422,

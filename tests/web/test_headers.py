@@ -12,7 +12,7 @@ from quart.typing import TestClientProtocol as Client
 from werkzeug.datastructures import Headers
 
 from quart_app.settings import Settings, with_setting
-from quart_app.web.rendering.replies import _STATUS
+from quart_app.web.rendering.error_responses import _STATUS
 from tests.conftest import (
     PASSWORD,
     STATIC,

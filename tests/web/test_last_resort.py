@@ -56,7 +56,7 @@ def _saving_the_session(app: Quart) -> None:
 
 def _in_the_frame(app: Quart) -> None:
     _in_the_view(app)
-    object.__setattr__(app.extensions["quart_app"].frames, "database", None)
+    object.__setattr__(app.extensions["quart_app"].page_contexts, "database", None)
 
 
 def _in_the_layout(app: Quart) -> None:

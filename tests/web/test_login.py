@@ -450,7 +450,7 @@ async def set_up(client: Client, token: str, name: str = "eve") -> Response:
 async def test_the_set_up_link_makes_an_administrator_once(
     visitor: Client, services: Services
 ) -> None:
-    token = services.links.set_up_token()
+    token = services.setup_tokens.set_up_token()
     page = await visitor.get("/setup?" + urlencode({"token": token}))
     assert page.status_code == 200
     assert token in await page.get_data(as_text=True)
@@ -477,7 +477,7 @@ async def test_a_set_up_with_a_wrong_field_makes_nobody(
     visitor: Client, services: Services, field: str, wrong: str
 ) -> None:
     form = {"username": "eve", "email": "eve@example.com", "new_password": PASSWORD, field: wrong}
-    form["token"] = services.links.set_up_token()
+    form["token"] = services.setup_tokens.set_up_token()
     response = await visitor.post("/setup", form=form)
     assert response.status_code == 422
     assert PASSWORD not in await response.get_data(as_text=True)
@@ -516,7 +516,7 @@ async def test_only_a_fresh_token_of_ours_sets_up(visitor: Client, services: Ser
 async def test_of_set_ups_at_once_one_makes_the_user(
     app: Quart, services: Services, engine_name: str
 ) -> None:
-    token, names = services.links.set_up_token(), ["eve", "mal", "ben"]
+    token, names = services.setup_tokens.set_up_token(), ["eve", "mal", "ben"]
     # Nobody may write until all of them have seen that there is no user yet.
     async with services.accounts.database.begin() as db:
         lock = "LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE"

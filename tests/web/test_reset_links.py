@@ -253,7 +253,7 @@ async def test_of_many_uses_at_once_no_more_are_hashed_than_have_a_turn(
     monkeypatch.setattr(Passwords, "hash", hash_and_count)
     answers = await asyncio.gather(*(use(app.test_client(), token) for _ in range(30)))
     assert sorted(answer.status_code for answer in answers) == [303] + [410] * 29
-    assert hashed <= app.extensions["quart_app"].accounts.turns._slots
+    assert hashed <= app.extensions["quart_app"].accounts.hashing_queue._slots
 
 
 async def test_a_password_for_one_use_is_no_longer_due_after_a_link(

@@ -13,11 +13,11 @@ from quart_app import errors
 from quart_app.errors import AppError
 from quart_app.model import Role
 from quart_app.services import Services
+from quart_app.services.identity.hashing_queue import FairQueue
 from quart_app.services.identity.throttle import OF_A_NAME, OF_A_SESSION
-from quart_app.services.identity.turns import Turns
 from quart_app.services.sessions import events as events_service
 from quart_app.web.pipeline.access import Mark, is_marked, public
-from quart_app.web.rendering.replies import status_of
+from quart_app.web.rendering.error_responses import status_of
 from tests.callers import NOBODY
 from tests.conftest import PASSWORD, Clock, Member, log_in
 from tests.web.test_routes import acting_routes, ask, routes
@@ -131,10 +131,10 @@ async def test_too_many_streams_and_too_many_logins_say_when(
     response = await browser.get("/api/session_events")
     assert response.status_code == 429
     assert response.headers["Retry-After"] == "30"
-    turns = Turns(1, timedelta())
-    object.__setattr__(app.extensions["quart_app"].accounts, "turns", turns)
+    queue = FairQueue(1, timedelta())
+    object.__setattr__(app.extensions["quart_app"].accounts, "hashing_queue", queue)
     body = {"username": "ada", "password": PASSWORD}
-    async with turns.turn(None):
+    async with queue.slot(None):
         for answer in (
             await browser.post("/api/login", json=body),
             await browser.post("/login", form=body),

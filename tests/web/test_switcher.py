@@ -11,7 +11,7 @@ from sqlalchemy import insert, text
 
 from quart_app.composition import Built
 from quart_app.model import PlatformConnection
-from quart_app.services.identity.frames import MOST_CONNECTIONS
+from quart_app.services.identity.page_context import MOST_CONNECTIONS
 from quart_app.services.pagination import PAGE_SIZE
 from quart_app.web.pipeline.access import Mark, is_marked
 from quart_app.web.rendering.pages import page

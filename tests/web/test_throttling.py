@@ -211,7 +211,7 @@ async def test_of_many_guesses_in_flight_no_more_are_compared_than_one_by_one(
     )
     statuses = [status for status, *_ in answers]
     assert set(statuses) == {401, 429}
-    slots = app.extensions["quart_app"].accounts.turns._slots
+    slots = app.extensions["quart_app"].accounts.hashing_queue._slots
     assert statuses.count(401) <= OF_A_NAME.free + 1 + slots
     await app.extensions["quart_app"].audit.flush()
     async with built.database.read() as db:

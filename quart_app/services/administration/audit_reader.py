@@ -7,7 +7,7 @@ from typing import Final
 
 from quart_app.model import AuditEntry
 from quart_app.services.caller import Caller
-from quart_app.services.identity.administrators import Administrators
+from quart_app.services.identity.authorization import Authorization
 from quart_app.services.pagination import PAGE_SIZE, Page, page_of
 from quart_app.storage import audit as stored
 from quart_app.storage import users as stored_users
@@ -45,7 +45,7 @@ class AuditReader:
     """What administrators see of the audit."""
 
     database: Database
-    administrators: Administrators
+    authorization: Authorization
 
     async def page(
         self,
@@ -60,7 +60,7 @@ class AuditReader:
         Raises Forbidden, NotFound where the account is gone or inactive.
         """
         async with self.database.read() as db:
-            await self.administrators.admit(db, caller)
+            await self.authorization.require_admin(db, caller)
             ids: dict[str | None, int | None] = {None: None}
             for name in (wanted.username, wanted.actor):
                 if name is None:

@@ -8,7 +8,7 @@ from typing import Final
 from quart_app.model import AuditEvent
 from quart_app.services.audit.audit import Audit
 from quart_app.services.caller import Caller
-from quart_app.services.identity.administrators import Administrators
+from quart_app.services.identity.authorization import Authorization
 from quart_app.storage import audit as stored
 
 DAYS: Final = 30
@@ -38,7 +38,7 @@ class LoginDays:
     """What the audit's entries of logins add up to."""
 
     audit: Audit
-    administrators: Administrators
+    authorization: Authorization
     now: Callable[[], datetime]
 
     async def last(self, caller: Caller) -> LoginsADay:
@@ -47,7 +47,7 @@ class LoginDays:
         today = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
         moments = [today + timedelta(days=number) for number in range(1 - DAYS, 2)]
         async with self.audit.database.read() as db:
-            await self.administrators.admit(db, caller)
+            await self.authorization.require_admin(db, caller)
             oldest = await stored.oldest_time(db)
             counts = await stored.counts_between(db, [AuditEvent.LOGIN, *_FAILURES], moments)
         # Entries of before a shorter time was set may be older than others that are purged already.

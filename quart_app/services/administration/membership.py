@@ -7,9 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from quart_app.errors import LastAdministrator, NotFound
 from quart_app.model import Role, User
 from quart_app.services.administration.users import Users
-from quart_app.services.background.uninterrupted import uninterrupted
+from quart_app.services.background.shielding import shielded
 from quart_app.services.caller import Caller
-from quart_app.services.identity.administrators import Administrators
+from quart_app.services.identity.authorization import Authorization
 from quart_app.services.identity.devices import Devices
 from quart_app.services.identity.reset_links import ResetLink, ResetLinks
 from quart_app.services.sessions.sessions import Sessions
@@ -28,7 +28,7 @@ class Membership:
     reset_links: ResetLinks
     sessions: Sessions
     devices: Devices
-    administrators: Administrators
+    authorization: Authorization
 
     async def create(
         self,
@@ -43,11 +43,11 @@ class Membership:
 
         No password that anybody knows opens the account before. Raises NameTaken, InvalidInput.
         """
-        await self.administrators.check(caller)  # before anything is hashed for them
+        await self.authorization.check(caller)  # before anything is hashed for them
         await self.devices.confirm(caller, current_password)
         user = await self.users.user_without_password(username=username, email=email, role=role)
         async with self.users.creating() as db:
-            await self.administrators.admit_to_change(db, caller)
+            await self.authorization.admit_to_change(db, caller)
             await self.users.add(db, caller, user)
             return await self.reset_links.make_first(db, caller, user)
 
@@ -70,7 +70,7 @@ class Membership:
         await self.devices.confirm(caller, current_password)
         await self._deactivate(caller, whose_id)
 
-    @uninterrupted
+    @shielded
     async def _deactivate(self, caller: Caller, whose_id: int) -> None:
         async with self.sessions.ending(caller) as ending:
             user = await self._user_to_change(ending.db, caller, whose_id)
@@ -105,7 +105,7 @@ class Membership:
         The caller is admitted under that lock: another may just have taken the right from them.
         """
         await stored_users.lock_administrators_and(db, whose_id)
-        await self.administrators.admit_to_change(db, caller)
+        await self.authorization.admit_to_change(db, caller)
         user = await stored_users.user_by_id(db, whose_id)
         if user is None:
             raise NotFound

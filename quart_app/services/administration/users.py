@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.errors import InvalidInput, NameTaken, SetUpAlready, Unavailable
+from quart_app.errors import InvalidInput, NameTaken, SetUpLinkInvalid, Unavailable
 from quart_app.model import (
     EMAIL_LENGTH,
     NO_PASSWORD,
@@ -53,17 +53,17 @@ class Users:
     ) -> NewSession:
         """Create the first user, an administrator, and log them in.
 
-        Raises SetUpAlready where there is a user, InvalidInput.
+        Raises SetUpLinkInvalid where there is a user, InvalidInput.
         """
         if not await self.is_set_up_needed():
-            raise SetUpAlready
+            raise SetUpLinkInvalid
         user = await self._new_user(
             username=username, email=email, password=password, role=Role.ADMIN, must_change=False
         )
         async with self.sessions.ending(caller) as ending:
             await stored_users.lock_out_other_set_ups(ending.db)
             if await stored_users.is_there_a_user(ending.db):
-                raise SetUpAlready
+                raise SetUpLinkInvalid
             await refuse_unstorable(ending.db, username=username, email=email)
             user.last_login = self.now()
             ending.db.add(user)

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.model import SESSION_HASH_LENGTH, AuditEntry, AuditEvent
 from quart_app.services.audit.addresses import counted_address, shown_address
-from quart_app.services.audit.tally import Counted, Tally
+from quart_app.services.audit.bounded_counter import BoundedCounter, CounterKey
 from quart_app.services.background.periodic import PeriodicTask
 from quart_app.services.background.purging import BATCH_ROWS, PAUSE_SECONDS, purge_task
 from quart_app.services.caller import Caller
@@ -46,7 +46,7 @@ class Audit:
     database: Database
     retention: timedelta
     purge_clock: PurgeClock = field(default_factory=new_purge_clock)
-    _tally: Tally = field(default_factory=Tally)
+    _tally: BoundedCounter = field(default_factory=BoundedCounter)
 
     def periodic_tasks(self) -> Sequence[PeriodicTask]:
         """Return the flush of counted events, every minute, and the hourly purge."""
@@ -92,7 +92,7 @@ class Audit:
         """Count a refusal: of the given user, or of the caller's; written within a minute."""
         if user_id is None and caller.claims is not None:
             user_id = caller.user_id
-        counted = Counted(event, counted_address(caller.address), user_id)
+        counted = CounterKey(event, counted_address(caller.address), user_id)
         self._tally.add(counted, request_id=caller.request_id)
 
     async def flush(self) -> None:

@@ -25,9 +25,10 @@ from quart_app.errors import (
 from quart_app.model import AuditEvent, EndReason, User
 from quart_app.services.audit.addresses import counted_address
 from quart_app.services.audit.audit import Audit, hash_of_session
-from quart_app.services.background.uninterrupted import go_on_afterwards, uninterrupted
+from quart_app.services.background.shielding import run_in_background, shielded
 from quart_app.services.caller import Caller
 from quart_app.services.identity.alerts import Alerts
+from quart_app.services.identity.hashing_queue import FairQueue
 from quart_app.services.identity.new_passwords import (
     SAME_AS_CURRENT,
     SAME_AS_GIVEN,
@@ -41,7 +42,6 @@ from quart_app.services.identity.throttle import (
     ComparisonsUnderWay,
     Throttling,
 )
-from quart_app.services.identity.turns import Turns
 from quart_app.services.sessions.sessions import CONNECTION_CLAIM, NewSession, Sessions
 from quart_app.session.claims import SessionRef
 from quart_app.storage import logins as stored_logins
@@ -79,7 +79,7 @@ class Accounts:
     sessions: Sessions
     alerts: Alerts
     audit: Audit
-    turns: Turns
+    hashing_queue: FairQueue
     throttling: Throttling
     # From when a login has its turn until it is told that it is refused. To compare with the older
     # application's hashes takes longer, and would tell whose they are; to read a user takes longer
@@ -128,7 +128,7 @@ class Accounts:
         """Return what the attempt returns in its turn; other comparisons are waited for outside."""
         give_up_at = time.monotonic() + RESERVED_FOR.total_seconds()
         while True:
-            async with self.turns.turn(counted_address(caller.address)):
+            async with self.hashing_queue.slot(counted_address(caller.address)):
                 with suppress(ComparisonsUnderWay):
                     return await attempt()
             if time.monotonic() >= give_up_at:
@@ -191,7 +191,7 @@ class Accounts:
         try:
             return await self.passwords.matches(user.password_hash if user else None, password)
         except asyncio.CancelledError:  # the client hung up, and does not get to know
-            go_on_afterwards(self.throttling.fail(attempt))
+            run_in_background(self.throttling.fail(attempt))
             raise
 
     async def _attempt_by(self, caller: Caller, login_name: str, db: AsyncSession) -> Attempt:
@@ -217,7 +217,7 @@ class Accounts:
             return await self.passwords.hash(password)
         return user.password_hash
 
-    @uninterrupted
+    @shielded
     async def begin_session(
         self,
         caller: Caller,
@@ -346,7 +346,7 @@ class Accounts:
                 return session
         raise Unavailable
 
-    @uninterrupted
+    @shielded
     async def _change_password(
         self, caller: Caller, seen: User, new_hash: str
     ) -> NewSession | None:

@@ -14,7 +14,7 @@ from quart_app.services.audit.addresses import shown_address
 from quart_app.services.audit.audit import Audit
 from quart_app.services.background.periodic import PeriodicTask
 from quart_app.services.background.purging import Purging, purge_task
-from quart_app.services.background.uninterrupted import uninterrupted
+from quart_app.services.background.shielding import shielded
 from quart_app.services.caller import Caller
 from quart_app.services.sessions.sessions import NewSession, Sessions
 from quart_app.session.follower import KEPT_AFTER_EXPIRY
@@ -111,7 +111,7 @@ class Alerts:
                     db, AuditEvent.ALERT_ANSWERED, caller, user_id=caller.user_id
                 )
 
-    @uninterrupted
+    @shielded
     async def disown(self, caller: Caller) -> None:
         """End every session of the user, the caller's, too; say why on every device.
 

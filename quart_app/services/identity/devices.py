@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from quart_app.errors import NotFound, NotLoggedIn, PasswordNeeded
 from quart_app.model import EndReason, Login, User
-from quart_app.services.background.uninterrupted import uninterrupted
+from quart_app.services.background.shielding import shielded
 from quart_app.services.caller import Caller
 from quart_app.services.identity.accounts import Accounts
 from quart_app.services.pagination import Page, page_of
@@ -16,7 +16,8 @@ from quart_app.session.claims import SessionRef
 from quart_app.storage import logins as stored_logins
 from quart_app.storage import users as stored_users
 
-FRESH = timedelta(minutes=15)  # a login that is older gives its password once more (ASVS 7.5.3)
+# An older login gives its password again (ASVS 7.5.3).
+REAUTHENTICATION_WINDOW = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Devices:
 
     def is_password_needed(self, caller: Caller) -> bool:
         """Tell whether the caller's login is too old to end another without the password."""
-        return self.now() - caller.login.created_at > FRESH
+        return self.now() - caller.login.created_at > REAUTHENTICATION_WINDOW
 
     async def logins_of(self, caller: Caller) -> list[Login]:
         """Return the caller's live logins, newest first: not ended, and within their limit."""
@@ -64,7 +65,7 @@ class Devices:
         await self.confirm(caller, current_password)
         return await self._end(caller, login_id)
 
-    @uninterrupted
+    @shielded
     async def _end(self, caller: Caller, login_id: int) -> Login:
         async with self.sessions.ending(caller) as ending:
             login = _one(await self._live_logins(ending), login_id)
@@ -79,7 +80,7 @@ class Devices:
         await self.confirm(caller, current_password)
         return await self._end_others(caller)
 
-    @uninterrupted
+    @shielded
     async def _end_others(self, caller: Caller) -> int:
         async with self.sessions.ending(caller) as ending:
             live = await self._live_logins(ending)

@@ -13,14 +13,14 @@ from quart_app.errors import NotFound, ResetLinkInvalid, UserInactive
 from quart_app.model import AuditEvent, EndReason, User
 from quart_app.services.audit.addresses import counted_address
 from quart_app.services.audit.audit import Audit
-from quart_app.services.background.uninterrupted import uninterrupted
+from quart_app.services.background.shielding import shielded
 from quart_app.services.caller import Caller, KnownDevice
-from quart_app.services.identity.administrators import Administrators
 from quart_app.services.identity.alerts import Alerts
+from quart_app.services.identity.authorization import Authorization
 from quart_app.services.identity.devices import Devices
+from quart_app.services.identity.hashing_queue import FairQueue
 from quart_app.services.identity.new_passwords import check_new_password
 from quart_app.services.identity.passwords import Passwords
-from quart_app.services.identity.turns import Turns
 from quart_app.services.sessions.device_ids import new_device_id
 from quart_app.services.sessions.sessions import Sessions
 from quart_app.storage import users as stored_users
@@ -54,8 +54,8 @@ class ResetLinks:
     alerts: Alerts
     audit: Audit
     devices: Devices
-    administrators: Administrators
-    turns: Turns
+    authorization: Authorization
+    hashing_queue: FairQueue
     now: Callable[[], datetime]
 
     async def make(
@@ -69,7 +69,7 @@ class ResetLinks:
         await self.devices.confirm(caller, current_password)
         async with self.sessions.database.begin() as db:
             user = await stored_users.user_by_id(db, whose_id, lock=True)
-            await self.administrators.admit_to_change(db, caller)
+            await self.authorization.admit_to_change(db, caller)
             if user is None:
                 raise NotFound
             return await self._make(db, caller, user)
@@ -118,7 +118,7 @@ class ResetLinks:
         from now on, and not told of itself. Raises ResetLinkInvalid, InvalidInput, Busy.
         """
         # A link is good for one use, but of as many at once each would be hashed before any login.
-        async with self.turns.turn(counted_address(caller.address)):
+        async with self.hashing_queue.slot(counted_address(caller.address)):
             user = await self.user_of(token)
             check_new_password(new_password, user.username, user.email)
             # By an id that it had till now, what was answered there stays so.
@@ -126,7 +126,7 @@ class ResetLinks:
             new_hash = await self.passwords.hash(new_password)
             return await self._use(caller, token, new_hash, device_id)
 
-    @uninterrupted
+    @shielded
     async def _use(self, caller: Caller, token: str, new_hash: str, device_id: str) -> KnownDevice:
         async with self.sessions.ending(caller) as ending:
             user = await stored_users.replace_password_by_link(

@@ -14,7 +14,7 @@ from quart_app.errors import TooManyAttempts
 from quart_app.model import THROTTLE_KEY_LENGTH, AuditEvent, User
 from quart_app.services.audit.addresses import counted_address
 from quart_app.services.audit.audit import Audit
-from quart_app.services.background.uninterrupted import uninterrupted
+from quart_app.services.background.shielding import shielded
 from quart_app.services.caller import Caller
 from quart_app.session.claims import CLOCK_TOLERANCE
 from quart_app.storage import throttles as stored
@@ -155,7 +155,7 @@ class Throttling:
         self.audit.count(AuditEvent.LOGIN_THROTTLED, caller, user_id=user_id)
         return TooManyAttempts(retry_after_seconds=math.ceil(wait.total_seconds()))
 
-    @uninterrupted
+    @shielded
     async def fail(self, attempt: Attempt) -> None:
         """Make a failure of the reservation, even where the client has hung up meanwhile.
 

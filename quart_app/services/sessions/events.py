@@ -23,7 +23,7 @@ from quart_app.storage.changes import Changed, ChangeFeed
 
 HEARTBEAT_SECONDS: Final = 15.0  # proxies close what says nothing for a minute
 MOST_OF_A_SESSION: Final = 20  # streams in one process; a browser needs one
-MOST_OF_A_USER: Final = 100
+MAX_STREAMS_PER_USER: Final = 100
 _AGAIN_SECONDS: Final = 30  # when to try again who has too many
 # A page is made a moment before its stream is opened: what happened between is told then.
 _RECENT: Final = timedelta(seconds=10)
@@ -95,7 +95,7 @@ class Events:
     def __len__(self) -> int:
         return sum(map(len, self._of_user.values()))
 
-    def check_room(self, caller: Caller) -> None:
+    def check_limit(self, caller: Caller) -> None:
         """See whether one more stream may be opened. Raises TooManyStreams, Unavailable."""
         self._check_room(caller.login)
 
@@ -104,7 +104,7 @@ class Events:
             raise Unavailable
         if (
             len(self._of_session.get(claims.sid, ())) >= MOST_OF_A_SESSION
-            or len(self._of_user.get(claims.user_id, ())) >= MOST_OF_A_USER
+            or len(self._of_user.get(claims.user_id, ())) >= MAX_STREAMS_PER_USER
         ):
             raise TooManyStreams(retry_after_seconds=_AGAIN_SECONDS)
 

@@ -16,7 +16,7 @@ from quart_app.model import (
 )
 from quart_app.services.audit.addresses import shown_address
 from quart_app.services.audit.audit import Audit
-from quart_app.services.background.uninterrupted import go_on_afterwards, uninterrupted
+from quart_app.services.background.shielding import run_in_background, shielded
 from quart_app.services.caller import Caller, KnownDevice
 from quart_app.services.sessions.device_ids import new_device_id
 from quart_app.session.claims import CLOCK_TOLERANCE, IssuedSession, SessionRef, new_session_id
@@ -277,7 +277,7 @@ class Sessions:
                 return True
         return await stored_logins.has_login_ended(db, session.sid)
 
-    @uninterrupted
+    @shielded
     async def end(self, caller: Caller, *sessions: SessionRef) -> None:
         """End sessions whose user logs out, as far as they have not ended."""
         alive = [each for each in sessions if not self.revocations.has_ended(each.sid)]
@@ -291,7 +291,7 @@ class Sessions:
             for each in alive
         )
 
-    @uninterrupted
+    @shielded
     async def end_all(self, caller: Caller, reason: EndReason) -> None:
         """End every session of the caller's user, unless the one that asks has ended meanwhile.
 
@@ -305,7 +305,7 @@ class Sessions:
                 raise NotLoggedIn
             await ending.end_all(user, reason)
 
-    @uninterrupted
+    @shielded
     async def end_everybodys(
         self, caller: Caller, check: Callable[[AsyncSession], Awaitable[None]] | None = None
     ) -> None:
@@ -317,7 +317,7 @@ class Sessions:
             if check is not None:
                 await check(ending.db)
             not_before = await ending.end_everybodys(EndReason.ADMINISTRATOR)
-        go_on_afterwards(self._mark_ended(ending.now, not_before))
+        run_in_background(self._mark_ended(ending.now, not_before))
 
     async def _mark_ended(self, at: datetime, not_before: datetime) -> None:
         """Write down of each login that it has ended; for millions that takes a while."""

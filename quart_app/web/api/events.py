@@ -26,7 +26,7 @@ async def session_events() -> ResponseReturnValue:
     It is open for as long as the session lasts: no transaction may be, and none is.
     """
     events = services().events
-    events.check_room(caller())
+    events.check_limit(caller())
     is_asked_for_head = request.method == "HEAD"
     # It tells the session's end as its last piece.
     response = Response("" if is_asked_for_head else JudgedBody(_told(events, Stream.of(caller()))))

@@ -10,7 +10,7 @@ from quart_app.errors import (
     AppError,
     NotLoggedIn,
     PasswordChangeNeeded,
-    SetUpAlready,
+    SetUpLinkInvalid,
     Unavailable,
 )
 from quart_app.session import presented_sessions, validate_session
@@ -23,9 +23,9 @@ from quart_app.web.pipeline.gate import (
     services,
 )
 from quart_app.web.pipeline.permit_cookie import set_permit
+from quart_app.web.rendering.error_responses import status_of
 from quart_app.web.rendering.leaving import leave_for_login_page, with_cleared_cache
-from quart_app.web.rendering.pages import go_on, page, page_at
-from quart_app.web.rendering.replies import status_of
+from quart_app.web.rendering.pages import page, redirect_to, safe_local_path
 
 blueprint = Blueprint("accounts", __name__)
 
@@ -38,7 +38,7 @@ async def login_page() -> ResponseReturnValue:
     """Show the login form; whoever is logged in goes on."""
     next_path = request.args.get("next", "")
     if validate_session() is not None:
-        return go_on(page_at(next_path) or url_for("platforms.dashboard"))
+        return redirect_to(safe_local_path(next_path) or url_for("platforms.dashboard"))
     response = await _login_form(next_path=next_path)
     # Its session is over by its time, or was ended elsewhere: nobody has logged out here.
     return with_cleared_cache(response) if presented_sessions() else response
@@ -62,7 +62,9 @@ async def log_in() -> ResponseReturnValue:
     except Unavailable:
         raise
     except PasswordChangeNeeded as needed:
-        response = go_on(url_for("one_time_passwords.form_page", next=page_at(next_path)))
+        response = redirect_to(
+            url_for("one_time_passwords.form_page", next=safe_local_path(next_path))
+        )
         set_permit(response, needed.permit)
         return response
     except AppError as error:
@@ -73,8 +75,8 @@ async def log_in() -> ResponseReturnValue:
             error=error,
         )
     begin(new_session)
-    return go_on(
-        page_at(form.next) or url_for("platforms.dashboard"),
+    return redirect_to(
+        safe_local_path(form.next) or url_for("platforms.dashboard"),
         notice=_WELCOME if new_session.is_new_device else None,
     )
 
@@ -89,7 +91,7 @@ async def _login_form(
     return await page(
         "login.html",
         status=status_of(error) if error else HTTPStatus.OK,
-        next_path=page_at(next_path) or "",
+        next_path=safe_local_path(next_path) or "",
         username=username,
         remember=remember,
         is_first_user_missing=await services().first_user.is_missing(),
@@ -144,7 +146,7 @@ async def set_up() -> ResponseReturnValue:
             email=form.email,
             password=form.new_password,
         )
-    except (SetUpAlready, Unavailable):
+    except (SetUpLinkInvalid, Unavailable):
         raise
     except AppError as error:
         return await page(
@@ -156,14 +158,14 @@ async def set_up() -> ResponseReturnValue:
             error=error,
         )
     begin(new_session)
-    return go_on(url_for("platforms.dashboard"))
+    return redirect_to(url_for("platforms.dashboard"))
 
 
 async def _check_set_up(token: str) -> None:
-    if not services().links.is_set_up_token(token):
-        raise SetUpAlready
+    if not services().setup_tokens.is_set_up_token(token):
+        raise SetUpLinkInvalid
     if not await services().users.is_set_up_needed():
-        raise SetUpAlready
+        raise SetUpLinkInvalid
 
 
 @blueprint.get("/account")
@@ -175,7 +177,7 @@ async def account() -> ResponseReturnValue:
 @blueprint.get("/account/password")
 async def account_again() -> ResponseReturnValue:
     """Lead back to the page; after a refused change this is the address that a browser shows."""
-    return go_on(url_for("accounts.account"))
+    return redirect_to(url_for("accounts.account"))
 
 
 @blueprint.post("/account/password")
@@ -187,7 +189,7 @@ async def change_password() -> ResponseReturnValue:
         raise
     except AppError as error:
         return await _account_page(error)
-    return go_on(
+    return redirect_to(
         url_for("accounts.account"),
         notice="Your password has been changed. Your other sessions have ended.",
     )

@@ -17,7 +17,7 @@ from quart_app.web.pipeline.bodies import (
 from quart_app.web.pipeline.gate import ID, caller, services
 from quart_app.web.rendering.confirmation import NOT_OF_THE_FORM, confirm_page, typed_password
 from quart_app.web.rendering.leaving import leave_for_login_page
-from quart_app.web.rendering.pages import go_on, page
+from quart_app.web.rendering.pages import page, redirect_to
 from quart_app.web.rendering.user_agents import described
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
@@ -91,7 +91,9 @@ async def end_login(login_id: int) -> ResponseReturnValue:
         return await _end_login_page(login_id, error)
     if ended.sid == caller().sid:
         return leave_for_login_page("You are logged out.")
-    return go_on(url_for("admin.user_page", user_id=ended.user_id), notice="The session has ended.")
+    return redirect_to(
+        url_for("admin.user_page", user_id=ended.user_id), notice="The session has ended."
+    )
 
 
 @blueprint.get(f"/users/<{ID}:user_id>/end")
@@ -124,7 +126,7 @@ async def end_user(user_id: int) -> ResponseReturnValue:
         return await _end_user_page(user_id, error)
     if user_id == caller().user_id:
         return leave_for_login_page("You are logged out on every device.")
-    return go_on(
+    return redirect_to(
         url_for("admin.user_page", user_id=user_id), notice="All sessions of this user have ended."
     )
 
@@ -163,7 +165,7 @@ async def end_everybodys_page() -> ResponseReturnValue:
 
 
 async def _end_everybodys_page(error: AppError | None = None) -> Response:
-    await services().administrators.check(caller())
+    await services().authorization.check(caller())
     return await confirm_page("admin_end_everybodys.html", error)
 
 
@@ -186,5 +188,5 @@ async def _query(query: type[BodyT]) -> BodyT:
     try:
         return read_query(query)
     except InvalidInput:
-        await services().administrators.check(caller())
+        await services().authorization.check(caller())
         raise

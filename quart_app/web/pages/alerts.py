@@ -6,7 +6,7 @@ from quart.typing import ResponseReturnValue
 from quart_app.web.pipeline.bodies import AlertsForm, NoBody, read_form
 from quart_app.web.pipeline.gate import caller, services
 from quart_app.web.rendering.leaving import leave_for_login_page
-from quart_app.web.rendering.pages import go_on, page, page_at
+from quart_app.web.rendering.pages import page, redirect_to, safe_local_path
 
 blueprint = Blueprint("alerts", __name__, url_prefix="/account")
 
@@ -16,8 +16,8 @@ async def answer() -> ResponseReturnValue:
     """Close the alerts that the page showed, on every device."""
     form = await read_form(AlertsForm)
     await services().alerts.answer(caller(), up_to=form.up_to)
-    return go_on(
-        page_at(form.next) or url_for("platforms.dashboard"),
+    return redirect_to(
+        safe_local_path(form.next) or url_for("platforms.dashboard"),
         notice="Thank you. Your devices no longer show this alert.",
     )
 

@@ -20,8 +20,8 @@ from quart_app.web.pipeline.bodies import AuditQuery, read_query
 from quart_app.web.pipeline.gate import caller, services
 from quart_app.web.rendering.chart import chart_of
 from quart_app.web.rendering.csv_cells import csv_lines
+from quart_app.web.rendering.error_responses import status_of
 from quart_app.web.rendering.pages import page
-from quart_app.web.rendering.replies import status_of
 
 blueprint = Blueprint("audit", __name__, url_prefix="/admin")
 
@@ -38,7 +38,7 @@ async def list_page() -> ResponseReturnValue:
     try:
         query = read_query(AuditQuery)
     except InvalidInput as error:
-        await services().administrators.check(caller())
+        await services().authorization.check(caller())
         return await _audit_page(Page(), error=error)
     found = await services().audit_reader.page(caller(), _wanted(query), before=query.before)
     # Of everybody's logins, and so not where something else is looked for.
@@ -80,7 +80,7 @@ async def export() -> ResponseReturnValue:
     try:
         query = read_query(AuditQuery)
     except InvalidInput:
-        await services().administrators.check(caller())
+        await services().authorization.check(caller())
         raise
     read = partial(
         services().audit_reader.page,

@@ -8,9 +8,9 @@ from quart.typing import ResponseReturnValue
 from quart_app.errors import AppError, NotFound, NotLoggedIn, Unavailable
 from quart_app.web.pipeline.gate import ID, caller, services
 from quart_app.web.rendering.confirmation import typed_password
+from quart_app.web.rendering.error_responses import status_of
 from quart_app.web.rendering.leaving import leave_for_login_page
-from quart_app.web.rendering.pages import go_on, page
-from quart_app.web.rendering.replies import status_of
+from quart_app.web.rendering.pages import page, redirect_to
 from quart_app.web.rendering.user_agents import described
 
 blueprint = Blueprint("devices", __name__)
@@ -60,7 +60,7 @@ async def end(login_id: int) -> ResponseReturnValue:
         return await _end_page(login_id, error)
     if ended.sid == caller().sid:
         return leave_for_login_page("You are logged out.")
-    return go_on(url_for("devices.list_page"), notice="The session has ended.")
+    return redirect_to(url_for("devices.list_page"), notice="The session has ended.")
 
 
 @blueprint.get("/devices/others/end")
@@ -89,4 +89,4 @@ async def end_others() -> ResponseReturnValue:
         raise
     except AppError as error:
         return await _end_others_page(error)
-    return go_on(url_for("devices.list_page"), notice="Your other sessions have ended.")
+    return redirect_to(url_for("devices.list_page"), notice="Your other sessions have ended.")

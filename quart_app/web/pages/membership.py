@@ -9,7 +9,7 @@ from quart_app.web.pipeline.bodies import NewUserForm, RoleForm, read_form
 from quart_app.web.pipeline.gate import ID, caller, services
 from quart_app.web.rendering.confirmation import NOT_OF_THE_FORM, confirm_page, typed_password
 from quart_app.web.rendering.leaving import leave_for_login_page
-from quart_app.web.rendering.pages import go_on, page
+from quart_app.web.rendering.pages import page, redirect_to
 
 blueprint = Blueprint("membership", __name__, url_prefix="/admin/users")
 
@@ -23,7 +23,7 @@ async def create_page() -> ResponseReturnValue:
 
 
 async def _create_page(error: AppError | None = None) -> Response:
-    await services().administrators.check(caller())
+    await services().authorization.check(caller())
     form = await request.form
     return await confirm_page(
         "admin_create_user.html",
@@ -114,7 +114,7 @@ async def change_role(user_id: int) -> ResponseReturnValue:
     except AppError as error:
         return await _about(user_id, "admin_role.html", error)
     if user_id == caller().user_id and form.role is not Role.ADMIN:
-        return go_on(
+        return redirect_to(
             url_for("platforms.dashboard"),
             notice="Your role has changed. You are no longer an administrator.",
         )
@@ -136,4 +136,4 @@ async def _about(user_id: int, template: str, error: AppError | None = None) -> 
 
 
 def _back_to(user_id: int, notice: str) -> ResponseReturnValue:
-    return go_on(url_for("admin.user_page", user_id=user_id), notice=notice)
+    return redirect_to(url_for("admin.user_page", user_id=user_id), notice=notice)

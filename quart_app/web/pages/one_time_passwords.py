@@ -11,8 +11,8 @@ from quart_app.web.pipeline.bodies import NewPasswordForm, read_form
 from quart_app.web.pipeline.current_session import begin
 from quart_app.web.pipeline.gate import caller, presented, services
 from quart_app.web.pipeline.permit_cookie import current_permit, forget_permit
-from quart_app.web.rendering.pages import go_on, page, page_at
-from quart_app.web.rendering.replies import status_of
+from quart_app.web.rendering.error_responses import status_of
+from quart_app.web.rendering.pages import page, redirect_to, safe_local_path
 
 blueprint = Blueprint("one_time_passwords", __name__)
 
@@ -32,7 +32,7 @@ async def _form_page(next_path: str, error: AppError | None = None) -> Response:
     return await page(
         "new_password.html",
         status=status_of(error) if error else HTTPStatus.OK,
-        next_path=page_at(next_path) or "",
+        next_path=safe_local_path(next_path) or "",
         user=user,
         error=error,
     )
@@ -57,8 +57,8 @@ async def choose() -> ResponseReturnValue:
     except AppError as error:
         return await _form_page(next_path, error)
     begin(new_session)
-    response = go_on(
-        page_at(form.next) or url_for("platforms.dashboard"),
+    response = redirect_to(
+        safe_local_path(form.next) or url_for("platforms.dashboard"),
         notice="Your password is set, and you are logged in.",
     )
     forget_permit(response)
@@ -73,7 +73,7 @@ async def _check_user(token: str, made_for: str | None) -> None:
 
 
 def _log_in_again(next_path: str) -> ResponseTypes:
-    return go_on(
-        url_for("accounts.login_page", next=page_at(next_path)),
+    return redirect_to(
+        url_for("accounts.login_page", next=safe_local_path(next_path)),
         notice="The time to choose a password has run out. Log in again.",
     )

@@ -19,9 +19,9 @@ from quart_app.web.pipeline.bodies import (
 from quart_app.web.pipeline.claims import current_connection_id, switch_platform
 from quart_app.web.pipeline.current_session import forget_if_current
 from quart_app.web.pipeline.gate import ID, caller, services
+from quart_app.web.rendering.error_responses import status_of, with_form_page
 from quart_app.web.rendering.notices import CURRENT
-from quart_app.web.rendering.pages import go_on, page, page_at
-from quart_app.web.rendering.replies import status_of, with_form_page
+from quart_app.web.rendering.pages import page, redirect_to, safe_local_path
 
 blueprint = Blueprint("platforms", __name__)
 
@@ -57,7 +57,7 @@ async def find_page() -> ResponseReturnValue:
     """Find an account to switch to. With scripts, the switcher shows what this page found."""
     query = read_query(FindQuery)
     found = await services().platforms.list_of(caller(), sought=query.sought or "")
-    back = page_at(query.next) or url_for("platforms.dashboard")
+    back = safe_local_path(query.next) or url_for("platforms.dashboard")
     return await page("find.html", found=found, sought=query.sought or "", back=back)
 
 
@@ -100,7 +100,7 @@ async def connect() -> ResponseReturnValue:
         return await _connect_page(error)
     if current_connection_id(caller().login) is None:
         switch_platform(connection.id)
-    return go_on(url_for("platforms.list_page"), notice="Account added.")
+    return redirect_to(url_for("platforms.list_page"), notice="Account added.")
 
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/switch")
@@ -170,7 +170,7 @@ async def rename(connection_id: int) -> ResponseReturnValue:
         raise
     except AppError as error:
         return await _rename_page(connection_id, error)
-    return go_on(url_for("platforms.list_page"), notice="Account renamed.")
+    return redirect_to(url_for("platforms.list_page"), notice="Account renamed.")
 
 
 @blueprint.get(f"/platforms/<{ID}:connection_id>/remove")
@@ -201,4 +201,4 @@ async def remove(connection_id: int) -> ResponseReturnValue:
 
 
 def _back(form: ReturnForm, *, notice: str) -> ResponseReturnValue:
-    return go_on(page_at(form.next) or url_for("platforms.list_page"), notice=notice)
+    return redirect_to(safe_local_path(form.next) or url_for("platforms.list_page"), notice=notice)

@@ -9,9 +9,9 @@ from quart_app.errors import AppError, InvalidInput
 from quart_app.session import clear_session, validate_session
 from quart_app.web.pipeline.access import public
 from quart_app.web.pipeline.bodies import ResetForm, read_form
-from quart_app.web.pipeline.gate import caller, know_device_again, services
-from quart_app.web.rendering.pages import go_on, page
-from quart_app.web.rendering.replies import status_of
+from quart_app.web.pipeline.gate import caller, remember_device, services
+from quart_app.web.rendering.error_responses import status_of
+from quart_app.web.rendering.pages import page, redirect_to
 
 blueprint = Blueprint("reset_links", __name__)
 
@@ -53,12 +53,14 @@ async def use() -> ResponseReturnValue:
         known = await services().reset_links.use(caller(), form.token, form.new_password)
     except InvalidInput as error:
         return await _form_page((await request.form).get("token", ""), error)
-    know_device_again(known)
+    remember_device(known)
     claims = validate_session()
     if claims is not None and claims.user_id != known.user_id:
-        return go_on(
+        return redirect_to(
             url_for("platforms.dashboard"),
             notice="The new password is set. You are still logged in, as another user.",
         )
     clear_session()
-    return go_on(url_for("accounts.login_page"), notice="Your new password is set. Log in with it.")
+    return redirect_to(
+        url_for("accounts.login_page"), notice="Your new password is set. Log in with it."
+    )

@@ -7,8 +7,8 @@ from quart_app.web.pipeline.bodies import PasswordBody
 from quart_app.web.pipeline.claims import current_connection_id, switch_platform
 from quart_app.web.pipeline.gate import (
     caller,
-    know_device_again,
     presented,
+    remember_device,
     services,
 )
 
@@ -16,7 +16,7 @@ from quart_app.web.pipeline.gate import (
 def begin(new_session: NewSession) -> None:
     """Sign a session that a use case began into the browser's cookie."""
     create_session(new_session)
-    know_device_again(new_session.device)
+    remember_device(new_session.device)
 
 
 async def end() -> None:

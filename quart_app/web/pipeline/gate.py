@@ -169,7 +169,7 @@ def device_cookie() -> DeviceCookie:
     return cast(DeviceCookie, current_app.extensions["quart_app.device_cookie"])
 
 
-def know_device_again(known: KnownDevice) -> None:
+def remember_device(known: KnownDevice) -> None:
     """Let the answer make the browser known to a user who has just given their password there."""
     known_devices = dict(caller().known_devices)
     known_devices.pop(known.user_id, None)  # the last one comes last

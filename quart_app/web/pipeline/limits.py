@@ -7,7 +7,7 @@ from quart import Quart
 
 from quart_app import model
 from quart_app.durations import in_words
-from quart_app.services.identity.devices import FRESH
+from quart_app.services.identity.devices import REAUTHENTICATION_WINDOW
 from quart_app.services.identity.passwords import LONGEST, SHORTEST
 from quart_app.services.identity.reset_links import FIRST_LINK_LIFETIME, RESET_LINK_LIFETIME
 from quart_app.session import SessionLimits
@@ -19,7 +19,7 @@ class ShownLimits:
     """What templates know as `limits`: durations, and lengths in characters."""
 
     remembered: SessionLimits
-    fresh_login: timedelta = FRESH
+    fresh_login: timedelta = REAUTHENTICATION_WINDOW
     reset_link: timedelta = RESET_LINK_LIFETIME
     first_link: timedelta = FIRST_LINK_LIFETIME
     shortest_password: int = SHORTEST

@@ -28,7 +28,7 @@ _LONGEST_PREFERENCE_BYTES = 1024
 _MOST_QUERY_FIELDS = 100
 
 
-class HostCheck:
+class RejectInvalidHost:
     """An ASGI application that refuses a Host that can't be one.
 
     It stands behind what believes a proxy's headers, so that a forwarded host is looked at, too.
@@ -47,7 +47,7 @@ class HostCheck:
             await self.app(scope, receive, send)
 
 
-class TargetCheck:
+class RejectInvalidTarget:
     """An ASGI application that refuses a target that can't be read, and every WebSocket.
 
     It stands before all else: what it repairs for the server's access log is the server's own.

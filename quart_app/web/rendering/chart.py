@@ -66,6 +66,6 @@ def _column(position: int, days: int, day: date, number: int | None, most: int) 
         middle=round(step * (position + 0.5), 3),
         y=round(HEIGHT - height, 2),
         height=round(height, 2),
-        # Counted from today, so that it has one; not at the edges, where it would be cut off.
+        # CounterKey from today, so that it has one; not at the edges, where it would be cut off.
         has_label=(days - 1 - position) % _DAYS_A_LABEL == _DAYS_A_LABEL // 2,
     )

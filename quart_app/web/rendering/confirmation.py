@@ -15,8 +15,8 @@ from quart_app.errors import (
 )
 from quart_app.web.pipeline.bodies import ConfirmBody, read_form
 from quart_app.web.pipeline.gate import caller, services
+from quart_app.web.rendering.error_responses import status_of
 from quart_app.web.rendering.pages import page
-from quart_app.web.rendering.replies import status_of
 
 # Errors that are no mistake in the form: they are not answered with the form again.
 NOT_OF_THE_FORM: Final = (Forbidden, NotFound, NotLoggedIn, Unavailable, UserInactive)

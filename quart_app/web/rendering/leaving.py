@@ -4,13 +4,15 @@ from quart import url_for
 from quart.typing import ResponseTypes
 
 from quart_app.session import clear_session
-from quart_app.web.rendering.pages import go_on
+from quart_app.web.rendering.pages import redirect_to
 
 
 def leave_for_login_page(notice: str, *, next_path: str | None = None) -> ResponseTypes:
     """Forget the session, and go to the login page, which shows `notice`."""
     clear_session()
-    return with_cleared_cache(go_on(url_for("accounts.login_page", next=next_path), notice=notice))
+    return with_cleared_cache(
+        redirect_to(url_for("accounts.login_page", next=next_path), notice=notice)
+    )
 
 
 def with_cleared_cache(response: ResponseTypes) -> ResponseTypes:

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.urls import iri_to_uri
 
 from quart_app.errors import NotFound
-from quart_app.services.identity.frames import Frame
+from quart_app.services.identity.page_context import Frame
 from quart_app.session import Claims, timestamp, validate_session
 from quart_app.web.pipeline.access import Mark, is_marked
 from quart_app.web.pipeline.bodies import LONGEST_PATH
@@ -98,7 +98,7 @@ def _without_current_account(claims: Claims) -> Claims | None:
 async def _frame_of(claims: Claims) -> Frame | None:
     # A public page is shown with the frame of its session, by which nothing else is done there.
     reader = replace(caller(), claims=claims)
-    return await services().frames.frame_of(reader, current_connection_id(claims))
+    return await services().page_contexts.load(reader, current_connection_id(claims))
 
 
 async def _rendered(
@@ -130,10 +130,10 @@ async def _rendered(
 def _this_page() -> str:
     """Return the path of the page that is shown, where it can be asked for again."""
     path = request.full_path.rstrip("?") if request.method == "GET" else request.path
-    return page_at(path) or url_for("platforms.dashboard")
+    return safe_local_path(path) or url_for("platforms.dashboard")
 
 
-def page_at(text: str) -> str | None:
+def safe_local_path(text: str) -> str | None:
     r"""Return `text` if a page of ours is there, and it is not longer than a form may hold.
 
     Else None: what only a form is sent to can't be gone to. A browser takes `//host` and `/\host`
@@ -155,7 +155,7 @@ def page_at(text: str) -> str | None:
     return text
 
 
-def go_on(path: str, *, notice: str | None = None) -> ResponseTypes:
+def redirect_to(path: str, *, notice: str | None = None) -> ResponseTypes:
     """Send the browser to a page of ours, which shows the sentence `notice` once.
 
     CURRENT in the sentence stands for the name of the connection that the session then acts for.

@@ -150,7 +150,7 @@ function begin() {
   );
 }
 
-function beLoggedIn() {
+function initMember() {
   watch({
     over: leaveUnlessAlive,
     doubtful: () => check(),
@@ -179,7 +179,7 @@ function beLoggedIn() {
 }
 
 /** On a page for visitors: once somebody logs in in another tab, go on as this one would. */
-function beVisited() {
+function initVisitor() {
   const hear = ({ kind, user: whose }) => {
     if (kind === "hello" && whose && location.pathname === "/login" && !isSomethingTyped()) {
       showAnew();
@@ -196,5 +196,5 @@ function beVisited() {
 
 const left = takeNotice(); // and on no later page
 if (left && location.pathname === "/login") note(left);
-if (user === null) beVisited();
-else beLoggedIn();
+if (user === null) initVisitor();
+else initMember();

@@ -15,7 +15,7 @@ T = TypeVar("T")
 _running: set[asyncio.Task[Any]] = set()  # the event loop itself holds a task only weakly
 
 
-def uninterrupted(
+def shielded(
     use_case: Callable[P, Coroutine[Any, Any, T]],
 ) -> Callable[P, Coroutine[Any, Any, T]]:
     """Let the use case finish when its caller is cancelled."""
@@ -27,7 +27,7 @@ def uninterrupted(
     return carried_through
 
 
-def go_on_afterwards(work: Coroutine[Any, Any, None]) -> None:
+def run_in_background(work: Coroutine[Any, Any, None]) -> None:
     """Begin work that no request waits for; a process that ends waits for it."""
     _begun(work)
 
@@ -45,7 +45,7 @@ def _forget(task: asyncio.Task[Any]) -> None:
         task.exception()  # asked for, so that asyncio does not complain that nobody did
 
 
-async def finish_what_is_running() -> None:
+async def drain() -> None:
     """Wait for every use case that this event loop is still carrying through."""
     loop = asyncio.get_running_loop()
     ours = [task for task in _running if task.get_loop() is loop]

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from quart_app.errors import Busy
-from quart_app.services.identity.turns import Turns
+from quart_app.services.identity.hashing_queue import FairQueue
 
 A_MOMENT = 0.02
 MINUTE = timedelta(minutes=1)
@@ -19,13 +19,13 @@ def order() -> list[str]:
     return []
 
 
-Visit = Callable[[Turns, str], Coroutine[None, None, None]]
+Visit = Callable[[FairQueue, str], Coroutine[None, None, None]]
 
 
 @pytest.fixture
 def visit(order: list[str]) -> Visit:
-    async def visit(turns: Turns, whose: str) -> None:
-        async with turns.turn(whose):
+    async def visit(queue: FairQueue, whose: str) -> None:
+        async with queue.slot(whose):
             order.append(whose)
             await asyncio.sleep(A_MOMENT)
 
@@ -33,11 +33,11 @@ def visit(order: list[str]) -> Visit:
 
 
 async def test_no_more_than_the_slots_are_at_it_at_once() -> None:
-    turns, now, most = Turns(3, MINUTE), 0, 0
+    queue, now, most = FairQueue(3, MINUTE), 0, 0
 
     async def visit() -> None:
         nonlocal now, most
-        async with turns.turn("a"):
+        async with queue.slot("a"):
             now += 1
             most = max(most, now)
             await asyncio.sleep(0)
@@ -50,11 +50,11 @@ async def test_no_more_than_the_slots_are_at_it_at_once() -> None:
 async def test_who_comes_from_an_address_of_many_does_not_make_others_wait(
     order: list[str], visit: Visit
 ) -> None:
-    turns = Turns(1, MINUTE)
-    crowd = [asyncio.create_task(visit(turns, "crowd")) for _ in range(40)]
+    queue = FairQueue(1, MINUTE)
+    crowd = [asyncio.create_task(visit(queue, "crowd")) for _ in range(40)]
     await asyncio.sleep(A_MOMENT / 2)
     before = len(order)
-    others = [asyncio.create_task(visit(turns, whose)) for whose in ("a", "b", "a")]
+    others = [asyncio.create_task(visit(queue, whose)) for whose in ("a", "b", "a")]
     await asyncio.gather(*others)
     assert order.index("a") <= before + 2
     assert order.index("b") <= before + 3
@@ -65,10 +65,10 @@ async def test_who_comes_from_an_address_of_many_does_not_make_others_wait(
 
 
 async def test_whoever_would_wait_for_too_long_is_refused_at_once(visit: Visit) -> None:
-    turns = Turns(1, timedelta(seconds=A_MOMENT * 5))
+    queue = FairQueue(1, timedelta(seconds=A_MOMENT * 5))
     for _ in range(30):  # so that it knows how long a turn takes
-        await visit(turns, "a")
-    tasks = [asyncio.create_task(visit(turns, "a")) for _ in range(30)]
+        await visit(queue, "a")
+    tasks = [asyncio.create_task(visit(queue, "a")) for _ in range(30)]
     refused = [
         each
         for each in await asyncio.gather(*tasks, return_exceptions=True)
@@ -79,12 +79,12 @@ async def test_whoever_would_wait_for_too_long_is_refused_at_once(visit: Visit) 
 
 
 async def test_a_full_line_gives_way_to_others(visit: Visit) -> None:
-    turns = Turns(1, timedelta(seconds=A_MOMENT * 5))
+    queue = FairQueue(1, timedelta(seconds=A_MOMENT * 5))
     for _ in range(30):
-        await visit(turns, "a")
-    crowd = [asyncio.create_task(visit(turns, "crowd")) for _ in range(30)]
+        await visit(queue, "a")
+    crowd = [asyncio.create_task(visit(queue, "crowd")) for _ in range(30)]
     await asyncio.sleep(0)
-    await visit(turns, "a")
+    await visit(queue, "a")
     ends = await asyncio.gather(*crowd, return_exceptions=True)
     assert sum(isinstance(each, Busy) for each in ends) > 20
 
@@ -92,12 +92,12 @@ async def test_a_full_line_gives_way_to_others(visit: Visit) -> None:
 async def test_nobody_gives_way_to_who_comes_later_from_as_short_a_line(
     order: list[str], visit: Visit
 ) -> None:
-    turns = Turns(1, timedelta(seconds=A_MOMENT * 5))
+    queue = FairQueue(1, timedelta(seconds=A_MOMENT * 5))
     for _ in range(30):
-        await visit(turns, "a")
+        await visit(queue, "a")
     order.clear()
     addresses = [f"192.0.2.{number}" for number in range(30)]
-    visits = [asyncio.create_task(visit(turns, address)) for address in addresses]
+    visits = [asyncio.create_task(visit(queue, address)) for address in addresses]
     ends = await asyncio.gather(*visits, return_exceptions=True)
     assert 0 < len(order) < 10
     assert order == addresses[: len(order)]
@@ -105,31 +105,31 @@ async def test_nobody_gives_way_to_who_comes_later_from_as_short_a_line(
 
 
 async def test_who_has_waited_for_the_longest_time_is_refused(visit: Visit) -> None:
-    turns = Turns(1, timedelta(seconds=A_MOMENT * 3))
-    async with turns.turn("slow"):  # longer than any turn before it
+    queue = FairQueue(1, timedelta(seconds=A_MOMENT * 3))
+    async with queue.slot("slow"):  # longer than any turn before it
         with pytest.raises(Busy):
-            await visit(turns, "a")
-    await visit(turns, "a")
+            await visit(queue, "a")
+    await visit(queue, "a")
 
 
 async def test_who_goes_away_leaves_no_turn_behind(visit: Visit) -> None:
-    turns = Turns(2, MINUTE)
+    queue = FairQueue(2, MINUTE)
     for _ in range(20):
-        tasks = [asyncio.create_task(visit(turns, str(number % 5))) for number in range(20)]
+        tasks = [asyncio.create_task(visit(queue, str(number % 5))) for number in range(20)]
         await asyncio.sleep(A_MOMENT)
         for each in tasks[::2]:
             each.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    async with turns.turn("a"), turns.turn("b"):
+    async with queue.slot("a"), queue.slot("b"):
         pass
-    assert (turns._free, turns._waiting, turns._lines) == (2, 0, {})
+    assert (queue._free, queue._waiting, queue._lines) == (2, 0, {})
 
 
 async def test_an_error_in_a_turn_ends_it() -> None:
-    turns = Turns(1, MINUTE)
+    queue = FairQueue(1, MINUTE)
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
-            async with turns.turn("a"):
+            async with queue.slot("a"):
                 raise ZeroDivisionError
-    async with turns.turn("a"):
+    async with queue.slot("a"):
         pass

@@ -37,15 +37,13 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Frames:
+class PageContexts:
     """The frame of a page, in one transaction."""
 
     database: Database
     now: Callable[[], datetime]
 
-    async def frame_of(
-        self, caller: Caller, platform_connection_id: int | None = None
-    ) -> Frame | None:
+    async def load(self, caller: Caller, platform_connection_id: int | None = None) -> Frame | None:
         """Return the frame of the caller's session; None where the account is gone or inactive."""
         user_id = caller.user_id
         async with self.database.read() as db:

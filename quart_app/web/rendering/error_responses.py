@@ -14,7 +14,7 @@ from quart_app.errors import Category
 from quart_app.web.pipeline import last_resort
 from quart_app.web.pipeline.headers import TRY_AGAIN_LATER, with_retry_after
 from quart_app.web.pipeline.problems import BAD_REQUEST, is_for_program, problem_document
-from quart_app.web.rendering.pages import error_page, page_at
+from quart_app.web.rendering.pages import error_page, safe_local_path
 
 _STATUS: Final = {
     Category.MALFORMED: HTTPStatus.BAD_REQUEST,
@@ -151,7 +151,7 @@ async def _answer(
     heading = heading or _HEADINGS.get(status, status.phrase)
     try_again = None
     if status in _MAY_WORK_LATER:
-        try_again = page_at(_path_to_return_to() or "") or url_for("platforms.dashboard")
+        try_again = safe_local_path(_path_to_return_to() or "") or url_for("platforms.dashboard")
     return await error_page(status, heading, sentence, try_again=try_again)
 
 

@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import NotFound
 from quart_app.model import EndReason, Login, User
-from quart_app.services.background.uninterrupted import uninterrupted
+from quart_app.services.background.shielding import shielded
 from quart_app.services.caller import Caller
-from quart_app.services.identity.administrators import Administrators
+from quart_app.services.identity.authorization import Authorization
 from quart_app.services.identity.devices import Devices
 from quart_app.services.pagination import PAGE_SIZE, Page, page_of
 from quart_app.services.sessions.sessions import Sessions
@@ -38,7 +38,7 @@ class ListedLogin:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Administration:
+class SessionAdministration:
     """What administrators see and end. All of it raises Forbidden for anybody else.
 
     Whoever ends something raises PasswordNeeded where the login is not fresh, BadCredentials.
@@ -46,7 +46,7 @@ class Administration:
 
     sessions: Sessions
     devices: Devices
-    administrators: Administrators
+    authorization: Authorization
     now: Callable[[], datetime]
 
     async def users(
@@ -57,7 +57,7 @@ class Administration:
         The cursor is the id of the last user.
         """
         async with self.sessions.database.read() as db:
-            await self.administrators.admit(db, caller)
+            await self.authorization.require_admin(db, caller)
             found = await stored_users.users_after(db, after, sought=sought, most=PAGE_SIZE + 1)
             page = page_of(found, size=PAGE_SIZE, cursor_of=attrgetter("id"))
             logins = await stored_logins.numbers_of_live_logins(
@@ -68,7 +68,7 @@ class Administration:
     async def user(self, caller: Caller, whose_id: int) -> tuple[User, list[Login]]:
         """Return a user and their live logins, newest first. Raises NotFound."""
         async with self.sessions.database.read() as db:
-            await self.administrators.admit(db, caller)
+            await self.authorization.require_admin(db, caller)
             user = await stored_users.user_by_id(db, whose_id)
             if user is None:
                 raise NotFound
@@ -77,7 +77,7 @@ class Administration:
     async def logins(self, caller: Caller, *, before: int | None) -> Page[ListedLogin, int]:
         """Return a page of everybody's live logins, newest first; the cursor is the oldest id."""
         async with self.sessions.database.read() as db:
-            await self.administrators.admit(db, caller)
+            await self.authorization.require_admin(db, caller)
             found = await stored_logins.live_logins_of_all(
                 db, self.now(), before, most=PAGE_SIZE + 1
             )
@@ -88,7 +88,7 @@ class Administration:
     async def login(self, caller: Caller, login_id: int) -> tuple[User, Login]:
         """Return one live login and whose it is. Raises NotFound."""
         async with self.sessions.database.read() as db:
-            await self.administrators.admit(db, caller)
+            await self.authorization.require_admin(db, caller)
             login = await stored_logins.live_login(db, login_id, self.now())
             if login is None:
                 raise _no_such_login()
@@ -104,7 +104,7 @@ class Administration:
         await self.devices.confirm(caller, current_password)
         return await self._end_login(caller, login_id)
 
-    @uninterrupted
+    @shielded
     async def _end_login(self, caller: Caller, login_id: int) -> Login:
         async with self.sessions.ending(caller) as ending:
             login = await stored_logins.live_login(ending.db, login_id, self.now())
@@ -112,7 +112,7 @@ class Administration:
             # would otherwise wait for each other.
             whose = {caller.user_id} | ({login.user_id} if login else set())
             await stored_users.lock_users(ending.db, whose)
-            await self.administrators.admit_to_change(ending.db, caller)
+            await self.authorization.admit_to_change(ending.db, caller)
             if login is None:
                 raise _no_such_login()
             session = SessionRef(sid=login.sid, expires_at=login.expires_at)
@@ -126,11 +126,11 @@ class Administration:
         await self.devices.confirm(caller, current_password)
         await self._end_logins_of(caller, whose_id)
 
-    @uninterrupted
+    @shielded
     async def _end_logins_of(self, caller: Caller, whose_id: int) -> None:
         async with self.sessions.ending(caller) as ending:
             await stored_users.lock_users(ending.db, {caller.user_id, whose_id})
-            await self.administrators.admit_to_change(ending.db, caller)
+            await self.authorization.admit_to_change(ending.db, caller)
             user = await stored_users.user_by_id(ending.db, whose_id)
             if user is None:
                 raise NotFound
@@ -143,7 +143,7 @@ class Administration:
 
     async def _admit(self, caller: Caller, db: AsyncSession) -> None:
         """Ask for the right in the transaction that uses it: meanwhile a password was compared."""
-        await self.administrators.admit_to_change(db, caller)
+        await self.authorization.admit_to_change(db, caller)
 
 
 def _no_such_login() -> NotFound:

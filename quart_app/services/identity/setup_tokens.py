@@ -9,7 +9,7 @@ LIFETIME = timedelta(hours=24)
 _SET_UP = "set-up"
 
 
-class Links:
+class SetupTokens:
     """Makes and checks the tokens; `keys` are the session's, newest first, under another salt.
 
     Nothing is stored: that a set-up link is good for once follows from its use, after which

@@ -15,7 +15,7 @@ _FIRST_GUESS_SECONDS = 0.05
 _WEIGHT_OF_THE_LAST = 0.1
 
 
-class Turns:
+class FairQueue:
     """At most `slots` at once; the others wait, each address in a line of its own.
 
     The lines take turns: who comes from an address of a thousand waits for those of the own line,
@@ -32,7 +32,7 @@ class Turns:
         self._turn_seconds = _FIRST_GUESS_SECONDS
 
     @asynccontextmanager
-    async def turn(self, address: str | None) -> AsyncIterator[None]:
+    async def slot(self, address: str | None) -> AsyncIterator[None]:
         """Wait for a turn, which lasts as long as the block. Raises Busy."""
         if self._free and not self._waiting:
             self._free -= 1

@@ -9,7 +9,7 @@ from quart_app.model import AuditEvent
 MOST_COUNTED = 100  # rows of one minute, and one more for each event that is counted
 
 
-class Counted(NamedTuple):
+class CounterKey(NamedTuple):
     """What is counted together: no more than these three is kept of a refusal."""
 
     event: AuditEvent
@@ -26,26 +26,26 @@ class Count:
     request_id: str | None
 
 
-class Tally:
+class BoundedCounter:
     """Counts, until they are taken away to be written down."""
 
     def __init__(self) -> None:
-        self._counts: dict[Counted, Count] = {}
+        self._counts: dict[CounterKey, Count] = {}
 
-    def add(self, counted: Counted, number: int = 1, request_id: str | None = None) -> None:
+    def add(self, counted: CounterKey, number: int = 1, request_id: str | None = None) -> None:
         """Count it; beyond the bound, with all others of its event, whoever they are."""
         if counted not in self._counts and len(self._counts) >= MOST_COUNTED:
-            counted = Counted(counted.event, None, None, is_overflow=True)
+            counted = CounterKey(counted.event, None, None, is_overflow=True)
         count = self._counts.setdefault(counted, Count(0, None))
         count.number += number
         count.request_id = request_id
 
-    def take(self) -> list[tuple[Counted, Count]]:
+    def take(self) -> list[tuple[CounterKey, Count]]:
         """Return the counts, and begin anew."""
         taken, self._counts = self._counts, {}
         return list(taken.items())
 
-    def put_back(self, taken: Iterable[tuple[Counted, Count]]) -> None:
+    def put_back(self, taken: Iterable[tuple[CounterKey, Count]]) -> None:
         """Go on with counts that could not be written down."""
         for counted, count in taken:
             self.add(counted, count.number, count.request_id)

@@ -14,13 +14,13 @@ from quart_app.storage.database import Database
 
 
 @dataclass(frozen=True)
-class Administrators:
+class Authorization:
     """Rights are read in the transaction that needs them: a change of role holds at once."""
 
     database: Database
     audit: Audit
 
-    async def admit(self, db: AsyncSession, caller: Caller) -> User:
+    async def require_admin(self, db: AsyncSession, caller: Caller) -> User:
         """Return the user, who administers. Raises Forbidden, or NotFound without an account."""
         user = await stored_users.user_by_id(db, caller.user_id)
         if user is None or not user.is_active:
@@ -31,12 +31,12 @@ class Administrators:
         return user
 
     async def admit_to_change(self, db: AsyncSession, caller: Caller) -> User:
-        """Do as `admit`. Raises NotLoggedIn where the session that asks has ended meanwhile."""
+        """Do as `require_admin`. Raises NotLoggedIn if the caller's session has ended meanwhile."""
         if await stored_logins.has_login_ended(db, caller.sid):
             raise NotLoggedIn
-        return await self.admit(db, caller)
+        return await self.require_admin(db, caller)
 
     async def check(self, caller: Caller) -> None:
-        """Make sure that the caller administers. Raises as `admit`."""
+        """Make sure that the caller administers. Raises as `require_admin`."""
         async with self.database.read() as db:
-            await self.admit(db, caller)
+            await self.require_admin(db, caller)

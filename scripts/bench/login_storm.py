@@ -50,9 +50,9 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
-from login_storm_clients import Asked, Compared, Stormed, ask, compare_passwords, storm
-from login_storm_picture import percentile, picture
-from login_storm_servers import (
+from bench.login_storm_clients import Asked, Compared, Stormed, ask, compare_passwords, storm
+from bench.login_storm_picture import percentile, picture
+from bench.login_storm_servers import (
     database,
     fill,
     logins_written,

@@ -176,7 +176,7 @@ def test_every_script_has_a_short_run() -> None:
 def test_every_module_beside_the_scripts_is_imported_by_one() -> None:
     texts = {path: path.read_text() for path in FILES if path.is_file()}
     for path in texts.keys() - {ROOT / script for script in SCRIPTS}:
-        imports = re.compile(rf"(?m)^ *(from|import) {path.stem}\b")
+        imports = re.compile(rf"(?m)^ *(from|import) (bench\.)?{path.stem}\b")
         assert any(imports.search(text) for other, text in texts.items() if other != path), path
 
 

@@ -23,7 +23,7 @@ from quart_app.web.pipeline.gate import (
     services,
 )
 from quart_app.web.pipeline.permit_cookie import set_permit
-from quart_app.web.rendering.error_responses import status_of
+from quart_app.web.rendering.error_responses import shows_form_again, status_of
 from quart_app.web.rendering.leaving import leave_for_login_page, with_cleared_cache
 from quart_app.web.rendering.pages import page, redirect_to, safe_local_path
 
@@ -174,6 +174,13 @@ async def account() -> ResponseReturnValue:
     return await _account_page()
 
 
+async def _account_page(error: AppError | None = None) -> Response:
+    user = await services().accounts.user(caller())
+    return await page(
+        "account.html", status=status_of(error) if error else HTTPStatus.OK, user=user, error=error
+    )
+
+
 @blueprint.get("/account/password")
 async def account_again() -> ResponseReturnValue:
     """Lead back to the page; after a refused change this is the address that a browser shows."""
@@ -181,22 +188,11 @@ async def account_again() -> ResponseReturnValue:
 
 
 @blueprint.post("/account/password")
+@shows_form_again(_account_page, unless=(NotLoggedIn,))
 async def change_password() -> ResponseReturnValue:
     """Change the password; this browser goes on in a new session, every older one is over."""
-    try:
-        await change_password_by(await read_form(PasswordBody))
-    except NotLoggedIn:
-        raise
-    except AppError as error:
-        return await _account_page(error)
+    await change_password_by(await read_form(PasswordBody))
     return redirect_to(
         url_for("accounts.account"),
         notice="Your password has been changed. Your other sessions have ended.",
-    )
-
-
-async def _account_page(error: AppError | None = None) -> Response:
-    user = await services().accounts.user(caller())
-    return await page(
-        "account.html", status=status_of(error) if error else HTTPStatus.OK, user=user, error=error
     )

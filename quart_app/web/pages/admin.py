@@ -15,7 +15,8 @@ from quart_app.web.pipeline.bodies import (
     read_query,
 )
 from quart_app.web.pipeline.gate import ID, caller, services
-from quart_app.web.rendering.confirmation import NOT_OF_THE_FORM, confirm_page, typed_password
+from quart_app.web.rendering.confirmation import confirm_page, typed_password
+from quart_app.web.rendering.error_responses import shows_form_again
 from quart_app.web.rendering.leaving import leave_for_login_page
 from quart_app.web.rendering.pages import page, redirect_to
 from quart_app.web.rendering.user_agents import described
@@ -79,16 +80,12 @@ async def _end_login_page(login_id: int, error: AppError | None = None) -> Respo
 
 
 @blueprint.post(f"/sessions/<{ID}:login_id>/end")
+@shows_form_again(_end_login_page)
 async def end_login(login_id: int) -> ResponseReturnValue:
     """End a login, wherever it is."""
-    try:
-        ended = await services().administration.end_login(
-            caller(), login_id, current_password=await typed_password()
-        )
-    except NOT_OF_THE_FORM:
-        raise
-    except AppError as error:
-        return await _end_login_page(login_id, error)
+    ended = await services().administration.end_login(
+        caller(), login_id, current_password=await typed_password()
+    )
     if ended.sid == caller().sid:
         return leave_for_login_page("You are logged out.")
     return redirect_to(
@@ -114,16 +111,12 @@ async def _end_user_page(user_id: int, error: AppError | None = None) -> Respons
 
 
 @blueprint.post(f"/users/<{ID}:user_id>/end")
+@shows_form_again(_end_user_page)
 async def end_user(user_id: int) -> ResponseReturnValue:
     """End every session of a user."""
-    try:
-        await services().administration.end_logins_of(
-            caller(), user_id, current_password=await typed_password()
-        )
-    except NOT_OF_THE_FORM:
-        raise
-    except AppError as error:
-        return await _end_user_page(user_id, error)
+    await services().administration.end_logins_of(
+        caller(), user_id, current_password=await typed_password()
+    )
     if user_id == caller().user_id:
         return leave_for_login_page("You are logged out on every device.")
     return redirect_to(
@@ -145,16 +138,12 @@ async def _reset_link_page(user_id: int, error: AppError | None = None) -> Respo
 
 
 @blueprint.post(f"/users/<{ID}:user_id>/reset_link")
+@shows_form_again(_reset_link_page)
 async def make_reset_link(user_id: int) -> ResponseReturnValue:
     """Make the link and show it, this once: nobody can read it out of the database."""
-    try:
-        link = await services().reset_links.make(
-            caller(), user_id, current_password=await typed_password()
-        )
-    except NOT_OF_THE_FORM:
-        raise
-    except AppError as error:
-        return await _reset_link_page(user_id, error)
+    link = await services().reset_links.make(
+        caller(), user_id, current_password=await typed_password()
+    )
     return await page("admin_reset_link.html", link=link, is_new=False)
 
 
@@ -170,16 +159,12 @@ async def _end_everybodys_page(error: AppError | None = None) -> Response:
 
 
 @blueprint.post("/sessions/all/end")
+@shows_form_again(_end_everybodys_page)
 async def end_everybodys() -> ResponseReturnValue:
     """End every session that there is."""
-    try:
-        await services().administration.end_everybodys(
-            caller(), current_password=await typed_password()
-        )
-    except NOT_OF_THE_FORM:
-        raise
-    except AppError as error:
-        return await _end_everybodys_page(error)
+    await services().administration.end_everybodys(
+        caller(), current_password=await typed_password()
+    )
     return leave_for_login_page("All sessions have ended. Everybody must log in again.")
 
 

@@ -5,10 +5,10 @@ from http import HTTPStatus
 from quart import Blueprint, Response, url_for
 from quart.typing import ResponseReturnValue
 
-from quart_app.errors import AppError, NotFound, NotLoggedIn, Unavailable
+from quart_app.errors import AppError
 from quart_app.web.pipeline.gate import ID, caller, services
 from quart_app.web.rendering.confirmation import typed_password
-from quart_app.web.rendering.error_responses import status_of
+from quart_app.web.rendering.error_responses import shows_form_again, status_of
 from quart_app.web.rendering.leaving import leave_for_login_page
 from quart_app.web.rendering.pages import page, redirect_to
 from quart_app.web.rendering.user_agents import described
@@ -48,16 +48,12 @@ async def _end_page(login_id: int, error: AppError | None = None) -> Response:
 
 
 @blueprint.post(f"/devices/<{ID}:login_id>/end")
+@shows_form_again(_end_page)
 async def end(login_id: int) -> ResponseReturnValue:
     """End a login, wherever it is."""
-    try:
-        ended = await services().devices.end(
-            caller(), login_id, current_password=await typed_password()
-        )
-    except (NotFound, NotLoggedIn, Unavailable):
-        raise
-    except AppError as error:
-        return await _end_page(login_id, error)
+    ended = await services().devices.end(
+        caller(), login_id, current_password=await typed_password()
+    )
     if ended.sid == caller().sid:
         return leave_for_login_page("You are logged out.")
     return redirect_to(url_for("devices.list_page"), notice="The session has ended.")
@@ -81,12 +77,8 @@ async def _end_others_page(error: AppError | None = None) -> Response:
 
 
 @blueprint.post("/devices/others/end")
+@shows_form_again(_end_others_page)
 async def end_others() -> ResponseReturnValue:
     """End every other login of the user."""
-    try:
-        await services().devices.end_others(caller(), current_password=await typed_password())
-    except (NotFound, NotLoggedIn, Unavailable):
-        raise
-    except AppError as error:
-        return await _end_others_page(error)
+    await services().devices.end_others(caller(), current_password=await typed_password())
     return redirect_to(url_for("devices.list_page"), notice="Your other sessions have ended.")

@@ -1,5 +1,7 @@
 """Pages for administrators: create a user, shut them out and let them in again, their role."""
 
+from functools import partial
+
 from quart import Blueprint, Response, request, url_for
 from quart.typing import ResponseReturnValue
 
@@ -7,7 +9,8 @@ from quart_app.errors import AppError
 from quart_app.model import Role
 from quart_app.web.pipeline.bodies import NewUserForm, RoleForm, read_form
 from quart_app.web.pipeline.gate import ID, caller, services
-from quart_app.web.rendering.confirmation import NOT_OF_THE_FORM, confirm_page, typed_password
+from quart_app.web.rendering.confirmation import confirm_page, typed_password
+from quart_app.web.rendering.error_responses import shows_form_again
 from quart_app.web.rendering.leaving import leave_for_login_page
 from quart_app.web.rendering.pages import page, redirect_to
 
@@ -35,93 +38,21 @@ async def _create_page(error: AppError | None = None) -> Response:
 
 
 @blueprint.post("/new")
+@shows_form_again(_create_page)
 async def create() -> ResponseReturnValue:
     """Create a user, and show the link by which they set their password: this once."""
-    try:
-        form = await read_form(NewUserForm)
-        link = await services().membership.create(
-            caller(),
-            username=form.username,
-            email=form.email,
-            role=form.role,
-            current_password=form.current_password,
-        )
-    except NOT_OF_THE_FORM:
-        raise
-    except AppError as error:
-        return await _create_page(error)
+    form = await read_form(NewUserForm)
+    link = await services().membership.create(
+        caller(),
+        username=form.username,
+        email=form.email,
+        role=form.role,
+        current_password=form.current_password,
+    )
     return await page("admin_reset_link.html", link=link, is_new=True)
 
 
-@blueprint.get(f"/<{ID}:user_id>/deactivate")
-async def deactivate_page(user_id: int) -> ResponseReturnValue:
-    """Ask whether to shut a user out."""
-    return await _about(user_id, "admin_deactivate_user.html")
-
-
-@blueprint.post(f"/<{ID}:user_id>/deactivate")
-async def deactivate(user_id: int) -> ResponseReturnValue:
-    """Shut a user out."""
-    try:
-        await services().membership.deactivate(
-            caller(), user_id, current_password=await typed_password()
-        )
-    except NOT_OF_THE_FORM:
-        raise
-    except AppError as error:
-        return await _about(user_id, "admin_deactivate_user.html", error)
-    if user_id == caller().user_id:
-        return leave_for_login_page("You are deactivated and logged out.")
-    return _back_to(user_id, "This user is deactivated, and all their sessions have ended.")
-
-
-@blueprint.get(f"/<{ID}:user_id>/activate")
-async def activate_page(user_id: int) -> ResponseReturnValue:
-    """Ask whether to let a user in again."""
-    return await _about(user_id, "admin_activate_user.html")
-
-
-@blueprint.post(f"/<{ID}:user_id>/activate")
-async def activate(user_id: int) -> ResponseReturnValue:
-    """Let a user in again."""
-    try:
-        await services().membership.activate(
-            caller(), user_id, current_password=await typed_password()
-        )
-    except NOT_OF_THE_FORM:
-        raise
-    except AppError as error:
-        return await _about(user_id, "admin_activate_user.html", error)
-    return _back_to(user_id, "This user is active and can log in again.")
-
-
-@blueprint.get(f"/<{ID}:user_id>/role")
-async def role_page(user_id: int) -> ResponseReturnValue:
-    """Ask which role a user is to have."""
-    return await _about(user_id, "admin_role.html")
-
-
-@blueprint.post(f"/<{ID}:user_id>/role")
-async def change_role(user_id: int) -> ResponseReturnValue:
-    """Give a user another role."""
-    try:
-        form = await read_form(RoleForm)
-        await services().membership.change_role(
-            caller(), user_id, form.role, current_password=form.current_password
-        )
-    except NOT_OF_THE_FORM:
-        raise
-    except AppError as error:
-        return await _about(user_id, "admin_role.html", error)
-    if user_id == caller().user_id and form.role is not Role.ADMIN:
-        return redirect_to(
-            url_for("platforms.dashboard"),
-            notice="Your role has changed. You are no longer an administrator.",
-        )
-    return _back_to(user_id, "The role has changed. It applies at once.")
-
-
-async def _about(user_id: int, template: str, error: AppError | None = None) -> Response:
+async def _about(user_id: int, *, template: str, error: AppError | None = None) -> Response:
     """Return a page that asks before it changes something about a user."""
     user, logins = await services().administration.user(caller(), user_id)
     return await confirm_page(
@@ -133,6 +64,60 @@ async def _about(user_id: int, template: str, error: AppError | None = None) -> 
         role=(await request.form).get("role", user.role.value),
         roles=_ROLES,
     )
+
+
+@blueprint.get(f"/<{ID}:user_id>/deactivate")
+async def deactivate_page(user_id: int) -> ResponseReturnValue:
+    """Ask whether to shut a user out."""
+    return await _about(user_id, template="admin_deactivate_user.html")
+
+
+@blueprint.post(f"/<{ID}:user_id>/deactivate")
+@shows_form_again(partial(_about, template="admin_deactivate_user.html"))
+async def deactivate(user_id: int) -> ResponseReturnValue:
+    """Shut a user out."""
+    await services().membership.deactivate(
+        caller(), user_id, current_password=await typed_password()
+    )
+    if user_id == caller().user_id:
+        return leave_for_login_page("You are deactivated and logged out.")
+    return _back_to(user_id, "This user is deactivated, and all their sessions have ended.")
+
+
+@blueprint.get(f"/<{ID}:user_id>/activate")
+async def activate_page(user_id: int) -> ResponseReturnValue:
+    """Ask whether to let a user in again."""
+    return await _about(user_id, template="admin_activate_user.html")
+
+
+@blueprint.post(f"/<{ID}:user_id>/activate")
+@shows_form_again(partial(_about, template="admin_activate_user.html"))
+async def activate(user_id: int) -> ResponseReturnValue:
+    """Let a user in again."""
+    await services().membership.activate(caller(), user_id, current_password=await typed_password())
+    return _back_to(user_id, "This user is active and can log in again.")
+
+
+@blueprint.get(f"/<{ID}:user_id>/role")
+async def role_page(user_id: int) -> ResponseReturnValue:
+    """Ask which role a user is to have."""
+    return await _about(user_id, template="admin_role.html")
+
+
+@blueprint.post(f"/<{ID}:user_id>/role")
+@shows_form_again(partial(_about, template="admin_role.html"))
+async def change_role(user_id: int) -> ResponseReturnValue:
+    """Give a user another role."""
+    form = await read_form(RoleForm)
+    await services().membership.change_role(
+        caller(), user_id, form.role, current_password=form.current_password
+    )
+    if user_id == caller().user_id and form.role is not Role.ADMIN:
+        return redirect_to(
+            url_for("platforms.dashboard"),
+            notice="Your role has changed. You are no longer an administrator.",
+        )
+    return _back_to(user_id, "The role has changed. It applies at once.")
 
 
 def _back_to(user_id: int, notice: str) -> ResponseReturnValue:

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from quart import Blueprint, Response, request, url_for
 from quart.typing import ResponseReturnValue
 
-from quart_app.errors import AppError, NotFound, Unavailable
+from quart_app.errors import AppError, NotFound, NotLoggedIn
 from quart_app.web.pipeline.access import for_no_account
 from quart_app.web.pipeline.bodies import (
     ConnectBody,
@@ -19,7 +19,7 @@ from quart_app.web.pipeline.bodies import (
 from quart_app.web.pipeline.claims import current_connection_id, switch_platform
 from quart_app.web.pipeline.current_session import forget_if_current
 from quart_app.web.pipeline.gate import ID, caller, services
-from quart_app.web.rendering.error_responses import status_of, with_form_page
+from quart_app.web.rendering.error_responses import shows_form_again, status_of
 from quart_app.web.rendering.notices import CURRENT
 from quart_app.web.rendering.pages import page, redirect_to, safe_local_path
 
@@ -82,22 +82,18 @@ async def _connect_page(error: AppError | None = None) -> Response:
 # From a page that was opened before this form had an address of its own.
 @blueprint.post("/platforms", endpoint="connect_from_list")
 @for_no_account
+@shows_form_again(_connect_page, unless=(NotFound, NotLoggedIn))
 async def connect() -> ResponseReturnValue:
     """Add an account; the session acts for it where it acted for none."""
-    try:
-        form = await read_form(ConnectBody)
-        connection, _ = await services().platforms.connect(
-            caller(),
-            name=form.name,
-            platform_type=form.platform_type,
-            instance_url=form.instance_url,
-            access_token=form.access_token,
-            username=form.username,
-        )
-    except NotFound:
-        raise
-    except AppError as error:
-        return await _connect_page(error)
+    form = await read_form(ConnectBody)
+    connection, _ = await services().platforms.connect(
+        caller(),
+        name=form.name,
+        platform_type=form.platform_type,
+        instance_url=form.instance_url,
+        access_token=form.access_token,
+        username=form.username,
+    )
     if current_connection_id(caller().login) is None:
         switch_platform(connection.id)
     return redirect_to(url_for("platforms.list_page"), notice="Account added.")
@@ -160,16 +156,11 @@ async def _rename_page(connection_id: int, error: AppError | None = None) -> Res
 
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/rename")
-@with_form_page(_rename_page)
+@shows_form_again(_rename_page)
 async def rename(connection_id: int) -> ResponseReturnValue:
     """Give it another name."""
-    try:
-        form = await read_form(RenameForm)
-        await services().platforms.change(caller(), connection_id, name=form.name)
-    except (NotFound, Unavailable):
-        raise
-    except AppError as error:
-        return await _rename_page(connection_id, error)
+    form = await read_form(RenameForm)
+    await services().platforms.change(caller(), connection_id, name=form.name)
     return redirect_to(url_for("platforms.list_page"), notice="Account renamed.")
 
 
@@ -191,7 +182,7 @@ async def _remove_page(connection_id: int, error: AppError | None = None) -> Res
 
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/remove")
-@with_form_page(_remove_page)
+@shows_form_again(_remove_page, unless=(AppError,))  # only what is refused before it
 async def remove(connection_id: int) -> ResponseReturnValue:
     """Delete the connection; a session that acted for it acts for none."""
     form = await read_form(ReturnForm)

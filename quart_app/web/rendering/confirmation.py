@@ -1,25 +1,16 @@
 """Confirmation before sessions end or users change: a page, and a password where needed."""
 
 from http import HTTPStatus
-from typing import Final
 
 from quart import Response
 
 from quart_app.errors import (
     AppError,
-    Forbidden,
-    NotFound,
-    NotLoggedIn,
-    Unavailable,
-    UserInactive,
 )
 from quart_app.web.pipeline.bodies import ConfirmBody, read_form
 from quart_app.web.pipeline.gate import caller, services
 from quart_app.web.rendering.error_responses import status_of
 from quart_app.web.rendering.pages import page
-
-# Errors that are no mistake in the form: they are not answered with the form again.
-NOT_OF_THE_FORM: Final = (Forbidden, NotFound, NotLoggedIn, Unavailable, UserInactive)
 
 
 async def typed_password() -> str | None:

@@ -1,8 +1,9 @@
 """What went wrong, as HTTP: an AppError's status, as a page or as problem+json (RFC 9457)."""
 
 from collections.abc import Awaitable, Callable
+from functools import wraps
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 from quart import Quart, Response, current_app, redirect, request, url_for
@@ -60,6 +61,14 @@ _MAY_WORK_LATER: Final = TRY_AGAIN_LATER | {
     HTTPStatus.REQUEST_TIMEOUT,
 }
 _FORM_PAGE: Final = "form_page"
+# Errors that are no mistake in a form.
+NOT_OF_THE_FORM: Final = (
+    errors.Forbidden,
+    errors.NotFound,
+    errors.NotLoggedIn,
+    errors.Unavailable,
+    errors.UserInactive,
+)
 
 ViewT = TypeVar("ViewT", bound=Callable[..., Any])
 
@@ -75,17 +84,32 @@ def status_of(error: errors.AppError) -> HTTPStatus:
     return _STATUS[error.category]
 
 
-def with_form_page(form_page: Callable[..., Awaitable[Response]]) -> Callable[[ViewT], ViewT]:
-    """Let a form that is refused before its handler is asked be shown again, as it was filled in.
+def shows_form_again(
+    form_page: Callable[..., Awaitable[Response]],
+    *,
+    unless: tuple[type[errors.AppError], ...] = NOT_OF_THE_FORM,
+) -> Callable[[ViewT], ViewT]:
+    """Answer a refused form with the form again, as it was filled in, and with the error.
 
-    `form_page` takes the route's own arguments and `error`.
+    `form_page` takes the route's own arguments and `error`. Errors of `unless` have a page of their
+    own, for they are no mistake in the form.
     """
 
-    def mark(view: ViewT) -> ViewT:
-        setattr(view, _FORM_PAGE, form_page)
-        return view
+    def decorate(view: ViewT) -> ViewT:
+        @wraps(view)
+        async def checked(**arguments: Any) -> ResponseReturnValue:
+            try:
+                answer: ResponseReturnValue = await view(**arguments)
+            except unless:
+                raise
+            except errors.AppError as error:
+                return with_retry_after(await form_page(**arguments, error=error), error)
+            return answer
 
-    return mark
+        setattr(checked, _FORM_PAGE, form_page)
+        return cast(ViewT, checked)
+
+    return decorate
 
 
 async def _app_error(error: errors.AppError) -> ResponseReturnValue:

@@ -1,6 +1,6 @@
-"""Use cases: one public method is one transaction, and an AppError says what it refused.
+"""Use cases: each public method is one transaction, and raises an AppError to refuse.
 
-Nothing here knows HTTP, and nobody else opens a transaction.
+Nothing here knows HTTP, and no other package opens a transaction.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ from quart_app.session.revocations import RevocationList
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """All use cases, built once where the application is put together."""
+    """All use cases, built once when the application is assembled."""
 
     accounts: Accounts
     one_time_passwords: OneTimePasswords

@@ -1,4 +1,4 @@
-"""The caller of a use case: the first argument of all that act for somebody or are recorded."""
+"""The caller of a use case: the first argument if it has a user or is recorded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from quart_app.session.claims import Claims
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KnownDevice:
-    """The id by which a browser is known to one user, and the user's device epoch at that time.
+    """The id that identifies a browser for one user, and the user's device epoch at that time.
 
-    Each user has an id of their own there, so that nobody who uses the browser knows another's.
+    Each user has a separate id in the browser, so that users of one browser don't know each
+    other's.
     """
 
     user_id: int
@@ -45,7 +46,7 @@ class Caller:
 
     @property
     def login(self) -> Claims:
-        """The claims of the caller's login. Raises NotLoggedIn where there is none."""
+        """The claims of the caller's login. Raises NotLoggedIn if there is none."""
         if self.claims is None:
             raise NotLoggedIn
         return self.claims
@@ -58,7 +59,7 @@ class Caller:
 
     @property
     def sid(self) -> str:
-        """The id of the session that asks. Raises NotLoggedIn."""
+        """The id of the caller's session. Raises NotLoggedIn."""
         return self.login.sid
 
     @property
@@ -67,6 +68,6 @@ class Caller:
         return self.user_agent and self.user_agent[:USER_AGENT_LENGTH]
 
     def device_id_for(self, user: User) -> str | None:
-        """Return the id by which the user's device is known; None where it is a new one."""
+        """Return the id of the user's device; None for a new device."""
         known = self.known_devices.get(user.id)
         return known.device_id if known and known.device_epoch == user.device_epoch else None

@@ -1,4 +1,4 @@
-"""Read what was written down: for administrators, the newest first, page by page."""
+"""The audit log as administrators read it: newest entries first, page by page."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -18,7 +18,7 @@ _DAY: Final = timedelta(days=1)
 
 @dataclass(frozen=True, kw_only=True)
 class AuditFilter:
-    """Which entries somebody wants to see; None is any. Days are UTC's, both included."""
+    """A filter for audit entries. None matches any value. Days are UTC and inclusive."""
 
     event: str | None = None
     username: str | None = None
@@ -30,9 +30,9 @@ class AuditFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class ListedEntry:
-    """An entry, and the names of the user that it concerns and of the user who did it.
+    """An entry, with the names of the user that it concerns and of the user who did it.
 
-    A name is None where the entry names no user, or one who was deleted.
+    A name is None if the entry names no user, or if that user was deleted.
     """
 
     entry: AuditEntry
@@ -42,7 +42,7 @@ class ListedEntry:
 
 @dataclass(frozen=True)
 class AuditReader:
-    """What administrators see of the audit."""
+    """Pages of audit entries, for administrators."""
 
     database: Database
     authorization: Authorization
@@ -57,7 +57,7 @@ class AuditReader:
     ) -> Page[ListedEntry, int]:
         """Return a page of entries, newest first; the cursor is the oldest id.
 
-        Raises Forbidden, NotFound where the account is gone or inactive.
+        Raises Forbidden. Raises NotFound if the user was deleted or is inactive.
         """
         async with self.database.read() as db:
             await self.authorization.require_admin(db, caller)
@@ -99,5 +99,5 @@ def _beginning_of(day: date | None) -> datetime | None:
 
 
 def _end_of(day: date | None) -> datetime | None:
-    """Return the beginning of the next day; of the last that there is, none."""
+    """Return the beginning of the next day; None for the last day that Python can represent."""
     return None if day is None or day == date.max else _beginning_of(day + _DAY)

@@ -1,4 +1,4 @@
-"""How often people logged in, and failed to, day by day: for administrators, from the audit."""
+"""Daily counts of logins and failed logins, for administrators, from the audit log."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from quart_app.services.identity.authorization import Authorization
 from quart_app.storage import audit as stored
 
 DAYS: Final = 30
-# A wrong password, and one that was not compared because too many had been wrong before.
+# A wrong password, and a password that was not compared because too many had failed before it.
 _FAILURES: Final = (AuditEvent.LOGIN_FAILED, AuditEvent.LOGIN_THROTTLED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoginDay:
-    """A day, UTC's; None where nothing is known of it, because it is older than the audit."""
+    """The counts of one day (UTC). They are None for a day older than the audit log."""
 
     day: date
     logins: int | None
@@ -27,7 +27,7 @@ class LoginDay:
 
 @dataclass(frozen=True, kw_only=True)
 class LoginsADay:
-    """Days, the oldest first and today last. Of what was before `known_since` nothing is known."""
+    """Days, oldest first and today last. Nothing is known about the time before `known_since`."""
 
     days: Sequence[LoginDay] = ()
     known_since: datetime | None = None
@@ -35,14 +35,14 @@ class LoginsADay:
 
 @dataclass(frozen=True)
 class LoginDays:
-    """What the audit's entries of logins add up to."""
+    """Counts of the login entries in the audit log."""
 
     audit: Audit
     authorization: Authorization
     now: Callable[[], datetime]
 
     async def last(self, caller: Caller) -> LoginsADay:
-        """Return the last DAYS days. Raises Forbidden, NotFound where the account is gone."""
+        """Return the last DAYS days. Raises Forbidden. Raises NotFound if the user was deleted."""
         now = self.now()
         today = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
         moments = [today + timedelta(days=number) for number in range(1 - DAYS, 2)]
@@ -50,7 +50,7 @@ class LoginDays:
             await self.authorization.require_admin(db, caller)
             oldest = await stored.oldest_time(db)
             counts = await stored.counts_between(db, [AuditEvent.LOGIN, *_FAILURES], moments)
-        # Entries of before a shorter time was set may be older than others that are purged already.
+        # After the retention is shortened, old entries may remain although newer ones are purged.
         known_since = max(oldest or now, now - self.audit.retention)
         days = [
             LoginDay(

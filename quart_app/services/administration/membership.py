@@ -1,4 +1,4 @@
-"""Use cases of administrators over the web: who may log in, and as what."""
+"""Use cases of administrators over the web: create users, set their role, deactivate them."""
 
 from dataclasses import dataclass
 
@@ -18,10 +18,11 @@ from quart_app.storage import users as stored_users
 
 @dataclass(frozen=True, kw_only=True)
 class Membership:
-    """What administrators change about users; one who can log in is always left.
+    """Changes that administrators make to users. One active administrator always remains.
 
-    All of it raises Forbidden for who does not administer, PasswordNeeded where the login is not
-    fresh, BadCredentials, and NotLoggedIn where the session ended meanwhile.
+    Every method for the web raises Forbidden for callers who are not administrators,
+    PasswordNeeded if the login is not fresh, BadCredentials, and NotLoggedIn if the session ended
+    meanwhile.
     """
 
     users: Users
@@ -39,9 +40,9 @@ class Membership:
         role: Role,
         current_password: str | None,
     ) -> ResetLink:
-        """Create a user, and return the link by which they set their password.
+        """Create a user, and return the link that lets them set their password.
 
-        No password that anybody knows opens the account before. Raises NameTaken, InvalidInput.
+        Until then no password works for this user. Raises NameTaken, InvalidInput.
         """
         await self.authorization.check(caller)  # before anything is hashed for them
         await self.devices.confirm(caller, current_password)
@@ -54,7 +55,7 @@ class Membership:
     async def create_for_operator(
         self, caller: Caller, *, username: str, email: str, role: Role
     ) -> ResetLink:
-        """Create a user by a link, for the command line. Raises NameTaken, InvalidInput."""
+        """Create a user with a link, for the command line. Raises NameTaken, InvalidInput."""
         user = await self.users.user_without_password(username=username, email=email, role=role)
         async with self.users.creating() as db:
             await self.users.add(db, caller, user)
@@ -63,7 +64,7 @@ class Membership:
     async def deactivate(
         self, caller: Caller, whose_id: int, *, current_password: str | None
     ) -> None:
-        """Let a user log in no more, ending every session; their connections stay.
+        """Prevent a user from logging in, and end their sessions. Their connections stay.
 
         Raises LastAdministrator, NotFound.
         """
@@ -80,7 +81,7 @@ class Membership:
     async def activate(
         self, caller: Caller, whose_id: int, *, current_password: str | None
     ) -> None:
-        """Let a user log in again; what has ended stays so. Raises NotFound."""
+        """Let a user log in again. Ended sessions stay ended. Raises NotFound."""
         await self.devices.confirm(caller, current_password)
         async with self.sessions.database.begin() as db:
             user = await self._user_to_change(db, caller, whose_id)
@@ -89,7 +90,7 @@ class Membership:
     async def change_role(
         self, caller: Caller, whose_id: int, role: Role, *, current_password: str | None
     ) -> None:
-        """Give a user another role, which holds from their next request on.
+        """Give a user another role. It applies from their next request.
 
         Raises LastAdministrator, NotFound.
         """
@@ -102,7 +103,8 @@ class Membership:
     async def _user_to_change(self, db: AsyncSession, caller: Caller, whose_id: int) -> User:
         """Return a user, locked together with all administrators: see `_leave_an_administrator`.
 
-        The caller is admitted under that lock: another may just have taken the right from them.
+        The caller's right is checked under that lock, because another administrator may have just
+        removed it.
         """
         await stored_users.lock_administrators_and(db, whose_id)
         await self.authorization.admit_to_change(db, caller)
@@ -113,7 +115,9 @@ class Membership:
 
 
 async def _leave_an_administrator(db: AsyncSession) -> None:
-    """Refuse what would leave nobody who administers; of two who shut out each other, the second.
+    """Refuse a change that would leave no active administrator.
+
+    If two administrators deactivate each other at once, the second is refused.
 
     Raises LastAdministrator.
     """

@@ -1,4 +1,4 @@
-"""Use cases of administrators over the web: who there is, where they are logged in, ending that."""
+"""Use cases of administrators over the web: list users and their sessions, end sessions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class ListedUser:
 
 @dataclass(frozen=True, kw_only=True)
 class ListedLogin:
-    """A live login, and the name of its user; None where the user has just been deleted."""
+    """A live login, and the name of its user; None if the user was just deleted."""
 
     login: Login
     username: str | None
@@ -39,9 +39,10 @@ class ListedLogin:
 
 @dataclass(frozen=True, kw_only=True)
 class SessionAdministration:
-    """What administrators see and end. All of it raises Forbidden for anybody else.
+    """Users and sessions, for administrators. Every method raises Forbidden for anybody else.
 
-    Whoever ends something raises PasswordNeeded where the login is not fresh, BadCredentials.
+    Methods that end sessions also raise PasswordNeeded if the login is not fresh, and
+    BadCredentials.
     """
 
     sessions: Sessions
@@ -52,7 +53,7 @@ class SessionAdministration:
     async def users(
         self, caller: Caller, *, after: int | None, sought: str | None
     ) -> Page[ListedUser, int]:
-        """Return a page of users by name, or of those whose name or address holds `sought`.
+        """Return a page of users by name, or of those whose name or address contains `sought`.
 
         The cursor is the id of the last user.
         """
@@ -86,7 +87,7 @@ class SessionAdministration:
         return page.map(lambda login: ListedLogin(login=login, username=names.get(login.user_id)))
 
     async def login(self, caller: Caller, login_id: int) -> tuple[User, Login]:
-        """Return one live login and whose it is. Raises NotFound."""
+        """Return one live login and its user. Raises NotFound."""
         async with self.sessions.database.read() as db:
             await self.authorization.require_admin(db, caller)
             login = await stored_logins.live_login(db, login_id, self.now())
@@ -108,8 +109,8 @@ class SessionAdministration:
     async def _end_login(self, caller: Caller, login_id: int) -> Login:
         async with self.sessions.ending(caller) as ending:
             login = await stored_logins.live_login(ending.db, login_id, self.now())
-            # First both users, and then their logins: two administrators who end each other's
-            # would otherwise wait for each other.
+            # Lock both users before their logins. Otherwise two administrators who end each
+            # other's sessions would deadlock.
             whose = {caller.user_id} | ({login.user_id} if login else set())
             await stored_users.lock_users(ending.db, whose)
             await self.authorization.admit_to_change(ending.db, caller)
@@ -137,12 +138,12 @@ class SessionAdministration:
             await ending.end_all(user, EndReason.ADMINISTRATOR)
 
     async def end_everybodys(self, caller: Caller, *, current_password: str | None) -> None:
-        """End every session that there is, the caller's, too."""
+        """End every session of every user, including the caller's."""
         await self.devices.confirm(caller, current_password)
         await self.sessions.end_everybodys(caller, partial(self._admit, caller))
 
     async def _admit(self, caller: Caller, db: AsyncSession) -> None:
-        """Ask for the right in the transaction that uses it: meanwhile a password was compared."""
+        """Check the right again in this transaction: the comparison took a while."""
         await self.authorization.admit_to_change(db, caller)
 
 

@@ -1,7 +1,7 @@
-"""Use cases of users for whoever runs the machine: create, reset the password, deactivate.
+"""Use cases for the operator: create users, reset their passwords, deactivate them.
 
-Those of administrators over the web are in services.membership, and share what is done here within
-a transaction.
+The use cases of administrators over the web are in services.membership. They share the steps within
+a transaction that are here.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -39,7 +39,7 @@ from quart_app.text.login_names import name_key
 
 @dataclass(frozen=True, kw_only=True)
 class Users:
-    """Who there is, and by whom they were made."""
+    """Users: set up, create, reset the password, activate, deactivate, change the role."""
 
     database: Database
     passwords: Passwords
@@ -53,7 +53,7 @@ class Users:
     ) -> NewSession:
         """Create the first user, an administrator, and log them in.
 
-        Raises SetUpLinkInvalid where there is a user, InvalidInput.
+        Raises SetUpLinkInvalid if a user exists, InvalidInput.
         """
         if not await self.is_set_up_needed():
             raise SetUpLinkInvalid
@@ -90,15 +90,16 @@ class Users:
             return session
 
     async def is_set_up_needed(self) -> bool:
-        """Tell whether nobody exists yet."""
+        """Tell whether there are no users yet."""
         async with self.database.read() as db:
             return not await stored_users.is_there_a_user(db)
 
     async def create_user(
         self, caller: Caller, *, username: str, email: str, role: Role, password: str | None
     ) -> tuple[User, str | None]:
-        """Create a user; without a password one is made, for one use, and returned beside them.
+        """Create a user, and return them with the one-time password that was generated.
 
+        The password is generated only if `password` is None; otherwise None is returned for it.
         Raises NameTaken, InvalidInput.
         """
         given = generated_password() if password is None else password
@@ -111,17 +112,17 @@ class Users:
 
     @asynccontextmanager
     async def creating(self) -> AsyncIterator[AsyncSession]:
-        """Open a transaction in which users are added. Raises NameTaken."""
+        """Open a transaction that adds users. Raises NameTaken."""
         try:
             async with self.database.begin() as db:
                 yield db
-        except IntegrityError:  # another took it between our look and our insert
+        except IntegrityError:  # taken between our query and our insert
             raise NameTaken(
                 "That name or e-mail address is taken. Choose another.", field="username"
             ) from None
 
     async def add(self, db: AsyncSession, caller: Caller, user: User) -> None:
-        """Write a new user down. Raises NameTaken or InvalidInput, for the field at fault."""
+        """Store a new user. Raises NameTaken or InvalidInput, for the field at fault."""
         await refuse_unstorable(db, username=user.username, email=user.email)
         if await stored_users.does_anybody_log_in_by(db, user.username):
             raise NameTaken(field="username")
@@ -134,7 +135,7 @@ class Users:
         )
 
     async def user_without_password(self, *, username: str, email: str, role: Role) -> User:
-        """Return a new user, not written down yet, who has no password. Raises InvalidInput."""
+        """Return a new user, not stored yet, who has no password. Raises InvalidInput."""
         return await self._new_user(
             username=username, email=email, password=None, role=role, must_change=True
         )
@@ -170,9 +171,10 @@ class Users:
         *,
         for_legacy: bool = False,
     ) -> str | None:
-        """Give a user a password, ending every session; one we make is for one use, and returned.
+        """Set a user's password, and end their sessions.
 
-        With `for_legacy` the older application reads its hash. Raises NotFound, InvalidInput.
+        If `password` is None, a one-time password is generated and returned. With `for_legacy`
+        the older application can read the hash. Raises NotFound, InvalidInput.
         """
         make_hash = self.passwords.hash_for_legacy if for_legacy else self.passwords.hash
         given = generated_password() if password is None else password
@@ -202,7 +204,7 @@ class Users:
             )
 
     async def deactivate(self, caller: Caller, username: str) -> bool:
-        """Let a user log in no more, ending every session; tell if no administrator is left by it.
+        """Prevent a user from logging in, and end their sessions; tell if no administrator is left.
 
         Raises NotFound.
         """
@@ -213,12 +215,12 @@ class Users:
             return was_admin and not await stored_users.is_there_an_active_admin(ending.db)
 
     async def activate(self, caller: Caller, username: str) -> None:
-        """Let a user log in again; sessions that have ended stay so. Raises NotFound."""
+        """Let a user log in again. Ended sessions stay ended. Raises NotFound."""
         async with self.database.begin() as db:
             await self.let_in(db, caller, await stored_users.user_named(db, username))
 
     async def change_role(self, caller: Caller, username: str, role: Role) -> bool:
-        """Give a user another role; tell if no administrator is left by it. Raises NotFound."""
+        """Give a user another role; tell if no administrator is left. Raises NotFound."""
         async with self.database.begin() as db:
             user = await stored_users.user_named(db, username)
             was_admin = _administers(user)
@@ -226,7 +228,7 @@ class Users:
             return was_admin and not await stored_users.is_there_an_active_admin(db)
 
     async def shut_out(self, ending: Ending, user: User) -> None:
-        """Deactivate a user who is locked, ending every session."""
+        """Deactivate a user whose row is locked, and end their sessions."""
         user.is_active = False
         _note_decision(user)
         stored_users.forget_reset_link(user)
@@ -236,15 +238,15 @@ class Users:
         await ending.end_all(user, EndReason.DEACTIVATED)
 
     async def let_in(self, db: AsyncSession, caller: Caller, user: User) -> None:
-        """Activate a user who is locked."""
+        """Activate a user whose row is locked."""
         user.is_active = True
         _note_decision(user)
         await self.audit.record(db, AuditEvent.USER_ACTIVATED, caller, user_id=user.id)
 
     async def give_role(self, db: AsyncSession, caller: Caller, user: User, role: Role) -> None:
-        """Change the role of a user who is locked; one that they have is not written down again.
+        """Change the role of a user whose row is locked. Record nothing if it is the same.
 
-        Raises InvalidInput where the database cannot store the role.
+        Raises InvalidInput if the database cannot store the role.
         """
         if user.role is role:
             return
@@ -255,13 +257,16 @@ class Users:
 
 
 def _note_decision(user: User) -> None:
-    """Let an administrator's word count for more than what the older application refused."""
+    """Let an administrator's decision override a refusal by the older application."""
     if user.legacy_refusal is not None:
         user.legacy_refusal = LegacyRefusal.DECIDED
 
 
 async def _write_role(db: AsyncSession, role: Role) -> None:
-    """Write a role that an adopted database's enumeration type may lack. Raises InvalidInput."""
+    """Check that the database can store roles: an adopted enumeration type may lack one.
+
+    Raises InvalidInput.
+    """
     if not await stored_users.can_role_be_written(db):
         raise InvalidInput(
             f"This database cannot store the role {role.value}: the type of users.role has no"

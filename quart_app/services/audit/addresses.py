@@ -1,4 +1,4 @@
-"""From which address a request came: as it is written down, and as what it is counted."""
+"""The address of a request: the form that is recorded, and the form that is counted."""
 
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -6,13 +6,13 @@ from typing import Final
 
 from quart_app.model import ADDRESS_LENGTH
 
-_PREFIX_BITS: Final = 64  # what one customer has of IPv6, at the least (RFC 6177)
-# As some proxies forward it. Each connection has a port of its own, and would be somebody else.
+_PREFIX_BITS: Final = 64  # one IPv6 customer has at least a /64 (RFC 6177)
+# Some proxies forward the port, too. It differs for each connection, so it must not count.
 _WITH_PORT: Final = re.compile(r"(?:\[([^\]]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
 
 
 def shown_address(address: str | None) -> str | None:
-    """Return an address as it is written down: an IPv4 one as such, though it came by IPv6."""
+    """Return an address in the form that is recorded. IPv4 mapped to IPv6 becomes IPv4."""
     if address is None:
         return None
     parsed = _parsed(address)
@@ -20,7 +20,7 @@ def shown_address(address: str | None) -> str | None:
 
 
 def counted_address(address: str | None) -> str | None:
-    """Return what an address is counted by: itself, or the /64 of an IPv6 one."""
+    """Return the address that is counted: the /64 of an IPv6 address, or the address itself."""
     parsed = None if address is None else _parsed(address)
     if isinstance(parsed, IPv6Address):
         return str(ip_network((int(parsed), _PREFIX_BITS), strict=False))
@@ -32,6 +32,6 @@ def _parsed(address: str) -> IPv4Address | IPv6Address | None:
         address = found[1] or found[2]
     try:
         parsed = ip_address(address.partition("%")[0])
-    except ValueError:  # a socket's path, or what a proxy of ours made up
+    except ValueError:  # the path of a socket, or a name from our proxy
         return None
     return (parsed.ipv4_mapped or parsed) if isinstance(parsed, IPv6Address) else parsed

@@ -1,9 +1,9 @@
-"""Write down who did what, when and from where.
+"""The audit log: who did what, when and from where.
 
-What happens is written in the transaction that makes it happen, so that neither is without the
-other, and told to the log stream once that is committed. What is refused is only counted, and
-written once a minute: a stranger can't fill the table, and a refusal costs no transaction.
-No secret and nothing that was typed gets in here; of a session, a hash that leads back to nothing.
+An event is recorded in the transaction that causes it, so that neither exists without the other.
+The log stream gets it after the commit. Refusals are only counted, and the counts are stored once
+a minute: a stranger can't fill the table, and a refusal costs no transaction.
+Entries hold no secrets and no typed text. Of a session they hold a hash that can't be reversed.
 """
 
 import asyncio
@@ -30,8 +30,8 @@ from quart_app.storage.clock import new_purge_clock
 from quart_app.storage.database import Database
 
 _FLUSH_EVERY: Final = timedelta(minutes=1)
-_PURGE_TRIES = 10  # to get the lock; a batch of another process takes a moment
-# What only a user can cause who is logged in; of the others nobody knows who did it.
+_PURGE_TRIES = 10  # to get the lock; another process holds it for the moment that a batch takes
+# Events that only a logged-in user can cause. The actor of other counted events is unknown.
 _BY_THE_USER: Final = {AuditEvent.REFUSED_RIGHTS, AuditEvent.REAUTHENTICATION_FAILED}
 _OVERFLOW: Final = {"addresses": "more than are counted one by one"}
 
@@ -41,7 +41,7 @@ _own_log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Audit:
-    """What is written down, and for how long it is kept."""
+    """Records and counts audit events, and purges them after their retention."""
 
     database: Database
     retention: timedelta
@@ -70,9 +70,10 @@ class Audit:
         sid: str | None = None,
         detail: Mapping[str, object] | None = None,
     ) -> None:
-        """Write down, in this transaction, what it does to a user; `detail` holds no secret.
+        """Record, in this transaction, what it does to a user. `detail` must hold no secret.
 
-        The actor is the caller's user unless one is given: at a login the caller has none yet.
+        The actor is the caller's user unless `actor_user_id` is given: a caller who is logging in
+        has no user yet.
         """
         login = caller.claims
         actor_of_caller = login.user_id if login else None
@@ -89,14 +90,14 @@ class Audit:
         _tell_once_committed(db, await stored.add_entries(db, [row], kept_for=self.retention))
 
     def count(self, event: AuditEvent, caller: Caller, *, user_id: int | None = None) -> None:
-        """Count a refusal: of the given user, or of the caller's; written within a minute."""
+        """Count a refusal of the given user, or of the caller's. It is stored within a minute."""
         if user_id is None and caller.claims is not None:
             user_id = caller.user_id
         counted = CounterKey(event, counted_address(caller.address), user_id)
         self._tally.add(counted, request_id=caller.request_id)
 
     async def flush(self) -> None:
-        """Write down what was counted. Raises Unavailable, and then goes on counting."""
+        """Store the counts. Raises Unavailable; the counts are then kept for the next time."""
         counts = self._tally.take()
         if not counts:
             return
@@ -122,9 +123,10 @@ class Audit:
             raise
 
     async def purge(self) -> None:
-        """Delete, a few at a time, what was kept for long enough. Raises Unavailable.
+        """Delete entries past their retention, a few at a time. Raises Unavailable.
 
-        One process does so at a time. Where another one is always faster, the log says so.
+        Only one process purges at a time. If other processes always hold the lock, a warning is
+        logged.
         """
         async with self.database.read() as db:
             by = await self.purge_clock.now(db)
@@ -145,7 +147,7 @@ class Audit:
         )
 
     async def close(self) -> None:
-        """Write down what was counted last; where that can't be, tell the log."""
+        """Store the last counts. If that fails, log an error."""
         try:
             await self.flush()
         except Exception:  # noqa: BLE001 whatever it is, it must not keep the process from ending
@@ -153,7 +155,7 @@ class Audit:
 
 
 def hash_of_session(sid: str | None) -> str | None:
-    """Return what stands for a session: nobody finds 128 random bits by their hash."""
+    """Return the hash of a session id. Nobody can find the id, 128 random bits, from its hash."""
     if sid is None:
         return None
     return hashlib.sha256(sid.encode()).hexdigest()[:SESSION_HASH_LENGTH]
@@ -184,9 +186,10 @@ def line_of(entry: AuditEntry) -> str:
 
 
 def details_of(entry: AuditEntry) -> dict[str, Any]:
-    """Return what else was written down, by name.
+    """Return the further details of an entry, by name.
 
-    An entry that others wrote may hold anything; if it is no JSON object, it is the one `detail`.
+    Entries from other software may hold anything. Text that is not a JSON object is returned as
+    the only value, named `detail`.
     """
     if not entry.detail:
         return {}

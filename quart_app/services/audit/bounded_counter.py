@@ -10,7 +10,7 @@ MOST_COUNTED = 100  # rows of one minute, and one more for each event that is co
 
 
 class CounterKey(NamedTuple):
-    """What is counted together: no more than these three is kept of a refusal."""
+    """The key of a count. Nothing else about a refusal is kept, except the last request's id."""
 
     event: AuditEvent
     address: str | None
@@ -20,20 +20,20 @@ class CounterKey(NamedTuple):
 
 @dataclass
 class Count:
-    """How often, and by which request last."""
+    """The number of refusals, and the id of the last request."""
 
     number: int
     request_id: str | None
 
 
 class BoundedCounter:
-    """Counts, until they are taken away to be written down."""
+    """Counts in memory, until they are taken to be stored."""
 
     def __init__(self) -> None:
         self._counts: dict[CounterKey, Count] = {}
 
     def add(self, counted: CounterKey, number: int = 1, request_id: str | None = None) -> None:
-        """Count it; beyond the bound, with all others of its event, whoever they are."""
+        """Add to a count. Beyond the bound, all new keys of an event share one count."""
         if counted not in self._counts and len(self._counts) >= MOST_COUNTED:
             counted = CounterKey(counted.event, None, None, is_overflow=True)
         count = self._counts.setdefault(counted, Count(0, None))
@@ -41,11 +41,11 @@ class BoundedCounter:
         count.request_id = request_id
 
     def take(self) -> list[tuple[CounterKey, Count]]:
-        """Return the counts, and begin anew."""
+        """Return the counts, and start again from zero."""
         taken, self._counts = self._counts, {}
         return list(taken.items())
 
     def put_back(self, taken: Iterable[tuple[CounterKey, Count]]) -> None:
-        """Go on with counts that could not be written down."""
+        """Add counts back that could not be stored."""
         for counted, count in taken:
             self.add(counted, count.number, count.request_id)

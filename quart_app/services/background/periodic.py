@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class PeriodicTask:
-    """Work that is repeated, for the first time after `every`.
+    """Work that is repeated every `every`, first after one interval.
 
     `failure` and `recovery` are sentences for the log, without the full stop. With `must_finish`, a
     process that stops waits for work under way; other work is cancelled.

@@ -18,7 +18,7 @@ PURGE_EVERY: Final = timedelta(hours=1)
 
 
 class DeleteSome(Protocol):
-    """A query that deletes at most so many rows, and returns their number."""
+    """A query that deletes at most `most` rows, and returns the number deleted."""
 
     def __call__(self, db: AsyncSession, *, most: int) -> Awaitable[int]:
         """Delete them."""
@@ -26,7 +26,7 @@ class DeleteSome(Protocol):
 
 @dataclass(frozen=True)
 class Purging:
-    """Deletes rows in batches; of all subjects in this process, one batch at a time."""
+    """Deletes rows in batches. All purges in this process share one turn: one batch at a time."""
 
     database: Database
     clock: PurgeClock

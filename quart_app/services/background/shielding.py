@@ -28,7 +28,7 @@ def shielded(
 
 
 def run_in_background(work: Coroutine[Any, Any, None]) -> None:
-    """Begin work that no request waits for; a process that ends waits for it."""
+    """Begin work that no request waits for. The process waits for it before it ends."""
     _begun(work)
 
 
@@ -42,11 +42,11 @@ def _begun(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
 def _forget(task: asyncio.Task[Any]) -> None:
     _running.discard(task)
     if not task.cancelled():
-        task.exception()  # asked for, so that asyncio does not complain that nobody did
+        task.exception()  # retrieve it, so that asyncio does not log that nobody did
 
 
 async def drain() -> None:
-    """Wait for every use case that this event loop is still carrying through."""
+    """Wait for every shielded use case that still runs in this event loop."""
     loop = asyncio.get_running_loop()
     ours = [task for task in _running if task.get_loop() is loop]
     await asyncio.gather(*ours, return_exceptions=True)

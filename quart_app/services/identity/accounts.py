@@ -1,4 +1,4 @@
-"""Use cases of an account: log in, confirm and change the password."""
+"""Use cases of users: log in, confirm and change the password."""
 
 import asyncio
 import math
@@ -63,7 +63,7 @@ T = TypeVar("T")
 
 
 class _Refused(Exception):  # noqa: N818 named for the fact
-    """A login is refused, which nobody is told before a time of the event loop."""
+    """A refused login. The client gets its answer at a fixed time of the event loop."""
 
     def __init__(self, until: float, error: BadCredentials | TooManyAttempts) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class _Refused(Exception):  # noqa: N818 named for the fact
 
 @dataclass(frozen=True, kw_only=True)
 class Accounts:
-    """Who logs in, and by what password."""
+    """Logins, and the passwords of the users who log in."""
 
     database: Database
     passwords: Passwords
@@ -81,9 +81,10 @@ class Accounts:
     audit: Audit
     hashing_queue: FairQueue
     throttling: Throttling
-    # From when a login has its turn until it is told that it is refused. To compare with the older
-    # application's hashes takes longer, and would tell whose they are; to read a user takes longer
-    # than to find none; and a right password that comes too late was compared, others were not.
+    # The time from the turn of a login until its refusal is answered. It is fixed because timing
+    # would show who exists: a comparison with a hash of the older application takes longer; reading
+    # a user takes longer than finding none; and a right password that comes too late was compared,
+    # others were not.
     failed_login: timedelta
     logins_per_hour: int  # of one user
     now: Callable[[], datetime]
@@ -99,10 +100,10 @@ class Accounts:
         new_password: str | None = None,
         replaced: Sequence[SessionRef] = (),
     ) -> NewSession:
-        """Begin a session for whoever has this name, or e-mail address, and password.
+        """Begin a session for the user with this name, or e-mail address, and password.
 
-        `new_password` replaces a password that was given for one use; the sessions that the
-        browser had, `replaced`, end. Raises BadCredentials, PasswordChangeNeeded,
+        `new_password` replaces a one-time password. The sessions that the browser had,
+        `replaced`, end. Raises BadCredentials, PasswordChangeNeeded,
         PasswordChangeNotNeeded, InvalidInput, TooManyAttempts, Busy.
         """
 
@@ -120,12 +121,12 @@ class Accounts:
         try:
             return await self.in_turn(caller, attempt)
         except _Refused as refused:
-            # Out of turn, so that others go on. See `failed_login`.
+            # Wait outside the turn, so that others can continue. See `failed_login`.
             await asyncio.sleep(refused.until - asyncio.get_running_loop().time())
             raise refused.error from None
 
     async def in_turn(self, caller: Caller, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Return what the attempt returns in its turn; other comparisons are waited for outside."""
+        """Return the result of the attempt in its turn; wait for other comparisons outside it."""
         give_up_at = time.monotonic() + RESERVED_FOR.total_seconds()
         while True:
             async with self.hashing_queue.slot(counted_address(caller.address)):
@@ -157,12 +158,12 @@ class Accounts:
             caller, partial(self._attempt_by, caller, login_name)
         )
         user = attempt.user
-        # Start over where the password changes, or the account is deactivated, while we compare: a
-        # login must not outlive what it was checked against.
+        # Start over if the password changes, or the user is deactivated, during the comparison: a
+        # login must not outlive the state that it was checked against.
         for _ in range(MOST_ATTEMPTS):
             matches = await self._matches(attempt, user, password)
             if user is None or not matches or not user.is_active:
-                # Not by the name: where a field was missed, what stands there is the password.
+                # Leave out the typed name: somebody may have typed their password there.
                 self.audit.count(AuditEvent.LOGIN_FAILED, caller, user_id=user.id if user else None)
                 await self.throttling.fail(attempt)
                 raise BadCredentials
@@ -177,7 +178,7 @@ class Accounts:
                     attempt=attempt,
                 )
             except _REFUSED_ALTHOUGH_RIGHT:
-                # Leave a trace of a right password that begins no session: it may be guessed.
+                # Count a right password that begins no session: it may have been guessed.
                 self.audit.count(AuditEvent.LOGIN_INCOMPLETE, caller, user_id=user.id)
                 await self.throttling.take_back(attempt)
                 raise
@@ -190,7 +191,7 @@ class Accounts:
     async def _matches(self, attempt: Attempt, user: User | None, password: str) -> bool:
         try:
             return await self.passwords.matches(user.password_hash if user else None, password)
-        except asyncio.CancelledError:  # the client hung up, and does not get to know
+        except asyncio.CancelledError:  # the client hung up, and gets no answer
             run_in_background(self.throttling.fail(attempt))
             raise
 
@@ -201,7 +202,7 @@ class Accounts:
     async def _hash_to_keep(
         self, user: User, password: str, new_password: str | None, permit: Callable[[], str]
     ) -> str:
-        """Return what is to be the user's hash after this login with the right password.
+        """Return the hash to store for the user after this login with the right password.
 
         `permit` makes the token for choosing a password later. Raises PasswordChangeNeeded,
         PasswordChangeNotNeeded, InvalidInput.
@@ -228,9 +229,9 @@ class Accounts:
         replaced: Sequence[SessionRef],
         attempt: Attempt,
     ) -> NewSession | None:
-        """Return a session, or None where the account is no longer as it was seen.
+        """Return a session, or None if the user has changed since they were read.
 
-        A one-time password is replaced by `new_hash`. Raises TooManyAttempts.
+        `new_hash` replaces the hash of a one-time password. Raises TooManyAttempts.
         """
         async with self.sessions.ending(caller) as ending:
             db = ending.db
@@ -273,14 +274,14 @@ class Accounts:
                 await self.alerts.password_changed(db, caller, session)
             elif caller.device_id_for(user) is None:
                 await self.alerts.new_device(db, caller, session)
-            # Last, as all logins from one address lock the same row here.
+            # This is last because all logins from one address lock the same row here.
             await self.throttling.succeed(db, attempt)
             return session
 
     async def _check_logins(self, db: AsyncSession, user: User) -> None:
-        """Bound how often a user, locked here, logs in. Raises TooManyAttempts.
+        """Limit how often a user, whose row is locked, logs in. Raises TooManyAttempts.
 
-        Only logins count, so nobody without the password can use the bound up.
+        Only successful logins count, so nobody without the password can use up the limit.
         """
         now = self.now()
         oldest = await stored_logins.nth_newest_login_since(
@@ -293,7 +294,7 @@ class Accounts:
             )
 
     async def user(self, caller: Caller) -> User:
-        """Return the caller's user. Raises NotFound where the account is gone or inactive."""
+        """Return the caller's user. Raises NotFound if they were deleted or are inactive."""
         async with self.database.read() as db:
             user = await stored_users.user_by_id(db, caller.user_id)
         if user is None or not user.is_active:
@@ -330,10 +331,10 @@ class Accounts:
         current_password: str,
         new_password: str,
     ) -> NewSession:
-        """Replace the password; the caller's session goes on as a new one, every older one ends.
+        """Replace the password. A new session replaces the caller's; all older sessions end.
 
-        Raises BadCredentials where the current password is not that, NotLoggedIn where the session
-        that asks ended meanwhile, InvalidInput, NotFound.
+        Raises BadCredentials if the current password is wrong, NotLoggedIn if the caller's session
+        ended meanwhile, InvalidInput, NotFound.
         """
         for _ in range(MOST_ATTEMPTS):
             seen = await self.confirm(caller, current_password)
@@ -354,7 +355,7 @@ class Accounts:
             user = await stored_users.replace_password(ending.db, seen, new_hash, must_change=False)
             if user is None or not user.is_active:
                 return None
-            # Read under the user's lock: while we hashed, somebody may have logged this one out.
+            # Read under the user's lock: somebody may have ended this session during the hashing.
             if await self.sessions.has_ended(ending.db, caller.login.ref):
                 raise NotLoggedIn
             await ending.end_all(user, EndReason.PASSWORD_CHANGED)
@@ -369,7 +370,7 @@ class Accounts:
                 AuditEvent.PASSWORD_CHANGED,
                 caller,
                 user_id=user.id,
-                # By which what happens next is done.
+                # The session of the caller's next actions.
                 detail={"new_session": hash_of_session(session.sid)},
             )
             await self.alerts.password_changed(ending.db, caller, session)
@@ -377,7 +378,7 @@ class Accounts:
 
 
 def _check_replacement(new_password: str, user: User, given: str) -> None:
-    """Refuse what may not replace a password that was given for one use. Raises InvalidInput."""
+    """Refuse a password that may not replace a one-time password. Raises InvalidInput."""
     check_new_password(new_password, user.username, user.email)
     if is_same_password(new_password, given):
         raise InvalidInput(SAME_AS_GIVEN, field="new_password")

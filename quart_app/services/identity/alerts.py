@@ -23,15 +23,15 @@ from quart_app.storage import users as stored_users
 
 SHOWN_FOR: Final = timedelta(days=30)  # as long as the longest session lasts
 MOST_NEW_DEVICES: Final = 100  # alerts of one user that wait for an answer
-# A new password is the answer to these: whoever knew the old one is out.
+# A new password answers these: somebody who knew the old password can no longer log in.
 _ANSWERED_BY_A_NEW_PASSWORD: Final = (AlertKind.NEW_DEVICE, AlertKind.DISOWNED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alerts:
-    """Kept with a user, and shown on the devices that were known before, until one answers.
+    """Alerts of a user. Devices that were known before show them, until one of them answers.
 
-    So the first alert that an intruder causes can be answered on the user's own devices only.
+    So the first alert that an intruder causes can be answered only on the user's own devices.
     """
 
     sessions: Sessions
@@ -51,8 +51,8 @@ class Alerts:
     async def new_device(self, db: AsyncSession, caller: Caller, session: NewSession) -> None:
         """Alert the user's other devices to a login, in its transaction, under the user's lock.
 
-        Beyond MOST_NEW_DEVICES the newest is left out, not the oldest: an intruder who logs in
-        again and again can't push out the alert of their first login.
+        Beyond MOST_NEW_DEVICES, new alerts are dropped, not old ones: an intruder who logs in
+        again and again can't push out the alert about their first login.
         """
         row = self._row(caller, session.user_id, AlertKind.NEW_DEVICE, session.device.device_id)
         await stored_alerts.add_alert_of_few(db, row, most=MOST_NEW_DEVICES)
@@ -67,9 +67,9 @@ class Alerts:
     async def password_reset(
         self, db: AsyncSession, caller: Caller, user_id: int, device_id: str | None = None
     ) -> None:
-        """Alert the user, but not on the device where they set the password themselves, if any.
+        """Alert the user, except on the device where they set the password themselves, if any.
 
-        An earlier change of the password stays: it may have been what locked the user out.
+        The alert about an earlier password change stays: that change may have locked the user out.
         """
         await stored_alerts.delete_alerts(db, user_id, _ANSWERED_BY_A_NEW_PASSWORD)
         await self._add(db, caller, user_id, AlertKind.PASSWORD_RESET, device_id)
@@ -98,9 +98,10 @@ class Alerts:
         }
 
     async def answer(self, caller: Caller, *, up_to: int) -> None:
-        """Take "it was me" for the alerts that this device shows, up to an id: on every device.
+        """Answer "it was me" to the alerts that this device shows, up to an id.
 
-        It can't be said of an alert that this device does not show, nor of one that asks for a new
+        No device of the user shows them after that.
+        A device can't answer an alert that it does not show, nor an alert that asks for a new
         password.
         """
         async with self.sessions.database.begin() as db:
@@ -113,10 +114,10 @@ class Alerts:
 
     @shielded
     async def disown(self, caller: Caller) -> None:
-        """End every session of the user, the caller's, too; say why on every device.
+        """End every session of the user, including the caller's, and show an alert on every device.
 
-        The request may come from a thief of the cookie, and no password was given: so nobody stays
-        logged in, no device is known any more, and the alert lasts until the password is changed.
+        The request may come from somebody who stole the cookie, and it has no password. So all
+        sessions end, all devices become unknown, and the alert stays until the password changes.
         Raises NotLoggedIn, NotFound.
         """
         async with self.sessions.ending(caller) as ending:

@@ -1,4 +1,4 @@
-"""Admit administrators, and count callers who are none."""
+"""Authorization: admit administrators, and count refused callers."""
 
 from dataclasses import dataclass
 
@@ -15,13 +15,16 @@ from quart_app.storage.database import Database
 
 @dataclass(frozen=True)
 class Authorization:
-    """Rights are read in the transaction that needs them: a change of role holds at once."""
+    """Reads rights in the transaction that needs them, so a change of role applies at once."""
 
     database: Database
     audit: Audit
 
     async def require_admin(self, db: AsyncSession, caller: Caller) -> User:
-        """Return the user, who administers. Raises Forbidden, or NotFound without an account."""
+        """Return the caller's user, an administrator.
+
+        Raises Forbidden, or NotFound if the user was deleted or is inactive.
+        """
         user = await stored_users.user_by_id(db, caller.user_id)
         if user is None or not user.is_active:
             raise NotFound
@@ -31,12 +34,12 @@ class Authorization:
         return user
 
     async def admit_to_change(self, db: AsyncSession, caller: Caller) -> User:
-        """Do as `require_admin`. Raises NotLoggedIn if the caller's session has ended meanwhile."""
+        """Do the same as `require_admin`. Raises NotLoggedIn if the caller's session ended."""
         if await stored_logins.has_login_ended(db, caller.sid):
             raise NotLoggedIn
         return await self.require_admin(db, caller)
 
     async def check(self, caller: Caller) -> None:
-        """Make sure that the caller administers. Raises as `require_admin`."""
+        """Make sure that the caller is an administrator. Raises the errors of `require_admin`."""
         async with self.database.read() as db:
             await self.require_admin(db, caller)

@@ -1,4 +1,4 @@
-"""Use cases of a user's devices: where am I logged in, end one, end the others."""
+"""Use cases of a user's devices: list their logins, end one, end the others."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from quart_app.session.claims import SessionRef
 from quart_app.storage import logins as stored_logins
 from quart_app.storage import users as stored_users
 
-# An older login gives its password again (ASVS 7.5.3).
+# A user with an older login must give their password again (ASVS 7.5.3).
 REAUTHENTICATION_WINDOW = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
 class Devices:
-    """Where users are logged in. Another user's logins do not exist here: NotFound."""
+    """The logins of users. For another user's login, methods raise NotFound."""
 
     sessions: Sessions
     accounts: Accounts
@@ -60,7 +60,7 @@ class Devices:
     async def end(self, caller: Caller, login_id: int, *, current_password: str | None) -> Login:
         """End one of the caller's logins, and return it.
 
-        Raises NotFound, PasswordNeeded where the caller's login is not fresh, BadCredentials.
+        Raises NotFound, PasswordNeeded if the caller's login is not fresh, BadCredentials.
         """
         await self.confirm(caller, current_password)
         return await self._end(caller, login_id)
@@ -73,7 +73,7 @@ class Devices:
             return login
 
     async def end_others(self, caller: Caller, *, current_password: str | None) -> int:
-        """End every login of the user but the caller's; return how many they were.
+        """End every login of the user except the caller's, and return the number ended.
 
         Raises PasswordNeeded, BadCredentials.
         """
@@ -92,9 +92,9 @@ class Devices:
     async def _live_logins(self, ending: Ending) -> list[Login]:
         """Return the caller's live logins, under the user's lock. Raises NotLoggedIn."""
         caller = ending.caller
-        await stored_users.user_by_id(ending.db, caller.user_id, lock=True)  # no login between
+        await stored_users.user_by_id(ending.db, caller.user_id, lock=True)  # no login may begin
         if await stored_logins.has_login_ended(ending.db, caller.sid):
-            raise NotLoggedIn  # while the password was compared
+            raise NotLoggedIn  # it ended during the comparison of the password
         return await stored_logins.live_logins(ending.db, caller.user_id, self.now())
 
     async def confirm(self, caller: Caller, current_password: str | None) -> None:

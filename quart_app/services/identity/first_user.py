@@ -6,14 +6,14 @@ from quart_app.storage.database import Database
 
 
 class FirstUser:
-    """Asks the database until a user is seen, and never again."""
+    """Queries the database until it has found a user, and never again."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._has_been_seen = False
 
     async def is_missing(self) -> bool:
-        """Tell whether there is no user; False where the database does not answer."""
+        """Tell whether there is no user. False if the database does not answer."""
         if self._has_been_seen:
             return False
         try:

@@ -1,4 +1,4 @@
-"""Whose turn it is to have a password compared: so many at once, fair between addresses."""
+"""A fair queue for password comparisons: a few at once, and addresses take turns."""
 
 import asyncio
 import math
@@ -10,17 +10,17 @@ from datetime import timedelta
 
 from quart_app.errors import Busy
 
-# How long a turn takes is measured; this is what is taken for it until one has ended.
+# The duration of a turn is measured. This is the estimate until the first turn has ended.
 _FIRST_GUESS_SECONDS = 0.05
 _WEIGHT_OF_THE_LAST = 0.1
 
 
 class FairQueue:
-    """At most `slots` at once; the others wait, each address in a line of its own.
+    """A queue that runs at most `slots` at once. Each address waits in a separate line.
 
-    The lines take turns: who comes from an address of a thousand waits for those of the own line,
-    and one of each other. Nobody waits for longer than `longest_wait`: whoever would is refused at
-    once, so what waits is bounded, too.
+    The lines take turns. In each round a client waits for one of every line. Nobody
+    waits longer than `longest_wait`: a client that would is refused at once, so the number of
+    waiting clients is bounded, too.
     """
 
     def __init__(self, slots: int, longest_wait: timedelta) -> None:
@@ -66,9 +66,9 @@ class FairQueue:
             raise
 
     def _refuse_whom_there_is_no_time_for(self) -> None:
-        """Send the last of the longest line away, where there are more than can be served.
+        """Refuse the last of the longest line, if more wait than can be served in time.
 
-        Of lines as long as each other, that of the one whose turn is furthest away.
+        Among lines of equal length, choose the line whose turn is furthest away.
         """
         if self._seconds_for(self._waiting) <= self._longest_seconds:
             return
@@ -80,7 +80,7 @@ class FairQueue:
             turn.set_exception(self._busy(self._waiting))
 
     def _pass_on(self) -> None:
-        """Give the turn that ends to the next line's first."""
+        """Give the turn that ends to the first of the next line."""
         while self._lines:
             address, line = next(iter(self._lines.items()))
             turn = line.popleft()
@@ -93,7 +93,7 @@ class FairQueue:
         self._free += 1
 
     def _leave(self, address: str | None, turn: asyncio.Future[None]) -> None:
-        """Let go of a place in the line, or of a turn that came when nobody wanted it any more."""
+        """Release a place in the line, or a turn that came after its client had gone."""
         line = self._lines.get(address, ())
         if turn in line:
             self._lines[address].remove(turn)

@@ -1,4 +1,4 @@
-"""What a password must be when one is set, and one that we make."""
+"""Rules for new passwords, and generated passwords."""
 
 import gzip
 import re
@@ -14,20 +14,20 @@ GENERATED_PASSWORD_BYTES = 15  # 20 characters of base64url
 SAME_AS_CURRENT: Final = "Choose a password other than the current one."
 SAME_AS_GIVEN: Final = "Choose a password other than the one you were given."
 _COMMONEST: Final = Path(__file__).parent / "vendor" / "django-6.1.3-common-passwords.txt.gz"
-# What this service is about: whoever guesses for it begins with these (OWASP ASVS 5.0, 6.2.11).
+# Words of this service, which attackers guess first (OWASP ASVS 5.0, 6.2.11).
 _OF_THIS_SERVICE: Final = ("quart_app", "mastodon", "pixelfed", "fediverse")
 _TRIVIAL_LENGTH: Final = 8  # as a date's digits
 
 
 def generated_password() -> str:
-    """Return a password that nobody could guess."""
+    """Return a random password that nobody can guess."""
     return secrets.token_urlsafe(GENERATED_PASSWORD_BYTES)
 
 
 def check_new_password(password: str, username: str, email: str) -> None:
-    """Refuse what is guessed first; no rule about kinds of characters (NIST SP 800-63B-4, 3.1).
+    """Refuse passwords that are guessed first.
 
-    Raises InvalidInput.
+    There is no rule about kinds of characters (NIST SP 800-63B-4, 3.1). Raises InvalidInput.
     """
     if sentence := _what_is_wrong(password, username, email):
         raise InvalidInput(sentence, field="new_password")
@@ -49,14 +49,14 @@ def _what_is_wrong(password: str, username: str, email: str) -> str | None:
 
 
 def _is_little_more_than(word: str, password: str) -> bool:
-    """Tell whether a password is the word, once or more often, and a few digits or signs at most.
+    """Tell whether a password is only the word, repeated or not, and a few digits or signs.
 
-    Another word beside it makes a passphrase, whatever it is.
+    Any other word beside it makes a passphrase.
     """
     if password.casefold() == word.casefold():
         return True
     sought, letters_and_digits = _without_signs(word), _without_signs(password)
-    if sought.isdigit():  # many a number holds it, so it must be all that there is
+    if sought.isdigit():  # many numbers contain it, so compare the whole password
         return letters_and_digits == sought
     if not sought or sought not in letters_and_digits:
         return False
@@ -71,6 +71,6 @@ def _without_signs(text: str) -> str:
 
 @cache
 def _commonest_passwords() -> frozenset[str]:
-    """Return those that are long enough to be chosen: 1 MB, once some milliseconds."""
+    """Return the common passwords of allowed length: 1 MB, read once in a few milliseconds."""
     text = gzip.decompress(_COMMONEST.read_bytes()).decode()
     return frozenset(line.casefold() for line in text.splitlines() if len(line) >= SHORTEST)

@@ -1,4 +1,4 @@
-"""Use cases of a user who typed a one-time password, and now chooses their own."""
+"""One-time passwords: use cases of a user who typed one, and now chooses a password."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from quart_app.storage import users as stored_users
 
 @dataclass(frozen=True)
 class OneTimePasswords:
-    """The second step of a first login, by the permit that the first step gave."""
+    """The second step of a first login, with the permit from the first step."""
 
     accounts: Accounts
 
@@ -29,7 +29,7 @@ class OneTimePasswords:
         return self.accounts.permits.permit_of(token) is not None
 
     async def user_of(self, token: str) -> User:
-        """Return who may choose a password by this permit. Raises NotLoggedIn."""
+        """Return the user who may choose a password with this permit. Raises NotLoggedIn."""
         user, _ = await self._user_and_permit(token)
         return user
 
@@ -41,14 +41,14 @@ class OneTimePasswords:
         *,
         replaced: Sequence[SessionRef] = (),
     ) -> NewSession:
-        """Set the user's own password and begin their session; the sessions `replaced` end.
+        """Set the user's new password, and begin their session. The sessions `replaced` end.
 
-        Raises NotLoggedIn where the permit is used, too old or void, InvalidInput (the permit stays
-        good), TooManyAttempts where this name would have to wait, Busy.
+        Raises NotLoggedIn if the permit is used, too old or void, InvalidInput (the permit stays
+        valid), TooManyAttempts if this name must wait, Busy.
         """
         replace = partial(self._replace, caller, token, new_password, replaced)
         session = await self.accounts.in_turn(caller, replace)
-        if session is None:  # the permit was used, or the account changed, at the same moment
+        if session is None:  # the permit was used, or the user changed, at the same moment
             raise NotLoggedIn
         return session
 
@@ -67,7 +67,7 @@ class OneTimePasswords:
             return accounts.throttling.login(caller, login_name, user)
 
         reserved = await accounts.throttling.reserve(caller, attempt)
-        # Not `finally`: a cancelled request's session begins all the same, and takes it back.
+        # Not `finally`: the session of a cancelled request still begins, and takes it back.
         try:
             session = await accounts.begin_session(
                 caller,

@@ -1,4 +1,4 @@
-"""What stands around the content of every page of a user: who they are, and what they are told."""
+"""The frame of every page of a user: their name, alerts and connections."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from quart_app.storage import platforms as stored_platforms
 from quart_app.storage import users as stored_users
 from quart_app.storage.database import Database
 
-MOST_ALERTS: Final = 5  # of the list of devices; every other page shows the first only
-MOST_CONNECTIONS: Final = 100  # of the switcher: more of them would be most of a page
+MOST_ALERTS: Final = 5  # in the list of devices; every other page shows only the first
+MOST_CONNECTIONS: Final = 100  # in the switcher: more would fill most of a page
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """The user, and the alerts that this device shows, the first ones; others if `has_more`.
+    """The user, and the first alerts that this device shows. `has_more` says that others wait.
 
-    `connections` are the first by name, without their credentials. `current` is the session's,
-    which may not be among them where they are not all; None where it is gone or switched off.
-    `default_off` is the default where that is switched off, so that sessions begin with another.
+    `connections` are the first by name, without their credentials. `current` is the session's
+    connection, which may not be among the first; None if it was removed or is inactive.
+    `default_off` is the default connection if it is inactive: sessions then begin with another.
     """
 
     user: User
@@ -38,13 +38,13 @@ class Frame:
 
 @dataclass(frozen=True)
 class PageContexts:
-    """The frame of a page, in one transaction."""
+    """Loads the frame of a page in one transaction."""
 
     database: Database
     now: Callable[[], datetime]
 
     async def load(self, caller: Caller, platform_connection_id: int | None = None) -> Frame | None:
-        """Return the frame of the caller's session; None where the account is gone or inactive."""
+        """Return the frame of the caller's session; None if the user is deleted or inactive."""
         user_id = caller.user_id
         async with self.database.read() as db:
             user = await stored_users.user_by_id(db, user_id)

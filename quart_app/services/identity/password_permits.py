@@ -17,9 +17,10 @@ _FINGERPRINT_LENGTH: Final = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Permit:
-    """Whose password may be replaced, and how that user was logging in.
+    """The user whose password may be replaced, and how that user was logging in.
 
-    `typed_email` says by which of their names, which the throttle counts separately.
+    `typed_email` tells whether they typed their e-mail address or their name: the throttle counts
+    the two separately.
     """
 
     user_id: int
@@ -28,7 +29,7 @@ class Permit:
     state: str
 
     def fits(self, user: User) -> bool:
-        """Tell whether nothing about the user's login has changed since, this use included."""
+        """Tell whether the user's login is unchanged since. Using the permit changes it, too."""
         return bool(user.is_active and user.must_change_password and self.state == _state_of(user))
 
 
@@ -51,7 +52,7 @@ class PasswordPermits:
         return str(self._tokens.dumps([user.id, remember, typed_email, _state_of(user), until]))
 
     def permit_of(self, token: str) -> Permit | None:
-        """Return the permit; None where we did not make it or it is too old."""
+        """Return the permit; None if we did not make it or it is too old."""
         try:
             payload = self._tokens.loads(token)
         except (BadData, ValueError, RecursionError):
@@ -66,6 +67,6 @@ class PasswordPermits:
 
 
 def _state_of(user: User) -> str:
-    """Return what a new password, and the end of all sessions, make another."""
+    """Return a fingerprint that a new password, or the end of all sessions, changes."""
     text = f"{user.session_epoch} {user.password_hash}"
     return hashlib.sha256(text.encode()).hexdigest()[:_FINGERPRINT_LENGTH]

@@ -1,4 +1,4 @@
-"""Hash and compare passwords, in threads: argon2id, and the older application's hashes to read."""
+"""Hash passwords with argon2id and compare them, in threads; read the legacy hashes, too."""
 
 import asyncio
 import os
@@ -20,9 +20,9 @@ from quart_app.model import LEGACY_HASHES
 # OWASP Password Storage Cheat Sheet: argon2id with m = 19456 KiB, t = 2, p = 1.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
 _LEGACY_METHOD = "scrypt:32768:8:1"
-# What a core gives one of these threads, beside one at 0 that would take all of it, is a quarter.
-# With 10 it is a tenth: where a machine is busy with other things logins wait in vain, and the time
-# that a legacy hash takes tells whose it is.
+# At 5, a thread gets a quarter of a core that it shares with a busy thread at 0. At 10 it would get
+# a tenth: on a machine busy with other work logins would time out, and the time that a legacy hash
+# takes would show whose it is.
 _NICE = 5
 SHORTEST = 8
 LONGEST = 1024
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Passwords:
-    """One pool of threads for all hashing, as many as cores: so many hashes are in memory at most.
+    """One pool of threads for all hashing, one a core. This also bounds the memory for hashes.
 
     A hash costs about 20 ms of one core and 19 MiB, by design.
     """
@@ -48,7 +48,7 @@ class Passwords:
         return await self._in_thread(lambda: _HASHER.hash(_encoded(password)))
 
     async def hash_for_legacy(self, password: str) -> str:
-        """Return a hash that the older application reads, too."""
+        """Return a hash that the older application can read, too."""
         return await self._in_thread(
             lambda: generate_password_hash(
                 _encoded(password).decode("utf-8", "surrogatepass"), _LEGACY_METHOD
@@ -56,10 +56,10 @@ class Passwords:
         )
 
     async def matches(self, password_hash: str | None, password: str) -> bool:
-        """Compare every spelling; where there is no user or no hash it takes as long, and is False.
+        """Compare every spelling. Without a user or a hash it takes as long, and returns False.
 
-        How many spellings there are depends only on what was typed, so the time tells nothing of
-        the user.
+        The number of spellings depends only on the typed password, so the time reveals nothing
+        about the user.
         """
         hashed = password_hash or self._decoy
         for spelling in _spellings(password):
@@ -68,7 +68,7 @@ class Passwords:
         return False
 
     def needs_rehash(self, password_hash: str) -> bool:
-        """Tell whether it is the older application's, or argon2id of other costs than ours."""
+        """Tell whether a hash is a legacy one, or argon2id with other costs than ours."""
         return password_hash.startswith(LEGACY_HASHES) or _HASHER.check_needs_rehash(password_hash)
 
     def close(self) -> None:
@@ -80,12 +80,12 @@ class Passwords:
 
 
 def is_same_password(one: str, other: str) -> bool:
-    """Tell whether two passwords are one, however their accents are composed."""
+    """Tell whether two passwords are equal, however their accents are composed."""
     return unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
 
 
 def _cores() -> int:
-    """Return how many cores this process may use, which may be fewer than the machine has."""
+    """Return the number of cores that this process may use: perhaps fewer than the machine has."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -93,37 +93,38 @@ def _cores() -> int:
 
 @cache
 def _decoy() -> str:
-    """Return what an unknown name is compared with: by the same hasher, so that it costs the same.
+    """Return the hash that an unknown name is compared with. The same hasher makes the same cost.
 
-    Of a password that nobody knows, and one for the whole process: making it is a hash, too.
+    Nobody knows its password. The process makes it once, because making it costs a hash, too.
     """
     return _HASHER.hash(os.urandom(16).hex())
 
 
 def _let_others_go_first() -> None:
-    """Let this thread compute when no other thread of the machine has anything to do, mostly.
+    """Lower the priority of this thread, so that it mostly computes when other threads are idle.
 
-    Who is logged in asks for a millisecond of the event loop, and would wait for a core while the
-    passwords of others are compared. On Linux a priority is a thread's, elsewhere the process's.
-    It is only ever lowered: a process that was begun with a lower one may not raise it.
+    Requests of logged-in users need a millisecond of the event loop. They would otherwise wait for
+    a core during password comparisons. On Linux each thread has a priority; elsewhere only the
+    process has. The priority is never raised: a process that started with a lower priority may not
+    raise it.
     """
     if sys.platform == "linux":
         thread = threading.get_native_id()
         nice = max(os.getpriority(os.PRIO_PROCESS, thread), _NICE)
-        with suppress(OSError):  # where that is forbidden, logins work all the same
+        with suppress(OSError):  # if that is forbidden, logins work anyway
             os.setpriority(os.PRIO_PROCESS, thread, nice)
 
 
 def _encoded(password: str) -> bytes:
-    # A lone surrogate has no UTF-8; passed on as it came, it is just another password.
+    # A lone surrogate has no UTF-8 form. Passed on unchanged, it is just another password.
     return password.encode("utf-8", "surrogatepass")
 
 
 def _spellings(password: str) -> list[str]:
-    """Return the password as it was typed, then composed (NFC) and decomposed (NFD) otherwise.
+    """Return the password as typed, then composed (NFC) and decomposed (NFD) if they differ.
 
-    An accent comes as one character from one keyboard and as two from another. Hashes are of what
-    was typed, so either may be the stored one. An ASCII password has one spelling.
+    Some keyboards send an accented letter as one character, others as two. The stored hash is of
+    the typed form, which may be either. An ASCII password has one spelling.
     """
     normalized = (unicodedata.normalize(form, password) for form in ("NFC", "NFD"))
     return list(dict.fromkeys([password, *normalized]))
@@ -135,5 +136,5 @@ def _matches(password_hash: str, password: bytes) -> bool:
             return check_password_hash(password_hash, password.decode("utf-8", "surrogatepass"))
         return _HASHER.verify(password_hash, password)
     except (VerificationError, InvalidHashError, ValueError, OverflowError):
-        # Wrong, or in the database stands something that is no hash: nobody has that password.
+        # The password is wrong, or the stored value is not a hash, and no password matches it.
         return False

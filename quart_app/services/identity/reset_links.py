@@ -1,4 +1,4 @@
-"""Links by which users set a password: made by administrators, for one use and a short time."""
+"""Reset links, which let users set a password: for one use and a short time."""
 
 import hashlib
 import secrets
@@ -26,14 +26,14 @@ from quart_app.services.sessions.sessions import Sessions
 from quart_app.storage import users as stored_users
 
 RESET_LINK_LIFETIME: Final = timedelta(hours=1)
-# Of a new user's first one, which may be handed on by mail. Nothing stands behind it yet.
+# For a new user's first link, which may be sent by mail. They have no accounts yet.
 FIRST_LINK_LIFETIME: Final = timedelta(days=1)
 _TOKEN_BYTES: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResetLink:
-    """What an administrator hands on, and nobody is shown again."""
+    """A link for an administrator or operator to pass on. It is never shown again."""
 
     url: str
     user_id: int
@@ -43,9 +43,9 @@ class ResetLink:
 
 @dataclass(frozen=True, kw_only=True)
 class ResetLinks:
-    """One link a user at most: a newer one, another password or a deactivation makes it void.
+    """At most one link a user. A newer link, a new password or a deactivation invalidates it.
 
-    At rest there is the hash of its token only. `address` is the page that the token opens.
+    The database holds only the hash of its token. `address` is the page that the token opens.
     """
 
     address: str
@@ -63,8 +63,8 @@ class ResetLinks:
     ) -> ResetLink:
         """Return a new link for a user. Raises UserInactive, NotFound.
 
-        Raises Forbidden for who does not administer, PasswordNeeded where the login is not fresh,
-        BadCredentials, NotLoggedIn.
+        Raises Forbidden for callers who are not administrators, PasswordNeeded if the login is not
+        fresh, BadCredentials, NotLoggedIn.
         """
         await self.devices.confirm(caller, current_password)
         async with self.sessions.database.begin() as db:
@@ -80,7 +80,7 @@ class ResetLinks:
             return await self._make(db, caller, await stored_users.user_named(db, username))
 
     async def make_first(self, db: AsyncSession, caller: Caller, user: User) -> ResetLink:
-        """Return the link of a user who was just added in this transaction."""
+        """Return the first link of a user whom this transaction has added."""
         return await self._make(db, caller, user, FIRST_LINK_LIFETIME)
 
     async def _make(
@@ -104,7 +104,7 @@ class ResetLinks:
         )
 
     async def user_of(self, token: str) -> User:
-        """Return whose link it is. Raises ResetLinkInvalid."""
+        """Return the user of a link. Raises ResetLinkInvalid."""
         async with self.sessions.database.read() as db:
             user = await stored_users.user_by_reset_token(db, _hash_of(token), self.now())
         if user is None:
@@ -112,16 +112,16 @@ class ResetLinks:
         return user
 
     async def use(self, caller: Caller, token: str, new_password: str) -> KnownDevice:
-        """Set the password of whose link it is, ending every session of theirs.
+        """Set the password of the link's user, and end their sessions.
 
-        It begins none: who has the link has not shown the password yet. But the device is known
-        from now on, and not told of itself. Raises ResetLinkInvalid, InvalidInput, Busy.
+        No session begins: the user must still log in with the password. The device is known from
+        now on, and gets no alert about this. Raises ResetLinkInvalid, InvalidInput, Busy.
         """
-        # A link is good for one use, but of as many at once each would be hashed before any login.
+        # A link works once, but many concurrent uses would each be hashed, ahead of the logins.
         async with self.hashing_queue.slot(counted_address(caller.address)):
             user = await self.user_of(token)
             check_new_password(new_password, user.username, user.email)
-            # By an id that it had till now, what was answered there stays so.
+            # A device that keeps its id keeps its answered alerts, too.
             device_id = caller.device_id_for(user) or new_device_id()
             new_hash = await self.passwords.hash(new_password)
             return await self._use(caller, token, new_hash, device_id)
@@ -141,5 +141,5 @@ class ResetLinks:
 
 
 def _hash_of(token: str) -> str:
-    """Return what stands for a token: nobody finds 256 random bits by their hash."""
+    """Return the hash of a token. Nobody can find the token, 256 random bits, from its hash."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,4 +1,4 @@
-"""One-time links: a signed, short-lived token that the database makes good for one use only."""
+"""Set-up links: a signed, short-lived token, valid until the first user exists."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -10,17 +10,17 @@ _SET_UP = "set-up"
 
 
 class SetupTokens:
-    """Makes and checks the tokens; `keys` are the session's, newest first, under another salt.
+    """Makes and checks the tokens. `keys` are the session's, newest first, under another salt.
 
-    Nothing is stored: that a set-up link is good for once follows from its use, after which
-    there is a user (see Accounts.set_up).
+    Nothing is stored. A set-up link works once, because its use creates a user (see
+    Users.set_up).
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._tokens = URLSafeTimedSerializer(list(reversed(keys)), salt="quart_app-link")
 
     def set_up_token(self) -> str:
-        """Return a token for whoever is to make the first user."""
+        """Return a token for a set-up link, which makes the first user."""
         return str(self._tokens.dumps(_SET_UP))
 
     def is_set_up_token(self, token: str) -> bool:

@@ -1,4 +1,4 @@
-"""Who has failed too often: how long a name, an address or a device waits after wrong passwords."""
+"""The throttle: how long a name, an address or a device must wait after wrong passwords."""
 
 import hashlib
 import hmac
@@ -23,25 +23,25 @@ from quart_app.text.login_names import throttle_key
 
 LONGEST_WAIT: Final = timedelta(minutes=15)
 FORGOTTEN_AFTER: Final = timedelta(hours=1)  # without a failure; longer than the longest wait
-# A reservation that is older was lost with its process.
+# An older reservation was lost with its process.
 RESERVED_FOR: Final = timedelta(seconds=30)
-_MOST_DOUBLINGS: Final = 10  # of one second: more than the longest wait
-_PURGED_AT_ONCE: Final = 10  # with each failure, which adds two: so the table stays small
+_MOST_DOUBLINGS: Final = 10  # of one second; more than the longest wait
+_PURGED_AT_ONCE: Final = 10  # with each failure, which adds two rows, so the table stays small
 
 
 class ComparisonsUnderWay(Exception):  # noqa: N818 named for the fact
-    """Whether this attempt must wait depends on passwords that are being compared: ask again."""
+    """Try again: comparisons under way will decide whether this attempt must wait."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """How many failures in a row cost nothing; each further one doubles the wait, from a second."""
+    """The number of failures in a row without a wait. Each further one doubles it, from 1 s."""
 
     kind: str
     free: int
 
 
-# An address may be that of many people.
+# Many people may share an address.
 OF_A_NAME: Final = Limit("name", 5)
 OF_AN_ADDRESS: Final = Limit("address", 50)
 OF_A_DEVICE: Final = Limit("device", 10)
@@ -52,24 +52,24 @@ OF_A_SESSION: Final = Limit("session", 10)
 
 @dataclass(frozen=True)
 class Attempt:
-    """A password that is to be compared: what counts it, and whose it would be, if anybody's."""
+    """An attempt to be compared: the limits that count it, and the user it is for, if any."""
 
     limits: dict[str, Limit]  # by the key of the row that counts it
     user: User | None = None
 
     @property
     def keys(self) -> Sequence[str]:
-        """The keys of the rows that count it."""
+        """The keys of the rows that count this attempt."""
         return tuple(self.limits)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Throttling:
-    """Counts failures in the database, for all processes and past their restart.
+    """Counts failures in the database, for all processes; restarts keep the counts.
 
     An attempt is reserved before its password is compared, and each reservation counts as the
-    failure that it may become. So after a wait one guess is compared, however many are in flight
-    and at however many processes. A right password takes its reservation back.
+    failure that it may become. So only one guess is compared after a wait, however many requests
+    and processes there are. A right password takes its reservation back.
     """
 
     database: Database
@@ -78,9 +78,9 @@ class Throttling:
     now: Callable[[], datetime]
 
     def login(self, caller: Caller, login_name: str, user: User | None) -> Attempt:
-        """Return the attempt to log in by a name, which is that of `user`, if anybody's.
+        """Return the attempt to log in with a name. `user` is the user with that name, if any.
 
-        A device where that user ever logged in is counted by itself: no stranger can lock it out.
+        A device that the user has logged in on has a separate count: no stranger can lock it out.
         """
         if user is not None and user.id in caller.known_devices:
             device_id = caller.device_id_for(user)
@@ -88,14 +88,14 @@ class Throttling:
                 return self._attempt(user, (OF_OLD_DEVICES, str(user.id)))
             return self._attempt(user, (OF_A_DEVICE, device_id))
         address = counted_address(caller.address)
-        # By what was typed, not by whose it is: else two names that share a wait are one person's.
-        # In one spelling: otherwise each spelling of a name would be worth as many guesses again.
+        # Count the typed name, not its user: a shared wait would show that two names are one
+        # user's. Normalize it first: otherwise each spelling of a name would allow more guesses.
         return self._attempt(
             user, (OF_A_NAME, throttle_key(login_name)), (OF_AN_ADDRESS, str(address))
         )
 
     def confirmation(self, caller: Caller, user: User | None) -> Attempt:
-        """Return the attempt of a session to show that it knows its user's password."""
+        """Return the attempt to confirm the password of a session's user."""
         return self._attempt(user, (OF_A_SESSION, caller.sid))
 
     def _attempt(self, user: User | None, *parts: tuple[Limit, str]) -> Attempt:
@@ -108,11 +108,11 @@ class Throttling:
     async def reserve(
         self, caller: Caller, find: Callable[[AsyncSession], Awaitable[Attempt]]
     ) -> Attempt:
-        """Return the attempt that `find` returns, counted; its password may now be compared.
+        """Count the attempt that `find` returns, and return it. Its password may now be compared.
 
-        Raises ComparisonsUnderWay where so many are that their failures would make it wait: a right
-        password is not refused because others are compared. Raises TooManyAttempts, and counts that
-        for the audit.
+        Raises ComparisonsUnderWay if enough comparisons are under way that their failures would
+        make it wait: they must not get a right password refused. Raises TooManyAttempts, and counts
+        that for the audit log.
         """
         async with self.database.begin() as db:
             attempt = await find(db)
@@ -131,7 +131,7 @@ class Throttling:
         waits, has_room = [], True
         for row in rows:
             limit, failures = attempt.limits[row.key], self._failures(row)
-            # What another machine wrote, whose clock is a little ahead, was a moment ago.
+            # Another machine's clock may be a little ahead: its failure was a moment ago.
             since = max(now - row.last_failure_at, timedelta())
             waits.append(wait_after(failures, limit) - since)
             has_room &= row.reserved <= max(1, limit.free + 1 - failures)
@@ -143,8 +143,8 @@ class Throttling:
     def _failures(self, row: stored.Counted) -> int:
         """Return how many failures still count.
 
-        A failure that is further ahead than clocks differ was written by a wrong clock. It makes
-        nobody wait until that time has come, but the next failure counts on from it.
+        A failure further in the future than CLOCK_TOLERANCE comes from a wrong clock. Until then it
+        makes nobody wait, but the next failure adds to its count.
         """
         now = self.now()
         is_near = now - FORGOTTEN_AFTER < row.last_failure_at <= now + CLOCK_TOLERANCE
@@ -157,9 +157,10 @@ class Throttling:
 
     @shielded
     async def fail(self, attempt: Attempt) -> None:
-        """Make a failure of the reservation, even where the client has hung up meanwhile.
+        """Turn the reservation into a failure, even if the client has hung up meanwhile.
 
-        A right password is answered sooner than a wrong one, so hanging up early tells the result.
+        A right password is answered sooner than a wrong one, so a client that hangs up early knows
+        the result.
         """
         now = self.now()
         forgotten_before = now - FORGOTTEN_AFTER
@@ -172,19 +173,19 @@ class Throttling:
     async def succeed(self, db: AsyncSession, attempt: Attempt) -> None:
         """Take the reservation back, and forget the failures before it.
 
-        Those of an address stay, where one right password proves nothing about others.
+        Failures of an address stay: one right password proves nothing about the other attempts.
         """
         forgiven = [key for key, limit in attempt.limits.items() if limit is not OF_AN_ADDRESS]
         await stored.release(db, attempt.keys, forgiven=forgiven)
 
     async def take_back(self, attempt: Attempt) -> None:
-        """Do as `succeed`, in a transaction of its own."""
+        """Do the same as `succeed`, in a separate transaction."""
         async with self.database.begin() as db:
             await self.succeed(db, attempt)
 
 
 def wait_after(failures: int, limit: Limit) -> timedelta:
-    """Return how long nothing is compared after so many failures in a row."""
+    """Return the wait after this number of failures in a row."""
     beyond = failures - limit.free
     if beyond <= 0:
         return timedelta()

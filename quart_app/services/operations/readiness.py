@@ -1,4 +1,4 @@
-"""Can this process answer? Asked by load balancers and supervisors."""
+"""Readiness of this process, for load balancers and supervisors."""
 
 import asyncio
 import time
@@ -17,9 +17,9 @@ _NO_DATABASE: Final = "The database does not answer, or can't be written to."
 
 @dataclass
 class Readiness:
-    """Whether the database answers, has the schema we need, and tells us what has ended.
+    """Checks that the database answers and has our schema, and that the revocation list is fresh.
 
-    The route is public, so the database is asked once a second at most, however many ask for it.
+    The route is public, so the database is queried at most once a second, whatever the load.
     """
 
     database: Database
@@ -29,7 +29,7 @@ class Readiness:
     _expires_at: float = field(default=0.0, init=False)  # by the monotonic clock
 
     async def reasons_not_ready(self) -> list[str]:
-        """Return one sentence for each thing that stands in the way; none means ready."""
+        """Return one sentence for each problem. An empty list means ready."""
         async with self._checking:
             if time.monotonic() >= self._expires_at:
                 self._reasons = await self._problems_of_database()

@@ -1,4 +1,4 @@
-"""Seal and unseal platform credentials: Fernet, the newest key seals and every key unseals."""
+"""Seal and unseal platform credentials with Fernet: the newest key seals, every key unseals."""
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
@@ -14,7 +14,7 @@ class Credentials:
         return self._fernet.encrypt(secret.encode()).decode()
 
     def unseal(self, token: str) -> str | None:
-        """Return the secret; None where none of our keys made the token."""
+        """Return the secret; None if no key of ours made the token."""
         try:
             return self._fernet.decrypt(token.encode()).decode()
         except (InvalidToken, UnicodeError):

@@ -1,4 +1,4 @@
-"""What a person types of an account: its name, server and access token, checked and tidied."""
+"""Fields of an account that a user types: check and tidy its name, server and access token."""
 
 import re
 import unicodedata
@@ -9,7 +9,7 @@ from quart_app.instances import account_at, read_address
 from quart_app.model import PLATFORM_NAME_LENGTH
 from quart_app.text import names
 
-# As it is copied from documentation or from a request.
+# A prefix that users copy from documentation or from a request.
 _BEARER: Final = re.compile(r"\s*(?:authorization:\s*)?bearer(?:\s+|\Z)", re.IGNORECASE)
 _NOT_VISIBLE_ASCII: Final = re.compile(r"[^\x21-\x7e]")  # VCHAR, RFC 9110 section 5.5
 _NAMES_OF_CONTROLS: Final = {"\t": "tab", "\n": "line break", "\r": "line break"}
@@ -27,13 +27,13 @@ def checked_name(name: str) -> str:
 
 
 def checked_url(text: str) -> str:
-    """Return `https://host[:port]` of a server that a person typed, be it only the host.
+    """Return `https://host[:port]` of a server that a user typed, perhaps only as the host.
 
     Raises InvalidInput for anything more: a path, a user name, another scheme.
     """
     try:
         address = read_address(text)
-    except ValueError:  # UnicodeError of a name that no host can have is a ValueError, too
+    except ValueError:  # includes UnicodeError, for an impossible host name
         address = None
     if address is None or not address.is_bare or "_" in address.server:
         raise InvalidInput(

@@ -40,10 +40,10 @@ _SEARCHED_AT_ONCE: Final = 200  # rows: a millisecond of the event loop
 
 @dataclass(frozen=True, kw_only=True)
 class PlatformsPage(Page[PlatformConnection, str]):
-    """Some of a user's connections by name, without credentials; the cursor is the last name.
+    """A page of a user's connections by name, without credentials. The cursor is the last name.
 
-    `default_id` is the id of the default, which may not be among them; None where it is switched
-    off.
+    `default_id` is the id of the default, which may be on another page. It is None if the page
+    shows that the default is inactive.
     """
 
     default_id: int | None
@@ -51,7 +51,7 @@ class PlatformsPage(Page[PlatformConnection, str]):
 
 @dataclass(frozen=True, kw_only=True)
 class Platforms:
-    """A user's platform connections. Another user's do not exist here: NotFound."""
+    """A user's platform connections. For another user's, methods raise NotFound."""
 
     database: Database
     credentials: Credentials
@@ -64,8 +64,8 @@ class Platforms:
     ) -> PlatformsPage:
         """Return the user's first connections by name, or those after a name.
 
-        With `sought`, those whose name, account or server holds it; see `holds`.
-        Raises NotFound where the user is gone or inactive.
+        `sought` selects those whose name, account or server contains it; see `holds`.
+        Raises NotFound if the user was deleted or is inactive.
         """
         async with self.database.read() as db:
             user = await _active_user(db, caller)
@@ -101,10 +101,10 @@ class Platforms:
         access_token: str,
         username: str | None = None,
     ) -> tuple[PlatformConnection, bool]:
-        """Keep a connection, its token sealed; it becomes the default where there is none.
+        """Store a connection with a sealed token. It becomes the default if there is none.
 
-        Returns it and whether it is the default. Raises NameTaken, AccountTaken, TooManyPlatforms,
-        InvalidInput.
+        Return the connection, and whether it is the default.
+        Raises NameTaken, AccountTaken, TooManyPlatforms, InvalidInput.
         """
         name, instance_url = checked_name(name), checked_url(instance_url)
         username = checked_account(instance_url, username)
@@ -122,7 +122,7 @@ class Platforms:
             updated_at=now,
         )
         async with self.database.begin() as db:
-            # Under the user's lock, so that of two at once the second is refused.
+            # Lock the user, so that of two requests at once the second can be refused.
             user = await _active_user(db, caller, lock=True)
             await refuse_unstorable(db, name=name, instance_url=instance_url, username=username)
             await self._refuse_one_too_many(db, caller.user_id)
@@ -140,7 +140,7 @@ class Platforms:
             return connection, _is_default(user, connection)
 
     async def _refuse_one_too_many(self, db: AsyncSession, user_id: int) -> None:
-        """Refuse another connection where there are as many as may be. Raises TooManyPlatforms.
+        """Refuse another connection if the user has as many as allowed. Raises TooManyPlatforms.
 
         A user of the older application may have more, and keeps them.
         """
@@ -151,7 +151,7 @@ class Platforms:
             )
 
     async def switch(self, caller: Caller, connection_id: int) -> PlatformConnection:
-        """Note that the session acts for this connection from now on. Raises PlatformInactive."""
+        """Make this the current connection of the session. Raises PlatformInactive."""
         async with self.database.begin() as db:
             await _active_user(db, caller, lock=True)
             connection = await self._theirs(db, caller, connection_id)
@@ -186,10 +186,10 @@ class Platforms:
         name: str | None = None,
         is_active: bool | None = None,
     ) -> tuple[PlatformConnection, bool]:
-        """Rename it, or switch it on or off; None leaves as it is. Raises NameTaken, InvalidInput.
+        """Rename a connection, or activate or deactivate it. Raises NameTaken, InvalidInput.
 
-        The default that is switched off is the default no longer. Returns it and whether it is the
-        default.
+        None means no change. A deactivated connection is no longer the default. Return the
+        connection, and whether it is the default.
         """
         async with self.database.begin() as db:
             user = await _active_user(db, caller, lock=True)
@@ -221,7 +221,7 @@ class Platforms:
             return connection, _is_default(user, connection)
 
     async def remove(self, caller: Caller, connection_id: int) -> None:
-        """Delete it and its credentials. Raises InUse where other tables still refer to it."""
+        """Delete a connection and its credentials. Raises InUse if other tables refer to it."""
         async with self.database.begin() as db:
             await _active_user(db, caller, lock=True)
             connection = await self._theirs(db, caller, connection_id)
@@ -247,7 +247,7 @@ class Platforms:
         connection: PlatformConnection,
         **detail: object,
     ) -> None:
-        # By its id: a name is anything that a person typed, be it a token in the wrong field.
+        # Record the id, not the name: a user may have typed a token into the wrong field.
         await self.audit.record(
             db,
             event,
@@ -265,12 +265,12 @@ async def _active_user(db: AsyncSession, caller: Caller, *, lock: bool = False) 
 
 
 def _is_default(user: User, connection: PlatformConnection) -> bool:
-    """Tell whether sessions begin with it; with one that is switched off, none does."""
+    """Tell whether sessions begin with this connection. No session begins with an inactive one."""
     return bool(connection.is_active) and connection.id == user.default_platform_connection_id
 
 
 async def _has_account(db: AsyncSession, wanted: PlatformConnection) -> bool:
-    """Tell whether the user has a connection to the same account, in whatever spelling."""
+    """Tell whether the user has a connection to the same account, in any spelling."""
     if wanted.username is None:
         return False
     server = server_of(wanted.instance_url)
@@ -284,10 +284,10 @@ async def _has_account(db: AsyncSession, wanted: PlatformConnection) -> bool:
 async def _ids_of_found(
     db: AsyncSession, user_id: int, sought: str, *, after: str, most: int
 ) -> list[int]:
-    """Return the first connections by name that hold what is sought.
+    """Return the ids of the first connections by name that contain the search text.
 
-    A few hundred are in memory at a time. In between, other requests are served: a user of the
-    older application may have thousands.
+    A user of the older application may have thousands. So only a few hundred are in memory at a
+    time, and other requests are served in between.
     """
     ids: list[int] = []
     while len(ids) < most:

@@ -1,6 +1,6 @@
-"""Do the keys open the credentials that are stored? Asked at start, before anything is sealed anew.
+"""Check at start that the keys open the stored credentials, before new ones are sealed.
 
-Connections sealed with a new key beside those of a lost one would hide that the key is wrong.
+Connections sealed with a new key, beside those of a lost key, would hide that the key is wrong.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from quart_app.services.platforms.credentials import Credentials
 from quart_app.storage import platforms as stored
 from quart_app.storage.database import Database
 
-# Of the newest and of the oldest each: opening one takes 0.05 ms.
+# This many of the newest and of the oldest; opening one takes 0.05 ms.
 TRIED_AT_EITHER_END = 500
 
 
@@ -25,14 +25,14 @@ class WrongEncryptionKey(AppError):  # noqa: N818 errors here are named for the 
 
 @dataclass(frozen=True)
 class KeyFit:
-    """How many stored credentials were tried, and how many of them no key opens."""
+    """The number of stored credentials that were tried, and of those that no key opens."""
 
     tried: int
     unopened: int
 
     @property
     def sentence(self) -> str | None:
-        """Tell what is wrong; None where every key is there."""
+        """The problem, as a sentence for the operator; None if no key is missing."""
         if self.unopened == 0:
             return None
         if self.unopened == self.tried:
@@ -60,14 +60,14 @@ class SealedCredentials:
         try:
             async with self.database.read() as db:
                 tokens = await stored.sealed_tokens(db, most=TRIED_AT_EITHER_END)
-        except DBAPIError as error:  # such as a right that is missing
+        except DBAPIError as error:  # such as a missing privilege
             raise Unavailable from error
         return await asyncio.to_thread(self._fit, tokens)
 
     async def check(self) -> str | None:
-        """Return a warning where keys are missing; raise WrongEncryptionKey where none fits.
+        """Return a warning if keys are missing, or None.
 
-        Raises Unavailable.
+        Raises WrongEncryptionKey if no key fits. Raises Unavailable.
         """
         fit = await self.fit()
         if fit.tried and fit.unopened == fit.tried:
@@ -81,9 +81,9 @@ class SealedCredentials:
 
 
 async def refuse_new_key(database: Database) -> None:
-    """Raise WrongEncryptionKey where the database holds sealed credentials already.
+    """Raise WrongEncryptionKey if the database already holds sealed credentials.
 
-    A database without our tables holds none. Raises Unavailable.
+    A database without our tables holds no credentials. Raises Unavailable.
     """
     async with database.read() as db:
         if await stored.has_connections_table(db) and await stored.sealed_tokens(db, most=1):

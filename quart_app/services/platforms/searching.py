@@ -7,9 +7,9 @@ from quart_app.storage.platforms import Words
 
 
 def holds(connection: Words, sought: str) -> bool:
-    """Tell whether a connection holds what is sought, in any case and without accents.
+    """Tell whether a connection contains the search text, ignoring case and accents.
 
-    The handle is found as it is shown, and the server as it was stored, too.
+    The text may match the handle and server as they are shown, or as they are stored.
     """
     username = connection.username or ""
     stored = f"{connection.name} {username} {connection.instance_url}"
@@ -21,7 +21,7 @@ def holds(connection: Words, sought: str) -> bool:
 
 
 def _folded(text: str) -> str:
-    """Return it in lower case and without marks: "cafe" finds "Café". As switcher.js does."""
+    """Return the text in lower case without marks, like switcher.js: "cafe" finds "Café"."""
     if text.isascii():
         return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.lower())

@@ -10,12 +10,12 @@ from quart_app.services.background.periodic import PeriodicTask
 from quart_app.services.background.purging import Purging, purge_task
 from quart_app.storage.changes import delete_old_changes
 
-_KEPT_FOR: Final = timedelta(hours=1)  # a page that was away for longer loads the list again
+_KEPT_FOR: Final = timedelta(hours=1)  # a page that was disconnected for longer reloads the list
 
 
 @dataclass(frozen=True)
 class Changes:
-    """The table of changes, as far as its size is concerned: `Events` reads it."""
+    """The purge of the table of changes, which `Events` reads."""
 
     purging: Purging
 

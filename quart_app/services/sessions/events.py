@@ -1,7 +1,7 @@
-"""What open pages hear of: switches, changes of the user's connections, the session's end.
+"""Events for open pages: switches, changes of the user's connections, the end of the session.
 
-Each process follows the database once, whatever number of streams it has. What a stream is to be
-told waits for its reader in one place for each kind, so that a slow one costs no more memory.
+Each process reads the changes in the database once, however many streams it has. A stream keeps at
+most one waiting event of each kind, so a slow reader costs no more memory.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ from quart_app.session.claims import Claims
 from quart_app.session.revocations import RevocationList, RevocationRow
 from quart_app.storage.changes import Changed, ChangeFeed
 
-HEARTBEAT_SECONDS: Final = 15.0  # proxies close what says nothing for a minute
+HEARTBEAT_SECONDS: Final = 15.0  # proxies close connections that are silent for a minute
 MOST_OF_A_SESSION: Final = 20  # streams in one process; a browser needs one
 MAX_STREAMS_PER_USER: Final = 100
-_AGAIN_SECONDS: Final = 30  # when to try again who has too many
-# A page is made a moment before its stream is opened: what happened between is told then.
+_AGAIN_SECONDS: Final = 30  # the Retry-After of a user or session with too many streams
+# A page is rendered a moment before its stream opens. The stream sends the changes between.
 _RECENT: Final = timedelta(seconds=10)
 _MOST_RECENT: Final = 1000
-_PATIENCE_SECONDS: Final = 1.0  # for a look at the database
+_PATIENCE_SECONDS: Final = 1.0  # for a query of the changes
 
 K = TypeVar("K", int, str)
 
@@ -36,16 +36,16 @@ _log = logging.getLogger(__name__)
 
 
 class Kind(StrEnum):
-    """What an event tells."""
+    """The kinds of events."""
 
-    PLATFORM = "platform"  # the session acts for another connection now
-    PLATFORMS = "platforms"  # the list of the user's connections is another than it was
+    PLATFORM = "platform"  # the session has another current connection
+    PLATFORMS = "platforms"  # the list of the user's connections has changed
     ENDED = "ended"  # the session is over, and so is the stream
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event; a sign of life has no kind."""
+    """One event. A heartbeat has no kind."""
 
     kind: Kind | None
     data: dict[str, Any] = field(default_factory=dict)
@@ -56,10 +56,10 @@ SIGN_OF_LIFE: Final = Event(None)
 
 @dataclass(eq=False)
 class Stream:
-    """One open stream, of the session that it was opened with."""
+    """An open stream, and the session that opened it."""
 
     claims: Claims
-    # As far as this process knows: each request of the session that it answers may move it.
+    # As far as this process knows. Each request of the session to this process may postpone it.
     idle_expires_at: datetime
     waiting: dict[Kind, dict[str, Any]] = field(default_factory=dict)
     woken: asyncio.Event = field(default_factory=asyncio.Event)
@@ -70,7 +70,7 @@ class Stream:
         return cls(claims=caller.login, idle_expires_at=caller.login.idle_expires_at)
 
     def tell(self, kind: Kind, **data: Any) -> None:
-        """Let it be told; what it has not yet been told of the same kind is out of date."""
+        """Queue an event. It replaces a waiting event of the same kind."""
         if Kind.ENDED not in self.waiting:
             if kind is Kind.ENDED:
                 self.waiting.clear()
@@ -79,7 +79,7 @@ class Stream:
 
 
 class Events:
-    """The open streams of one process, and what they are told."""
+    """The open streams of one process, and their events."""
 
     def __init__(
         self, feed: ChangeFeed, revocations: RevocationList, now: Callable[[], datetime]
@@ -96,7 +96,7 @@ class Events:
         return sum(map(len, self._of_user.values()))
 
     def check_limit(self, caller: Caller) -> None:
-        """See whether one more stream may be opened. Raises TooManyStreams, Unavailable."""
+        """Check that another stream may be opened. Raises TooManyStreams, Unavailable."""
         self._check_room(caller.login)
 
     def _check_room(self, claims: Claims) -> None:
@@ -109,17 +109,17 @@ class Events:
             raise TooManyStreams(retry_after_seconds=_AGAIN_SECONDS)
 
     async def told(self, stream: Stream) -> AsyncIterator[Event]:
-        """Open the stream and yield what it is told, or a sign of life, until it is over.
+        """Open the stream, and yield its events and heartbeats until it is over.
 
-        That is after its session's end, and without a word where the process stops or others were
-        opened meanwhile.
+        It is over after the event of its session's end. It ends without an event if the process
+        stops, or if too many other streams were opened meanwhile.
         """
         try:
             self._check_room(stream.claims)
         except (TooManyStreams, Unavailable):
             return
         with self.following(stream):
-            yield SIGN_OF_LIFE  # so that a proxy passes on the head at once
+            yield SIGN_OF_LIFE  # so that a proxy forwards the headers at once
             while not self._is_stopping:
                 while stream.waiting:
                     kind = next(iter(stream.waiting))
@@ -139,23 +139,23 @@ class Events:
                     yield SIGN_OF_LIFE
 
     def hear_of_activity(self, sid: str, idle_expires_at: datetime) -> None:
-        """Take note of what a request of the session says: when it ends without activity."""
+        """Note the idle limit that a request of the session has postponed."""
         for stream in self._of_session.get(sid, ()):
             stream.idle_expires_at = max(stream.idle_expires_at, idle_expires_at)
 
     def stop(self) -> None:
-        """Close every stream, so that the server need not wait for them, and open none."""
+        """Close every stream, so that the server need not wait for it, and open no others."""
         self._is_stopping = True
         for stream in self._all():
             stream.woken.set()
 
     async def catch_up(self) -> None:
-        """Read what is new and tell those who are concerned; where that fails, the next time."""
+        """Read new changes and queue their events. If that fails, the next call tries again."""
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 async for changes in self._feed.changes():
                     self._apply(changes)
-        except Exception as error:  # noqa: BLE001 whatever it is, pages can do without for a while
+        except Exception as error:  # noqa: BLE001 pages can do without events for a while
             if not self._is_failing:
                 cause = error.__cause__ or error
                 _log.error("Changes can't be read: %s", type(cause).__name__)
@@ -190,7 +190,7 @@ class Events:
         return self._verdict(stream) is False
 
     def is_over(self, stream: Stream) -> bool:
-        """Tell whether nothing more may be sent: its session is over, or that can't be told."""
+        """Tell whether the stream must end: its session is over, or has no verdict."""
         return self._verdict(stream) is not True or self._seconds_left(stream) <= 0
 
     def _verdict(self, stream: Stream) -> bool | None:
@@ -201,11 +201,11 @@ class Events:
 
     @contextmanager
     def following(self, stream: Stream) -> Iterator[None]:
-        """Let the stream hear of its session, and of its activity, while the block lasts."""
+        """Notify the stream of its session's events and activity while the block lasts."""
         _add(self._of_user, stream.claims.user_id, stream)
         _add(self._of_session, stream.claims.sid, stream)
         try:
-            if self._has_ended(stream):  # since the gate let it in
+            if self._has_ended(stream):  # after the request was admitted
                 stream.tell(Kind.ENDED, reason=None)
             not_before = self._now() - _RECENT
             for change in self._recent:

@@ -21,7 +21,7 @@ _ENDED_KEPT_FOR: Final = timedelta(hours=1)  # at least: a user's logins within 
 
 @dataclass(frozen=True)
 class LoginRecords:
-    """The table of logins, as far as its size is concerned: `Sessions` writes it."""
+    """The purge of the table of logins, which `Sessions` writes."""
 
     purging: Purging
 
@@ -30,9 +30,9 @@ class LoginRecords:
         return [purge_task("logins", self.purge)]
 
     async def purge(self) -> None:
-        """Delete records that expired a week ago, and a user's oldest ended ones beyond a number.
+        """Delete records that expired a week ago, and old ended records.
 
-        Raises Unavailable.
+        Beyond ENDED_KEPT ended records of a user, the oldest are deleted. Raises Unavailable.
         """
         now = await self.purging.now()
         await self.purging.delete(partial(delete_expired_logins, before=now - KEPT_AFTER_EXPIRY))

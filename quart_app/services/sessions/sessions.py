@@ -1,4 +1,4 @@
-"""Begin and end sessions: what is signed into a cookie, and what is written down that ends it."""
+"""Begin and end sessions: the claims for the cookie, and the revocations that end them."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -40,21 +40,21 @@ _MARKED_AT_ONCE = 1000  # logins: some milliseconds of the write lock
 
 @dataclass(frozen=True, kw_only=True)
 class NewSession(IssuedSession):
-    """A session that has just begun; web signs it into the browser's cookie."""
+    """A session that has just begun. The web layer signs it into the browser's cookie."""
 
     is_new_device: bool
     device: KnownDevice
 
     @property
     def platform_connection_id(self) -> int | None:
-        """The connection that the session begins with; None where there is none."""
+        """The connection that the session begins with, if any."""
         connection_id: int | None = self.extra[CONNECTION_CLAIM]
         return connection_id
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """A transaction in which sessions end; what ends them is written as the last thing in it."""
+    """A transaction that ends sessions. It writes their revocations last."""
 
     db: AsyncSession
     caller: Caller
@@ -64,9 +64,9 @@ class Ending:
     revocations: list[NewRevocation] = field(default_factory=list)
 
     async def end(self, session: SessionRef, reason: EndReason) -> None:
-        """End one session, unless it has ended: each end is written down once.
+        """End one session, unless it has ended: each end is recorded once.
 
-        Of several transactions that end it at once, the first does so and the others wait for it.
+        If several transactions end it at once, the first ends it and the others wait for that.
         """
         whose = await stored_logins.mark_login_ended(
             self.db, session.sid, at=self.now, reason=reason
@@ -75,7 +75,7 @@ class Ending:
             if not await self._record_unknown(session, reason):
                 return
             whose = session.user_id
-        # Who brings its cookie is its user, as far as anybody can tell.
+        # The client with the session's cookie counts as its user.
         by_itself = reason in {EndReason.LOGGED_OUT, EndReason.REPLACED}
         await self._record(
             reason, user_id=whose, actor_user_id=whose if by_itself else None, sid=session.sid
@@ -83,15 +83,15 @@ class Ending:
         self._add(reason, session.expires_at, sid=session.sid)
 
     async def end_each(self, sessions: Iterable[SessionRef], reason: EndReason) -> None:
-        """End several in one order, so that two who present the same ones take turns."""
+        """End sessions in a fixed order, so that transactions with the same sessions take turns."""
         for session in sorted(sessions, key=lambda each: each.sid):
             await self.end(session, reason)
 
     async def _record_unknown(self, session: SessionRef, reason: EndReason) -> bool:
         """Tell whether a session is alive although no login is recorded that could be marked.
 
-        Its row was deleted, or a backup was restored. It is written down as ended, so that this is
-        told once.
+        The row was deleted, or a backup was restored. An ended login is recorded for it, so that
+        the second call returns False.
         """
         if await stored_logins.is_login_recorded(self.db, session.sid):
             return False
@@ -115,7 +115,7 @@ class Ending:
         )
 
     async def end_all(self, user: User, reason: EndReason) -> None:
-        """End every session that the user has; those that begin afterwards, here too, are alive."""
+        """End every session of the user. Later sessions are alive, even in this transaction."""
         user.session_epoch = self.next_epoch(user.session_epoch)
         await stored_logins.mark_logins_ended(self.db, user.id, at=self.now, reason=reason)
         await self._record(reason, user_id=user.id, ended="all")
@@ -123,7 +123,7 @@ class Ending:
         self._add(reason, until, user_id=user.id, epoch=user.session_epoch)
 
     async def end_everybodys(self, reason: EndReason) -> datetime:
-        """End every session that there is; return before which time they began."""
+        """End every session of every user. Return the cut-off: sessions that began earlier end."""
         database_time = await database_now(self.db)
         if abs(self.now - database_time) > CLOCK_TOLERANCE:
             raise Unavailable(
@@ -136,13 +136,13 @@ class Ending:
         return not_before
 
     def next_epoch(self, epoch: int) -> int:
-        """Return an epoch after this one, and after all that a restored database forgot."""
+        """Return an epoch after this one, and after all that a restored database lacks."""
         return max(epoch + 1, epoch_at(self.now))
 
     async def _latest_expiry(self, user_id: int | None) -> datetime:
-        """Return when the last of the sessions would have ended by itself.
+        """Return when the last of the sessions would have expired.
 
-        Which settings were in force when they began, only their own rows tell.
+        Their rows decide: other settings may have applied when they began.
         """
         latest = await stored_logins.latest_expiry(self.db, user_id)
         return max(latest or self.now, self.now + self.longest)
@@ -176,9 +176,9 @@ class Ending:
 
 @dataclass(frozen=True, kw_only=True)
 class Sessions:
-    """How sessions begin and end. How long they may last: whatever their user does, and remembered.
+    """Begins and ends sessions. The absolute limits are `absolute` and `remember_absolute`.
 
-    A session ends on this process before its use case returns, and on every other within a second.
+    A session ends in this process before its use case returns, and in all others within a second.
     """
 
     database: Database
@@ -196,25 +196,26 @@ class Sessions:
         platform_connection_id: int | None,
         remember: bool,
     ) -> NewSession:
-        """Return a session under a new id that nobody could guess, and write the login down.
+        """Return a session with a new id that nobody can guess, and record the login.
 
-        It is alive even where the clock or, after a restore, the database is behind what has ended.
-        Of more than MOST_LIVE_LOGINS of the user, the oldest end.
+        The session is alive even if the clock, or a restored database, is behind the revocations.
+        If the user has more than MOST_LIVE_LOGINS sessions, the oldest end.
+        Raises Unavailable if clocks differ too much.
         """
         user.session_epoch = max(
             user.session_epoch,
             self.revocations.min_epoch(user.id),
-            # After a restore others remember epochs that the database does not; no later ones than
-            # the "end all" that follows it.
+            # After a restore, other processes may remember later epochs than the database does.
+            # None is later than the "end all" that follows the restore.
             epoch_at(self.revocations.not_before),
         )
         created_at = self.revocations.earliest_start(self.now())
-        if created_at > self.now() + CLOCK_TOLERANCE:  # it would be refused as one from the future
+        if created_at > self.now() + CLOCK_TOLERANCE:  # it would be refused as future
             raise Unavailable(
                 "Nobody can log in: this machine's clock is behind, or another ahead."
             )
         device_id = ending.caller.device_id_for(user)
-        if device_id is None:  # a new device is not asked about the logins before its own
+        if device_id is None:  # a new device shows no alerts about earlier logins
             alerts_seen = await stored_alerts.last_alert_id(ending.db, user.id)
         else:
             alerts_seen = await stored_alerts.alerts_seen_on(ending.db, user.id, device_id)
@@ -256,9 +257,9 @@ class Sessions:
 
     @asynccontextmanager
     async def ending(self, caller: Caller) -> AsyncIterator[Ending]:
-        """Open a transaction in which sessions end. This process knows once it is committed.
+        """Open a transaction that ends sessions. This process applies their end after the commit.
 
-        Raises Unavailable where it can't be; then nothing has ended.
+        Raises Unavailable if the commit fails; then no session has ended.
         """
         async with self.database.begin() as db:
             longest = max(self.absolute, self.remember_absolute)
@@ -268,7 +269,7 @@ class Sessions:
         self.revocations.apply(rows)
 
     async def has_ended(self, db: AsyncSession, session: SessionRef) -> bool:
-        """Tell whether a session was ended, here or by a process that we have not heard of yet."""
+        """Tell whether a session has ended, even if its revocation is not in our list yet."""
         if self.revocations.has_ended(session.sid):
             return True
         if session.user_id is not None and session.epoch is not None:
@@ -279,13 +280,13 @@ class Sessions:
 
     @shielded
     async def end(self, caller: Caller, *sessions: SessionRef) -> None:
-        """End sessions whose user logs out, as far as they have not ended."""
+        """End the sessions of a user who logs out, unless they have ended already."""
         alive = [each for each in sessions if not self.revocations.has_ended(each.sid)]
         if not alive:
             return
         async with self.ending(caller) as ending:
             await ending.end_each(alive, EndReason.LOGGED_OUT)
-        # One that another process has just ended is over here, too, before we say so.
+        # Another process may have just ended one: end it here, too, before this returns.
         self.revocations.apply(
             RevocationRow(0, each.sid, None, None, None, each.expires_at, EndReason.LOGGED_OUT)
             for each in alive
@@ -293,7 +294,7 @@ class Sessions:
 
     @shielded
     async def end_all(self, caller: Caller, reason: EndReason) -> None:
-        """End every session of the caller's user, unless the one that asks has ended meanwhile.
+        """End every session of the caller's user, unless the caller's session ended meanwhile.
 
         Raises NotFound, NotLoggedIn.
         """
@@ -309,9 +310,10 @@ class Sessions:
     async def end_everybodys(
         self, caller: Caller, check: Callable[[AsyncSession], Awaitable[None]] | None = None
     ) -> None:
-        """End every session that there is: after a restore, which brings ended ones back.
+        """End every session of every user.
 
-        `check` refuses, in the same transaction, by raising.
+        This is needed after a restore, which makes ended sessions alive again.
+        `check` runs in the same transaction, and may raise to refuse.
         """
         async with self.ending(caller) as ending:
             if check is not None:
@@ -320,7 +322,7 @@ class Sessions:
         run_in_background(self._mark_ended(ending.now, not_before))
 
     async def _mark_ended(self, at: datetime, not_before: datetime) -> None:
-        """Write down of each login that it has ended; for millions that takes a while."""
+        """Mark each login as ended. For millions of logins that takes a while."""
         marked = _MARKED_AT_ONCE
         while marked == _MARKED_AT_ONCE:
             async with self.database.begin() as db:

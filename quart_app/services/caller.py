@@ -1,4 +1,4 @@
-"""The caller of a use case: the first argument if it has a user or is recorded."""
+"""The caller: the first argument of use cases that need a user, or that are recorded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

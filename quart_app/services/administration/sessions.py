@@ -143,7 +143,7 @@ class SessionAdministration:
         await self.sessions.end_everybodys(caller, partial(self._admit, caller))
 
     async def _admit(self, caller: Caller, db: AsyncSession) -> None:
-        """Check the right again in this transaction: the comparison took a while."""
+        """Check the right again, in the transaction that needs it: the comparison took a while."""
         await self.authorization.admit_to_change(db, caller)
 
 

@@ -70,7 +70,7 @@ class Audit:
         sid: str | None = None,
         detail: Mapping[str, object] | None = None,
     ) -> None:
-        """Record, in this transaction, what it does to a user. `detail` must hold no secret.
+        """Record an event that affects a user, in this transaction. `detail` must hold no secret.
 
         The actor is the caller's user unless `actor_user_id` is given: a caller who is logging in
         has no user yet.

@@ -18,9 +18,9 @@ _WEIGHT_OF_THE_LAST = 0.1
 class FairQueue:
     """A queue that runs at most `slots` at once. Each address waits in a separate line.
 
-    The lines take turns. In each round a client waits for one of every line. Nobody
-    waits longer than `longest_wait`: a client that would is refused at once, so the number of
-    waiting clients is bounded, too.
+    The lines take turns: each round serves one client of every line. Nobody waits longer than
+    `longest_wait`: a client that would is refused at once, so the number of waiting clients is
+    bounded, too.
     """
 
     def __init__(self, slots: int, longest_wait: timedelta) -> None:
@@ -76,7 +76,7 @@ class FairQueue:
         turn = line.pop()
         self._waiting -= 1
         self._forget_if_empty(address)
-        if not turn.done():  # whoever waited may have just gone
+        if not turn.done():  # its client may have just gone
             turn.set_exception(self._busy(self._waiting))
 
     def _pass_on(self) -> None:
@@ -87,7 +87,7 @@ class FairQueue:
             self._waiting -= 1
             self._lines.move_to_end(address)
             self._forget_if_empty(address)
-            if not turn.done():  # whoever waited may have just gone
+            if not turn.done():  # its client may have just gone
                 turn.set_result(None)
                 return
         self._free += 1

@@ -26,7 +26,7 @@ from quart_app.services.sessions.sessions import Sessions
 from quart_app.storage import users as stored_users
 
 RESET_LINK_LIFETIME: Final = timedelta(hours=1)
-# For a new user's first link, which may be sent by mail. They have no accounts yet.
+# For a new user's first link, which may be sent by mail. The user has no accounts yet.
 FIRST_LINK_LIFETIME: Final = timedelta(days=1)
 _TOKEN_BYTES: Final = 32
 
@@ -80,7 +80,7 @@ class ResetLinks:
             return await self._make(db, caller, await stored_users.user_named(db, username))
 
     async def make_first(self, db: AsyncSession, caller: Caller, user: User) -> ResetLink:
-        """Return the first link of a user whom this transaction has added."""
+        """Return the first link of a user that this transaction has added."""
         return await self._make(db, caller, user, FIRST_LINK_LIFETIME)
 
     async def _make(

@@ -143,8 +143,8 @@ class Throttling:
     def _failures(self, row: stored.Counted) -> int:
         """Return how many failures still count.
 
-        A failure further in the future than CLOCK_TOLERANCE comes from a wrong clock. Until then it
-        makes nobody wait, but the next failure adds to its count.
+        A failure further in the future than CLOCK_TOLERANCE comes from a wrong clock. It makes
+        nobody wait until that time has come, but the next failure adds to its count.
         """
         now = self.now()
         is_near = now - FORGOTTEN_AFTER < row.last_failure_at <= now + CLOCK_TOLERANCE

@@ -1,4 +1,4 @@
-"""Put the application together: the one place that knows all rooms."""
+"""The application factory: the only module that imports every package."""
 
 import asyncio
 import gc
@@ -109,7 +109,7 @@ def create_app(
             running(built.periodic_tasks),
         ):
             _freeze_gc()
-            # Hypercorn waits for what it answers, and only then says that it stops.
+            # Hypercorn reports its stop only after it has finished the open requests.
             with called_on_the_signal_to_stop(services.events.stop):
                 yield
             services.events.stop()
@@ -126,7 +126,7 @@ def create_app(
 def _install_sessions(
     app: Quart, settings: Settings, built: Built, clock: Callable[[], float]
 ) -> None:
-    """Let the session library open and save sessions, and follow the revocations."""
+    """Install the session library, which opens and saves sessions and polls the revocations."""
     app.config.update(
         SECRET_KEY=settings.secret_key,
         SECRET_KEY_FALLBACKS=list(settings.secret_key_fallbacks),
@@ -154,10 +154,11 @@ def _install_sessions(
 
 
 def _refuse_wrong_encryption_keys(settings: Settings) -> None:
-    """Raise WrongEncryptionKey where no key opens what the database holds; warn of missing ones.
+    """Check the encryption keys against the stored credentials. Raises WrongEncryptionKey.
 
-    Where the database is away or not set up, the start goes on without that. Not at the server's
-    start-up event: Hypercorn shows a traceback for whatever fails there.
+    It raises if no key decrypts them, and logs a warning if some keys are missing. If the database
+    is unreachable or not set up, the start continues without the check. The check does not run in
+    the server's start-up event, because Hypercorn logs a traceback for every failure there.
     """
 
     async def check() -> str | None:
@@ -168,7 +169,7 @@ def _refuse_wrong_encryption_keys(settings: Settings) -> None:
         finally:
             await database.close()
 
-    # In a thread, for a program that makes the application may run an event loop already.
+    # In a thread, because the program that creates the application may already run a loop.
     with ThreadPoolExecutor(1) as thread:
         try:
             warning = thread.submit(lambda: asyncio.run(check())).result()
@@ -179,21 +180,21 @@ def _refuse_wrong_encryption_keys(settings: Settings) -> None:
 
 
 def _bounds(settings: Settings) -> Bounds:
-    """Return how many connections may be open; those of a proxy all come from one address."""
+    """Return how many connections may be open; those of a proxy all share one address."""
     total = connections_within(raise_descriptor_limit())
     return Bounds(total, per_address=None if settings.trusted_proxies else total // 4)
 
 
 def _configure_audit_log(app: Quart) -> None:
-    """Send what the audit says to the log stream, though none of it is a warning."""
+    """Send audit entries to the log stream, although their level is below warning."""
     if audit_log.level == logging.NOTSET:
         audit_log.setLevel(logging.INFO)
-    # Its parent. Asked for, it gets a handler to stderr where nobody has configured logging.
+    # The parent logger. Reading it adds a handler to stderr if logging is not configured.
     assert app.logger.name == "quart_app"  # noqa: S101
 
 
 def _wrap_asgi(app: Quart, settings: Settings) -> None:
-    """Put before Quart what reads a request first."""
+    """Wrap Quart in the ASGI middleware that reads a request first."""
     headers = headers_of_every_answer(is_https=settings.is_https)
     readable: ASGIFramework = wire.RejectInvalidHost(app.asgi_app, headers)
     if settings.trusted_proxies:
@@ -202,10 +203,10 @@ def _wrap_asgi(app: Quart, settings: Settings) -> None:
 
 
 def _freeze_gc() -> None:
-    """Keep what was made at the start out of garbage collections: modules, mappings, routes.
+    """Freeze startup objects (modules, mappings, routes), so that garbage collections skip them.
 
-    To look through some 200,000 objects, which stay anyway, stops every request for 50 ms and more.
-    Once a process: of another application in it, what is put away would never be collected.
+    A full collection over some 200,000 of them pauses requests for 50 ms or more. This happens only
+    once in a process: frozen objects of another application in it would never be collected.
     """
     if not gc.get_freeze_count():
         gc.collect()

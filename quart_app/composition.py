@@ -1,4 +1,4 @@
-"""Put the use cases together: for the application, and for commands, which know no HTTP."""
+"""The composition of the use cases: for the application, and for commands without HTTP."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -46,7 +46,7 @@ from quart_app.storage.revocations import FOLLOWER, DatabaseRevocationStore
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """The use cases, and what they hold open."""
+    """The use cases, and the resources that they keep open."""
 
     services: Services
     database: Database
@@ -55,7 +55,7 @@ class Built:
     revocation_store: DatabaseRevocationStore
 
     async def close(self) -> None:
-        """Carry through what was begun, then let go of the database's connections and threads."""
+        """Finish the work in progress, then close the database's connections and the threads."""
         await drain()
         await self.revocation_store.close()
         await self.services.audit.close()
@@ -64,7 +64,7 @@ class Built:
 
 
 def build_services(settings: Settings, *, clock: Callable[[], float] = time.time) -> Built:
-    """Return the use cases for these settings; nothing is connected to yet."""
+    """Return the use cases for these settings, without opening a connection."""
 
     def now() -> datetime:
         return datetime.fromtimestamp(clock(), UTC)
@@ -91,7 +91,7 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         sessions=sessions,
         alerts=alerts,
         audit=audit,
-        # Twice as many as threads: while one transaction is waited for, another hash is made.
+        # Two per thread: while one login waits for its transaction, the thread hashes another.
         hashing_queue=FairQueue(2 * passwords.threads, settings.login_queue),
         throttling=Throttling(database=database, secret=settings.secret_key, audit=audit, now=now),
         failed_login=settings.failed_login,

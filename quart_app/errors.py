@@ -25,12 +25,11 @@ class Category(Enum):
 
 
 class AppError(Exception):
-    """A use case could not be carried out; nothing was changed.
+    """A use case failed; nothing was changed.
 
-    `code` is stable and for programs, `sentence` is for people, `heading` is the error page's title
-    where the category's says too little. `field` names the input that is
-    at fault, where there is one. `retry_after_seconds` says when to try again; the sentence then
-    ends with it.
+    `code` is stable and for programs. `sentence` is for people. `heading` is the error page's title
+    where the category's title says too little. `field` names the invalid input, if there is one.
+    `retry_after_seconds` says when to try again; the sentence then ends with it.
     """
 
     category: ClassVar[Category] = Category.FAILED
@@ -54,7 +53,7 @@ class AppError(Exception):
 
 
 class BadCredentials(AppError):  # noqa: N818 errors here are named for the fact
-    """The name is unknown, the password wrong or the account inactive: which, nobody is told."""
+    """The name is unknown, the password wrong or the user inactive. The error hides which."""
 
     category = Category.NOT_AUTHENTICATED
     code = "bad_credentials"
@@ -62,7 +61,7 @@ class BadCredentials(AppError):  # noqa: N818 errors here are named for the fact
 
 
 class TooManyAttempts(AppError):  # noqa: N818
-    """Passwords were wrong, or the user logged in, too often just now."""
+    """There were too many wrong passwords, or too many logins of this user, recently."""
 
     category = Category.TOO_MANY
     code = "too_many_attempts"
@@ -70,7 +69,7 @@ class TooManyAttempts(AppError):  # noqa: N818
 
 
 class TooManyStreams(AppError):  # noqa: N818
-    """This session, or its user, has as many event streams open as one may."""
+    """This session, or its user, has reached the limit of open event streams."""
 
     category = Category.TOO_MANY
     code = "too_many_streams"
@@ -78,7 +77,7 @@ class TooManyStreams(AppError):  # noqa: N818
 
 
 class Busy(AppError):  # noqa: N818
-    """So many passwords wait for being compared that this one would wait for too long."""
+    """The queue of passwords to compare is so long that this one would wait too long."""
 
     category = Category.UNAVAILABLE
     code = "busy"
@@ -86,7 +85,7 @@ class Busy(AppError):  # noqa: N818
 
 
 class PasswordNeeded(AppError):  # noqa: N818
-    """This login is not fresh enough for what was asked: the password is needed once more."""
+    """This login is not fresh enough for the request, so the password is needed again."""
 
     category = Category.NOT_ALLOWED
     code = "password_needed"
@@ -94,10 +93,10 @@ class PasswordNeeded(AppError):  # noqa: N818
 
 
 class PasswordChangeNeeded(AppError):  # noqa: N818
-    """The password was right, and was given by an administrator for one use.
+    """The password is right, but it is a one-time password.
 
-    `permit` lets the same browser choose a new one next: see services.password_permits. It is not
-    for the answer to a program.
+    `permit` lets the same browser choose a new password next: see services.password_permits.
+    Answers to programs must not contain it.
     """
 
     category = Category.NOT_ALLOWED
@@ -110,7 +109,7 @@ class PasswordChangeNeeded(AppError):  # noqa: N818
 
 
 class NotLoggedIn(AppError):  # noqa: N818
-    """The request carries no session that is alive."""
+    """The request has no live session."""
 
     category = Category.NOT_AUTHENTICATED
     code = "not_logged_in"
@@ -119,7 +118,7 @@ class NotLoggedIn(AppError):  # noqa: N818
 
 
 class Forbidden(AppError):  # noqa: N818
-    """Whoever asks is known, and has not the role that this needs."""
+    """The user is logged in but lacks the role that this needs."""
 
     category = Category.NOT_ALLOWED
     code = "forbidden"
@@ -127,7 +126,7 @@ class Forbidden(AppError):  # noqa: N818
 
 
 class NotFound(AppError):  # noqa: N818
-    """It does not exist, or is somebody else's: which, nobody is told."""
+    """The object does not exist, or belongs to another user. The error hides which."""
 
     category = Category.NOT_FOUND
     code = "not_found"
@@ -143,7 +142,7 @@ class InvalidInput(AppError):  # noqa: N818
 
 
 class PasswordChangeNotNeeded(AppError):  # noqa: N818
-    """A new password was sent along, which only a password for one use asks for."""
+    """The login has a new password, but only a one-time password asks for one."""
 
     category = Category.INVALID
     code = "password_change_not_needed"
@@ -159,7 +158,7 @@ class MalformedBody(AppError):  # noqa: N818
 
 
 class TooManyCookies(AppError):  # noqa: N818
-    """The request has more session cookies than are looked at."""
+    """The request has more session cookies than the application reads."""
 
     category = Category.MALFORMED
     code = "too_many_cookies"
@@ -170,7 +169,7 @@ class TooManyCookies(AppError):  # noqa: N818
 
 
 class UnsupportedBody(AppError):  # noqa: N818
-    """The body is of a type that this address does not take."""
+    """This address does not accept bodies of this type."""
 
     category = Category.UNSUPPORTED
     code = "unsupported_body"
@@ -178,7 +177,7 @@ class UnsupportedBody(AppError):  # noqa: N818
 
 
 class BodyTooLarge(AppError):  # noqa: N818
-    """The body is longer than anything we ask for."""
+    """The body is longer than the limit for all requests."""
 
     category = Category.TOO_LARGE
     code = "body_too_large"
@@ -212,7 +211,7 @@ class AccountTaken(AppError):  # noqa: N818
 
 
 class TooManyPlatforms(AppError):  # noqa: N818
-    """This user has as many connections as a user may have."""
+    """This user has reached the limit of platform connections."""
 
     category = Category.CONFLICT
     code = "too_many_platforms"
@@ -220,7 +219,7 @@ class TooManyPlatforms(AppError):  # noqa: N818
 
 
 class InUse(AppError):  # noqa: N818
-    """Other tables of the database refer to it."""
+    """Other tables of the database refer to this row."""
 
     category = Category.CONFLICT
     code = "in_use"
@@ -232,7 +231,7 @@ class InUse(AppError):  # noqa: N818
 
 
 class PlatformInactive(AppError):  # noqa: N818
-    """The connection is kept but switched off, so nothing can act for it."""
+    """The platform connection is switched off, so no session can use it."""
 
     category = Category.CONFLICT
     code = "platform_inactive"
@@ -241,7 +240,7 @@ class PlatformInactive(AppError):  # noqa: N818
 
 
 class PlatformChanged(AppError):  # noqa: N818
-    """The request was made for another platform connection than the session acts for now."""
+    """The request names a platform connection that is not the session's current one."""
 
     category = Category.CONFLICT
     code = "platform_changed"
@@ -252,7 +251,7 @@ class PlatformChanged(AppError):  # noqa: N818
 
 
 class UserChanged(AppError):  # noqa: N818
-    """The form is of a page that was another user's than is logged in now."""
+    """The form comes from a page of another user than the one who is logged in now."""
 
     category = Category.CONFLICT
     code = "user_changed"
@@ -261,7 +260,7 @@ class UserChanged(AppError):  # noqa: N818
 
 
 class SetUpLinkInvalid(AppError):  # noqa: N818
-    """The set-up link was used, is too old, or was never one."""
+    """The set-up link was used, has expired, or never existed."""
 
     category = Category.GONE
     code = "set_up_link_invalid"
@@ -269,7 +268,7 @@ class SetUpLinkInvalid(AppError):  # noqa: N818
 
 
 class LastAdministrator(AppError):  # noqa: N818
-    """Nobody who can log in would administer any more."""
+    """The change would leave no administrator who can log in."""
 
     category = Category.CONFLICT
     code = "last_administrator"
@@ -279,7 +278,7 @@ class LastAdministrator(AppError):  # noqa: N818
 
 
 class ResetLinkInvalid(AppError):  # noqa: N818
-    """The link was used, is too old or void, or was never one: which, nobody is told."""
+    """The reset link was used, has expired, is void or never existed. The error hides which."""
 
     category = Category.GONE
     code = "reset_link_invalid"
@@ -287,7 +286,7 @@ class ResetLinkInvalid(AppError):  # noqa: N818
 
 
 class UserInactive(AppError):  # noqa: N818
-    """The user is deactivated, and so could do nothing with what was asked for."""
+    """The user is deactivated, so the result would be of no use to them."""
 
     category = Category.CONFLICT
     code = "user_inactive"

@@ -1,4 +1,4 @@
-"""JSON over the same use cases, for the same session cookie."""
+"""The JSON API: the same use cases as the pages, with the same session cookie."""
 
 from datetime import datetime
 from http import HTTPStatus
@@ -66,7 +66,7 @@ async def log_in() -> ResponseReturnValue:
 
 
 @blueprint.post("/logout")
-@public  # it ends the sessions of the cookies, even past their idle limit
+@public  # ends the sessions of all cookies, even past their idle limit
 async def log_out() -> ResponseReturnValue:
     """End this session."""
     await read_json(NoBody)
@@ -85,14 +85,14 @@ async def log_out_everywhere() -> ResponseReturnValue:
 @blueprint.get("/session_state")
 @not_activity
 async def session_state() -> ResponseReturnValue:
-    """Tell whose session this is and how long it lasts, from the cookie alone."""
+    """Return the session's user and expiry times, from the cookie alone."""
     return _session_state()
 
 
 @blueprint.post("/session/renew")
 @renews_at_once
 async def renew() -> ResponseReturnValue:
-    """Count as activity, and do nothing else."""
+    """Record activity, and do nothing else."""
     await read_json(NoBody)
     return _session_state()
 
@@ -112,14 +112,14 @@ def _session_state() -> dict[str, Any]:
 
 @blueprint.post("/account/password")
 async def change_password() -> ResponseReturnValue:
-    """Change the password; this session goes on as a new one."""
+    """Change the password, and replace this session with a new one."""
     await change_password_by(await read_json(PasswordBody))
     return Response(b"", HTTPStatus.NO_CONTENT)
 
 
 @blueprint.get("/platforms")
 async def list_platforms() -> ResponseReturnValue:
-    """Return the user's connections by name, or those that hold what is sought."""
+    """Return the user's connections in order of name, or those that match the search."""
     query = read_query(PlatformListQuery)
     platforms = await services().platforms.list_of(
         caller(),
@@ -137,7 +137,7 @@ async def list_platforms() -> ResponseReturnValue:
 @blueprint.post("/platforms")
 @for_no_account
 async def connect() -> ResponseReturnValue:
-    """Keep a new connection; it does not become the session's."""
+    """Add a connection, without making it the session's current one."""
     body = await read_json(ConnectBody)
     if body.verify:
         raise InvalidInput(
@@ -164,7 +164,10 @@ async def platform(connection_id: int) -> ResponseReturnValue:
 
 @blueprint.patch(f"/platforms/<{ID}:connection_id>")
 async def change(connection_id: int) -> ResponseReturnValue:
-    """Rename a connection, or switch it on or off; a session acts for none that is off."""
+    """Rename a connection, or switch it on or off.
+
+    If it was the current one and is now off, the session has no current connection.
+    """
     body = await read_json(ChangeBody)
     connection, is_default = await services().platforms.change(
         caller(), connection_id, name=body.name, is_active=body.is_active
@@ -176,7 +179,7 @@ async def change(connection_id: int) -> ResponseReturnValue:
 
 @blueprint.delete(f"/platforms/<{ID}:connection_id>")
 async def remove(connection_id: int) -> ResponseReturnValue:
-    """Delete a connection; a session that acted for it acts for none."""
+    """Delete a connection. If it was the current one, the session then has none."""
     await read_json(NoBody)
     await services().platforms.remove(caller(), connection_id)
     forget_if_current(connection_id)
@@ -185,7 +188,7 @@ async def remove(connection_id: int) -> ResponseReturnValue:
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/switch")
 async def switch(connection_id: int) -> ResponseReturnValue:
-    """Act for this connection from now on."""
+    """Make this connection the session's current one."""
     await read_json(NoBody)
     connection = await services().platforms.switch(caller(), connection_id)
     switch_platform(connection.id)
@@ -194,7 +197,7 @@ async def switch(connection_id: int) -> ResponseReturnValue:
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/default")
 async def make_default(connection_id: int) -> ResponseReturnValue:
-    """Let sessions begin with this connection."""
+    """Make this connection the default, so that new sessions start with it."""
     await read_json(NoBody)
     connection = await services().platforms.make_default(caller(), connection_id)
     return _connection(connection, is_default=True)
@@ -223,12 +226,12 @@ async def list_sessions() -> ResponseReturnValue:
 
 
 def _timestamp(time: datetime | None) -> str | None:
-    """Return the time as the API writes it; None where the stored one cannot be read."""
+    """Return the time in the API's format; None if the stored time cannot be read."""
     return None if time is None else timestamp(time)
 
 
 def _link_to_next(query: Body, **cursor: str | int | None) -> dict[str, str]:
-    """Return the header that leads to the rest of a list (RFC 8288); none where this is all."""
+    """Return the Link header to the next part of a list (RFC 8288); empty for the last part."""
     if None in cursor.values():
         return {}
     asked = query.model_dump(exclude_unset=True, exclude_none=True)
@@ -259,7 +262,7 @@ async def end_other_sessions() -> ResponseReturnValue:
 
 
 def _connection(connection: PlatformConnection, *, is_default: bool) -> dict[str, Any]:
-    """Return what is shown of a connection; its credentials never are."""
+    """Return the public fields of a connection, without its credentials."""
     return {
         "id": connection.id,
         "name": connection.name,

@@ -1,4 +1,4 @@
-"""Server-sent events (WHATWG HTML, section 9.2): what open pages of a session hear of."""
+"""Server-sent events (WHATWG HTML, section 9.2): events for the open pages of a session."""
 
 import json
 from collections.abc import AsyncIterator
@@ -21,17 +21,17 @@ _SIGN_OF_LIFE: Final = ":\n\n"  # a comment: no event, and a proxy sees that the
 @blueprint.get("/session_events")
 @not_activity
 async def session_events() -> ResponseReturnValue:
-    """Tell of switches, changed connections and the session's end as they happen, until then.
+    """Stream switches, changed connections and the session's end as they happen.
 
-    It is open for as long as the session lasts: no transaction may be, and none is.
+    The stream is open as long as the session lasts, so it must not hold a transaction open.
     """
     events = services().events
     events.check_limit(caller())
     is_asked_for_head = request.method == "HEAD"
-    # It tells the session's end as its last piece.
+    # The stream reports the session's end itself, as its last piece.
     response = Response("" if is_asked_for_head else JudgedBody(_told(events, Stream.of(caller()))))
     response.headers["Content-Type"] = _MEDIA_TYPE
-    response.headers["X-Accel-Buffering"] = "no"  # nginx else passes it on in one piece, at its end
+    response.headers["X-Accel-Buffering"] = "no"  # else nginx buffers it to its end
     response.timeout = None
     return response
 

@@ -1,9 +1,9 @@
-"""How much of a request is read, over any version of HTTP."""
+"""Limits on how much of a request is read, in any version of HTTP."""
 
 from typing import Final
 
-# In a head, whose size hypercorn.toml bounds. Browsers send about 20.
+# Header fields in a head. Browsers send about 20. hypercorn.toml limits the size of the head.
 MOST_FIELDS: Final = 100
-# The libraries parse at once what they are given at once. Hypercorn gives them up to 64 KiB, in
-# which 16,000 trailers or 7,000 frames have room.
+# The libraries parse a whole piece without a pause. Hypercorn passes pieces of up to 64 KiB, enough
+# for 16,000 trailers or 7,000 frames.
 PIECE_BYTES: Final = 4096

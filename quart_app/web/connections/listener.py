@@ -1,6 +1,6 @@
 """The accept loop: bounded, and calm when the process has no descriptors left.
 
-asyncio's own loop goes on accepting after EMFILE, up to the backlog's number, and logs a traceback
+asyncio's own loop keeps accepting after EMFILE, up to the backlog's number, and logs a traceback
 each time (`_accept_connection` in asyncio/selector_events.py). A connection that stays silent costs
 a descriptor here and nothing else: Hypercorn gets it with its first byte.
 """

@@ -1,4 +1,4 @@
-"""The open connections, their bounds, and which one is closed first when a bound is reached."""
+"""The open connections, their bounds, and the order of closing when a bound is reached."""
 
 import logging
 import socket
@@ -12,12 +12,12 @@ _log = logging.getLogger("quart_app.connections")
 
 
 class Phase(Enum):
-    """What a connection is doing."""
+    """The state of a connection."""
 
     SILENT = auto()  # has not sent a whole request yet
     IDLE = auto()  # has been answered, and may send another request
     BUSY = auto()  # has sent a request that is not answered yet
-    CLOSING = auto()  # was told to close; its descriptor is still open
+    CLOSING = auto()  # is being closed; its descriptor is still open
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Connection:
 
     def __init__(self, register: "Register", sock: socket.socket, address: str | None) -> None:
         self.sock, self.address, self.phase = sock, address, Phase.SILENT
-        # Tells whether a busy connection waits for its client. Replaced by what reads the requests.
+        # Tells whether a busy connection waits for its client. BoundedTCPServer replaces it.
         self.waits_for_client: Callable[[], bool] = lambda: False
         self.close: Callable[[], None] = self.shut_down
         self._register = register
@@ -44,7 +44,7 @@ class Connection:
             self._register.move(self, phase)
 
     def shut_down(self) -> None:
-        """End both directions: whoever reads from the socket sees its end and closes it."""
+        """End both directions, so that the reader of the socket sees its end and closes it."""
         with suppress(OSError):  # the client was faster
             self.sock.shutdown(socket.SHUT_RDWR)
 
@@ -54,7 +54,7 @@ class Connection:
 
 
 class _Group:
-    """Connections by phase, in the order in which they entered it."""
+    """Connections by phase; within a phase, the longest there comes first."""
 
     def __init__(self) -> None:
         self._by_phase: dict[Phase, dict[Connection, None]] = {phase: {} for phase in Phase}
@@ -72,7 +72,7 @@ class _Group:
         self._by_phase[phase].pop(connection, None)
 
     def first_to_close(self) -> Connection | None:
-        """Return the connection whose end does the least harm; None where all are being served."""
+        """Return the connection whose end does the least harm; None if all are being served."""
         for phase in (Phase.SILENT, Phase.IDLE):
             if self._by_phase[phase]:
                 return next(iter(self._by_phase[phase]))
@@ -96,10 +96,10 @@ class Register:
         return self._all.count(Phase.CLOSING) < self._MOST_CLOSING
 
     def admit(self, sock: socket.socket, address: str | None) -> Connection | None:
-        """Register an accepted connection, closing another one where a bound is reached.
+        """Register an accepted connection, and close another if a bound is reached.
 
-        Returns None where no other one can be closed; the caller then closes this one. `address`
-        is None for a peer without one (a Unix socket).
+        Returns None if no other connection can be closed; then the caller closes this one.
+        `address` is None for a peer without one (a Unix socket).
         """
         most = self.bounds.per_address
         own = self._by_address.get(address) if address is not None else None

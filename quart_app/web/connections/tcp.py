@@ -1,4 +1,4 @@
-"""Hypercorn's connection, ended as soon as its client has gone and bounded in how long it waits."""
+"""Hypercorn's connection, with write and close timeouts, ended as soon as its client leaves."""
 
 from typing import Any, Final
 
@@ -10,8 +10,8 @@ from hypercorn.protocol.h11 import H11Protocol
 from quart_app.web.connections.listener import connection_of
 from quart_app.web.connections.register import Phase
 
-# A client that takes nothing for so long is not reading. asyncio waits until it has taken enough
-# for its buffer (64 KiB), so a slow one has this long for each piece.
+# A client that accepts no data for this long is not reading. asyncio waits until the client has
+# read enough to make room in its buffer (64 KiB), so a slow client has this long for each piece.
 _WRITE_SECONDS: Final = 30
 _CLOSE_SECONDS: Final = 5
 

@@ -1,7 +1,7 @@
-"""What browsers refused to a page of ours by its Content-Security-Policy, as they report it.
+"""Reports of browsers about violations of our pages' Content-Security-Policy.
 
-Anybody may send such a report, and one page can make a browser send many: they are counted
-together, in bounded memory, and told to the log once a minute.
+Anybody can send such a report, and one page can make a browser send many. Violations of the same
+kind are counted together, in bounded memory, and written to the log once a minute.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from quart_app.errors import MalformedBody, UnsupportedBody
 from quart_app.web.pipeline.access import answers_when_stale, public
 from quart_app.web.pipeline.headers import CSP_REPORTS_PATH
 
-MOST_COUNTED: Final = 50  # kinds of violations in a minute, and one more for all others
+MOST_COUNTED: Final = 50  # kinds of violations in a minute; all others count as one kind
 MOST_REPORTS: Final = 100  # in one request; browsers send a handful
 _FLUSH_AFTER_SECONDS: Final = 60.0
-_LONGEST: Final = 200  # of what is written down of an address
+_LONGEST: Final = 200  # characters of an address that are logged
 _EXTENSION: Final = "quart_app.csp_violations"
 
 blueprint = Blueprint("csp_reports", __name__)
@@ -31,9 +31,10 @@ log = logging.getLogger("quart_app.csp")
 
 
 class Violation(NamedTuple):
-    """What is counted together: of addresses neither queries, which may hold a token, nor samples.
+    """The kind of a violation: reports with equal fields are counted together.
 
-    Of other sites' addresses there is only the origin; `page` and `source` are paths of ours.
+    Addresses have no query, because it may hold a token, and there are no samples. An address of
+    another site is only its origin; `page` and `source` are paths of ours.
     """
 
     directive: str
@@ -46,14 +47,14 @@ _OTHERS: Final = Violation("others", "", "", "")
 
 
 class Violations:
-    """Counts, until they are told to the log."""
+    """Counts of violations, until they are written to the log."""
 
     def __init__(self) -> None:
         self._counts: Counter[Violation] = Counter()
         self._timer: asyncio.TimerHandle | None = None
 
     def count(self, violation: Violation) -> None:
-        """Count it; beyond the bound, with all others."""
+        """Count a violation; a new kind beyond the bound counts as "others"."""
         if violation not in self._counts and len(self._counts) >= MOST_COUNTED:
             violation = _OTHERS
         self._counts[violation] += 1
@@ -62,7 +63,7 @@ class Violations:
             self._timer = loop.call_later(_FLUSH_AFTER_SECONDS, self.flush)
 
     def flush(self) -> None:
-        """Tell the log, one line of JSON for each kind, and begin anew."""
+        """Write one line of JSON for each kind to the log, and start again at zero."""
         if self._timer is not None:
             self._timer.cancel()
         counts, self._counts, self._timer = self._counts, Counter(), None
@@ -72,7 +73,7 @@ class Violations:
 
 
 class _Report(BaseModel):
-    """What both forms say, by other names: CSP level 3, section 5.3, and CSP level 2, 4.4."""
+    """The fields of both formats: CSP level 3, section 5.3, and CSP level 2, section 4.4."""
 
     directive: str = Field(
         "", validation_alias=AliasChoices("effectiveDirective", "effective-directive")
@@ -93,7 +94,7 @@ class _ByReportingApi(BaseModel):
 
 
 _BY_REPORT_URI: Final = TypeAdapter(_ByReportUri)
-# Ends at the first thing that is wrong: anybody may send this, and each error would cost time.
+# Stops at the first error: anybody can send this, and each error would cost time.
 _BY_REPORTING_API: Final = TypeAdapter(
     Annotated[list[_ByReportingApi], Field(max_length=MOST_REPORTS), FailFast()]
 )
@@ -101,18 +102,18 @@ _BY_REPORTING_API: Final = TypeAdapter(
 
 @blueprint.before_app_serving
 async def begin() -> None:
-    """Begin to count."""
+    """Create the counts."""
     current_app.extensions[_EXTENSION] = Violations()
 
 
 @blueprint.after_app_serving
 async def end() -> None:
-    """Tell what was counted last."""
+    """Write the remaining counts to the log."""
     violations().flush()
 
 
 def violations() -> Violations:
-    """Return what has been counted."""
+    """Return the counts."""
     return cast(Violations, current_app.extensions[_EXTENSION])
 
 
@@ -120,7 +121,7 @@ def violations() -> Violations:
 @public
 @answers_when_stale
 async def take() -> ResponseReturnValue:
-    """Count what a browser reports."""
+    """Count the violations that a browser reports."""
     for report in _reports(request.mimetype, await request.get_data()):
         violations().count(
             Violation(
@@ -147,7 +148,7 @@ def _reports(kind: str, body: str | bytes) -> list[_Report]:
 
 
 def _in_short(address: str | None) -> str:
-    """Return the path of an address of ours, the origin of another, the word that is none."""
+    """Return the path of our address, the origin of another, or a word that is no address."""
     try:
         url = urlsplit(address or "")
     except ValueError:

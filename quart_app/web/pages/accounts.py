@@ -1,4 +1,4 @@
-"""Pages of an account: log in, log out, first-time set-up, account."""
+"""Pages to log in, log out, set up the first user and show the profile."""
 
 from http import HTTPStatus
 from typing import Final
@@ -35,19 +35,19 @@ _WELCOME: Final = "Welcome. Your other devices will show this login."
 @blueprint.get("/login")
 @public
 async def login_page() -> ResponseReturnValue:
-    """Show the login form; whoever is logged in goes on."""
+    """Show the login form, or redirect users who are already logged in."""
     next_path = request.args.get("next", "")
     if validate_session() is not None:
         return redirect_to(safe_local_path(next_path) or url_for("platforms.dashboard"))
     response = await _login_form(next_path=next_path)
-    # Its session is over by its time, or was ended elsewhere: nobody has logged out here.
+    # The session expired or was ended elsewhere, so no logout here has cleared the cache.
     return with_cleared_cache(response) if presented_sessions() else response
 
 
 @blueprint.post("/login")
 @public
 async def log_in() -> ResponseReturnValue:
-    """Log in and go on to where the person wanted to be."""
+    """Log in, and redirect to the page that was requested first."""
     typed = await request.form
     next_path = typed.get("next", "")
     try:
@@ -102,7 +102,7 @@ async def _login_form(
 @blueprint.post("/logout")
 @public
 async def log_out() -> ResponseReturnValue:
-    """End the session; without one there is nothing to do."""
+    """End the session, if there is one."""
     await end()
     return leave_for_login_page("You are logged out.")
 
@@ -126,7 +126,7 @@ async def log_out_everywhere() -> ResponseReturnValue:
 @blueprint.get("/setup")
 @public
 async def set_up_page() -> ResponseReturnValue:
-    """Show the form that makes the first user, to whoever has the link."""
+    """Show the form that creates the first user, to anybody who has the set-up link."""
     token = request.args.get("token", "")
     await _check_set_up(token)
     return await page("setup.html", token=token, username="", email="", error=None)
@@ -135,7 +135,7 @@ async def set_up_page() -> ResponseReturnValue:
 @blueprint.post("/setup")
 @public
 async def set_up() -> ResponseReturnValue:
-    """Make the first user, an administrator, and log them in."""
+    """Create the first user, an administrator, and log them in."""
     typed = await request.form
     await _check_set_up(typed.get("token", ""))
     try:
@@ -170,7 +170,7 @@ async def _check_set_up(token: str) -> None:
 
 @blueprint.get("/account")
 async def account() -> ResponseReturnValue:
-    """Show who is logged in, and the form that changes the password."""
+    """Show the profile: the user, and the form that changes the password."""
     return await _account_page()
 
 
@@ -183,14 +183,14 @@ async def _account_page(error: AppError | None = None) -> Response:
 
 @blueprint.get("/account/password")
 async def account_again() -> ResponseReturnValue:
-    """Lead back to the page; after a refused change this is the address that a browser shows."""
+    """Redirect to the profile: browsers show this address after a refused change."""
     return redirect_to(url_for("accounts.account"))
 
 
 @blueprint.post("/account/password")
 @shows_form_again(_account_page, unless=(NotLoggedIn,))
 async def change_password() -> ResponseReturnValue:
-    """Change the password; this browser goes on in a new session, every older one is over."""
+    """Change the password, end all sessions, and begin a new one in this browser."""
     await change_password_by(await read_form(PasswordBody))
     return redirect_to(
         url_for("accounts.account"),

@@ -1,4 +1,4 @@
-"""Pages for administrators: users, where they are logged in, the end of that, a reset link."""
+"""Pages for administrators: list users, list and end sessions, create reset links."""
 
 from quart import Blueprint, Response, url_for
 from quart.typing import ResponseReturnValue
@@ -26,7 +26,7 @@ blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 
 @blueprint.get("/users")
 async def users_page() -> ResponseReturnValue:
-    """Show users in order of name, and find some."""
+    """Show users in order of name, or those that match a search."""
     query = await _query(UsersQuery)
     found = await services().administration.users(caller(), after=query.after, sought=query.sought)
     return await page(
@@ -126,7 +126,7 @@ async def end_user(user_id: int) -> ResponseReturnValue:
 
 @blueprint.get(f"/users/<{ID}:user_id>/reset_link")
 async def reset_link_page(user_id: int) -> ResponseReturnValue:
-    """Ask whether to make a link by which a user sets a password."""
+    """Ask whether to create a reset link for a user."""
     return await _reset_link_page(user_id)
 
 
@@ -140,7 +140,7 @@ async def _reset_link_page(user_id: int, error: AppError | None = None) -> Respo
 @blueprint.post(f"/users/<{ID}:user_id>/reset_link")
 @shows_form_again(_reset_link_page)
 async def make_reset_link(user_id: int) -> ResponseReturnValue:
-    """Make the link and show it, this once: nobody can read it out of the database."""
+    """Create the reset link and show it only once: the database does not contain it."""
     link = await services().reset_links.make(
         caller(), user_id, current_password=await typed_password()
     )
@@ -169,7 +169,10 @@ async def end_everybodys() -> ResponseReturnValue:
 
 
 async def _query(query: type[BodyT]) -> BodyT:
-    """Return what the address asks for; that it is wrong, only an administrator is told."""
+    """Return the parsed query. Raises InvalidInput.
+
+    Only administrators get that error; the check refuses all other users first.
+    """
     try:
         return read_query(query)
     except InvalidInput:

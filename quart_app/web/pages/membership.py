@@ -1,4 +1,4 @@
-"""Pages for administrators: create a user, shut them out and let them in again, their role."""
+"""Pages for administrators: create, deactivate and activate users, change their role."""
 
 from functools import partial
 
@@ -40,7 +40,7 @@ async def _create_page(error: AppError | None = None) -> Response:
 @blueprint.post("/new")
 @shows_form_again(_create_page)
 async def create() -> ResponseReturnValue:
-    """Create a user, and show the link by which they set their password: this once."""
+    """Create a user, and show only once the link that lets them set a password."""
     form = await read_form(NewUserForm)
     link = await services().membership.create(
         caller(),
@@ -68,14 +68,14 @@ async def _about(user_id: int, *, template: str, error: AppError | None = None) 
 
 @blueprint.get(f"/<{ID}:user_id>/deactivate")
 async def deactivate_page(user_id: int) -> ResponseReturnValue:
-    """Ask whether to shut a user out."""
+    """Ask whether to deactivate a user."""
     return await _about(user_id, template="admin_deactivate_user.html")
 
 
 @blueprint.post(f"/<{ID}:user_id>/deactivate")
 @shows_form_again(partial(_about, template="admin_deactivate_user.html"))
 async def deactivate(user_id: int) -> ResponseReturnValue:
-    """Shut a user out."""
+    """Deactivate a user."""
     await services().membership.deactivate(
         caller(), user_id, current_password=await typed_password()
     )

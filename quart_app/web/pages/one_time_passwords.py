@@ -1,4 +1,4 @@
-"""The page on which a user replaces a one-time password that they have just typed."""
+"""The page where a user replaces a one-time password right after entering it."""
 
 from http import HTTPStatus
 
@@ -20,7 +20,7 @@ blueprint = Blueprint("one_time_passwords", __name__)
 @blueprint.get("/login/new_password")
 @public
 async def form_page() -> ResponseReturnValue:
-    """Show the form, to a browser in which the one-time password was typed."""
+    """Show the form, if the one-time password was entered in this browser."""
     try:
         return await _form_page(request.args.get("next", ""))
     except NotLoggedIn:
@@ -66,7 +66,7 @@ async def choose() -> ResponseReturnValue:
 
 
 async def _check_user(token: str, made_for: str | None) -> None:
-    """Refuse the form where another tab has gone on for another user since. Raises NotLoggedIn."""
+    """Refuse the form if another tab has since changed the user. Raises NotLoggedIn."""
     user = await services().one_time_passwords.user_of(token)
     if made_for != str(user.id):
         raise NotLoggedIn

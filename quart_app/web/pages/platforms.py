@@ -30,7 +30,7 @@ _FIELDS = ("name", "platform_type", "instance_url", "username", "access_token")
 
 @blueprint.get("/")
 async def dashboard() -> ResponseReturnValue:
-    """Show for which platform connection the session acts, and offer the others.
+    """Show the current account, and a switcher with the others.
 
     All of it is in the frame.
     """
@@ -39,7 +39,7 @@ async def dashboard() -> ResponseReturnValue:
 
 @blueprint.get("/platforms")
 async def list_page() -> ResponseReturnValue:
-    """Show connections by name, and find some."""
+    """Show connections in order of name, or those that match a search."""
     query = read_query(PlatformsQuery)
     found = await services().platforms.list_of(
         caller(), after=query.after or "", sought=query.sought or ""
@@ -54,7 +54,7 @@ async def list_page() -> ResponseReturnValue:
 
 @blueprint.get("/platforms/find")
 async def find_page() -> ResponseReturnValue:
-    """Find an account to switch to. With scripts, the switcher shows what this page found."""
+    """Find an account to switch to. With scripts, the switcher shows the results of this page."""
     query = read_query(FindQuery)
     found = await services().platforms.list_of(caller(), sought=query.sought or "")
     back = safe_local_path(query.next) or url_for("platforms.dashboard")
@@ -68,7 +68,7 @@ async def connect_page() -> ResponseReturnValue:
 
 
 async def _connect_page(error: AppError | None = None) -> Response:
-    """Return the form with everything that was typed, the token too: it stays in this page."""
+    """Return the form with all typed values; the token, too, stays in this page."""
     typed = await request.form
     return await page(
         "connect.html",
@@ -84,7 +84,7 @@ async def _connect_page(error: AppError | None = None) -> Response:
 @for_no_account
 @shows_form_again(_connect_page, unless=(NotFound, NotLoggedIn))
 async def connect() -> ResponseReturnValue:
-    """Add an account; the session acts for it where it acted for none."""
+    """Add an account; it becomes the current one if the session has none."""
     form = await read_form(ConnectBody)
     connection, _ = await services().platforms.connect(
         caller(),
@@ -101,7 +101,7 @@ async def connect() -> ResponseReturnValue:
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/switch")
 async def switch(connection_id: int) -> ResponseReturnValue:
-    """Act for this connection from now on, and stay on the page."""
+    """Make this connection the session's current one, and stay on the page."""
     form = await read_form(ReturnForm)
     connection = await services().platforms.switch(caller(), connection_id)
     switch_platform(connection.id)
@@ -110,7 +110,7 @@ async def switch(connection_id: int) -> ResponseReturnValue:
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/default")
 async def make_default(connection_id: int) -> ResponseReturnValue:
-    """Let sessions begin with this connection."""
+    """Make this connection the default, so that new sessions start with it."""
     form = await read_form(ReturnForm)
     await services().platforms.make_default(caller(), connection_id)
     return _back(form, notice="Default account changed. New sessions start with it.")
@@ -118,7 +118,7 @@ async def make_default(connection_id: int) -> ResponseReturnValue:
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/activate")
 async def activate(connection_id: int) -> ResponseReturnValue:
-    """Switch a connection on that was switched off."""
+    """Switch a connection on again."""
     form = await read_form(ReturnForm)
     await services().platforms.change(caller(), connection_id, is_active=True)
     return _back(form, notice="Account switched on.")
@@ -126,7 +126,7 @@ async def activate(connection_id: int) -> ResponseReturnValue:
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/deactivate")
 async def deactivate(connection_id: int) -> ResponseReturnValue:
-    """Switch a connection off; it is kept, and a session that acted for it acts for none."""
+    """Switch a connection off. If it was the current one, the session then has none."""
     form = await read_form(ReturnForm)
     await services().platforms.change(caller(), connection_id, is_active=False)
     is_current = current_connection_id(caller().login) == connection_id
@@ -139,7 +139,7 @@ async def deactivate(connection_id: int) -> ResponseReturnValue:
 
 @blueprint.get(f"/platforms/<{ID}:connection_id>/rename")
 async def rename_page(connection_id: int) -> ResponseReturnValue:
-    """Show the form that gives it another name."""
+    """Show the form that renames a connection."""
     return await _rename_page(connection_id)
 
 
@@ -158,7 +158,7 @@ async def _rename_page(connection_id: int, error: AppError | None = None) -> Res
 @blueprint.post(f"/platforms/<{ID}:connection_id>/rename")
 @shows_form_again(_rename_page)
 async def rename(connection_id: int) -> ResponseReturnValue:
-    """Give it another name."""
+    """Rename a connection."""
     form = await read_form(RenameForm)
     await services().platforms.change(caller(), connection_id, name=form.name)
     return redirect_to(url_for("platforms.list_page"), notice="Account renamed.")
@@ -166,7 +166,7 @@ async def rename(connection_id: int) -> ResponseReturnValue:
 
 @blueprint.get(f"/platforms/<{ID}:connection_id>/remove")
 async def remove_page(connection_id: int) -> ResponseReturnValue:
-    """Ask whether to remove it."""
+    """Ask whether to remove a connection."""
     return await _remove_page(connection_id)
 
 
@@ -184,7 +184,7 @@ async def _remove_page(connection_id: int, error: AppError | None = None) -> Res
 @blueprint.post(f"/platforms/<{ID}:connection_id>/remove")
 @shows_form_again(_remove_page, unless=(AppError,))  # only what is refused before it
 async def remove(connection_id: int) -> ResponseReturnValue:
-    """Delete the connection; a session that acted for it acts for none."""
+    """Delete a connection. If it was the current one, the session then has none."""
     form = await read_form(ReturnForm)
     await services().platforms.remove(caller(), connection_id)
     forget_if_current(connection_id)

@@ -1,4 +1,4 @@
-"""The page by which whoever has a link sets a new password."""
+"""The page where a user with a reset link sets a new password."""
 
 from http import HTTPStatus
 
@@ -18,7 +18,7 @@ blueprint = Blueprint("reset_links", __name__)
 
 @blueprint.after_request
 async def keep_the_token(response: Response) -> Response:
-    """Let no Referer hold the page's address.
+    """Keep the page's address, which contains the token, out of every Referer.
 
     Not no-referrer: with it a browser sends `Origin: null` with our own form.
     """
@@ -29,7 +29,7 @@ async def keep_the_token(response: Response) -> Response:
 @blueprint.get("/reset")
 @public
 async def form_page() -> ResponseReturnValue:
-    """Show the form that sets a password, to whoever has the link."""
+    """Show the form that sets a password, to anybody who has the link."""
     return await _form_page(request.args.get("token", ""))
 
 
@@ -47,7 +47,7 @@ async def _form_page(token: str, error: AppError | None = None) -> Response:
 @blueprint.post("/reset")
 @public
 async def use() -> ResponseReturnValue:
-    """Set the password, and leave for the login page."""
+    """Set the password, and redirect to the login page."""
     try:
         form = await read_form(ResetForm)
         known = await services().reset_links.use(caller(), form.token, form.new_password)

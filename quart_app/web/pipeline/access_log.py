@@ -32,7 +32,7 @@ def in_one_line(record: logging.LogRecord) -> bool:
 
 
 class _Escaped:
-    """Hypercorn's values (its "atoms") as they may stand in a line."""
+    """Hypercorn's values (its "atoms"), escaped for a line of the log."""
 
     def __init__(self, atoms: Mapping[str, object]) -> None:
         self._atoms = atoms

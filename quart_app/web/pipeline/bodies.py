@@ -1,4 +1,4 @@
-"""What a request's body may hold: one class for a use case, as JSON and as a form alike."""
+"""Models of request bodies: one class for each use case, for both JSON and forms."""
 
 from datetime import date
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -55,7 +55,7 @@ def _day(text: object) -> date:
 MOST_OF_A_LIST = 200  # in one answer to a program
 _Limit = Annotated[int, Field(ge=1, le=MOST_OF_A_LIST)]
 DAY = BeforeValidator(_day)
-# After the length, so that a refusal of that speaks of characters.
+# Runs after the length check, so that an error about the length counts characters.
 STORABLE = AfterValidator(_storable)
 LoginName = Annotated[str, StringConstraints(min_length=1, max_length=EMAIL_LENGTH), STORABLE]
 Password = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST), STORABLE]
@@ -73,14 +73,14 @@ SoughtName = Annotated[
 
 
 class Body(BaseModel):
-    """A body: an unknown field is refused, and so is a value of another type."""
+    """A request body; unknown fields and values of another type are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     may_be_absent: ClassVar[bool] = False
 
 
 class LoginBody(Body):
-    """Name or e-mail address, and password; `new_password` replaces one that was for one use."""
+    """Name or e-mail address, and password; `new_password` replaces a one-time password."""
 
     username: LoginName
     password: Password
@@ -121,14 +121,14 @@ class ResetForm(Body):
 
 
 class PasswordBody(Body):
-    """The password that is, and the one that is to be."""
+    """The current password, and the new one."""
 
     current_password: Password
     new_password: Password
 
 
 class ConnectBody(Body):
-    """A new platform connection. `verify` would ask the instance whether the token is right."""
+    """A new platform connection. `verify` is meant to check the token with the instance."""
 
     name: PlatformName
     platform_type: PlatformType
@@ -148,7 +148,7 @@ class ConnectBody(Body):
 
 
 class ChangeBody(Body):
-    """What is to change of a platform connection; what is absent stays."""
+    """The changes to a platform connection; absent fields stay as they are."""
 
     name: PlatformName | None = None
     is_active: bool | None = None
@@ -161,7 +161,7 @@ class RenameForm(Body):
 
 
 class ReturnForm(Body):
-    """The form of a button; `next` is the page that it stands on."""
+    """The form of a button; `next` is the page that contains it."""
 
     next: Path = ""
 
@@ -173,7 +173,7 @@ class AlertsForm(ReturnForm):
 
 
 class ConfirmBody(Body):
-    """The password once more, where the login is not fresh enough."""
+    """The password again, if the login is not fresh enough."""
 
     may_be_absent = True
     current_password: Password | None = None
@@ -196,9 +196,9 @@ class RoleForm(ConfirmBody):
 
 
 class AuditQuery(Body):
-    """Which entries of the audit are wanted; `before` is the id that they are older than.
+    """The filter of the audit log; entries must have an id below `before`.
 
-    `user` is whom they concern and `actor` who did it, by name.
+    `user` is the name of the user concerned, `actor` the name of the user who did it.
     """
 
     event: (
@@ -229,7 +229,7 @@ class AuditQuery(Body):
 
 
 class UsersQuery(Body):
-    """Which users are wanted: those whose name or address holds `sought`; `after` is an id."""
+    """The search for users whose name or e-mail address contains `sought`; `after` is an id."""
 
     sought: (
         Annotated[str, StringConstraints(strip_whitespace=True, max_length=EMAIL_LENGTH), STORABLE]
@@ -239,7 +239,7 @@ class UsersQuery(Body):
 
 
 class PlatformsQuery(Body):
-    """Which connections are wanted: those that hold `sought`, and come `after` a name."""
+    """The search for connections that contain `sought` and come `after` a name."""
 
     sought: (
         Annotated[
@@ -252,25 +252,25 @@ class PlatformsQuery(Body):
 
 
 class PlatformListQuery(PlatformsQuery):
-    """The same for programs, with the number of connections wanted at most."""
+    """The same for programs, with the largest number of connections to return."""
 
     limit: _Limit = MOST_OF_A_LIST
 
 
 class FindQuery(PlatformsQuery):
-    """What is typed into the switcher's search; `next` is the page to go back to."""
+    """The query of the switcher's search; `next` is the page to return to."""
 
     next: Path = ""
 
 
 class LoginsQuery(Body):
-    """Which logins are wanted; `before` is the id that they are older than."""
+    """The part of a list of logins that is wanted: those with an id below `before`."""
 
     before: Annotated[int, Field(ge=1, le=LARGEST_BIG_ID)] | None = None
 
 
 class LoginListQuery(LoginsQuery):
-    """The same for programs, with the number of logins wanted at most."""
+    """The same for programs, with the largest number of logins to return."""
 
     limit: _Limit = MOST_OF_A_LIST
 
@@ -326,7 +326,7 @@ async def read_form(body: type[BodyT]) -> BodyT:
 
 
 def read_query(body: type[BodyT]) -> BodyT:
-    """Return what the address asks for; what is empty or of no name counts as none.
+    """Return the parsed query of the address, without empty and unknown fields.
 
     Raises InvalidInput.
     """
@@ -338,7 +338,7 @@ def read_query(body: type[BodyT]) -> BodyT:
 
 
 def _what_is_wrong(error: ValidationError) -> MalformedBody | InvalidInput:
-    """Return the first thing that is wrong, without the value: it may be a password."""
+    """Return the first error, without the value, because it may be a password."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     if first["type"] == "json_invalid":
         return MalformedBody()

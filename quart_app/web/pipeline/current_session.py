@@ -1,4 +1,4 @@
-"""The session of the current request: begun as a use case says, changed and ended."""
+"""The session of the current request: begin it for a use case, change it, end it."""
 
 from quart_app.model import EndReason
 from quart_app.services.sessions.sessions import NewSession
@@ -43,6 +43,6 @@ async def change_password_by(body: PasswordBody) -> None:
 
 
 def forget_if_current(connection_id: int) -> None:
-    """Let this session act for none where it acted for a connection that is gone or off."""
+    """Clear the current connection if it is this one, which was removed or switched off."""
     if current_connection_id(caller().login) == connection_id:
         switch_platform(None)

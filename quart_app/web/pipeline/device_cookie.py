@@ -1,6 +1,6 @@
-"""The cookie by which a browser is known again when it logs in: signed, and nothing else in it.
+"""The device cookie: a signed cookie that lets a login recognize the browser.
 
-It stays when a session ends. It logs nobody in, and only what takes a password reads it.
+The cookie stays when a session ends. It logs nobody in. Only code that takes a password reads it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from quart_app.web.pipeline.cookies import own_cookies
 _NAME: Final = "device"
 _SALT: Final = "quart_app-device"
 _LIFETIME: Final = timedelta(days=400)  # the longest that browsers keep a cookie (RFC 6265bis)
-_MOST_USERS: Final = 8  # who logged in there last; a browser of more people forgets the first
+_MOST_USERS: Final = 8  # the last to log in there; with more, the browser forgets the first
 
 
 class _LazyKnownDevices(Mapping[int, KnownDevice]):
@@ -49,10 +49,10 @@ class DeviceCookie:
         self._tokens = URLSafeTimedSerializer(list(reversed(keys)), salt=_SALT)
 
     def known_devices(self) -> KnownDevices:
-        """Return what those of the browser's cookies say that we signed, the last user last.
+        """Return the devices in those of the browser's cookies that we signed, the last user last.
 
-        Where two of them know one user, the newer epoch counts. Signatures are verified on first
-        use, which is where a password is taken.
+        If two cookies name the same user, the newer epoch counts. Signatures are verified on first
+        use, where a password is taken.
         """
         return _LazyKnownDevices(partial(self._read_all, own_cookies().values(_NAME)))
 
@@ -73,7 +73,7 @@ class DeviceCookie:
         return [known for entry in entries if (known := _known(entry))]
 
     def write(self, response: Response, known_devices: KnownDevices) -> None:
-        """Let the browser be known to these users."""
+        """Write the cookie that makes the browser known to these users."""
         payload = [
             [known.user_id, known.device_id, known.device_epoch] for known in known_devices.values()
         ]

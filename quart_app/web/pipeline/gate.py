@@ -1,4 +1,4 @@
-"""What every request passes: its size, its origin, its caller; and every answer's headers."""
+"""The checks of every request (size, origin, caller), and the headers of every answer."""
 
 import re
 from collections.abc import Callable
@@ -58,7 +58,7 @@ _MOST_FORM_FIELDS: Final = 100
 UNATTENDED: Final = "X-Unattended"
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-NO_PLATFORM: Final = "none"  # what a request says that was made while the session acted for none
+NO_PLATFORM: Final = "none"  # the value that a request sends if it has no current account
 _AN_ID: Final = re.compile(r"[0-9]{1,19}")  # int() refuses thousands of digits
 ID: Final = "id"  # the name of IdConverter in routes
 
@@ -104,7 +104,7 @@ def install(app: Quart, *, is_https: bool) -> None:
             response.headers.setdefault(name, value)
         say_when_to_try_again(response)
         response.headers[REQUEST_ID_HEADER] = request_id()
-        # The headers come first: what fails below is answered by an error with all of them.
+        # The headers come first, so that the error for a failure below has all of them.
         if "csp_nonce" in g:
             await compress_page(response)
         if "claims" in g:
@@ -135,7 +135,7 @@ def caller() -> Caller:
     """Return the caller of use cases for this request, which is made once.
 
     At a public endpoint it has no claims, even in a browser that is logged in: a login or a reset
-    link acts for the user whose password or link it is.
+    link concerns the user whose password or link it is.
     """
     if "caller" not in g:
         g.caller = Caller(
@@ -149,7 +149,7 @@ def caller() -> Caller:
 
 
 def required_claims() -> Claims:
-    """Return whose request this is. Raises NotLoggedIn."""
+    """Return the claims of this request's session. Raises NotLoggedIn."""
     claims = validate_session()
     if claims is None:
         raise NotLoggedIn
@@ -159,13 +159,13 @@ def required_claims() -> Claims:
 def presented() -> list[SessionRef]:
     """Return the sessions that a login in this browser replaces, or a logout ends.
 
-    They are those of all session cookies that verify, but for those that are over by their time.
+    They come from all session cookies that verify, without those that have expired.
     """
     return [claims.ref for claims in presented_sessions() if claims.signed_expires_at > now()]
 
 
 def device_cookie() -> DeviceCookie:
-    """Return what makes and reads the cookie by which a browser is known again."""
+    """Return the object that writes and reads the device cookie."""
     return cast(DeviceCookie, current_app.extensions["quart_app.device_cookie"])
 
 
@@ -177,9 +177,9 @@ def remember_device(known: KnownDevice) -> None:
 
 
 def refuse_unverifiable() -> None:
-    """Refuse what depends on a session while nobody can tell which it is, or if it has ended.
+    """Refuse requests that need a session while it is unclear which it is, or if it has ended.
 
-    Nor does a session begin then. Raises TooManyCookies, Unavailable.
+    No session begins during that time either. Raises TooManyCookies, Unavailable.
     """
     if is_marked(Mark.ANSWERS_WHEN_STALE):
         return
@@ -205,10 +205,10 @@ def refuse_multipart() -> None:
 
 
 async def refuse_large_body() -> None:
-    """Take in the body, which a handler may not ask for. Raises BodyTooLarge."""
+    """Read the body, because a handler may not read it. Raises BodyTooLarge."""
     if (request.content_length or 0) > LARGEST_BODY_BYTES:
         raise BodyTooLarge
-    # One that does not tell its length is odd with GET, and so costs the usual one nothing.
+    # A GET with a body of unknown length is rare; the usual GET skips this.
     if request.method not in _SAFE_METHODS or "Transfer-Encoding" in request.headers:
         try:
             body = cast(bytes, await request.get_data())
@@ -220,10 +220,10 @@ async def refuse_large_body() -> None:
 
 
 def refuse_cross_site() -> None:
-    """Refuse what another site made a browser send. Raises CrossSite.
+    """Refuse requests that another site made a browser send. Raises CrossSite.
 
-    Browsers tell by Sec-Fetch-Site (Fetch Metadata, W3C), and those from before 2023 by Origin; a
-    client that sends neither is no browser, and nobody's cookies come with it unasked.
+    Browsers send Sec-Fetch-Site (Fetch Metadata, W3C); those from before 2023 send Origin. A client
+    that sends neither is not a browser, so it does not attach cookies of its own accord.
     """
     if request.method in _SAFE_METHODS:
         if "Access-Control-Request-Method" in request.headers:  # a preflight: CORS is for nobody
@@ -258,9 +258,9 @@ def _origin_parts(origin: str) -> tuple[str, str | None, int | None] | None:
 
 
 async def refuse_other_user(claims: Claims) -> None:
-    """Refuse the form of a page that was another user's. Raises UserChanged.
+    """Refuse the form of another user's page. Raises UserChanged.
 
-    Two people use one browser, and this page was opened before the second one logged in.
+    This happens if two people use one browser, and the page was opened before the second logged in.
     """
     if request.method in _SAFE_METHODS or request.blueprint == "api":
         return

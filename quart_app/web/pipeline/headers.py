@@ -1,4 +1,4 @@
-"""What a browser is told that an answer of ours may do."""
+"""Security headers: they tell browsers what our answers may do."""
 
 import secrets
 from http import HTTPStatus
@@ -12,10 +12,10 @@ from quart_app.errors import AppError
 CSP_REPORTS_PATH: Final = "/api/csp_reports"
 _NONCE_BYTES: Final = 16  # CSP level 3, section 7.1: 128 bits at least
 _REPORTING_GROUP: Final = "csp"
-# Of what is no page: nothing is to come of it, whoever shows it how.
+# For answers that are not pages: a browser that shows one must not load or run anything.
 _NO_PAGE: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _HEADERS: Final = {
-    "Cache-Control": "no-store",  # whatever says nothing else, as static files do
+    "Cache-Control": "no-store",  # the default; static files set their own
     "Content-Security-Policy": _NO_PAGE,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -39,11 +39,10 @@ def headers_of_every_answer(*, is_https: bool) -> dict[str, str]:
 
 
 def headers_of_page(nonce: str, *, is_https: bool) -> dict[str, str]:
-    """Return those that a page has besides, whose scripts and styles carry `nonce`.
+    """Return the additional headers of a page whose scripts and styles carry `nonce`.
 
-    What a script imports has its nonce by itself (HTML, "descendant script fetch options"). Where
-    there is https a browser reports by the Reporting API, which is for https only, and then takes
-    no notice of report-uri.
+    Imported modules inherit the nonce of their script (HTML, "descendant script fetch options").
+    Over https a browser uses the Reporting API, which is for https only, and ignores report-uri.
     """
     policy = {
         "default-src": "'none'",
@@ -68,7 +67,7 @@ def headers_of_page(nonce: str, *, is_https: bool) -> dict[str, str]:
 
 
 def with_retry_after(response: Response, error: AppError | None) -> Response:
-    """Return the answer, which says when to try again where the error does."""
+    """Return the answer, with a Retry-After header if the error has a time."""
     if error is not None and error.retry_after_seconds is not None:
         response.headers["Retry-After"] = str(error.retry_after_seconds)
     return response
@@ -81,7 +80,7 @@ def say_when_to_try_again(response: Response) -> None:
 
 
 def csp_nonce() -> str:
-    """Return the nonce of this answer, which thereby is a page."""
+    """Return the nonce of this answer; the call marks the answer as a page."""
     if "csp_nonce" not in g:
         g.csp_nonce = secrets.token_urlsafe(_NONCE_BYTES)
     return cast(str, g.csp_nonce)

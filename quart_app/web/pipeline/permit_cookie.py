@@ -1,6 +1,6 @@
 """The cookie with the permit to replace a one-time password.
 
-It belongs to the browser in which the password was typed, and is in no address and no page.
+The cookie belongs to the browser where the password was typed. The permit is in no address or page.
 """
 
 from typing import Final
@@ -15,7 +15,7 @@ _COOKIE: Final = "permit"
 
 
 def set_permit(response: ResponseTypes, permit: str) -> None:
-    """Hand the permit to the browser."""
+    """Set the cookie."""
     own_cookies().set(response, _COOKIE, permit, PERMIT_LIFETIME)
 
 

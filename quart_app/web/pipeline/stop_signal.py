@@ -1,4 +1,4 @@
-"""Hear of the signal to stop as soon as the server does."""
+"""A callback for the signal to stop, at the same time as the server."""
 
 import asyncio
 import signal
@@ -12,12 +12,11 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @contextmanager
 def called_on_the_signal_to_stop(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` in this event loop when the process is told to stop; others hear of it as before.
+    """Call `stop` in this event loop on SIGTERM or SIGINT; other handlers still run.
 
-    A server stops by first letting finish what it answers, and an event stream does not finish by
-    itself. Event loops (asyncio, uvloop) learn of a signal by a file descriptor, whatever
-    handler Python has for it, so ours takes nothing from the server's. Where nobody handles a
-    signal it stays so.
+    A stopping server first waits for open answers, but an event stream never finishes unaided.
+    Event loops (asyncio, uvloop) receive signals through a file descriptor, independent of Python's
+    handler, so our handler does not replace the server's. A signal without a handler stays without.
     """
     loop = asyncio.get_running_loop()
     with ExitStack() as handlers:

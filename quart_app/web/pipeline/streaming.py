@@ -19,15 +19,15 @@ _log = logging.getLogger(__name__)
 
 
 class StreamCut(Exception):  # noqa: N818 named for the fact
-    """The answer must not go on.
+    """The answer must not continue.
 
-    The server closes the connection before the body's end, so that the client does not take the
+    The server closes the connection before the body's end, so that the client does not mistake the
     part that it has for the whole.
     """
 
 
 class JudgedBody(IterableBody):
-    """A body that ends with its session. Views use it where the source itself sees to that."""
+    """A body that ends with its session. Views use it if the source itself sees to that."""
 
 
 def end_with_session(response: Response, caller: Caller, events: Events) -> None:

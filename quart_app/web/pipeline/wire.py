@@ -1,6 +1,6 @@
-"""What is answered before Quart sees it: WebSocket handshakes, and requests that can't be read.
+"""ASGI middleware that refuses WebSocket handshakes and requests that can't be parsed.
 
-Quart takes a request's target and host apart before any handler of ours, and fails at some.
+Quart parses a request's target and host before any handler of ours runs, and fails at some.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ _MOST_QUERY_FIELDS = 100
 class RejectInvalidHost:
     """An ASGI application that refuses a Host that can't be one.
 
-    It stands behind what believes a proxy's headers, so that a forwarded host is looked at, too.
+    It runs after the middleware that applies a proxy's headers, to check a forwarded host, too.
     """
 
     def __init__(self, app: ASGIFramework, headers: Mapping[str, str]) -> None:
@@ -50,7 +50,7 @@ class RejectInvalidHost:
 class RejectInvalidTarget:
     """An ASGI application that refuses a target that can't be read, and every WebSocket.
 
-    It stands before all else: what it repairs for the server's access log is the server's own.
+    It runs first, on the server's own scope, because it repairs that for the server's access log.
     """
 
     def __init__(self, app: ASGIFramework, headers: Mapping[str, str]) -> None:
@@ -77,7 +77,7 @@ class RejectInvalidTarget:
 
 
 def _is_handshake(scope: HTTPScope | WebsocketScope) -> bool:
-    """Tell whether this asks for a WebSocket, from which the server has removed `Upgrade`."""
+    """Tell whether this is a WebSocket handshake; the server has removed its `Upgrade`."""
     return scope["type"] == "http" and any(
         name.lower() == b"sec-websocket-key" for name, _ in scope["headers"]
     )
@@ -87,8 +87,8 @@ def _has_readable_host(scope: HTTPScope) -> bool:
     host = next(
         (value.decode("latin1") for name, value in scope["headers"] if name == b"host"), None
     )
-    # RFC 9110 section 4.2.3: names come in ASCII. Of others the router would make another host, for
-    # it follows IDNA 2003.
+    # RFC 9110 section 4.2.3: names come in ASCII. The router would turn others into another
+    # host, because it follows IDNA 2003.
     if not (host or "").isascii():
         return False
     try:

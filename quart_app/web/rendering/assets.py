@@ -1,7 +1,7 @@
 """Static files: read and compressed once, and served from memory under an address of their content.
 
-The address holds a hash of the whole tree, `/static/<hash>/js/x.js`, so that what a file names by a
-relative path, an ES module's import or a style sheet's url(), has such an address by itself.
+The address holds a hash of the whole tree, `/static/<hash>/js/x.js`. So a relative path in a file,
+in an ES module's import or a style sheet's url(), leads to such an address, too.
 """
 
 import gzip
@@ -21,10 +21,10 @@ from werkzeug.exceptions import NotFound
 from quart_app.web.pipeline.access import answers_when_stale, not_activity, public
 
 FOLDER: Final = Path(__file__).parent.parent / "static"
-# Of all files together: they stay in memory. What is larger belongs on a server of its own.
+# Of all files together: they stay in memory. Larger files belong on a server of their own.
 LARGEST_TREE_BYTES: Final = 2 * 1024 * 1024
-# Those of no such kind, such as READMEs and licences, are for who reads the source. Written down
-# here, for what `mimetypes` knows differs from machine to machine.
+# Other files, such as READMEs and licences, are for readers of the source and not served. The types
+# are fixed here because those of `mimetypes` differ from machine to machine.
 _CONTENT_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -89,7 +89,7 @@ def _hash(content: bytes) -> str:
 
 
 def install(app: Quart) -> None:
-    """Serve the files of `app`, to which `url_for('static', filename=…)` leads."""
+    """Serve the static files of `app`; `url_for('static', filename=…)` returns their addresses."""
     tree = read_tree()
 
     @public
@@ -110,10 +110,10 @@ def install(app: Quart) -> None:
 
 
 def _answer(file: File, cache_control: str) -> Response:
-    """Return the file, or of it what the request asks for.
+    """Return the file, or the part of it that the request asks for.
 
-    A hash of another version, from an old page or of a process that is newer, has the file of this
-    one, which is better than a page without its style; but nobody keeps it under that address.
+    An address with the hash of another version, from an old page or a newer process, gets this
+    version's file. That is better than a page without its style, but no cache may keep it.
     """
     content, etag = file.content, file.etag
     headers = {"Cache-Control": cache_control, "Accept-Ranges": "bytes"}
@@ -138,7 +138,7 @@ def _answer(file: File, cache_control: str) -> Response:
 
 
 def _asked_for(length: int, etag: str) -> tuple[int, int] | None:
-    """Return where the one part that a Range asks for begins and ends, or None for the whole."""
+    """Return the begin and end of the one part that a Range asks for; None for the whole."""
     if_range = request.if_range
     if request.method != "GET" or request.range is None:
         return None

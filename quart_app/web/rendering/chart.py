@@ -1,6 +1,6 @@
-"""Draw numbers a day as columns: where each stands, for `chart.html` to write down as SVG.
+"""Positions of the columns of a chart of numbers a day, which `chart.html` draws as SVG.
 
-Across, all is in per cent of the width, whatever that is; upwards in pixels. So letters keep their
+Horizontal positions are in per cent of any width, vertical ones in pixels. So letters keep their
 size from the narrowest screen to the widest, and no script measures anything.
 """
 
@@ -10,7 +10,7 @@ from datetime import date
 from typing import Final
 
 HEIGHT: Final = 72  # pixels, of the highest column
-_LEAST: Final = 2  # pixels: what is there is seen, however much more there is on another day
+_LEAST: Final = 2  # pixels: a small number stays visible next to a much greater one
 _FILLED: Final = 0.7  # of a day's width
 _DAYS_A_LABEL: Final = 7
 
@@ -19,7 +19,7 @@ _DAYS_A_LABEL: Final = 7
 class Column:
     """A day's column; `x` and `width` in per cent, `y` and `height` in pixels from the top.
 
-    `number` is None where nothing is known; `has_label` where its date is written below.
+    `number` is None if it is unknown; `has_label` tells if the date is written below.
     """
 
     day: date
@@ -42,7 +42,7 @@ class Chart:
 
 
 def chart_of(numbers: Sequence[tuple[date, int | None]]) -> Chart:
-    """Return the chart of numbers a day, of which the greatest is as high as the chart."""
+    """Return the chart of numbers a day; the greatest is as high as the chart."""
     known = [number for _, number in numbers if number is not None]
     most = max(known, default=0)
     return Chart(

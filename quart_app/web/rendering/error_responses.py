@@ -1,4 +1,4 @@
-"""What went wrong, as HTTP: an AppError's status, as a page or as problem+json (RFC 9457)."""
+"""Errors as HTTP responses: an AppError's status, as a page or as problem+json (RFC 9457)."""
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
@@ -116,7 +116,7 @@ async def _app_error(error: errors.AppError) -> ResponseReturnValue:
     if isinstance(error, errors.Unavailable) and error.__cause__ is not None:
         current_app.logger.error("unavailable: %s", _cause(error))
     if isinstance(error, errors.NotLoggedIn) and not is_for_program(request):
-        # Come back afterwards to what was asked for; of a form, to the page that it stands on.
+        # After the login, return to the requested page or, for a form, to the page with it.
         login_page = url_for("accounts.login_page", next=_path_to_return_to())
         return redirect(login_page, HTTPStatus.SEE_OTHER)
     if isinstance(error, errors.PlatformChanged) and not is_for_program(request):
@@ -124,7 +124,7 @@ async def _app_error(error: errors.AppError) -> ResponseReturnValue:
         if form_page := getattr(view, _FORM_PAGE, None):
             try:
                 shown: Response = await form_page(**(request.view_args or {}), error=error)
-            except errors.AppError as other:  # what it is about is gone meanwhile
+            except errors.AppError as other:  # its object has been removed meanwhile
                 return await _app_error(other)
             return shown
     response = await _answer(

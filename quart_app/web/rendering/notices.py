@@ -17,7 +17,7 @@ from quart.typing import ResponseTypes
 
 from quart_app.web.pipeline.cookies import own_cookies
 
-# Where a sentence names the connection that the session acts for. Names stay out of cookies.
+# The place of the current connection's name in a sentence. Names stay out of cookies.
 CURRENT: Final = "{current}"
 _SALT: Final = "quart_app-notice"
 _LIFETIME: Final = timedelta(minutes=1)  # the browser follows the redirect at once

@@ -1,4 +1,4 @@
-"""What all pages share: rendering one, and going on to another after a form."""
+"""Rendering of pages, and redirects to a page after a form."""
 
 import re
 from dataclasses import replace
@@ -24,18 +24,18 @@ from quart_app.web.pipeline.request_ids import request_id
 from quart_app.web.rendering.notices import forget_notice, leave_notice, waiting_notice
 from quart_app.web.rendering.user_agents import described
 
-# Of these blueprints, and of static files (of none), nothing is shown to people.
+# Blueprints without pages for people; static files have no blueprint.
 _NO_PAGES: Final = frozenset({"", "api", "csp_reports", "events", "operations"})
 # A download leaves the browser where it is, and a step of another form leads away.
 _NOWHERE_TO_GO: Final = frozenset({"audit.export", "one_time_passwords.form_page"})
-# What clients and servers make something else of, and not all the same.
+# Paths that clients and servers normalize, each in its own way.
 _LEADS_ELSEWHERE: Final = re.compile(r"//|/\.\.?(/|$)")
 
 
 async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> Response:
     """Return the page; a template gets `values` and what `_rendered` gives it, nothing else.
 
-    Raises NotFound where it is a user's, and the account is gone or inactive.
+    Raises NotFound if the page needs a user, and the user is deleted or inactive.
     """
     claims = validate_session()
     frame = await _frame_of(claims) if claims else None
@@ -58,8 +58,7 @@ async def error_page(
 ) -> Response:
     """Return the page of an error; with `try_again`, a path, it links there.
 
-    It has its frame where that can be had: it is tried with it, without it, and at last without a
-    template.
+    The page is tried first with its frame, then without it, and at last without a template.
     """
     claims = validate_session()
     values = {
@@ -88,7 +87,7 @@ async def error_page(
 def _without_current_account(claims: Claims) -> Claims | None:
     """Return the claims without an account that was removed or switched off on another device.
 
-    A person who opens a page thereby switches to none, as if by the switcher.
+    Opening a page switches the session to no account, like a use of the switcher.
     """
     if current_connection_id(claims) is not None:
         switch_platform(None)
@@ -96,7 +95,7 @@ def _without_current_account(claims: Claims) -> Claims | None:
 
 
 async def _frame_of(claims: Claims) -> Frame | None:
-    # A public page is shown with the frame of its session, by which nothing else is done there.
+    # A public page uses its session for the frame, and for nothing else.
     reader = replace(caller(), claims=claims)
     return await services().page_contexts.load(reader, current_connection_id(claims))
 
@@ -110,7 +109,7 @@ async def _rendered(
     *,
     notice: str | None = None,
 ) -> str:
-    """Return the page with its frame: the alerts, what their browsers are in words, a notice.
+    """Return the page with its frame: the alerts, with their browsers in words, and a notice.
 
     The forms of the frame lead to `back`; scripts count from `served_at`.
     """
@@ -136,7 +135,7 @@ def _this_page() -> str:
 def safe_local_path(text: str) -> str | None:
     r"""Return `text` if a page of ours is there, and it is not longer than a form may hold.
 
-    Else None: what only a form is sent to can't be gone to. A browser takes `//host` and `/\host`
+    Else None, as for an address that only accepts forms. A browser takes `//host` and `/\host`
     for another site, and drops tabs and line ends first.
     """
     if not text.startswith("/") or text[1:2] in {"/", "\\"} or len(text) > LONGEST_PATH:
@@ -158,7 +157,7 @@ def safe_local_path(text: str) -> str | None:
 def redirect_to(path: str, *, notice: str | None = None) -> ResponseTypes:
     """Send the browser to a page of ours, which shows the sentence `notice` once.
 
-    CURRENT in the sentence stands for the name of the connection that the session then acts for.
+    The page replaces CURRENT in the sentence with the name of the session's current connection.
     """
     response = redirect(iri_to_uri(path), HTTPStatus.SEE_OTHER)
     if notice is not None:

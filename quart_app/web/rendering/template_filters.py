@@ -47,9 +47,9 @@ def install(app: Quart) -> None:
 
 
 def ago(at: datetime, now: datetime) -> str:
-    """Return `3 minutes ago`, `in 3 hours`, or `just now` within a minute.
+    """Return words such as `3 minutes ago` or `in 3 hours`; within a minute, no number.
 
-    They are whole units of the largest. Without a time zone it is UTC.
+    They count whole units of the largest unit that fits. A time without a time zone is in UTC.
     """
     passed = now - (at if at.tzinfo else at.replace(tzinfo=UTC))
     for unit, length in _UNITS:

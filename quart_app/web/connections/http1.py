@@ -11,7 +11,7 @@ from hypercorn.typing import H11SendableEvent
 from quart_app.web.connections.heads import MOST_FIELDS, PIECE_BYTES
 
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")  # as h11, which takes a bare LF for a line end
-# A body has 64 KiB at most. Chunks of single bytes would cost more than everything else in it.
+# A body has 64 KiB at most. In chunks of one byte, the chunks would cost more than all the rest.
 _MOST_CHUNKS: Final = 256
 _LONGEST_LINE_IN_BODY_BYTES: Final = 1024
 
@@ -26,7 +26,7 @@ class BoundedH11Connection(h11.Connection):
         self.is_refused = False
 
     def next_event(self) -> Any:
-        """Return what h11 does. Raises h11.RemoteProtocolError with the status of the answer."""
+        """Return h11's next event. Raises h11.RemoteProtocolError with the status of the answer."""
         if self.is_refused:
             raise h11.RemoteProtocolError("Nothing is read after a refusal")
         if self.their_state is h11.IDLE:
@@ -60,8 +60,9 @@ class BoundedH11Connection(h11.Connection):
     def _check_request(self, request: h11.Request) -> None:
         """Refuse a body whose end a proxy may see elsewhere (RFC 9112 sections 6.1 and 6.3).
 
-        A server may also read the chunks, answer and close. But then it has done what a proxy took
-        for the end of one request, or for another one. HTTP/1.0 has no Transfer-Encoding.
+        A server may also read the chunks, answer and close. But then it has already carried out
+        what a proxy saw as the end of one request, or as another. HTTP/1.0 has no
+        Transfer-Encoding.
         """
         self._chunks = 0
         self._requests += 1
@@ -87,7 +88,7 @@ class BoundedH11Protocol(H11Protocol):
         )
 
     async def _send_h11_event(self, event: H11SendableEvent) -> None:
-        """Send to the client, but for the application's answer to a request refused meanwhile."""
+        """Send to the client, except the application's answer to a request refused meanwhile."""
         try:
             await super()._send_h11_event(event)
         except h11.LocalProtocolError:
@@ -110,8 +111,8 @@ def _without_upgrade(request: h11.Request) -> h11.Request:
     """Return the request without `Upgrade`, which a server may ignore (RFC 9110 section 7.8).
 
     Hypercorn honours `h2c` (`_check_protocol` in hypercorn/protocol/h11.py). A proxy that passes it
-    on then carries the client's own HTTP/2 requests, with any X-Forwarded-For that they claim. To a
-    WebSocket that it refuses, Hypercorn answers, but leaves the connection open for ever.
+    on then carries the client's own HTTP/2 requests, with any X-Forwarded-For that they claim. When
+    Hypercorn refuses a WebSocket, it answers but leaves the connection open for ever.
     """
     if all(name != b"upgrade" for name, _ in request.headers):
         return request

@@ -21,8 +21,8 @@ from quart_app.web.connections.heads import MOST_FIELDS, PIECE_BYTES
 # RFC 9110 section 5.6.2, as h11 has it for HTTP/1.1.
 _TOKEN: Final = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _TARGET: Final = re.compile(rb"[\x21-\x7e]+")
-# Frames that carry next to nothing, such as pings, or a body a few bytes at a time: each costs as
-# much as one with a page in it. A connection may send so many, and some more with each request.
+# Frames with next to no content, such as pings or a few bytes of a body. Each costs as much as a
+# frame with a page in it. A connection may send this many, and some more with each request.
 _FRAMES_FOR_NOTHING: Final = 200
 _FRAMES_FOR_NOTHING_PER_REQUEST: Final = 10
 # A reset costs more than its request brings, so that 100 in a row end the connection
@@ -40,7 +40,7 @@ class BoundedH2Protocol(H2Protocol):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        # Or h2 ends the connection, with all its other requests, where one request is malformed.
+        # Else one malformed request makes h2 end the connection, with all its other requests.
         self.connection.config.validate_inbound_headers = False
         self._allowed_for_nothing = _FRAMES_FOR_NOTHING
 
@@ -86,11 +86,11 @@ class BoundedH2Protocol(H2Protocol):
                 return
             self._allowed_for_nothing += _FRAMES_FOR_NOTHING_PER_REQUEST
         elif isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
-            # The rest of a body that was answered already. Hypercorn ends by a KeyError.
+            # The rest of a body that was answered already. Hypercorn would fail with a KeyError.
             self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             return
         elif isinstance(event, h2.events.PriorityUpdated):
-            # Deprecated (RFC 9113 section 5.3). Hypercorn ends by an error at a loop, or at 1,000.
+            # Deprecated (RFC 9113 section 5.3). Hypercorn fails at a loop, or at 1,000 of them.
             return
         await super()._handle_events([event])
 

@@ -1,4 +1,4 @@
-"""Put our subclasses in the place of Hypercorn's classes: it has no setting for them."""
+"""Replacement of Hypercorn's classes by our subclasses, because it has no setting for them."""
 
 import logging
 from importlib import import_module
@@ -17,10 +17,10 @@ _PLACES = (
 
 
 def bound_hypercorn() -> None:
-    """Let this process's Hypercorn use the bounded classes; doing it twice is harmless.
+    """Make Hypercorn in this process use the bounded classes; a second call is harmless.
 
-    Where a name is not what our class extends, as in another version, that one stays as it is and
-    a line in the log says so.
+    If a name is not the class that ours extends, as in another version, it stays unchanged and the
+    log gets a line about it.
     """
     for module_name, name, ours in _PLACES:
         module = import_module(module_name)

@@ -33,13 +33,13 @@ _connections: WeakKeyDictionary[asyncio.BaseProtocol, Connection] = WeakKeyDicti
 
 
 def connection_of(protocol: asyncio.BaseProtocol) -> Connection | None:
-    """Return the registered connection that this protocol serves; None where another server is."""
+    """Return the registered connection of this protocol; None for another server's."""
     return _connections.get(protocol)
 
 
 @asynccontextmanager
 async def accepting_within_bounds(register: Register) -> AsyncIterator[None]:
-    """Let the servers that the running event loop starts in this block accept by our loop.
+    """Make the servers that the running event loop starts in this block use our accept loop.
 
     Hypercorn starts its servers while the application's lifespan lasts, by `create_server`.
     """
@@ -134,7 +134,7 @@ class Listener:
                     has_closed = self._register.close_some(_PER_ROUND)
                     self._pause(_PAUSE_SECONDS if has_closed else _LONG_PAUSE_SECONDS)
                     return
-                continue  # that connection is gone already, such as by ECONNABORTED
+                continue  # that connection has ended already, such as with ECONNABORTED
             self._admit(sock, address)
 
     def _pause(self, seconds: float) -> None:
@@ -182,8 +182,8 @@ class Listener:
     def _hand_over_round(self) -> None:
         """Hand over a few connections, from each address in turn.
 
-        To set one up takes Hypercorn a millisecond. A thousand from one address must not keep those
-        of others waiting.
+        Hypercorn takes a millisecond to set one up. A thousand from one address must not delay
+        those from others.
         """
         for _ in range(min(_HANDED_OVER_PER_ROUND, len(self._ready))):
             address, waiting = next(iter(self._ready.items()))

@@ -1,4 +1,4 @@
-"""For those who operate it: whether the process is alive, and can answer."""
+"""Health checks for operators: whether the process is alive, and ready to answer."""
 
 from http import HTTPStatus
 
@@ -23,7 +23,7 @@ async def healthz() -> ResponseReturnValue:
 @public
 @answers_when_stale
 async def readyz() -> ResponseReturnValue:
-    """Tell whether requests can be answered, and else why not."""
+    """Tell whether requests can be answered, with the reasons if not."""
     reasons = await services().readiness.reasons_not_ready()
     if reasons:
         return {"status": "not ready", "reasons": reasons}, HTTPStatus.SERVICE_UNAVAILABLE

@@ -24,13 +24,13 @@ async def answer() -> ResponseReturnValue:
 
 @blueprint.get("/not_me")
 async def disown_page() -> ResponseReturnValue:
-    """Ask whether to end every session, and say what follows."""
+    """Ask whether to end every session, and explain the consequences."""
     return await page("disown.html", is_password_needed=False, error=None)
 
 
 @blueprint.post("/not_me")
 async def disown() -> ResponseReturnValue:
-    """End every session at once, this one, too; after the next login ask for a new password."""
+    """End every session at once, this one, too. After the next login, ask for a new password."""
     await read_form(NoBody)
     await services().alerts.disown(caller())
     return leave_for_login_page(

@@ -1,4 +1,4 @@
-"""Pages of the audit, for administrators, and its export."""
+"""The audit log for administrators: its page, and its export."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
@@ -34,14 +34,14 @@ _COLUMNS: Final = (
 
 @blueprint.get("/audit")
 async def list_page() -> ResponseReturnValue:
-    """Show what was written down, the newest first; the address holds the filter."""
+    """Show the entries of the audit log, newest first; the address holds the filter."""
     try:
         query = read_query(AuditQuery)
     except InvalidInput as error:
         await services().authorization.check(caller())
         return await _audit_page(Page(), error=error)
     found = await services().audit_reader.page(caller(), _wanted(query), before=query.before)
-    # Of everybody's logins, and so not where something else is looked for.
+    # The chart counts the logins of all users, so it is left out if there is a filter.
     is_all = query == AuditQuery()
     days = await services().login_days.last(caller()) if is_all else None
     return await _audit_page(found, before=query.before, days=days)
@@ -76,7 +76,7 @@ async def _audit_page(
 
 @blueprint.get("/audit.csv")
 async def export() -> ResponseReturnValue:
-    """Return all that the filter leaves, as CSV, a few rows at a time."""
+    """Return all entries that match the filter, as CSV, a few rows at a time."""
     try:
         query = read_query(AuditQuery)
     except InvalidInput:
@@ -88,9 +88,9 @@ async def export() -> ResponseReturnValue:
         _wanted(query),
         size=_EXPORTED_AT_ONCE,
     )
-    # Before the answer begins, for a refusal is an answer of its own.
+    # Read before the answer begins, because a refusal is an answer of its own.
     first = await read(before=query.before)
-    is_asked_for = request.method == "GET"  # with HEAD, nobody would read what is read here
+    is_asked_for = request.method == "GET"  # HEAD needs no rows
     response = Response(
         _lines(first, read) if is_asked_for else _no_lines(),
         content_type="text/csv; charset=utf-8",
@@ -105,7 +105,7 @@ async def _lines(
 ) -> AsyncIterator[str]:
     """Yield the export; each part is a use case of its own, so nothing is open between them.
 
-    It runs when the request's context is gone, and so is handed what it reads by.
+    It runs after the request's context has ended, so it takes the function `read` as an argument.
     """
     yield csv_lines([_COLUMNS])
     while True:
@@ -116,7 +116,7 @@ async def _lines(
 
 
 async def _no_lines() -> AsyncIterator[str]:
-    """Yield nothing, and so tell no length: with HEAD that would be the export's."""
+    """Yield nothing, so that HEAD has no Content-Length: it would have to be the export's."""
     return
     yield ""
 
@@ -143,5 +143,5 @@ def _row(listed: ListedEntry) -> tuple[object, ...]:
 
 
 def _time(at: datetime | None) -> str | None:
-    """Return it for a program; None for a time that SQLite holds in another form."""
+    """Return the time for programs; None if SQLite holds it in another format."""
     return None if at is None else timestamp(at)

@@ -1,4 +1,4 @@
-"""Pages of devices: where am I logged in, end one, end the others."""
+"""Pages of devices: list the user's logins, end one, end all others."""
 
 from http import HTTPStatus
 
@@ -18,7 +18,7 @@ blueprint = Blueprint("devices", __name__)
 
 @blueprint.get("/devices")
 async def list_page() -> ResponseReturnValue:
-    """Show where the user is logged in."""
+    """Show the user's logins."""
     logins = await services().devices.logins_of(caller())
     return await page(
         "devices.html",

@@ -1,7 +1,7 @@
-"""What a route says of itself: public, answered when stale, no activity, for no account.
+"""Decorators of routes: public, answered when stale, no activity, for no account.
 
-A route that says nothing requires a login, is refused while the revocation list is stale and counts
-as activity. So a forgotten decorator closes a route instead of opening it.
+A route without a decorator requires a login, is refused while the revocation list is stale and
+counts as activity. So a forgotten decorator closes a route instead of opening it.
 """
 
 from collections.abc import Callable

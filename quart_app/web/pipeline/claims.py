@@ -20,7 +20,7 @@ EXTRA_CLAIMS: Final = {CONNECTION_CLAIM: _is_id_or_none}
 
 
 def current_connection_id(claims: Claims) -> int | None:
-    """Return the id of the session's current connection; None where it has none."""
+    """Return the id of the session's current connection; None if it has none."""
     connection_id: int | None = claims.extra.get(CONNECTION_CLAIM)
     return connection_id
 

@@ -1,7 +1,8 @@
-"""Pages as gzip, where no other site can have made the browser ask for them.
+"""Gzip for pages that no other site can have made the browser request.
 
-A length tells something of a compressed page: who can make a browser ask for one again and again,
-with words of their own in it, and sees the lengths, finds out what else is in it (BREACH, 2013).
+The length of a compressed page reveals some of its content. An attacker can find out the rest of a
+page by making a browser request it repeatedly with chosen words in it, and watching the lengths
+(BREACH, 2013).
 """
 
 import gzip
@@ -10,16 +11,16 @@ from typing import Final
 from quart import request
 from quart.wrappers import Response
 
-# Fetch Metadata (W3C): a link or form of ours, and what a person typed or kept. A browser that does
-# not tell, and every program, gets a page as it is.
+# Fetch Metadata (W3C): our own links and forms, and typed or bookmarked addresses. Browsers without
+# this header, and all programs, get pages uncompressed.
 _OWN: Final = frozenset({"same-origin", "none"})
 _LEVEL: Final = 6  # half a millisecond for the longest page; 9 takes longer and gains nothing
 
 
 async def compress_page(response: Response) -> None:
-    """Compress it, if that is safe and the browser takes it.
+    """Compress a page, if that is safe and the browser accepts gzip.
 
-    `Vary` need not tell of it: no page is stored.
+    `Vary` is not needed, because no page is stored.
     """
     if request.headers.get("Sec-Fetch-Site") not in _OWN:
         return

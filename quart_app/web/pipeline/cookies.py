@@ -12,7 +12,7 @@ from quart_app.session import cookies_named, joined_cookie_header
 class OwnCookies:
     """Set, read and delete cookies named `<session cookie>_<name>`.
 
-    Over https the session's name starts with `__Host-`, and theirs too.
+    Over https the session cookie's name starts with `__Host-`, and so do theirs.
     """
 
     def __init__(self, *, session_cookie_name: str, secure: bool) -> None:
@@ -20,11 +20,11 @@ class OwnCookies:
         self._secure = secure
 
     def values(self, name: str) -> list[str]:
-        """Return every value that the browser sent: another application's may come before ours."""
+        """Return every value that the browser sent; ours may come after another application's."""
         return cookies_named(joined_cookie_header(request.scope["headers"]), self._prefix + name)
 
     def set(self, response: ResponseTypes, name: str, value: str, lifetime: timedelta) -> None:
-        """Let the browser keep a value."""
+        """Set a cookie."""
         response.set_cookie(
             self._prefix + name,
             value,
@@ -36,19 +36,19 @@ class OwnCookies:
         )
 
     def delete(self, response: ResponseTypes, name: str) -> None:
-        """Let the browser forget it."""
+        """Delete a cookie."""
         response.delete_cookie(
             self._prefix + name, path="/", secure=self._secure, httponly=True, samesite="Lax"
         )
 
 
 def install(app: Quart, *, session_cookie_name: str, secure: bool) -> None:
-    """Let the views of `app` have cookies of their own."""
+    """Make these cookies available to the views of `app`."""
     app.extensions["quart_app.cookies"] = OwnCookies(
         session_cookie_name=session_cookie_name, secure=secure
     )
 
 
 def own_cookies() -> OwnCookies:
-    """Return what sets, reads and deletes them."""
+    """Return the object that sets, reads and deletes them."""
     return cast(OwnCookies, current_app.extensions["quart_app.cookies"])

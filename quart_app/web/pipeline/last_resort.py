@@ -1,7 +1,7 @@
-"""An answer of ours whatever fails: sessions, error pages, and what runs after a request.
+"""The last-resort answer, for failures of sessions, error pages and functions after a request.
 
-Quart answers what its error handlers can't by an empty 500: for a session that can't be opened, an
-error page that fails, a failing after_request or teardown function.
+Quart sends an empty 500 where its error handlers can't help: for a session that can't be opened, an
+error page that fails, or a failing after_request or teardown function.
 """
 
 import html
@@ -56,7 +56,7 @@ class Application(Quart):
     async def asgi_app(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
-        """Serve a connection; an answer that was cut off leaves its body without an end."""
+        """Serve a connection; the body of an answer that was cut off has no end."""
         with suppress(StreamCut):
             await super().asgi_app(scope, receive, send)
 
@@ -67,7 +67,7 @@ class Application(Quart):
         except Exception:  # noqa: BLE001 whatever it is, the client gets an answer
             _log_failure(request, sys.exc_info())
             return self._failure(request)
-        # Without it, the function that sets our headers has failed, and Quart has logged that.
+        # If this header is missing, the function that sets ours failed, and Quart logged that.
         return response if REQUEST_ID_HEADER in response.headers else self._failure(request)
 
     def log_exception(self, exception_info: Any) -> None:
@@ -91,7 +91,7 @@ class Application(Quart):
 
 
 def plain_page(request_id: str, heading: str = HEADING, sentence: str = SENTENCE) -> str:
-    """Return the page of an error that takes no template, style or database."""
+    """Return an error page that needs no template, style or database."""
     values = {"heading": heading, "sentence": sentence, "request_id": request_id}
     return _PAGE.format_map({name: html.escape(text) for name, text in values.items()})
 

@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from quart.wrappers import Request
 
-# The code and the sentence for a request that makes no sense.
+# The code and the sentence for a request that can't be understood.
 BAD_REQUEST: Final = ("bad_request", "This request can't be understood.")
 
 
 def is_for_program(request: Request) -> bool:
-    """Tell whether a program reads the answer: below /api, or where HTML is not accepted."""
+    """Tell whether a program reads the answer: below /api, or if it does not accept HTML."""
     if request.path.startswith("/api/"):
         return True
     accepted = request.accept_mimetypes
@@ -21,7 +21,7 @@ def is_for_program(request: Request) -> bool:
 def problem_document(
     status: HTTPStatus, code: str, sentence: str, *, field: str | None = None
 ) -> str:
-    """Return a problem document; `field` names the input that is at fault."""
+    """Return a problem document; `field` names the invalid input."""
     document: dict[str, Any] = {
         "type": f"urn:quart_app:problem:{code}",
         "title": sentence,

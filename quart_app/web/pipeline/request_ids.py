@@ -6,11 +6,11 @@ from typing import Any, cast
 from quart import request as current_request
 from quart.wrappers import Request
 
-_BYTES = 12  # 24 characters: nobody meets the same one twice
+_BYTES = 12  # 24 characters: collisions are practically impossible
 
 
 class IdentifiedRequest(Request):
-    """A request that has its id from its beginning, before its session or anything else."""
+    """A request that gets its id first, before its session or anything else."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -18,7 +18,7 @@ class IdentifiedRequest(Request):
 
 
 def new_request_id() -> str:
-    """Return a name for a request; ours alone, for a client's own could be anybody's."""
+    """Return a new id for a request. An id from a client would not be unique."""
     return secrets.token_hex(_BYTES)
 
 

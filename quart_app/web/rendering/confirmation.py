@@ -1,4 +1,4 @@
-"""Confirmation before sessions end or users change: a page, and a password where needed."""
+"""Confirmation before sessions end or users change: a page, with a password if needed."""
 
 from http import HTTPStatus
 
@@ -14,7 +14,7 @@ from quart_app.web.rendering.pages import page
 
 
 async def typed_password() -> str | None:
-    """Return the password of a form that only confirms; None where the field is empty or absent.
+    """Return the password of a confirmation form; None if the field is empty or absent.
 
     Raises InvalidInput.
     """
@@ -22,7 +22,7 @@ async def typed_password() -> str | None:
 
 
 async def confirm_page(template: str, error: AppError | None, **values: object) -> Response:
-    """Return a page that asks before it does, with the password where the login is not fresh."""
+    """Return a confirmation page, which asks for the password if the login is not fresh."""
     return await page(
         template,
         status=status_of(error) if error else HTTPStatus.OK,

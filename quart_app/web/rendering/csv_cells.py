@@ -10,8 +10,8 @@ from typing import Final
 from quart_app.text.printable import printable
 
 _BEGINS_A_FORMULA: Final = frozenset("=+-@")
-# The beginning of a cell. Where the decimal point is a comma, spreadsheets split at semicolons, and
-# then they take no notice of our quotes. Some drop spaces before they look.
+# The beginning of a cell. In locales with a decimal comma, spreadsheets split at semicolons and
+# ignore our quotes. Some drop leading spaces first.
 _CELL: Final = re.compile("(?:^|;)[ \"']*")
 
 
@@ -38,6 +38,6 @@ def _cell(value: object) -> str:
 
 
 def _can_begin_a_formula(character: str) -> bool:
-    """Tell it also of full-width, small, raised and lowered forms, and of the minus sign."""
+    """Recognize full-width, small, raised and lowered forms, and the minus sign, too."""
     plain = unicodedata.normalize("NFKC", character).replace("\N{MINUS SIGN}", "-")
     return plain[:1] in _BEGINS_A_FORMULA

@@ -1,4 +1,4 @@
-"""The boundary around values that are only shown: a failure costs the value, never the page.
+"""Error boundaries for displayed values: a failure hides the value, but never breaks the page.
 
 User agents, names and times come from strangers and from old databases, and libraries that turn
 them into words raise on some of them.
@@ -25,7 +25,7 @@ def install(app: Quart) -> None:
 
 
 def displayed(*, otherwise: str) -> Callable[[Callable[P, str]], Callable[P, str]]:
-    """Let a function that makes words return one printable line, or `otherwise` where it fails.
+    """Make a text function return one printable line, or `otherwise` if it fails.
 
     The log gets one line with the cause.
     """

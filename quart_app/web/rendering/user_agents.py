@@ -1,4 +1,4 @@
-"""Browser and system in words, of what a browser calls itself."""
+"""Names of the browser and the system in a User-Agent header."""
 
 import asyncio
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ _UNKNOWN: Final = "An unknown program"
 async def described(user_agents: Iterable[str | None]) -> dict[str | None, str]:
     """Return words for each, such as "Firefox 140 on Linux".
 
-    In a thread: to try the library's many patterns takes milliseconds, the first time a hundred.
+    This runs in a thread: the library's many patterns take milliseconds, the first time a hundred.
     """
     different = set(user_agents)
     if not different:

@@ -12,8 +12,8 @@ def ascii_host(host: str) -> str:
     """Return a host name in lower case and in ASCII, without the root's dot.
 
     Non-ASCII names are mapped by UTS 46, non-transitional, as browsers do. `str.encode("idna")`
-    follows IDNA 2003, which makes `strasse.example` of `straße.example`: another host. Raises
-    ValueError where no host can have that name. An IP address passes as it is.
+    follows IDNA 2003, which turns `straße.example` into another host, `strasse.example`. An IP
+    address is returned unchanged. Raises ValueError if no host can have that name.
     """
     name = host.translate(_IDEOGRAPHIC_FULL_STOPS).removesuffix(".")
     labels = name.lower().split(".")
@@ -26,7 +26,7 @@ def ascii_host(host: str) -> str:
 
 
 def _is_label(label: str) -> bool:
-    """Tell whether DNS can hold it. Names of containers and of local networks may have a `_`."""
+    """Return whether DNS can hold it. Names of containers and of local networks may have a `_`."""
     return (
         0 < len(label) <= 63  # noqa: PLR2004 RFC 1035 section 2.3.4
         and label.isascii()

@@ -1,6 +1,6 @@
 """Servers and accounts in one spelling, however a person or the older application wrote them.
 
-Stored values stay as they are. What is compared or shown goes through here.
+Stored values are not rewritten. These functions normalise values to compare or show them.
 """
 
 import re
@@ -58,7 +58,7 @@ def read_address(text: str) -> Address:
 
 @lru_cache(maxsize=4096)  # a search reads the same few servers for each of many accounts
 def server_of(instance_url: str) -> str:
-    """Return the server of a stored address, `host[:port]`; what has none stays as it is."""
+    """Return the server of a stored address, `host[:port]`; other text is returned unchanged."""
     try:
         return read_address(instance_url).server
     except ValueError:
@@ -66,7 +66,7 @@ def server_of(instance_url: str) -> str:
 
 
 def url_of(instance_url: str) -> str:
-    """Return a stored address as `https://host[:port]`; what names no server stays as it is."""
+    """Return a stored address as `https://host[:port]`; other text is returned unchanged."""
     try:
         return f"https://{read_address(instance_url).server}"
     except ValueError:
@@ -76,8 +76,8 @@ def url_of(instance_url: str) -> str:
 def account_at(server: str, username: str) -> str:
     """Return an account's name at its server, without @ and without the server's own name.
 
-    `alice`, `@alice`, `alice@server` and `https://server/@alice` are one account there. A name of
-    another host stays in it: some servers give their users names under another domain.
+    `alice`, `@alice`, `alice@server` and `https://server/@alice` are one account there. A name
+    of another host is kept: some servers give their users names under another domain.
     """
     name = username.strip().replace("\uff20", "@")  # full-width
     if profile := _PROFILE.fullmatch(name):

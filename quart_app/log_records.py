@@ -1,8 +1,8 @@
 """Log records that can't be forged by the text in them, for every logger of the process.
 
-Messages and exceptions hold what strangers send: paths, names, what a driver says of a value. A
-message is one line; a traceback follows its record in lines that are indented, so that none of them
-can look like a record.
+Messages and exceptions contain text from strangers: paths, names, a driver's words about a value.
+A message is one line. A traceback follows its record in indented lines, so that no line of it can
+look like a record.
 """
 
 import io
@@ -17,7 +17,7 @@ _INDENT = "    "
 
 
 def install() -> None:
-    """Let every record made from now on, by any library, be of this kind."""
+    """Make every later record, from any library, a PrintableRecord."""
     logging.setLogRecordFactory(PrintableRecord)
 
 
@@ -26,7 +26,7 @@ class PrintableRecord(logging.LogRecord):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # A formatter takes these as they are, and makes none of its own.
+        # A formatter uses these as they are, instead of making its own.
         if self.exc_info and self.exc_info[0] is None:
             self.exc_info = None
         if self.exc_info:

@@ -1,7 +1,7 @@
 """Standard streams of commands: closed, full, or of an encoding that lacks characters.
 
-`say` is the only way by which commands write, so that no name or error controls the terminal or
-forges a line (ruff's banned-api refuses the others).
+Commands write through `say` only, so that no name or error can control the terminal or forge a
+line (ruff's banned-api refuses other ways).
 """
 
 import os
@@ -18,16 +18,16 @@ _NAMES = ("stdin", "stdout", "stderr")
 
 
 class Streams:
-    """What was found out about the standard streams at the start."""
+    """The state of the standard streams at the start."""
 
     is_output_closed = False
 
 
 def prepare_streams() -> None:
-    """Let there be streams to read and write, and nothing that can't be written to them.
+    """Open missing standard streams, and make every character writable to them.
 
-    A closed one becomes the null device; otherwise a database file would get its number, and what
-    is written to the stream would go there. Characters that the encoding lacks are escaped.
+    A closed stream becomes the null device. Otherwise a database file would get its number, and
+    output would go into that file. Characters that the encoding lacks are escaped.
     """
     Streams.is_output_closed = sys.stdout is None
     for number, (name, flags) in enumerate(zip(_NAMES, _FLAGS, strict=True)):
@@ -50,7 +50,7 @@ def _null_device(mode: str) -> IO[str]:
 def say(*fields: object, file: TextIO | None = None, end: str = "\n") -> None:
     """Write one line, by default to standard output: fields with tabs between, each printable.
 
-    Raises OSError where it can't be written.
+    Raises OSError.
     """
     stream = sys.stdout if file is None else file
     stream.write("\t".join(printable(str(field)) for field in fields) + end)
@@ -58,13 +58,13 @@ def say(*fields: object, file: TextIO | None = None, end: str = "\n") -> None:
 
 
 def say_lines(text: str, *, file: TextIO | None = None) -> None:
-    """Write text of several lines of ours; names in it must not hold line ends. Raises OSError."""
+    """Write our own text of several lines; names in it must have no line ends. Raises OSError."""
     for line in text.split("\n"):
         say(line, file=file)
 
 
 def complain(sentence: str, *, usage: str | None = None) -> None:
-    """Write an error to standard error; if even that can't be written, the exit code must do."""
+    """Write an error to standard error; if that fails, only the exit code reports it."""
     try:
         if usage is not None:
             say_lines(usage, file=sys.stderr)
@@ -74,6 +74,6 @@ def complain(sentence: str, *, usage: str | None = None) -> None:
 
 
 def mute(file: TextIO) -> None:
-    """Write no more to a stream that failed: what is in its buffer would fail again at exit."""
+    """Stop writing to a stream that failed; flushing its buffer at exit would fail again."""
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())

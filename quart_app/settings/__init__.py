@@ -45,10 +45,10 @@ _DEFAULT_DATABASE_URL = "sqlite+aiosqlite:///instance/quart_app.db"
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that an operator can choose; making one checks it and may raise SettingsError.
+    """Everything that an operator can configure. The constructor checks it.
 
-    `platform_encryption_keys` and the session's keys are newest first; the newest encrypts or
-    signs, all are understood.
+    `platform_encryption_keys` and the session's keys are newest first. The newest key encrypts or
+    signs; every key decrypts or verifies. Raises SettingsError.
     """
 
     secret_key: str = field(repr=False)
@@ -75,7 +75,7 @@ class Settings:
     allowed_private_networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what would be weak or would contradict itself."""
+        """Refuse weak or contradictory settings. Raises SettingsError."""
         check_key("SECRET_KEY", self.secret_key)
         for key in self.secret_key_fallbacks:
             check_key("SECRET_KEY_FALLBACKS", key)
@@ -106,12 +106,12 @@ class Settings:
 
     @property
     def is_https(self) -> bool:
-        """Whether people reach this site by https."""
+        """Whether users reach this site over HTTPS."""
         return urlsplit(self.public_url).scheme == "https"
 
     @property
     def cookie_secure(self) -> bool:
-        """Whether cookies carry Secure."""
+        """Whether cookies have the attribute Secure."""
         return self.is_https if self.session_cookie_secure is None else self.session_cookie_secure
 
     @property
@@ -121,7 +121,7 @@ class Settings:
 
     @property
     def session_keys(self) -> tuple[str, ...]:
-        """What signs (the first) and verifies (all) a session."""
+        """The session keys: the first signs sessions, and all of them verify sessions."""
         return (self.secret_key, *self.secret_key_fallbacks)
 
     @classmethod
@@ -130,7 +130,7 @@ class Settings:
     ) -> "Settings":
         """Read the environment, and `.env` and `instance/.env` in `directory`.
 
-        Raises SettingsError, whose message names the setting; the whole line is for an operator.
+        Raises SettingsError. Its message is one line for the operator and names the setting.
         """
         given = given_settings(environ, directory)
         read_secret_files(given, directory)
@@ -156,9 +156,9 @@ class Settings:
 def missing_secrets(
     environ: Mapping[str, str] | None = None, *, directory: Path = Path()
 ) -> list[str]:
-    """Return the environment names of the secrets that are needed and that nothing gives yet.
+    """Return the environment names of required secrets that are not set yet.
 
-    Raises SettingsError where a file can't be read.
+    Raises SettingsError if a file can't be read.
     """
     given = given_settings(environ, directory)
     return [f"{PREFIX}{name}" for name in _NEEDED if not {name, f"{name}_FILE"} & given.keys()]
@@ -167,7 +167,7 @@ def missing_secrets(
 def database_url_from_environ(
     environ: Mapping[str, str] | None = None, *, directory: Path = Path()
 ) -> URL:
-    """Read that one setting as Settings.from_environ does, for what needs no keys.
+    """Read only the database URL, as Settings.from_environ does, for commands that need no keys.
 
     Raises SettingsError.
     """

@@ -1,4 +1,4 @@
-"""What a setting may not be, however it is given."""
+"""Checks of single settings, wherever their values come from."""
 
 import re
 from ipaddress import IPv6Address
@@ -18,7 +18,7 @@ _ORIGIN = re.compile(r"(?i:https?)://([^\s/?#@:\\\[\]]+|\[[0-9A-Fa-f:.]+\])(:[0-
 
 
 def check_key(name: str, key: str) -> None:
-    """Refuse a key that could be guessed. Raises SettingsError, as all of these."""
+    """Refuse a key that could be guessed. Raises SettingsError, like every check here."""
     if re.search("[\ud800-\udfff]", key):  # how Python reads bytes that are not UTF-8
         raise SettingsError(f"{PREFIX}{name} holds a key that is not UTF-8 text")
     if len(key.encode()) < _SHORTEST_KEY_BYTES:
@@ -28,7 +28,7 @@ def check_key(name: str, key: str) -> None:
 
 
 def check_fernet_key(key: str) -> None:
-    """Refuse what encrypts nothing."""
+    """Refuse a key that Fernet can't use."""
     try:
         Fernet(key)
     except ValueError:
@@ -38,7 +38,7 @@ def check_fernet_key(key: str) -> None:
 
 
 def check_cookie_name(text: str) -> None:
-    """Refuse a name that no browser would take, or that says what it can't know."""
+    """Refuse a name that browsers reject, or whose prefix promises something unknown here."""
     name = f"{PREFIX}SESSION_COOKIE_NAME"
     if not _TOKEN.fullmatch(text):
         raise SettingsError(f"{name} may hold only letters, digits and -_.")
@@ -49,7 +49,7 @@ def check_cookie_name(text: str) -> None:
 
 
 def check_public_url(text: str) -> None:
-    """Refuse what is no origin."""
+    """Refuse a URL that is not an origin."""
     origin = _ORIGIN.fullmatch(text)
     try:
         well_formed = origin is not None and _is_host(origin[1]) and urlsplit(text).port != 0
@@ -62,7 +62,7 @@ def check_public_url(text: str) -> None:
 
 
 def _is_host(host: str) -> bool:
-    """Tell whether it is a name or an address; ValueError where it can't even be taken apart."""
+    """Return whether it is a host name or an IP address; ValueError if it can't be parsed."""
     if host.startswith("["):
         return bool(IPv6Address(host[1:-1]))
     return bool(ascii_host(host))

@@ -1,4 +1,4 @@
-"""The database URL: the plain forms of it, and the options that each engine takes after the `?`."""
+"""The database URL: its plain forms, and each engine's options after the `?`."""
 
 import re
 from ipaddress import IPv6Address
@@ -32,14 +32,14 @@ _URL = re.compile(
 _HOST = re.compile(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<name>[^:\[\]]*))(?::(?P<port>.*))?")
 # A socket's folder, an abstract socket, or a name or address.
 _DECODED_HOST = re.compile(r"[/@].+|[^\s/@?#\\\[\]]*")
-# A password that may as well be a port, with a path or an option that holds the @.
+# A password that could also be a port, with a path or an option that holds the @.
 _PORT_OR_PASSWORD = re.compile(r"[0-9]*(,[^/?]*)?[/?]")
 _LINE_END = re.compile("[\x00\n\r]")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")  # how Python reads bytes that are not UTF-8
 _LARGEST_PORT = 65535
 # The options after a SQLite path: https://www.sqlite.org/uri.html, and sqlite3.connect's timeout.
-# Not `vfs` and others that could lead away from a file on disk.
+# `vfs` and others are left out: with them the URL could mean something else than a file on disk.
 _SQLITE_OPTIONS = {
     "mode": ("ro, rw or rwc", "ro|rw|rwc"),
     "cache": ("private or shared", "private|shared"),
@@ -51,12 +51,12 @@ _SQLITE_OPTIONS = {
 
 
 def read_database_url(text: str) -> URL:
-    """Parse a database URL, plain forms included, and return it with the driver that we use.
+    """Parse a database URL, plain forms included, and return it with our driver.
 
-    A SQLite URL names its file by a plain path, also where `text` has a `file:` URI. PostgreSQL's
-    hosts are in the query (`host`, `port`) where there are several or one is a socket's folder.
+    A SQLite URL names its file by a plain path, even if `text` has a `file:` URI. PostgreSQL's
+    hosts are in the query (`host`, `port`) if there are several, or if any is a socket's folder.
 
-    ValueError says what is wrong, and never repeats the text: it may hold a password.
+    Raises ValueError. It says what is wrong without the text, which may hold a password.
     """
     if _SURROGATE.search(text):
         raise ValueError("is not UTF-8 text")
@@ -82,7 +82,7 @@ def _decoded(text: str) -> str:
 
 
 def _read_query(text: str | None) -> list[tuple[str, str]]:
-    """Return the options in their order; ValueError where one has no value."""
+    """Return the options in order; ValueError if an option has no value."""
     if text is None:
         return []
     try:
@@ -135,7 +135,7 @@ def _sqlite_path(text: str) -> str:
         raise ValueError("has a NUL character or a line end in its path")
     if path.endswith(("/", "/.", "/..")) or path in {".", ".."}:
         raise ValueError("names a folder instead of a file")
-    # SQLite and POSIX read two slashes at the beginning as something else than one.
+    # Two slashes at the beginning mean something else to SQLite and POSIX than one slash.
     return re.sub("^/+", "/", path)
 
 
@@ -203,9 +203,9 @@ def _hosts(text: str) -> tuple[str | None, int | None, dict[str, str]]:
 
 
 def _looked_up(host: str) -> str:
-    """Return the host as ASCII by IDNA 2008; Python would look it up by that of 2003.
+    """Return the host as ASCII by IDNA 2008; Python itself would apply IDNA 2003.
 
-    By the older rules straße.example is strasse.example, which is somebody else's.
+    IDNA 2003 turns straße.example into strasse.example, which is another owner's host.
     """
     if host.isascii() or host.startswith(("/", "@")):
         return host
@@ -240,7 +240,7 @@ def _check_ports(ports: list[str]) -> None:
 
 
 def _postgresql_options(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    """Return the options by name; ValueError where libpq does not know one, or one is empty."""
+    """Return the options by name; ValueError for an empty or unknown option."""
     try:
         from psycopg.pq import Conninfo  # noqa: PLC0415 comes with the extra `postgres`
     except ImportError:

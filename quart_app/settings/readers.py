@@ -1,4 +1,4 @@
-"""What each setting's text means."""
+"""Parsers for the text of each setting."""
 
 import json
 import re
@@ -81,8 +81,8 @@ def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(ip_network(item) for item in _json_list(text))
 
 
-# The setting's name without its prefix -> our attribute, and what reads the text or raises
-# ValueError with the rest of a sentence that begins with the name.
+# The setting's name without its prefix -> our attribute, and the parser of its text. The parser
+# raises ValueError with the rest of a sentence that begins with the name.
 READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "SECRET_KEY": ("secret_key", _text),
     "SECRET_KEY_FALLBACKS": ("secret_key_fallbacks", _json_list),

@@ -1,4 +1,4 @@
-"""Where settings stand: the environment, `.env` files, and files of one secret each."""
+"""Sources of settings: the environment, `.env` files, and files of one secret each."""
 
 import errno
 import os
@@ -19,7 +19,7 @@ _LARGEST_FILE_BYTES = 64 * 1024  # a device such as /dev/zero never ends
 
 
 def given_settings(environ: Mapping[str, str] | None, directory: Path) -> dict[str, str]:
-    """Return our settings as they stand in the environment and the files, without the prefix.
+    """Return our settings from the environment and the files, with names without the prefix.
 
     Raises SettingsError.
     """
@@ -37,7 +37,7 @@ def given_settings(environ: Mapping[str, str] | None, directory: Path) -> dict[s
 
 
 def _read_env_file(directory: Path, path: Path) -> dict[str, str]:
-    """Return what the file sets; a line of ours that sets nothing is refused, not passed over."""
+    """Return the file's settings; a line of ours without a value is refused, not ignored."""
     values: dict[str, str] = {}
     for line in parse_stream(StringIO(_text_of(directory / path))):
         text = line.original.string
@@ -60,7 +60,7 @@ def _ours(environ: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def read_secret_files(given: dict[str, str], directory: Path) -> None:
-    """Put the secrets that stand in files, which a vault may have put there, in their own place."""
+    """Set secrets from their files, which a vault may have written, under their own names."""
     for name in [name for name in given if name.removesuffix("_FILE") in _SECRETS]:
         secret = name.removesuffix("_FILE")
         if secret == name:
@@ -77,7 +77,7 @@ def read_secret_files(given: dict[str, str], directory: Path) -> None:
 def _text_of(path: Path) -> str:
     """Return a file's text without its byte order mark.
 
-    Raises OSError, and UnicodeDecodeError also for UTF-16 without such a mark.
+    Raises OSError. Raises UnicodeDecodeError, also for UTF-16 without such a mark.
     """
     with path.open("rb") as file:
         content = file.read(_LARGEST_FILE_BYTES + 1)
@@ -86,7 +86,7 @@ def _text_of(path: Path) -> str:
     text = content.decode("utf-8-sig")
     if "\0" in text:
         raise UnicodeDecodeError("utf-8", content, 0, len(content), "a NUL character")
-    return text.replace("\ufeff", "")  # files that were put together have it in between, too
+    return text.replace("\ufeff", "")  # concatenated files have it in between, too
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str | None:

@@ -1,4 +1,4 @@
-"""The settings that a wrong name may mean."""
+"""Suggestions for a misspelt setting name."""
 
 import difflib
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ def settings_like(name: str, known: Iterable[str]) -> list[str]:
     if not likely:
         least = max(_LEAST_SIMILARITY, max(similarities.values(), default=0) - _TIE)
         likely = [each for each in similarities if similarities[each] >= least]
-    # SECRET_KEY stands for SECRET_KEY_FILE as well.
+    # SECRET_KEY covers SECRET_KEY_FILE as well.
     shortest = [
         each for each in likely if not any(each.startswith(f"{other}_") for other in likely)
     ]
@@ -29,7 +29,7 @@ def settings_like(name: str, known: Iterable[str]) -> list[str]:
 
 
 def _similarity(name: str, known: str) -> float:
-    """Return how alike two names are, from 0 to 1, by their letters or by their words."""
+    """Return the similarity of two names, from 0 to 1, by their letters or by their words."""
     words, known_words = name.split("_"), known.split("_")
     shared = (_words_found(words, known_words) + _words_found(known_words, words)) / 2
     return max(_ratio(name.replace("_", ""), known.replace("_", "")), shared)

@@ -1,1 +1,1 @@
-"""Text of people and strangers: what is printable, what a name is, which names are the same."""
+"""Text from outside: escaping it for output, checking names, and comparing names."""

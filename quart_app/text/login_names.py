@@ -1,4 +1,4 @@
-"""Login names and e-mail addresses as they are compared: one key for every spelling of a name."""
+"""Keys that compare login names and e-mail addresses: one for every spelling of a name."""
 
 import unicodedata
 from contextlib import suppress
@@ -9,11 +9,11 @@ import idna
 from quart_app.hosts import ascii_host
 from quart_app.text.invisible import without_invisible
 
-LONGEST_KEY: Final = 255  # a few characters fold to 18; nobody's real name is cut off
+LONGEST_KEY: Final = 255  # some characters fold to 18; no real name is cut off
 
 
 def name_key(name: str) -> str:
-    """Return what a name is compared by: Unicode's toNFKC_Casefold, without spaces at the ends.
+    """Return a name's comparison key: Unicode's toNFKC_Casefold, without spaces at the ends.
 
     Case, width, composition and invisible characters make no difference, and `ß` is `ss` (Unicode
     section 3.13, R5 of UAX 31). The same for every language: the Turkish
@@ -22,15 +22,15 @@ def name_key(name: str) -> str:
     if name.isascii():  # most names: a hundred times as fast
         return name.lower().strip()[:LONGEST_KEY]
     text = unicodedata.normalize("NFD", name)
-    for _ in range(2):  # folding may compose anew, and composing may bring new capitals
+    for _ in range(2):  # folding may compose again, and that may add capitals
         text = unicodedata.normalize("NFKC", without_invisible(text.casefold()))
     return text.strip()[:LONGEST_KEY]
 
 
 def email_key(email: str) -> str:
-    """Return what an e-mail address is compared by: the key of its local part, and its host.
+    """Return an e-mail address's comparison key: the key of its local part, and its host.
 
-    The host is what mail would be sent to: `straße.example` is not `strasse.example`.
+    The host is the one that mail would be sent to: `straße.example` is not `strasse.example`.
     """
     local, at, host = unicodedata.normalize("NFKC", email).strip().rpartition("@")
     if not at:
@@ -43,10 +43,10 @@ def email_key(email: str) -> str:
 
 
 def throttle_key(login_name: str) -> str:
-    """Return what wrong passwords for a name are counted by: one key for all that find one user.
+    """Return the key that counts wrong passwords for a name; all names of one user share it.
 
-    A name may be a user's name or an address. So this key makes no more differences than either of
-    the other keys does: a host counts as it is shown, folded as names are.
+    A login name is a user's name or an address. So this key distinguishes no more than either of
+    the other keys does: a host is compared as it is shown, folded as names are.
     """
     local, at, host = email_key(login_name).rpartition("@")
     if not at:

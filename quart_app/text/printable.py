@@ -1,4 +1,4 @@
-"""The one place where text leaves for a log line or a terminal."""
+"""Escaping of text for log lines and terminals, in one place."""
 
 
 def printable(text: str) -> str:

@@ -1,1 +1,1 @@
-"""Queries: functions of the transaction `db`, which return a model object, None or a list."""
+"""Queries: functions of the transaction `db` that return a model object, None or a list."""

@@ -1,4 +1,4 @@
-"""Queries about what users are told of."""
+"""Queries about alerts, which inform users of events of their account."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -14,15 +14,15 @@ _ADD_ALERT = insert(_TABLE).returning(_TABLE.c.id)
 
 
 async def add_alert(db: AsyncSession, row: dict[str, Any]) -> int:
-    """Write down an alert; return its id."""
+    """Insert an alert; return its id."""
     alert_id: int = (await db.execute(_ADD_ALERT, row)).scalar_one()
     return alert_id
 
 
 async def add_alert_of_few(db: AsyncSession, row: dict[str, Any], *, most: int) -> None:
-    """Write down an alert unless `most` of its kind wait for the user's answer.
+    """Insert an alert unless `most` of its kind wait for the user's answer.
 
-    One statement, for a login runs it.
+    It is one statement, because a login runs it.
     """
     waiting = (
         select(_TABLE.c.id)
@@ -42,7 +42,7 @@ async def add_alert_of_few(db: AsyncSession, row: dict[str, Any], *, most: int) 
 async def waiting_alerts(
     db: AsyncSession, user_id: int, sid: str, now: datetime, *, most: int
 ) -> list[Alert]:
-    """Return what is shown in that session's browser, oldest first.
+    """Return the alerts that the session's browser shows, oldest first.
 
     An alert that asks for a new password comes before the others.
     """
@@ -60,9 +60,9 @@ async def waiting_alerts(
 
 
 async def delete_answered_alerts(db: AsyncSession, user_id: int, sid: str, *, up_to: int) -> int:
-    """Delete what is shown in that session's browser and can be answered, up to an id.
+    """Delete the answerable alerts that the session's browser shows, up to an id.
 
-    Return how many alerts they were.
+    Return how many were deleted.
     """
     shown = await _shown_to(db, user_id, sid)
     if shown is None:
@@ -73,9 +73,10 @@ async def delete_answered_alerts(db: AsyncSession, user_id: int, sid: str, *, up
 
 
 async def _shown_to(db: AsyncSession, user_id: int, sid: str) -> ColumnElement[bool] | None:
-    """Return which alerts are shown in a session's browser; None where no login is recorded.
+    """Return which alerts a session's browser shows; None if the session has no login record.
 
-    Its own are not, and neither are logins on new devices from before this device was known.
+    It shows no alert about the session itself, and none about a login on a new device from before
+    this device was known.
     """
     # Two seeks. A join would read every alert of the user for each page.
     found = await db.execute(
@@ -97,7 +98,7 @@ async def last_alert_id(db: AsyncSession, user_id: int) -> int:
 
 
 async def alerts_seen_on(db: AsyncSession, user_id: int, device_id: str) -> int:
-    """Return up to which alert a device is shown no logins on new devices; 0 if not known."""
+    """Return the last alert id whose new-device logins a device doesn't show; 0 if unknown."""
     seen = await db.scalar(
         select(func.max(Login.alerts_seen)).where(
             Login.user_id == user_id, Login.device_id == device_id
@@ -109,7 +110,7 @@ async def alerts_seen_on(db: AsyncSession, user_id: int, device_id: str) -> int:
 async def delete_alerts(
     db: AsyncSession, user_id: int, kinds: Collection[AlertKind] | None = None
 ) -> None:
-    """Delete the user's alerts, all of them or those of some kinds."""
+    """Delete the user's alerts: all, or those of some kinds."""
     query = delete(Alert).where(Alert.user_id == user_id)
     if kinds is not None:
         query = query.where(Alert.kind.in_(kinds))
@@ -117,7 +118,7 @@ async def delete_alerts(
 
 
 async def delete_expired_alerts(db: AsyncSession, *, before: datetime, most: int) -> int:
-    """Delete at most so many that expired before a time; return how many they were."""
+    """Delete at most `most` alerts that expired before a time; return how many."""
     expired = (
         select(Alert.id).where(Alert.expires_at < before).order_by(Alert.expires_at).limit(most)
     )

@@ -1,4 +1,4 @@
-"""Queries about the audit. It grows, and is read from its end; nothing here changes a row."""
+"""Queries about the audit log. It grows and is read from its end; no query changes a row."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ from quart_app.model import AuditEntry, UtcDateTime
 from quart_app.storage.clock import database_time, time_of_dialect
 from quart_app.storage.locks import AdvisoryLock, try_to_take_lock
 
-# Rows whose times may stand out of the order of ids: of transactions that meet.
+# Concurrent transactions may write this many rows whose times are not in the order of ids.
 _OUT_OF_ORDER = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """Which entries; None is any. Times are aware, `until` is no longer among them."""
+    """A filter of entries; None means any. Times are aware, and `until` is exclusive."""
 
     event: str | None = None
     user_id: int | None = None
@@ -43,7 +43,7 @@ class Wanted:
 async def add_entries(
     db: AsyncSession, rows: Sequence[dict[str, Any]], *, kept_for: timedelta
 ) -> list[AuditEntry]:
-    """Write rows down, at the database's time, and return them."""
+    """Insert rows with the database's time, and return them."""
     add = _add_entry(db.get_bind().dialect.name, kept_for)
     entries = []
     for row in rows:
@@ -60,7 +60,7 @@ _NO_ENTRY = dict.fromkeys(
 
 @cache
 def _add_entry(dialect: str, kept_for: timedelta) -> ReturningInsert[Any]:
-    """Return what each login asks: to put it together costs more than to ask it."""
+    """Return the statement of each login: building it costs more than executing it."""
     table = AuditEntry.table()
     times = {
         "at": time_of_dialect(dialect),
@@ -73,7 +73,7 @@ def _add_entry(dialect: str, kept_for: timedelta) -> ReturningInsert[Any]:
 async def entries_before(
     db: AsyncSession, wanted: Wanted, before: int | None, *, most: int
 ) -> list[AuditEntry]:
-    """Return at most so many, the newest first, with ids smaller than `before`."""
+    """Return at most `most` entries, the newest first, with ids smaller than `before`."""
     query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(most)
     if before is not None:
         query = query.where(AuditEntry.id < before)
@@ -85,8 +85,8 @@ async def entries_before(
         query = query.where(AuditEntry.actor_user_id == wanted.actor_user_id)
     if wanted.address is not None:
         query = query.where(AuditEntry.address == wanted.address)
-    # Entries are found by id, which rises with the time: so a day is looked up once, and no query
-    # walks through all that is newer.
+    # Entries are found by id, which rises with the time. So a day is looked up once, and no query
+    # scans all newer entries.
     if wanted.since is not None:
         near = (
             select(AuditEntry.id)
@@ -119,7 +119,7 @@ async def counts_between(
 ) -> list[dict[str, int]]:
     """Return how often each of these events happened between each moment and the next one.
 
-    One statement, and for each number one range of an index that holds all that it needs.
+    It is one statement. Each number comes from one range of a covering index.
     """
     spans = (
         values(
@@ -147,16 +147,16 @@ async def counts_between(
 
 
 async def oldest_time(db: AsyncSession) -> datetime | None:
-    """Return when the oldest entry was written down that is still there."""
+    """Return the time of the oldest entry that is still in the table."""
     return await db.scalar(select(AuditEntry.at).order_by(AuditEntry.at).limit(1))
 
 
 async def delete_entries_past_their_time(
     db: AsyncSession, *, most: int, by: datetime | None = None
 ) -> int | None:
-    """Delete at most so many whose time is over by the database's clock; return how many.
+    """Delete at most `most` entries that expired by the database's clock; return how many.
 
-    With `by`, their time must be over at that time, too. Returns None where another process is
+    With `by`, they must have expired at that time, too. Returns None if another process is
     deleting entries.
     """
     if not await try_to_take_lock(db, AdvisoryLock.PURGE_AUDIT):

@@ -1,4 +1,4 @@
-"""Changes that open pages are notified of: written in the order of commits, and read by it."""
+"""Changes that open pages are notified of: written and read in the order of commits."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -16,7 +16,7 @@ _BATCH: Final = 500  # rows: some milliseconds of the event loop
 
 
 class Changed(NamedTuple):
-    """A change as processes read it; with `sid` a switch, without one of the user's list."""
+    """A change as processes read it: with `sid` a switch, otherwise a change of the user's list."""
 
     seq: int
     user_id: int
@@ -33,7 +33,7 @@ async def add_change(
     sid: str | None = None,
     platform_connection_id: int | None = None,
 ) -> None:
-    """Insert it as the last thing that this transaction does, and notify followers.
+    """Insert a change as the last statement of this transaction, and notify followers.
 
     The lock makes the order of `seq` that of commits, as with revocations.
     """
@@ -48,22 +48,22 @@ async def add_change(
 
 
 async def changes_from(db: AsyncSession, seq: int, *, most: int) -> list[Changed]:
-    """Return at most so many, in order, beginning with number `seq` itself."""
+    """Return at most `most` changes in order, beginning with number `seq` itself."""
     rows = await db.execute(_changes().where(Change.seq >= seq).order_by(Change.seq).limit(most))
     return [Changed._make(row) for row in rows]
 
 
 async def newest_change(db: AsyncSession) -> Changed | None:
-    """Return the last one; None where there is none."""
+    """Return the newest change; None if the table is empty."""
     row = (await db.execute(_changes().order_by(Change.seq.desc()).limit(1))).first()
     return row and Changed._make(row)
 
 
 async def delete_old_changes(db: AsyncSession, *, before: datetime, most: int) -> int:
-    """Delete at most so many older than a time, but not the newest; return how many they were.
+    """Delete at most `most` changes older than a time, but not the newest; return how many.
 
-    By the newest, those who follow see that it is the database that they know; and its number is
-    not given again.
+    The newest shows followers that this is the database that they know. And its number is not
+    used again.
     """
     newest = select(func.max(Change.seq)).scalar_subquery()
     old = (
@@ -91,10 +91,10 @@ class ChangeFeed:
         self._has_begun = False
 
     async def changes(self) -> AsyncIterator[list[Changed] | None]:
-        """Yield what changed since the last time, in batches, the last of which may be empty.
+        """Yield the changes since the last time, in batches. The last batch may be empty.
 
-        None is yielded where that is not known, and anything may have changed: the first time, and
-        where the last row that was read is no longer in the table. Raises Unavailable.
+        Yields None if they are not known, so that anything may have changed: the first time, and
+        when the last row that was read is no longer in the table. Raises Unavailable.
         """
         while True:
             known = self._last

@@ -24,7 +24,7 @@ def time_of_dialect(dialect: str, later: timedelta = timedelta()) -> ColumnEleme
 
 
 def database_time(db: AsyncSession) -> ColumnElement[datetime]:
-    """Return the same expression for this session's database, moved by nothing."""
+    """Return the same expression for this session's database, not moved."""
     return time_of_dialect(db.get_bind().dialect.name)
 
 
@@ -37,7 +37,7 @@ def new_purge_clock(
     wall: Callable[[], datetime] = _wall_time,
     boot: Callable[[], float] = boot_seconds,
 ) -> PurgeClock:
-    """Return a clock that goes by the newest login, revocation and audit entry, too."""
+    """Return a clock that considers the newest login, revocation and audit entry, too."""
     newest_times = [
         newest(Login.table().c.created_at, by=Login.table().c.id),
         newest(Revocation.table().c.created_at, by=Revocation.table().c.seq),

@@ -1,4 +1,4 @@
-"""Engines and transactions: `begin()` for what writes, `read()` for what only reads."""
+"""Engines and transactions: `begin()` for writing, `read()` for reading only."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ from quart_app.storage.sqlite import (
     open_sqlite,
 )
 
-_BEGIN = "quart_app_begin"  # the execution option that says how SQLite is to begin
+_BEGIN = "quart_app_begin"  # the execution option with SQLite's BEGIN statement
 # https://www.postgresql.org/docs/18/errcodes-appendix.html: read_only_sql_transaction (a standby),
 # undefined_table, undefined_column
 _UNAVAILABLE_STATES = {"25006", "42P01", "42703"}
@@ -39,27 +39,27 @@ _UNTRANSLATABLE_CHARACTER = "22P05"
 _POSTGRESQL_SETTINGS = {
     "lock_timeout": f"{BUSY_TIMEOUT_SECONDS}s",
     "statement_timeout": "15s",
-    # A process that stops in the middle of a transaction holds nobody up for long.
+    # A process that stops in the middle of a transaction blocks others only briefly.
     "idle_in_transaction_session_timeout": "15s",
 }
 
 
 class Database:
-    """One database, SQLite or PostgreSQL, and the two ways to speak to it.
+    """One database, SQLite or PostgreSQL, with its two kinds of transaction.
 
-    Both raise Unavailable where the database is locked, read-only, absent, full, stopped or has
-    not the schema we need; then nothing was changed.
+    Both raise Unavailable if the database is locked, read-only, absent, full or stopped, or lacks
+    the schema that we need. Then nothing was changed.
     """
 
     def __init__(self, url: URL, *, create: bool = False, name: str = "quart_app") -> None:
-        """Connect to `url` when first used; only `create` may make a new SQLite file.
+        """Connect to `url` at the first use; a new SQLite file is made only with `create`.
 
         PostgreSQL shows its administrator the connections under `name`, unless `url` gives one.
         """
         self.url = url
         self.engine = _engine(url, create=create, name=name)
-        # One pool; a writer on SQLite takes the write lock when it begins. With a plain BEGIN, a
-        # read followed by a write fails at once where another writer came between (SQLITE_BUSY).
+        # One pool. A writer on SQLite takes the write lock when it begins. With a plain BEGIN, a
+        # read followed by a write fails at once if another writer came between (SQLITE_BUSY).
         is_sqlite = url.get_backend_name() == "sqlite"
         self._writing = self.engine.execution_options(
             **({_BEGIN: BEGIN_TO_WRITE} if is_sqlite else {})
@@ -75,7 +75,7 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        """Open a transaction that only reads, and sees one state of the database throughout."""
+        """Open a read-only transaction, which sees one state of the database throughout."""
         with _unavailable_where_the_database_fails():
             async with _session(self.engine) as db, db.begin():
                 yield db
@@ -86,15 +86,15 @@ class Database:
 
 
 class _Locked(Exception):  # noqa: N818 named for the fact
-    """Somebody else of this process has been writing for all the time that one waits."""
+    """Other writers of this process held the turn for the whole waiting time."""
 
 
 class _TurnToWrite(AbstractAsyncContextManager[None]):
-    """One writer of this process at a time, in the order in which they came.
+    """One writer of this process at a time, first come, first served.
 
-    SQLite has no line for those who wait for its lock: each asks again now and then, up to every
-    0.1 s, and whoever just comes may be faster. Of many, some would not get it in time, though it
-    is free again and again; and while they wait, they would keep connections from those who read.
+    SQLite has no queue for its lock. Each waiting writer asks again now and then, up to every
+    0.1 s, and a newcomer may be faster. Of many writers, some would not get the lock in time,
+    though it is free again and again. While they wait, readers would lack their connections.
     """
 
     def __init__(self, patience_seconds: float) -> None:
@@ -123,7 +123,7 @@ def _session(engine: AsyncEngine) -> AsyncSession:
 
 
 class _unavailable_where_the_database_fails:  # noqa: N801 reads as what it does
-    """Turn a failure of the database itself into Unavailable; a wrong query stays what it is."""
+    """Turn a failure of the database itself into Unavailable; errors of queries pass unchanged."""
 
     def __enter__(self) -> None:
         pass
@@ -154,7 +154,7 @@ def _engine(url: URL, *, create: bool, name: str) -> AsyncEngine:
         engine = create_async_engine(
             _opened_by_uri(url, create=create),
             pool_timeout=BUSY_TIMEOUT_SECONDS,
-            hide_parameters=True,  # an error that is written down must hold no hash and no token
+            hide_parameters=True,  # a logged error must contain no hash and no token
             connect_args={"async_creator_fn": open_sqlite},
         )
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
@@ -167,15 +167,15 @@ def _engine(url: URL, *, create: bool, name: str) -> AsyncEngine:
 def _postgresql_engine(url: URL, *, name: str) -> AsyncEngine:
     engine = create_async_engine(
         postgresql.without_options(url),
-        pool_pre_ping=True,  # a server that was restarted is noticed before a use case begins
+        pool_pre_ping=True,  # notices a restarted server before a use case begins
         pool_timeout=BUSY_TIMEOUT_SECONDS,
         hide_parameters=True,
-        isolation_level="AUTOCOMMIT",  # the driver begins nothing by itself: `begin` does
+        isolation_level="AUTOCOMMIT",  # the driver begins no transaction: `begin` does
         connect_args=postgresql.connect_args(
             url,
             name=name,
             timeout_seconds=BUSY_TIMEOUT_SECONDS,
-            # A server that is gone without a word is noticed, instead of being waited for.
+            # Notice a server that vanished silently, instead of waiting for it.
             tcp_user_timeout=BUSY_TIMEOUT_SECONDS * 1000,
         ),
     )
@@ -187,7 +187,7 @@ def _postgresql_engine(url: URL, *, name: str) -> AsyncEngine:
         cursor.execute(f"BEGIN; {settings}")
         cursor.close()
 
-    # Not by the event "begin", in which SQLAlchemy does not recognise a lost connection.
+    # The event "begin" would not do: SQLAlchemy does not recognise a lost connection there.
     engine.dialect.do_begin = begin  # type: ignore[method-assign]
     event.listen(
         engine.sync_engine, "connect", lambda connection, _: postgresql.prepare(connection)
@@ -196,7 +196,7 @@ def _postgresql_engine(url: URL, *, name: str) -> AsyncEngine:
 
 
 def _opened_by_uri(url: URL, *, create: bool) -> URL:
-    """Return the URL by which SQLite opens an existing file and, unless `create`, makes none.
+    """Return the URL that opens an existing SQLite file; only with `create` it makes a new one.
 
     A misspelt path must not become an empty database. See https://www.sqlite.org/uri.html.
     """
@@ -208,7 +208,7 @@ def _opened_by_uri(url: URL, *, create: bool) -> URL:
 
 
 def _prepare_sqlite(connection: Any, entry: ConnectionPoolEntry) -> None:
-    # None: the driver begins nothing by itself, so that _begin_sqlite does, and DDL rolls back.
+    # None: the driver begins no transaction, so that _begin_sqlite does, and DDL rolls back.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys = ON")
@@ -222,9 +222,9 @@ def _prepare_sqlite(connection: Any, entry: ConnectionPoolEntry) -> None:
 
 
 def _let_go_of_a_replaced_file(_connection: Any, entry: ConnectionPoolEntry, _: object) -> None:
-    """Open anew what another file was put in place of: a restored backup, as a rule.
+    """Reopen a database whose file was replaced, usually by a restored backup.
 
-    SQLite would go on with the old file, which has no name any more.
+    SQLite would keep using the old file, which no longer has a name.
     """
     path, identity = entry.info["file"]
     if _file_identity(path) != identity:

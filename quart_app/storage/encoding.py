@@ -1,4 +1,4 @@
-"""Text that a PostgreSQL database of another encoding than UTF-8 can't hold."""
+"""A check for text that a PostgreSQL database not in UTF-8 can't store."""
 
 from sqlalchemy import Text, cast, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,7 +10,7 @@ from quart_app.storage.locks import is_postgresql
 async def refuse_unstorable(db: AsyncSession, **fields: str | None) -> None:
     """Raise InvalidInput for the first field whose text would not be stored as it is.
 
-    The database is asked: what it can't hold comes back with a substitute.
+    It asks the database, which returns a substitute for each character that it can't store.
     """
     if not is_postgresql(db):
         return

@@ -1,6 +1,6 @@
 """PostgreSQL's advisory locks: the one place that knows their numbers.
 
-SQLite needs none: there a transaction that writes is alone.
+SQLite needs no such locks: there only one transaction writes at a time.
 """
 
 from enum import IntEnum, unique
@@ -13,10 +13,10 @@ from quart_app.session.table import COMMIT_ORDER_LOCK
 
 @unique
 class AdvisoryLock(IntEnum):
-    """What one transaction does at a time; the numbers were chosen at random.
+    """Work that only one transaction does at a time; the numbers were chosen at random.
 
-    An older process beside a newer one must take the same lock for the same thing. So a number
-    stays, and one that is no longer used is not given to something else.
+    Older and newer processes must take the same lock for the same work. So numbers never change,
+    and a number that is no longer used is not reused.
     """
 
     UPGRADE_SCHEMA = 7225838017654201
@@ -43,7 +43,7 @@ async def take_lock(db: AsyncSession, lock: AdvisoryLock) -> None:
 
 
 async def try_to_take_lock(db: AsyncSession, lock: AdvisoryLock) -> bool:
-    """Hold the lock until this transaction ends, if no other holds it now; tell whether we do."""
+    """Take the lock until this transaction ends, if it is free; return whether we hold it."""
     if not is_postgresql(db):
         return True
     return bool(await db.scalar(select(func.pg_try_advisory_xact_lock(int(lock)))))

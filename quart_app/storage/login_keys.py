@@ -1,4 +1,4 @@
-"""Fill in the keys by which users are found in any spelling of their name."""
+"""Fill in missing login keys, which find users by any spelling of their name."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ _USERS: Final = User.table()
 
 
 def fill_missing_keys(connection: Connection) -> None:
-    """Write the keys of users who have none, which a process of an older version created."""
+    """Write the keys of users without any, created by a process of an older version."""
     columns = _USERS.c
     lacking = (
         select(columns.id, columns.username, columns.email)

@@ -1,4 +1,4 @@
-"""Queries about sign-ins."""
+"""Queries about login records."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -31,12 +31,12 @@ _NTH_NEWEST = (
 
 
 async def add_login(db: AsyncSession, row: dict[str, Any]) -> None:
-    """Write a sign-in down."""
+    """Insert a login record."""
     await db.execute(_ADD_LOGIN, row)
 
 
 async def latest_expiry(db: AsyncSession, user_id: int | None) -> datetime | None:
-    """Return when the last session of a user, or of anybody, will have ended by itself."""
+    """Return when the last session of a user, or of all users, expires."""
     query = select(func.max(Login.expires_at))
     if user_id is not None:
         query = query.where(Login.user_id == user_id)
@@ -80,7 +80,7 @@ async def live_login(db: AsyncSession, login_id: int, now: datetime) -> Login | 
 async def numbers_of_live_logins(
     db: AsyncSession, user_ids: Collection[int], now: datetime
 ) -> dict[int, int]:
-    """Return how many live logins each of these users has; who has none is not in it."""
+    """Return how many live logins each of these users has; users without any are left out."""
     rows = await db.execute(
         select(Login.user_id, func.count())
         .where(Login.user_id.in_(user_ids), Login.ended_at.is_(None), Login.expires_at > now)
@@ -90,16 +90,16 @@ async def numbers_of_live_logins(
 
 
 async def has_login_ended(db: AsyncSession, sid: str) -> bool:
-    """Tell whether a session was ended, by whatever; False where no login of it is recorded.
+    """Return whether a session was ended for any reason; False if it has no login record.
 
-    Who is just about to end it is waited for, and waits until we commit.
+    This waits for a transaction that is ending the session. A later one waits until we commit.
     """
     ended_at = await db.scalars(select(Login.ended_at).where(Login.sid == sid).with_for_update())
     return ended_at.one_or_none() is not None
 
 
 async def delete_expired_logins(db: AsyncSession, *, before: datetime, most: int) -> int:
-    """Delete at most so many that expired before a time; return how many they were."""
+    """Delete at most `most` logins that expired before a time; return how many."""
     expired = (
         select(Login.id).where(Login.expires_at < before).order_by(Login.expires_at).limit(most)
     )
@@ -108,7 +108,7 @@ async def delete_expired_logins(db: AsyncSession, *, before: datetime, most: int
 
 
 async def users_with_most_logins(db: AsyncSession, *, more_than: int) -> list[int]:
-    """Return the ids of users of whom more logins than that are recorded."""
+    """Return the ids of users with more login records than that."""
     query = select(Login.user_id).group_by(Login.user_id).having(func.count() > more_than)
     return list(await db.scalars(query))
 
@@ -116,7 +116,7 @@ async def users_with_most_logins(db: AsyncSession, *, more_than: int) -> list[in
 async def delete_ended_logins_of(
     db: AsyncSession, user_id: int, *, before: datetime, but_for_newest: int, most: int
 ) -> int:
-    """Delete at most so many that began and ended before a time; return how many they were."""
+    """Delete at most so many logins that began and ended before a time; return how many."""
     surplus = (
         select(Login.id)
         .where(Login.user_id == user_id, Login.created_at < before, Login.ended_at < before)
@@ -131,9 +131,9 @@ async def delete_ended_logins_of(
 async def mark_login_ended(
     db: AsyncSession, sid: str, *, at: datetime, reason: EndReason
 ) -> int | None:
-    """Write down how the login of a session ended; return whose it was.
+    """Record how the login of a session ended; return whose it was.
 
-    Returns None where nothing was written: it had ended before, or is not recorded.
+    Returns None if nothing was written: it had ended before, or is not recorded.
     """
     return await db.scalar(
         update(Login)
@@ -147,7 +147,7 @@ async def mark_login_ended(
 async def mark_logins_ended(
     db: AsyncSession, user_id: int, *, at: datetime, reason: EndReason
 ) -> None:
-    """Write down how every live login of a user ended."""
+    """Record how every live login of a user ended."""
     await db.execute(
         update(Login)
         .where(Login.user_id == user_id, Login.ended_at.is_(None))
@@ -162,7 +162,7 @@ async def is_login_recorded(db: AsyncSession, sid: str) -> bool:
 
 
 async def add_ended_login(db: AsyncSession, row: dict[str, Any]) -> bool:
-    """Record a login that is over, unless another transaction has; tell whether this one did."""
+    """Record a login that is over, unless another transaction did; return whether we did."""
     insert_unless = sqlite.insert if db.get_bind().dialect.name == "sqlite" else postgresql.insert
     added = await db.scalar(
         insert_unless(Login.table())
@@ -176,13 +176,13 @@ async def add_ended_login(db: AsyncSession, row: dict[str, Any]) -> bool:
 async def mark_some_ended(
     db: AsyncSession, *, at: datetime, reason: EndReason, not_after: datetime, most: int
 ) -> int:
-    """Write down how at most so many ended of those that began by a time; return their number."""
+    """Record the end of at most so many logins that began by a time; return how many."""
     some = (
         select(Login.id)
         .where(Login.ended_at.is_(None), Login.created_at <= not_after)
         .order_by(Login.id)
         .limit(most)
-        .with_for_update(skip_locked=True)  # somebody is just ending it, and must not be in the way
+        .with_for_update(skip_locked=True)  # a transaction that is ending it must not block us
     )
     result = await db.execute(
         update(Login)

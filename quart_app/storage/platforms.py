@@ -12,7 +12,7 @@ from sqlalchemy.sql import text
 from quart_app.model import PlatformConnection, User
 from quart_app.storage.references import is_referred_to
 
-# What is shown of a connection; sealed tokens are of a size, and no page has a use for them.
+# The columns that pages show. Sealed tokens are left out: they are large, and no page needs them.
 _SHOWN = load_only(
     PlatformConnection.name,
     PlatformConnection.platform_type,
@@ -35,7 +35,7 @@ async def connections_shown(
 ) -> list[PlatformConnection]:
     """Return the user's first connections by name, as they are shown.
 
-    Only those `after` a name, or of these `ids`, where that is given.
+    `after` a name or `ids` limit them, if given.
     """
     query = select(PlatformConnection).where(PlatformConnection.user_id == user_id)
     if ids is not None:
@@ -47,7 +47,7 @@ async def connections_shown(
 
 
 class Words(NamedTuple):
-    """What a connection is found by, as stored."""
+    """The words that find a connection, as stored."""
 
     id: int
     name: str
@@ -58,7 +58,7 @@ class Words(NamedTuple):
 async def words_of_connections(
     db: AsyncSession, user_id: int, *, after: str, most: int
 ) -> list[Words]:
-    """Return what the user's first connections by name are found by, or those `after` a name."""
+    """Return the search words of the user's first connections by name, or `after` a name."""
     columns = (
         PlatformConnection.id,
         PlatformConnection.name,
@@ -75,7 +75,7 @@ async def words_of_connections(
 
 
 async def number_of_connections(db: AsyncSession, user_id: int, *, most: int) -> int:
-    """Return how many connections the user has, counted no further than `most`."""
+    """Return how many connections the user has, at most `most`."""
     some = select(PlatformConnection.id).where(PlatformConnection.user_id == user_id).limit(most)
     return await db.scalar(select(func.count()).select_from(some.subquery())) or 0
 
@@ -91,7 +91,7 @@ async def accounts_of(db: AsyncSession, user_id: int) -> list[tuple[str, str]]:
 
 
 async def usable_default(db: AsyncSession, user: User) -> PlatformConnection | None:
-    """Return the user's default, as it is shown; None where there is none or it is switched off."""
+    """Return the user's default as pages show it; None if it is missing or switched off."""
     default = await chosen_default(db, user)
     return default if default is not None and default.is_active else None
 
@@ -145,8 +145,8 @@ async def connection_named(db: AsyncSession, user_id: int, name: str) -> Platfor
 async def add_connection(db: AsyncSession, connection: PlatformConnection) -> None:
     """Insert it under an id that no connection ever had.
 
-    PostgreSQL's sequences never go back. SQLite would give the highest id again after its row is
-    deleted, and a table that has rows can't be told otherwise, so a trigger remembers it.
+    PostgreSQL's sequences never go back. SQLite would reuse the highest id after its row is
+    deleted, and a table with rows can't be altered to prevent that. So a trigger remembers the id.
     """
     if db.get_bind().dialect.name == "sqlite":
         connection.id = (await db.scalars(_NEXT_ID)).one()
@@ -169,7 +169,7 @@ async def has_connections_table(db: AsyncSession) -> bool:
 
 
 async def sealed_tokens(db: AsyncSession, *, most: int) -> list[str]:
-    """Return so many of the newest and of the oldest access tokens that are Fernet tokens."""
+    """Return up to so many of the newest and of the oldest access tokens in Fernet's format."""
     tokens: dict[int, str] = {}
     for order in (PlatformConnection.id.desc(), PlatformConnection.id):
         rows = await db.execute(
@@ -187,7 +187,7 @@ _FERNET = "gAAAAA"
 
 
 async def delete_connection(db: AsyncSession, connection: PlatformConnection) -> bool:
-    """Delete it; False where rows of other tables refer to it, and then nothing was done."""
+    """Delete the connection; False, with nothing done, if rows of other tables refer to it."""
     if await is_referred_to(db, connection.id):
         return False
     try:

@@ -1,8 +1,8 @@
 """PostgreSQL connections that work through any pooler, and on databases of any encoding.
 
-Nothing of ours is sent as the start-up parameter `options`, which PgBouncer refuses by default.
-Settings are set by SET LOCAL, in the same message as BEGIN: a pooler may give each transaction
-another server connection, and must not hand our settings to somebody else.
+The start-up parameter `options` is not sent, because PgBouncer refuses it by default. Settings are
+set by SET LOCAL, in the same message as BEGIN: a pooler may give each transaction another server
+connection, and must not pass our settings to another client.
 """
 
 import codecs
@@ -36,7 +36,7 @@ def settings_in(options: str) -> dict[str, str]:
 
 
 def settings_of(url: URL, settings: Mapping[str, str]) -> dict[str, str]:
-    """Return our settings and those of the URL's `options`, which win."""
+    """Return our settings, overridden by those of the URL's `options`."""
     given = url.query.get("options", "")
     return {**settings, **settings_in(given if isinstance(given, str) else " ".join(given))}
 
@@ -47,9 +47,9 @@ def without_options(url: URL) -> URL:
 
 
 def connect_args(url: URL, *, name: str, timeout_seconds: int, **more: Any) -> dict[str, Any]:
-    """Return what each connection is opened with; the server's administrator sees it as `name`.
+    """Return the arguments of each connection; the server's administrator sees it as `name`.
 
-    What the URL gives wins: SQLAlchemy would prefer ours.
+    The URL's values win here, because SQLAlchemy would prefer ours.
     """
     ours = {"fallback_application_name": name, "connect_timeout": timeout_seconds, **more}
     return {
@@ -76,7 +76,7 @@ def _identifier(name: str) -> str:
 
 
 def _value(name: str, value: str) -> str:
-    if name.lower() in _LISTS_OF_NAMES:  # as one literal it would be one name
+    if name.lower() in _LISTS_OF_NAMES:  # one literal would be one name
         return ", ".join(map(_identifier, schemas_in(value))) or "''"
     return "E'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
 
@@ -91,16 +91,16 @@ def schemas_in(search_path: str) -> list[str]:
 
 
 def prepare(connection: Any) -> None:
-    """Let a driver's connection speak to a database of whatever encoding.
+    """Make a driver's connection work with a database of any encoding.
 
-    Characters that the database can't hold are sent as U+001A, which no name may contain: what is
-    only recorded is recorded, and a name that holds one is nobody's. Bytes that are not UTF-8,
-    which a SQL_ASCII database may hold, are read as U+FFFD.
+    Characters that the database can't store are sent as U+001A, which no name may contain. So a
+    record is still written, and a name with such a character finds no user. Bytes that are not
+    UTF-8, which a SQL_ASCII database may hold, are read as U+FFFD.
     """
     encoding = connection.info.parameter_status("server_encoding") or _CLIENT_ENCODING
     if encoding == "SQL_ASCII":
-        # The server would refuse to send what is not UTF-8. Poolers know this setting as one of
-        # each client's own.
+        # The server would refuse to send text that is not UTF-8. Poolers treat this setting as each
+        # client's own.
         cursor = connection.cursor()
         cursor.execute("SET client_encoding TO SQL_ASCII")
         cursor.close()

@@ -1,6 +1,7 @@
 """Rows of other tables that refer to a platform connection, found by the database's own keys.
 
-A key may say ON DELETE CASCADE or SET NULL, so the database's refusal to delete is no sign.
+A key may say ON DELETE CASCADE or SET NULL, so a DELETE that succeeds does not
+show that no row refers to the connection.
 """
 
 import sqlite3
@@ -14,7 +15,7 @@ from quart_app.model import PlatformConnection, User
 from quart_app.storage.locks import is_postgresql
 
 _TABLE = PlatformConnection.__tablename__
-# The one key of this application's own, which forgets a default that is removed.
+# This application's only key of its own; it clears a default that is deleted.
 _OUR_KEY = (User.__tablename__, User.default_platform_connection_id.key)
 _SQLITE_ERROR = 1  # https://www.sqlite.org/rescode.html: no such column, foreign key mismatch
 # https://www.postgresql.org/docs/18/errcodes-appendix.html: insufficient_privilege, which is also
@@ -31,11 +32,11 @@ class _Key(NamedTuple):
 
 
 async def is_referred_to(db: AsyncSession, connection_id: int) -> bool:
-    """Tell whether any row of another table refers to the connection, by any foreign key.
+    """Return whether any row of another table refers to the connection, by any foreign key.
 
     The connection is locked until the transaction ends: on PostgreSQL nobody can then add a row
-    that refers to it. On SQLite a transaction that writes is alone. True as well where a table
-    can't be read: what it holds is not to be deleted unseen.
+    that refers to it. On SQLite a transaction that writes is alone. Also True if a table
+    can't be read: rows must not be deleted unseen.
     """
     await db.get(PlatformConnection, connection_id, with_for_update=True, populate_existing=True)
     keys = await (_keys_on_postgresql if is_postgresql(db) else _keys_on_sqlite)(db)
@@ -57,7 +58,7 @@ def _refers(key: _Key, connection_id: int) -> list[ColumnElement[Any]]:
     names = [name for name, _ in key.pairs]
     referring = table(key.table, *map(column, names), schema=key.schema).alias("referring")
     connections = table(_TABLE, *map(column, {"id", *(to for _, to in key.pairs)})).alias("gone")
-    # SQLite compares by the collation of what stands on the left, and keys by their parent's.
+    # SQLite compares with the collation of the left operand, and keys with their parent's.
     return [
         connections.c.id == connection_id,
         *(connections.c[to] == referring.c[name] for name, to in key.pairs),

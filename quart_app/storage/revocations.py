@@ -1,4 +1,4 @@
-"""The table of revocations: written with their causes, and followed."""
+"""The table of revocations: writing them with their causes, and following them."""
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -20,7 +20,7 @@ FOLLOWER: Final = "quart_app revocations"  # the name that PostgreSQL shows for 
 async def add_revocations(
     db: AsyncSession, revocations: Sequence[NewRevocation]
 ) -> list[RevocationRow]:
-    """Insert them as the last thing that this transaction does, and notify followers."""
+    """Insert revocations as the last statement of this transaction, and notify followers."""
     return await append_in_commit_order(db, Revocation.table(), revocations)
 
 

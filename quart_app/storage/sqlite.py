@@ -1,4 +1,4 @@
-"""SQLite's driver, as we use it: a connection in a thread of its own, asked once a statement."""
+"""SQLite's driver as we use it: each connection has a thread, called once per statement."""
 
 import asyncio
 import sqlite3
@@ -10,17 +10,17 @@ import aiosqlite
 
 BUSY_TIMEOUT_SECONDS = 5
 BEGIN_TO_WRITE = "BEGIN IMMEDIATE"
-# SQLite has no line for those who wait for its lock. Left to itself it asks again after 1, 2, 5 and
-# at last each 100 ms, while a login holds it for ten or twenty: two processes that log people in
-# would let it lie unused for most of the time.
+# SQLite has no queue for its lock. By default it asks again after 1, 2, 5 and finally every 100 ms,
+# while a login holds the lock for 10 or 20 ms. Two processes that log users in would leave it
+# unused for most of the time.
 _ASK_AGAIN_SECONDS = 0.002
 
 
 async def open_sqlite(path: str, **options: Any) -> aiosqlite.Connection:
-    """Open a connection; where that fails, return only when its thread has ended.
+    """Open a connection; if that fails, return only when its thread has ended.
 
-    aiosqlite lets the thread report its end later, to an event loop that is closed by then where a
-    command ends with the failure: a traceback of nobody's.
+    aiosqlite lets the thread report its end later. When a command ends with the failure, the event
+    loop is closed by then, and the report would print an unrelated traceback.
     """
     connection = _Connection(lambda: _connect(path, **options), iter_chunk_size=1)
     connection.busy_timeout_seconds = options.setdefault("timeout", BUSY_TIMEOUT_SECONDS)
@@ -46,7 +46,7 @@ def _decoded(value: bytes) -> str:
 
 
 class _Connection(aiosqlite.Connection):
-    # How to begin, before the next statement; None once that is done.
+    # The BEGIN to run before the next statement; None once that is done.
     begin_by: str | None = None
     busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS
 
@@ -55,10 +55,10 @@ class _Connection(aiosqlite.Connection):
 
 
 class _Cursor:
-    """What SQLAlchemy asks of a cursor, with one way to the connection's thread a statement.
+    """The cursor that SQLAlchemy needs, with one call to the connection's thread per statement.
 
-    aiosqlite's own goes there to make the cursor, to execute, to fetch and to close: each way hands
-    the interpreter from thread to thread and back, which costs more than the statement.
+    aiosqlite's own cursor calls the thread to be made, to execute, to fetch and to close. Each call
+    passes the interpreter from thread to thread and back, which costs more than the statement.
     """
 
     arraysize = 1
@@ -96,10 +96,10 @@ class _Cursor:
                 if self._connection.begin_by is not None:
                     patience = self._connection.busy_timeout_seconds
                     _begin(cursor, self._connection.begin_by, patience)
-                    # Only now: whoever goes on after a failure must not be without a transaction.
+                    # Only now: a caller that continues after a failure must have a transaction.
                     self._connection.begin_by = None
                 ask(cursor)
-                # All of it, as SQLAlchemy does; what is open longer would keep a lock.
+                # Fetch all rows, as SQLAlchemy does: an open cursor would keep a lock.
                 return cursor.fetchall(), cursor.description, cursor.rowcount, cursor.lastrowid
             finally:
                 cursor.close()
@@ -110,12 +110,12 @@ class _Cursor:
 
 
 def begin_sqlite(connection: Any, statement: str) -> None:
-    """Begin by `statement`, on the same way to the thread as what is asked first."""
+    """Begin with `statement`, in the same call to the thread as the first query."""
     connection.begin_by = statement
 
 
 def _begin(cursor: sqlite3.Cursor, statement: str, busy_timeout_seconds: float) -> None:
-    """Begin; wait for the write lock as long as for anything else, but ask for it more often."""
+    """Begin; wait for the write lock as long as any statement would, but ask more often."""
     if statement != BEGIN_TO_WRITE:
         cursor.execute(statement)
         return
@@ -140,5 +140,5 @@ def _is_locked(error: sqlite3.Error) -> bool:
 
 
 def set_busy_timeout(cursor: Any, seconds: float) -> None:
-    """Say how long a statement waits for a lock."""
+    """Set how long a statement waits for a lock."""
     cursor.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")

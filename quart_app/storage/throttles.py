@@ -1,4 +1,4 @@
-"""Queries about who has failed too often.
+"""Queries about rate limits: failures counted by key.
 
 All processes count in the same rows. Every transaction here locks its rows in the order of their
 keys, so that no two wait for each other.
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from quart_app.model import Throttle, UtcDateTime
 
 _TABLE: Final = Throttle.table()
-# One less; of a reservation that was given up meanwhile there is nothing to take away.
+# One less, unless the reservation was given up meanwhile.
 _RELEASED: Final = case((_TABLE.c.reserved > 0, _TABLE.c.reserved - 1), else_=0)
 
 
@@ -39,8 +39,8 @@ async def reserve(
 ) -> list[Counted]:
     """Add a reservation to each key and return the rows, which stay locked until the commit.
 
-    Reservations that began before `lost_before` are given up: their process has ended. So are those
-    that began later than `not_after`, by a wrong clock.
+    Reservations from before `lost_before` are given up, because their process has ended. So are
+    those from after `not_after`, which a wrong clock made.
     """
     statement = _upsert(db.get_bind().dialect.name, "reserve")
     times = {"at": at, "lost_before": lost_before, "not_after": not_after}
@@ -53,7 +53,7 @@ async def reserve(
 async def count_failure(
     db: AsyncSession, keys: Collection[str], *, at: datetime, forgotten_before: datetime
 ) -> None:
-    """Make a failure of a reservation, beginning anew where the last failure is long ago."""
+    """Turn a reservation into a failure; the count restarts if the last failure is long ago."""
     statement = _upsert(db.get_bind().dialect.name, "fail")
     for key in sorted(keys):
         await db.execute(
@@ -72,7 +72,7 @@ async def release(
 
 
 async def delete_forgotten_throttles(db: AsyncSession, *, before: datetime, most: int) -> None:
-    """Delete at most so many whose last failure is older."""
+    """Delete at most `most` rows whose last failure is older than `before`."""
     forgotten = (
         select(Throttle.key)
         .where(
@@ -81,7 +81,7 @@ async def delete_forgotten_throttles(db: AsyncSession, *, before: datetime, most
         )
         .order_by(Throttle.last_failure_at)
         .limit(most)
-        .with_for_update(skip_locked=True)  # it need not be now, and must not wait in a circle
+        .with_for_update(skip_locked=True)  # can be done later, and must not deadlock
     )
     await db.execute(
         delete(Throttle)
@@ -90,7 +90,7 @@ async def delete_forgotten_throttles(db: AsyncSession, *, before: datetime, most
     )
 
 
-# What each login asks is put together once: to do so costs more than to ask it.
+# The statement of each login is built once: building it costs more than executing it.
 _RELEASE: Final = _TABLE.update().where(_TABLE.c.key == bindparam("of")).values(reserved=_RELEASED)
 _FORGIVE: Final = _RELEASE.values(failures=0)
 _DELETE_EMPTY: Final = delete(_TABLE).where(

@@ -28,14 +28,14 @@ from quart_app.storage.locks import AdvisoryLock, is_postgresql, take_lock
 from quart_app.storage.login_keys import fill_missing_keys
 from quart_app.text.login_names import email_key, name_key
 
-# Those spelled as it was typed come first; of the others, two are too many.
+# Names spelled as typed come first; of the others, two are too many.
 _MOST_LIKE_ONE_NAME = 10
 
 
 async def user_by_id(db: AsyncSession, user_id: int, *, lock: bool = False) -> User | None:
-    """Return the user; with `lock`, other writers of this user's things wait until we commit.
+    """Return the user; with `lock`, other writers of this user's rows wait until we commit.
 
-    SQLite needs no row lock: there a transaction that writes is alone from its beginning.
+    SQLite needs no row lock: there only one transaction writes at a time.
     """
     return await db.get(User, user_id, with_for_update=lock)
 
@@ -43,9 +43,9 @@ async def user_by_id(db: AsyncSession, user_id: int, *, lock: bool = False) -> U
 async def user_by_login_name(db: AsyncSession, login_name: str) -> User | None:
     """Return the user of that name, else of that e-mail address, in the closest spelling.
 
-    The older application let names and addresses differ in case only. So what was typed matches to
-    the letter first, then without spaces at its ends and in one composition (NFC), then by its key,
-    which makes nothing of case: each where that leaves exactly one user.
+    The older application let names and addresses differ in case only. So the
+    typed text matches exactly first, then without outer spaces and in one composition (NFC), then
+    by its key, which ignores case. Each step counts only if it leaves exactly one user.
     """
     wanted = {
         "typed": login_name,
@@ -68,8 +68,8 @@ def _trimmed(text: str) -> str:
 
 
 _spellings = [bindparam("typed", type_=String), bindparam("trimmed", type_=String)]
-# One query, whatever matches: a second one would tell that the first had found nobody. Names and
-# addresses find users whom a process of an older version created, without keys.
+# One query in every case: the time of a second one would reveal that the first found no user. Names
+# and addresses find users without keys, created by a process of an older version.
 _USERS_CALLED = (
     select(User)
     .where(
@@ -92,7 +92,7 @@ async def user_by_username(db: AsyncSession, username: str, *, lock: bool = Fals
 
 
 async def user_named(db: AsyncSession, username: str, *, lock: bool = True) -> User:
-    """Return the user of exactly that name, locked where asked for. Raises NotFound."""
+    """Return the user of exactly that name; `lock` as in user_by_id. Raises NotFound."""
     user = await user_by_username(db, username, lock=lock)
     if user is None:
         raise NotFound(f"There is no user named {username}.")
@@ -100,17 +100,17 @@ async def user_named(db: AsyncSession, username: str, *, lock: bool = True) -> U
 
 
 async def lock_administrators_and(db: AsyncSession, user_id: int) -> None:
-    """Let nobody else change, until we commit, who administers, nor this user.
+    """Lock the administrators and this user until we commit.
 
-    Whoever takes the right from an administrator waits here for all others who do; always in one
-    order, so that no two wait for each other.
+    Transactions that take the role from an administrator wait here for each other, always in one
+    order, so that they never deadlock.
     """
     wanted = or_(User.id == user_id, _administers())
     await db.scalars(select(User).where(wanted).order_by(User.id).with_for_update())
 
 
 async def lock_users(db: AsyncSession, user_ids: Collection[int]) -> None:
-    """Lock those of them who exist, in one order, as in user_by_id."""
+    """Lock the existing users among them, in one order, as in user_by_id."""
     await db.scalars(select(User).where(User.id.in_(user_ids)).order_by(User.id).with_for_update())
 
 
@@ -122,7 +122,7 @@ async def users_in_order_of_id(db: AsyncSession) -> list[User]:
 async def users_after(
     db: AsyncSession, user_id: int | None, *, sought: str | None, most: int
 ) -> list[User]:
-    """Return users in order of name, after one; `sought` stands in the name or the address."""
+    """Return users by name, after one; `sought` is part of the name or of the address."""
     query = select(User)
     if user_id is not None:
         last = select(User.username).where(User.id == user_id)
@@ -138,16 +138,16 @@ async def users_after(
 
 
 async def usernames(db: AsyncSession, user_ids: Collection[int]) -> dict[int, str]:
-    """Return the names of those among them who exist."""
+    """Return the names of the existing users among them."""
     rows = await db.execute(select(User.id, User.username).where(User.id.in_(user_ids)))
     return dict(rows.all())
 
 
 async def does_anybody_log_in_by(db: AsyncSession, login_name: str) -> bool:
-    """Tell whether it is anybody's name or address, in any spelling.
+    """Return whether it is any user's name or address, in any spelling.
 
-    Until the caller commits, no other transaction that asks this goes on, so that of two users who
-    would have one name the second is refused.
+    Other transactions that call this wait until the caller commits. So of two new users with the
+    same name the second is refused.
     """
     await take_lock(db, AdvisoryLock.CREATE_USERS)
     await (await db.connection()).run_sync(fill_missing_keys)
@@ -156,14 +156,14 @@ async def does_anybody_log_in_by(db: AsyncSession, login_name: str) -> bool:
 
 
 async def is_there_a_user(db: AsyncSession) -> bool:
-    """Tell whether anybody exists yet."""
+    """Return whether there is any user yet."""
     return await db.scalar(select(User.id).limit(1)) is not None
 
 
 async def is_there_an_active_admin(db: AsyncSession) -> bool:
-    """Tell whether anybody who can log in administers.
+    """Return whether there is an administrator who can log in.
 
-    Who was created by a link and has not used it may never do so.
+    Users who have no password yet, only an unused link, do not count: they may never use it.
     """
     query = select(User.id).where(_administers(), User.password_hash != NO_PASSWORD).limit(1)
     return await db.scalar(query) is not None
@@ -182,18 +182,18 @@ async def can_role_be_written(db: AsyncSession) -> bool:
 
 
 def _administers() -> ColumnElement[bool]:
-    # As text: an enumeration type refuses to be compared with a name that it does not have.
+    # As text: an enumeration type refuses a comparison with a name that it lacks.
     return and_(cast(User.role, String) == Role.ADMIN.name, User.is_active.is_(True))
 
 
 async def record_login(
     db: AsyncSession, seen: User, *, new_hash: str, is_new_password: bool, at: datetime
 ) -> User | None:
-    """Write down a login, and the password's new hash, if the account is still as it was seen.
+    """Record a login, and the password's new hash, if the user is unchanged since it was read.
 
-    A legacy hash that is replaced by one of the same password is kept for the way back; of a new
-    password none is kept. Returns None where meanwhile the password changed or the account was
-    deactivated.
+    A legacy hash is kept for the way back if the new hash is of the same password; for a new
+    password it is not kept. Returns None if the password changed or the user was deactivated
+    meanwhile.
     """
     logged_in = await db.scalar(
         _RECORD_LOGIN,
@@ -211,7 +211,7 @@ async def record_login(
     return logged_in
 
 
-# By what the row holds in this statement: the hashes may have been erased since the user was read.
+# From the row in this statement: the hashes may have been erased since the user was read.
 _KEPT_HASH = case(
     (bindparam("is_new_password", type_=Boolean).is_(True), null()),
     (
@@ -244,29 +244,29 @@ _RECORD_LOGIN = (
 async def replace_password(
     db: AsyncSession, seen: User, new_hash: str, *, must_change: bool
 ) -> User | None:
-    """Write the hash and return the user, locked; None where another had changed it meanwhile."""
+    """Write the hash and return the user, locked; None if the hash was changed meanwhile."""
     user = await user_by_id(db, seen.id, lock=True)
     if user is None or user.password_hash != seen.password_hash:
         return None
     user.password_hash = new_hash
     user.legacy_password_hash = None
     user.must_change_password = must_change
-    user.device_epoch += 1  # who knew the old one may have made a device known
+    user.device_epoch += 1  # a thief of the old password may have a known device
     forget_reset_link(user)
     return user
 
 
 async def user_by_reset_token(db: AsyncSession, token_hash: str, at: datetime) -> User | None:
-    """Return whose link it is; None where it is good for nothing at that time."""
+    """Return the user of a reset link; None if the link is not valid at that time."""
     return await db.scalar(select(User).where(_is_good(token_hash, at)))
 
 
 async def replace_password_by_link(
     db: AsyncSession, token_hash: str, new_hash: str, at: datetime
 ) -> User | None:
-    """Write the hash, use up the link and return the user, locked; None where it is not good.
+    """Write the hash, use up the link and return the user, locked; None if it is not valid.
 
-    One statement compares and clears: of two at once, the second finds nothing.
+    One statement compares and clears. Of two concurrent uses, the second finds nothing.
     """
     return await db.scalar(
         update(User)
@@ -291,11 +291,11 @@ def _is_good(token_hash: str, at: datetime) -> ColumnElement[bool]:
 
 
 def forget_reset_link(user: User) -> None:
-    """Make the link void that the user may have been given."""
+    """Void the user's reset link, if there is one."""
     user.reset_token_hash = user.reset_expires_at = None
 
 
 async def lock_out_other_set_ups(db: AsyncSession) -> None:
-    """Let one first user be made at a time; on SQLite a transaction that writes is alone anyway."""
+    """Allow one set-up at a time; on SQLite only one transaction writes at a time anyway."""
     if is_postgresql(db):
         await db.execute(text("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE"))

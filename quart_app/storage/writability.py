@@ -1,4 +1,4 @@
-"""Whether the database can be written to, found out without a lock that a writer may need."""
+"""A check that the database is writable, without a lock that a writer may need."""
 
 import asyncio
 import os
@@ -9,15 +9,15 @@ from sqlalchemy import text
 
 from quart_app.storage.database import Database
 
-# More than one transaction of ours writes.
+# More than any of our transactions writes.
 _PROBE_BYTES = 64 * 1024
 
 
 async def is_writable(database: Database) -> bool:
-    """Tell whether a write is likely to succeed now. Raises Unavailable.
+    """Return whether a write is likely to succeed now. Raises Unavailable.
 
-    On PostgreSQL the transaction says so: it is read-only on a standby, too. SQLite can tell only
-    by taking its one write lock, so the folder of its file is tried instead.
+    On PostgreSQL the transaction shows it: it is read-only on a standby, too. SQLite shows it only
+    by taking its one write lock, so this tries the folder of its file instead.
     """
     if database.url.get_backend_name() == "postgresql":
         async with database.read() as db:
@@ -30,7 +30,7 @@ async def is_writable(database: Database) -> bool:
 
 
 def _can_grow(path: Path) -> bool:
-    """Tell whether this file, or its log beside it, can be written to and grow.
+    """Return whether this file, or its log beside it, can be written to and grow.
 
     Fails where the disk or a quota is full, where the file system is read-only, and where the
     process may write no larger files (RLIMIT_FSIZE, hence the offset). The probe has no name and

@@ -1,7 +1,7 @@
 """The schema's revisions (Alembic) and how they are carried out.
 
-The version table has a name of its own: the older application's `alembic_version` may stand
-beside it and is not ours to touch.
+The version table has a name of its own: the older application's `alembic_version` may be
+in the same database, and we never change it.
 """
 
 import os
@@ -37,7 +37,7 @@ class SchemaRefused(AppError):  # noqa: N818 named for the fact
 async def upgrade_schema(url: URL, *, own_folder: Path | None = None) -> tuple[str | None, str]:
     """Make or adopt the database in one transaction; return its revisions before and after.
 
-    For a SQLite file no folder is made but `own_folder`. Two that start at once take turns.
+    For a SQLite file, only the folder `own_folder` may be made. Concurrent upgrades take turns.
     Raises SchemaRefused or Unavailable, with nothing changed.
     """
     made = _make_file_of(url, own_folder)
@@ -80,7 +80,7 @@ def makes_a_new_file(url: URL) -> bool:
 
 
 async def schema_revision(database: Database) -> str | None:
-    """Return the revision that the database is at; None where we never touched it.
+    """Return the revision that the database is at; None if we never touched it.
 
     Takes no lock. Raises Unavailable.
     """
@@ -110,7 +110,7 @@ def _config(connection: Connection | None = None) -> Config:
 
 
 def revision_of(connection: Connection) -> str | None:
-    """Return the revision that the database is at; None where we never touched it."""
+    """Return the revision that the database is at; None if we never touched it."""
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
     heads = context.get_current_heads()
     if len(heads) > 1:
@@ -122,7 +122,7 @@ def revision_of(connection: Connection) -> str | None:
 
 
 def _is_refusal(error: DBAPIError) -> bool:
-    """Tell whether the database works and does not want this: a trigger, a right, a constraint."""
+    """Return whether the working database refused it: a trigger, a right, a constraint."""
     if isinstance(error.orig, sqlite3.Error):
         return isinstance(error, IntegrityError) or error.orig.sqlite_errorcode == _SQLITE_ERROR
     state = getattr(error.orig, "sqlstate", None) or ""
@@ -160,7 +160,7 @@ def _file_of(url: URL) -> Path | None:
 def _make_file_of(url: URL, own_folder: Path | None) -> Path | None:
     """Make a missing SQLite file, readable by its owner only, as it holds hashes; return its path.
 
-    None where there is nothing to make. Raises SchemaRefused.
+    None if there is nothing to make. Raises SchemaRefused.
     """
     path = _file_of(url)
     if path is None:

@@ -1,6 +1,6 @@
-"""Alembic's environment: run the revisions on the connection that was handed in.
+"""Alembic's environment: run the revisions on the caller's connection.
 
-With `alembic revision` on the command line none is handed in; then the settings say which.
+The command `alembic revision` passes no connection; then the settings name the database.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ def _run(connection: Connection) -> None:
         connection=connection,
         target_metadata=Base.metadata,
         version_table=VERSION_TABLE,
-        # SQLite does roll back DDL: the driver begins nothing by itself (see storage.database).
+        # SQLite does roll back DDL: the driver begins no transaction (see storage.database).
         transactional_ddl=True,
-        # Tables that aren't ours are never looked at.
+        # Only our own tables are compared.
         include_name=lambda name, kind, _parents: kind != "table" or name in _OURS,
     )
     # The transaction is the caller's: it commits all of it or nothing.

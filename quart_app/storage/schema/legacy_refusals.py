@@ -14,8 +14,8 @@ from quart_app.storage.schema import SchemaRefused
 from quart_app.text.printable import printable
 
 _OF_REFUSED = f"('{LegacyRefusal.LOCKED}', '{LegacyRefusal.UNVERIFIED}')"
-# The columns hold booleans; but whoever copied a database by hand may have made them integers or
-# text. As text, these are false.
+# The columns hold booleans. A copy made by hand may have integers or text instead. As text, these
+# are false.
 _FALSE = "('', '0', '0.0', 'f', 'false', 'n', 'no', 'off')"
 _NAMES_SHOWN = 20
 
@@ -28,7 +28,7 @@ class RefusedUsers:
     unverified: tuple[str, ...] = ()
 
     def in_words(self, *, every: bool = False) -> list[str]:
-        """Return lines for a terminal, with some of the names or every one; none without users."""
+        """Return lines for a terminal, with some or every name; empty without users."""
         if not self.locked and not self.unverified:
             return []
         return [
@@ -48,7 +48,7 @@ def _line(title: str, names: tuple[str, ...], *, every: bool) -> list[str]:
 
 
 def refused_users(connection: Connection) -> RefusedUsers:
-    """Name the users who came over as inactive, or who will when the database is adopted."""
+    """Return the users whom adoption makes inactive, or has made inactive."""
     columns = _columns(connection)
     reason = _reason(columns)
     if "legacy_refusal" in columns:
@@ -69,7 +69,7 @@ def refused_users(connection: Connection) -> RefusedUsers:
 
 
 async def refused_by_the_legacy_login(url: URL) -> RefusedUsers:
-    """Name them, for a database that was adopted. Raises Unavailable."""
+    """Return them for a database that was adopted. Raises Unavailable."""
     database = Database(url)
     try:
         async with database.read() as db:
@@ -79,9 +79,9 @@ async def refused_by_the_legacy_login(url: URL) -> RefusedUsers:
 
 
 def deactivate_refused(connection: Connection) -> None:
-    """Deactivate active users whom the older application refused, unless it was decided since.
+    """Deactivate active users whom the older application refused.
 
-    Raises SchemaRefused where a trigger or rule of the database's own keeps one active.
+    Users about whom adoption or an administrator decided before are left unchanged. Raises SchemaRefused where a trigger or rule of the database's own keeps one active.
     """
     columns = _columns(connection)
     connection.execute(
@@ -108,9 +108,9 @@ def deactivate_refused(connection: Connection) -> None:
 
 
 def reactivate_refused(connection: Connection) -> int:
-    """Give `is_active` the value that it had before adoption, and return for how many users.
+    """Restore the `is_active` from before adoption; return for how many users.
 
-    Whom an administrator activated or deactivated here stays as that left them.
+    Users whom an administrator activated or deactivated here are left unchanged.
     """
     columns = _columns(connection)
     if "legacy_refusal" not in columns:
@@ -128,19 +128,19 @@ def reactivate_refused(connection: Connection) -> int:
 
 
 def _columns(connection: Connection) -> dict[str, str]:
-    """Return the names of the columns of users, as they are written, by their lower case."""
+    """Return the spelling of each column of users, by its name in lower case."""
     quote = connection.dialect.identifier_preparer.quote_identifier
     names = [column["name"] for column in inspect(connection).get_columns("users")]
     return {name.lower(): quote(name) for name in names}
 
 
 def _reason(columns: dict[str, str]) -> str:
-    """Write why the older application refused a user; NULL where it did not."""
+    """Return SQL for why the older application refused a user; NULL if it did not."""
     whens = []
     if locked := columns.get("account_locked"):
         whens.append(f"WHEN {_is_true(locked)} THEN '{LegacyRefusal.LOCKED}'")
     if verified := columns.get("email_verified"):
-        # Of a user who was created here, or logged in here, that column says nothing.
+        # For users who were created here, or logged in here, that column has no meaning.
         is_legacy = "password_hash <> '' AND substr(password_hash, 1, 7) <> '$argon2'"
         whens.append(
             f"WHEN NOT {_is_true(verified)} AND {is_legacy} THEN '{LegacyRefusal.UNVERIFIED}'"
@@ -149,7 +149,7 @@ def _reason(columns: dict[str, str]) -> str:
 
 
 def _is_true(column: str) -> str:
-    """Write whether a value is true to the older application, to which NULL is not."""
+    """Return SQL for whether the older application takes a value as true; NULL is not true."""
     return f"coalesce(lower(trim(CAST({column} AS TEXT))) NOT IN {_FALSE}, 1 = 0)"
 
 

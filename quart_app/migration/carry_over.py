@@ -1,4 +1,4 @@
-"""Make each user's last active platform the default, in the column that is ours."""
+"""Make each user's last active platform the default account, in our own column."""
 
 from sqlalchemy import Connection, text
 
@@ -17,8 +17,9 @@ _NOW = {
 def carry_over_active_platforms(engine: Engine, connection: Connection, table: SessionTable) -> int:
     """Set the defaults and return how many changed.
 
-    The last is by `updated_at`, then `created_at`; a time in the future, by a clock that was wrong,
-    counts less than any other. What is gone, switched off or somebody else's is nobody's default.
+    The last is by `updated_at`, then `created_at`; a time in the future, from a wrong clock,
+    counts less than any other. A connection that is deleted, switched off or another user's does
+    not become a default.
     """
     column = table.active_platform_column
     if column is None:
@@ -27,7 +28,7 @@ def carry_over_active_platforms(engine: Engine, connection: Connection, table: S
             " leave --carry-over-active-platform away."
         )
     quote = connection.dialect.identifier_preparer.quote_identifier
-    # As text in ISO 8601 they sort as they should, on both engines and whatever the column's type.
+    # As text in ISO 8601 they sort by time, on both engines and whatever the column's type.
     times = [
         f"CAST(s.{quote(name)} AS text){_COLLATION[engine.name]}"
         for name in _TIMES

@@ -1,4 +1,4 @@
-"""What the two engines do each in its own way."""
+"""The interface of the two engines, SQLite and PostgreSQL."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -18,7 +18,7 @@ from quart_app.migration.sealed_file import Advance, SealedFile
 
 
 class Engine(ABC):
-    """One database, as the migration sees it. All of it runs in the thread that works."""
+    """One database, as the migration sees it. All methods run in the working thread."""
 
     def __init__(self, url: URL, interruption: Interruption) -> None:
         self.url, self.interruption = url, interruption
@@ -30,7 +30,7 @@ class Engine(ABC):
 
     @property
     def display_url(self) -> str:
-        """The database in words that hold no password."""
+        """The database's name for display, without a password."""
         query = {
             name: value for name, value in self.url.query.items() if "password" not in name.lower()
         }
@@ -45,15 +45,15 @@ class Engine(ABC):
 
     @abstractmethod
     def writing(self) -> AbstractContextManager[Connection]:
-        """Open the one transaction, in which nobody else changes what we look at.
+        """Open the one writing transaction; until its end nobody else changes the tables we read.
 
         It rolls back unless `connection.commit()` was called. Raises Busy after a bounded wait.
         """
 
     def commit(self, connection: Connection, *, to_find_out: str) -> None:
-        """Commit, which no interruption stops any more. Raises OutcomeUnknown.
+        """Commit; an interruption no longer stops it. Raises OutcomeUnknown.
 
-        `to_find_out` says how the operator learns whether it happened.
+        `to_find_out` says how the operator can find out whether it was committed.
         """
         self.interruption.commit_begins()
         try:
@@ -68,44 +68,44 @@ class Engine(ABC):
 
     @abstractmethod
     def rehearsing(self, reporter: Reporter) -> AbstractContextManager["Engine"]:
-        """Give what may be changed at will, for --dry-run."""
+        """Give an engine whose changes are discarded, for --dry-run."""
 
     @abstractmethod
     def rehearsed_backup(self, backup: Path) -> Path:
-        """Return where a rehearsal writes its backup, which is gone afterwards."""
+        """Return the path of a rehearsal's backup, which is deleted afterwards."""
 
     @abstractmethod
     def locks(self, connection: Connection) -> list[str]:
         """Name the locks that the transaction holds."""
 
     def was_overtaken(self, error: Exception) -> bool:
-        """Tell whether somebody else changed the database's tables while we looked at them."""
+        """Return whether another process changed the database's tables while we read them."""
         return False
 
     # --- looking ---
 
     @abstractmethod
     def tables(self, connection: Connection) -> list[str]:
-        """Name the tables, the engine's own left out."""
+        """Name the tables, without the engine's own."""
 
     @abstractmethod
     def size_bytes(self, connection: Connection, table: str) -> int | None:
-        """Return what a table and its indexes take; None where that can't be told."""
+        """Return the size of a table with its indexes; None if it is unknown."""
 
     @abstractmethod
     def session_table(self, connection: Connection) -> SessionTable | None:
-        """Describe what is called user_sessions, without its rows."""
+        """Describe the table user_sessions, without its rows."""
 
     def session_table_elsewhere(self, connection: Connection) -> str | None:
-        """Name another schema in which a user_sessions stands."""
+        """Name another schema that has a user_sessions."""
         return None
 
     def unknown_here(self, connection: Connection) -> str | None:
-        """Say what the database uses and we don't have, so that it can't be checked."""
+        """Name something that the database uses and we lack, so that it can't be checked."""
         return None
 
     def hidden(self, connection: Connection) -> str | None:
-        """Say, in a sentence, why some rows can't be seen."""
+        """Return a sentence on why some rows are hidden from us."""
         return None
 
     def can_store(self, connection: Connection, text: str) -> bool:
@@ -124,18 +124,18 @@ class Engine(ABC):
     def contents(
         self, connection: Connection, table: str, columns: Sequence[str], advance: Advance
     ) -> Contents:
-        """Read all rows of a table, as few at a time as keeps memory flat."""
+        """Read all rows of a table, in batches that keep memory flat."""
 
     @abstractmethod
     def definitions(self, connection: Connection) -> dict[tuple[str, str], str]:
-        """Return what defines everything in the database: (table, object) -> definition."""
+        """Return the definitions of all objects in the database, by (table, object)."""
 
     @abstractmethod
     def broken_foreign_keys(self, connection: Connection) -> Counter[str]:
-        """Count by table the rows whose foreign key leads nowhere."""
+        """Count by table the rows whose foreign key has no target."""
 
     def why_rows_change(self, connection: Connection) -> str:
-        """Return a sentence, with a space before it, on what may write into others' tables."""
+        """Return a sentence, after a space, on what may have written into other tables."""
         return ""
 
     # --- changing ---
@@ -150,7 +150,7 @@ class Engine(ABC):
 
     @abstractmethod
     def backup_needs_bytes(self, connection: Connection, table: str) -> int:
-        """Return how much space a backup takes, roughly."""
+        """Return roughly how much space a backup needs."""
 
     @abstractmethod
     def back_up(
@@ -161,34 +161,34 @@ class Engine(ABC):
         manifest: dict[str, Any],
         reporter: Reporter,
     ) -> Backup:
-        """Write, sync and verify a backup of just what the transaction sees."""
+        """Write, sync and verify a backup of exactly the state that the transaction sees."""
 
     @abstractmethod
     def remove(self, connection: Connection, table: SessionTable) -> None:
-        """Drop the table, and nothing along with it but its own parts."""
+        """Drop the table with its own parts, and nothing else."""
 
     @abstractmethod
     def try_backup(self, connection: Connection, sealed: SealedFile, reporter: Reporter) -> None:
-        """Make the table again from its backup, rows included, and take it back.
+        """Recreate the table from its backup, rows included, and undo that.
 
-        Raises Refused with the name of what would be lost.
+        Raises Refused, which names what would be lost.
         """
 
     def attached(self, sealed: SealedFile) -> AbstractContextManager[None]:
-        """Let the next transaction see the backup beside the database, where that is needed."""
+        """Attach the backup for the next transaction, if the engine needs that."""
         return nullcontext()
 
     @abstractmethod
     def bring_back(
         self, connection: Connection, sealed: SealedFile, reporter: Reporter
     ) -> list[str]:
-        """Make the table again, with rows, indexes and keys; return what is worth saying.
+        """Recreate the table with rows, indexes and keys; return notes for the operator.
 
-        Raises Refused where it does not become what it was.
+        Raises Refused if the result differs from the original.
         """
 
     @abstractmethod
     def is_unchanged(
         self, connection: Connection, sealed: SealedFile, table: SessionTable, reporter: Reporter
     ) -> bool:
-        """Tell whether the table that stands there is what the backup holds."""
+        """Return whether the existing table equals the one in the backup."""

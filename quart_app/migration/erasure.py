@@ -1,4 +1,4 @@
-"""No way back: erase the older application's password hashes, in one transaction."""
+"""The option --no-return: erase the older application's password hashes, in one transaction."""
 
 from quart_app.migration.engine import Engine
 from quart_app.migration.facts import SESSIONS, DatabaseState

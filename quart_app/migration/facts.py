@@ -1,4 +1,4 @@
-"""What stands in a database, as values: what the plan shows and the checks judge."""
+"""The contents of a database as values, for the plan and the checks."""
 
 import re
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from urllib.parse import quote
 from quart_app.storage.schema.legacy_refusals import RefusedUsers
 
 SESSIONS = "user_sessions"
-# What the older application called the column, in its later and its earlier form.
+# The older application's names for the column, the later one first.
 ACTIVE_PLATFORM_COLUMNS = ("active_platform_id", "platform_connection_id")
 _ESSENTIAL = ("session_id", "user_id")
 _NEEDED = ("users", "platform_connections")
@@ -17,7 +17,7 @@ _NEEDED = ("users", "platform_connections")
 
 @dataclass(frozen=True)
 class TableFacts:
-    """A table's size; the bytes are None where the engine can't tell."""
+    """A table's size; the bytes are None if the engine doesn't know them."""
 
     name: str
     rows: int
@@ -35,8 +35,8 @@ class SessionTable:
     kind: str
     columns: tuple[str, ...]
     goes_with_it: tuple[str, ...]  # its own indexes, keys and triggers
-    dependents: tuple[str, ...]  # what others have that would break
-    obstacles: tuple[str, ...] = ()  # what a backup could not bring back
+    dependents: tuple[str, ...]  # other objects that would break
+    obstacles: tuple[str, ...] = ()  # parts that a backup could not restore
     rows: int = 0
     users: int = 0
     some_users: tuple[str, ...] = ()
@@ -45,12 +45,12 @@ class SessionTable:
 
     @property
     def active_platform_column(self) -> str | None:
-        """The column that says for which platform connection a session acted last."""
+        """The column with the platform connection that a session used last."""
         return next((name for name in ACTIVE_PLATFORM_COLUMNS if name in self.columns), None)
 
     @property
     def refusal(self) -> str | None:
-        """Why it must not be removed."""
+        """The reason why the table must not be removed."""
         if self.kind != "table":
             return f"{self.name} is a {self.kind}, not a table."
         lacking = [name for name in _ESSENTIAL if name not in self.columns]
@@ -74,7 +74,7 @@ class SessionTable:
 
 @dataclass(frozen=True)
 class Removal:
-    """What is written down about a removal."""
+    """The record of a removal."""
 
     id: str
     removed_at: datetime
@@ -87,7 +87,7 @@ class Removal:
 
 @dataclass(frozen=True)
 class DatabaseState:
-    """What stands in the database, and so what there is to do."""
+    """The state of the database, which decides what there is to do."""
 
     database: str
     revision: str | None
@@ -95,14 +95,14 @@ class DatabaseState:
     tables: tuple[TableFacts, ...]
     sessions: SessionTable | None
     removals: tuple[Removal, ...]
-    unknown_here: str | None = None  # what it uses and SQLite does not have here
+    unknown_here: str | None = None  # something it uses that SQLite lacks here
     refused: RefusedUsers = field(default_factory=RefusedUsers)  # users who come over as inactive
-    elsewhere: str | None = None  # where else a user_sessions stands (PostgreSQL's schemas)
+    elsewhere: str | None = None  # another schema with a user_sessions (PostgreSQL's schemas)
     hidden: str | None = None  # why rows can't be seen (PostgreSQL's row level security)
 
     @property
     def refusal(self) -> str | None:
-        """Why nothing can be done here; None where it can."""
+        """The reason why nothing can be done here; None if it can."""
         names = {table.name for table in self.tables}
         if not names and self.sessions is None:
             return "The database is empty: there is nothing to migrate."
@@ -134,7 +134,7 @@ class DatabaseState:
 
     @property
     def nothing_to_do(self) -> str:
-        """Why there is nothing to do, in a sentence."""
+        """The sentence on why there is nothing to do."""
         at = f"the schema is at revision {self.revision}"
         if not self.removals:
             return f"Nothing to do: this database never had the table {SESSIONS}, and {at}."
@@ -163,7 +163,7 @@ class Contents:
 class Backup:
     """A backup that was written, synced, read again and counted.
 
-    `notes` are sentences about what was found in it and is no reason to stop.
+    `notes` are sentences about findings that are no reason to stop.
     """
 
     path: Path
@@ -174,7 +174,7 @@ class Backup:
 
     @property
     def is_there(self) -> bool:
-        """Whether it stands there still, with its size."""
+        """Whether the file still exists, with the same size."""
         try:
             return self.path.stat().st_size == self.size_bytes
         except OSError:

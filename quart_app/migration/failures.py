@@ -1,4 +1,4 @@
-"""What databases and disks complain of, as outcomes with one sentence each."""
+"""Errors of databases and disks as outcomes, with one sentence each."""
 
 import errno
 import sqlite3
@@ -50,7 +50,7 @@ _OF_POSTGRESQL: dict[str, tuple[type[MigrationStopped], str]] = {
 
 
 def as_migration_stopped(error: BaseException) -> MigrationStopped | None:
-    """Return the outcome that an error means; None for one that is a bug of ours."""
+    """Return the outcome that an error means; None for a bug of ours."""
     if isinstance(error, DBAPIError) and error.orig is not None:
         error = error.orig
     match error:

@@ -1,4 +1,4 @@
-"""Backup files: made for their owner only, complete before they have their name, never replaced."""
+"""Backup files: readable by their owner only, named when complete, never replaced."""
 
 import os
 import secrets
@@ -16,9 +16,9 @@ _MARGIN_BYTES = 16 << 20  # what others write meanwhile, and the database's own 
 def refuse_as_backup(
     path: Path, database_files: Collection[Path], *, is_rehearsed: bool = False
 ) -> None:
-    """Raise Refused where no new file can be made, or the engine would take it for one of its own.
+    """Raise Refused if no new file can be made, or if the engine would use it as its own.
 
-    `database_files` have their folders' real names. A rehearsal's is written elsewhere.
+    `database_files` have their folders' real names. A rehearsal writes its backup elsewhere.
     """
     if path.parent.resolve() / path.name in database_files:
         raise Refused(f"{path} is a name of the database's own files, and it may delete them.")
@@ -38,7 +38,7 @@ def refuse_as_backup(
 
 
 def refuse_full_disk(folder: Path, needed_bytes: int, what: str) -> None:
-    """Raise Refused where less is free than is needed."""
+    """Raise Refused if too little space is free."""
     free = shutil.disk_usage(folder).free
     if free < needed_bytes + _MARGIN_BYTES:
         raise Refused(
@@ -49,9 +49,9 @@ def refuse_full_disk(folder: Path, needed_bytes: int, what: str) -> None:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """Give a file of another name, which gets the name at the end of the block, when all is well.
+    """Give a file under another name, which is renamed when the block succeeds.
 
-    It is synced by whoever writes it. A process that is killed leaves `.NAME.….partial` behind.
+    The caller must sync it. A process that is killed leaves `.NAME.….partial` behind.
     """
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, _OWNER_ONLY)
@@ -67,7 +67,7 @@ def new_file(path: Path) -> Iterator[Path]:
 
 
 def _name(partial: Path, path: Path) -> None:
-    """Give the file its name; FileExistsError where somebody else was first."""
+    """Give the file its name; FileExistsError if another process was first."""
     try:
         path.hardlink_to(partial)
     except FileExistsError:
@@ -83,7 +83,7 @@ def _name(partial: Path, path: Path) -> None:
 
 
 def unused(path: Path) -> Path:
-    """Return the path, or one with a number where something has that name."""
+    """Return the path, with a number added if that name is taken."""
     number, free = 1, path
     while os.path.lexists(free):
         number += 1

@@ -16,7 +16,7 @@ _ROWS_ASKED = 1000  # for those names
 
 
 def inspect(engine: Engine, connection: Connection) -> DatabaseState:
-    """Return what stands there, by names alone: of no table are the rows counted.
+    """Return the state of the database by names alone, without counting rows.
 
     Raises SchemaRefused for a newer schema.
     """
@@ -38,9 +38,9 @@ def inspect(engine: Engine, connection: Connection) -> DatabaseState:
 
 
 def inspect_closely(engine: Engine, connection: Connection, reporter: Reporter) -> DatabaseState:
-    """Return what stands there with rows and sizes, for the plan."""
+    """Return the state of the database with rows and sizes, for the plan."""
     state = inspect(engine, connection)
-    if state.unknown_here or state.hidden:  # to count rows may need it
+    if state.unknown_here or state.hidden:  # counting rows may need it
         return state
     with reporter.step("looking", total=len(state.tables), unit="tables") as step:
         tables = []
@@ -62,7 +62,7 @@ def _facts(engine: Engine, connection: Connection, name: str) -> TableFacts:
 
 
 def _with_rows(engine: Engine, connection: Connection, table: SessionTable) -> SessionTable:
-    """Count the rows, whose they are, and those that lead nowhere."""
+    """Count the rows, their users, and the rows without a user or connection."""
     rows, users, orphans = _grouped(engine, connection, table, "user_id", "users")
     lost_platforms = 0
     if table.active_platform_column is not None:
@@ -89,7 +89,7 @@ def _with_rows(engine: Engine, connection: Connection, table: SessionTable) -> S
 def _grouped(
     engine: Engine, connection: Connection, table: SessionTable, column: str, other: str
 ) -> tuple[int, int, int]:
-    """Count all rows, the ids of `other` that are named, and the rows that name one that is not."""
+    """Count all rows, the ids of `other` that they name, and the rows whose id is missing there."""
     quote = connection.dialect.identifier_preparer.quote_identifier
     row = connection.execute(
         text(

@@ -1,4 +1,4 @@
-"""That the operator wants it to stop: asked by a signal, heard by the thread that works."""
+"""Interruption by the operator: a signal asks for it, and the working thread obeys."""
 
 import selectors
 import signal
@@ -13,9 +13,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interruption:
-    """What the signals' handler and the working thread share.
+    """The state that the signal handler and the working thread share.
 
-    Once the commit has begun it is too late: what happened is then told as it is.
+    Once the commit has begun it is too late to stop; the run then reports what happened.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Interruption:
         self._cancels: list[Callable[[], None]] = []
 
     def ask(self) -> None:
-        """Stop: the thread at its next step; where none works, raise KeyboardInterrupt here."""
+        """Stop the thread at its next step; if none is working, raise KeyboardInterrupt here."""
         if self._too_late or self._over:
             return
         self._asked = True
@@ -34,10 +34,10 @@ class Interruption:
 
     @contextmanager
     def hearing_signals(self, *, until_exit: bool) -> Iterator[None]:
-        """Let signals ask, from here to the end of the block.
+        """Let signals interrupt the block.
 
-        `until_exit` ignores them from then on: the interpreter puts handlers back to the signals'
-        defaults as it ends, and one would end it with another exit code than what was told.
+        `until_exit` ignores them afterwards. The interpreter restores the default handlers as it
+        ends, and a signal would then change the exit code that was reported.
         """
         before = {number: signal.getsignal(number) for number in _SIGNALS}
         if before[signal.SIGHUP] is signal.SIG_IGN:  # nohup
@@ -70,7 +70,7 @@ class Interruption:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Let signals be heard by the thread alone."""
+        """Pass signals to the working thread only."""
         self._working = True
         try:
             yield
@@ -78,57 +78,57 @@ class Interruption:
             self._working = False
 
     def end(self) -> None:
-        """Hear nothing any more: how it ended stands, and is being told."""
+        """Ignore signals from now on: the outcome is final and is being reported."""
         self._over = True
 
     def cancel_statement(self) -> None:
-        """End the statement that runs now; to be repeated, for it may just be about to start."""
+        """Cancel the running statement; repeat this, because one may be about to start."""
         with self._turn:
             if self._asked and not self._heard and not self._too_late:
                 for cancel in self._cancels:
-                    with suppress(Exception):  # a connection that was just closed, as a rule
+                    with suppress(Exception):  # usually a connection that was just closed
                         cancel()
 
     def check(self) -> None:
-        """Raise Interrupted where it was asked for."""
+        """Raise Interrupted if the operator asked for it."""
         if self._asked and not self._too_late:
             self._heard = True
             raise Interrupted
 
     def disarm(self) -> None:
-        """From here on cancel nothing: what runs now is the way back."""
+        """Cancel nothing from now on, because the rollback is running."""
         with self._turn:
             self._heard = True
 
     def rearm(self) -> None:
-        """Let what runs be ended again: something failed, and is tried once more."""
+        """Allow cancelling again, because a failed step is being retried."""
         with self._turn:
             self._heard = False
         self.check()
 
     def commit_begins(self) -> None:
-        """Let nothing stop what comes now."""
+        """Let nothing stop the commit, which begins now."""
         with self._turn:
             self.check()
             self._too_late = True
 
     def committed(self) -> None:
-        """Note that it happened, whatever fails from now on."""
+        """Note that the commit succeeded, whatever fails later."""
         self._committed = True
 
     @property
     def was_committed(self) -> bool:
-        """Whether it happened."""
+        """Whether the commit succeeded."""
         return self._committed
 
     @property
     def was_asked(self) -> bool:
-        """Whether the operator wanted it to stop."""
+        """Whether the operator asked to stop."""
         return self._asked
 
     @contextmanager
     def canceling(self, cancel: Callable[[], None]) -> Iterator[None]:
-        """Let `cancel` end the statement of a connection, from another thread."""
+        """Use `cancel` to end a connection's statement from another thread."""
         with self._turn:
             self._cancels.append(cancel)
         try:

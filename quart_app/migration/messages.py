@@ -1,4 +1,4 @@
-"""What the operator reads: the plan, the result, or one JSON object with all of it."""
+"""Messages for the operator: the plan, the result, or one JSON object with everything."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ def _size(size_bytes: int | None) -> str:
 
 
 def plan_in_words(state: DatabaseState, *, backup: Path | None, verbose: bool) -> str:
-    """Return what stands there and what would be done."""
+    """Return the plan: the state of the database, and the changes to make."""
     lines = [f"Database  {printable(state.database)}"]
     if state.revision == state.newest_revision:
         lines.append(f"Schema    at revision {state.revision} already")
@@ -61,7 +61,7 @@ def _sessions_in_words(table: SessionTable, *, backup: Path | None, verbose: boo
 
 
 def removed_in_words(removed: Removed, *, dry_run: bool, verbose: bool) -> str:
-    """Return what was done, with each table's checksum before and after."""
+    """Return the changes made, with each table's checksum before and after."""
     lines = []
     if removed.locks:
         lines += ["Locks that it took:", *(f"  {lock}" for lock in removed.locks)]
@@ -104,7 +104,7 @@ def removal_message(removed: Removed, *, dry_run: bool) -> str:
 
 
 def hashes_in_words(database: str, hashes: KeptHashes, backup: str | None) -> str:
-    """Return what --no-return erases."""
+    """Return a description of the hashes that --no-return erases."""
     lines = [
         f"Database  {printable(database)}",
         f"Erased    {hashes.kept:,} legacy password hashes, which only the older application reads",
@@ -120,7 +120,7 @@ def hashes_in_words(database: str, hashes: KeptHashes, backup: str | None) -> st
 
 
 def restored_in_words(restored: Restored, *, dry_run: bool) -> str:
-    """Return what was brought back."""
+    """Return a description of the restored table and rows."""
     given_back = restored.given_back.in_words() if restored.given_back else []
     notes = map(printable, [*restored.notes, *given_back])
     return "\n".join([*notes, restoration_message(restored, dry_run=dry_run)])

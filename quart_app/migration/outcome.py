@@ -7,7 +7,7 @@ from quart_app.errors import AppError
 
 
 class Outcome(enum.StrEnum):
-    """What the run came to; the value stands in the JSON report."""
+    """The outcome of a run; the JSON report contains the value."""
 
     DONE = "done"
     NOTHING_TO_DO = "nothing_to_do"
@@ -20,7 +20,7 @@ class Outcome(enum.StrEnum):
 
     @property
     def exit_code(self) -> int:
-        """What the process ends with."""
+        """The exit code of the process."""
         return _EXIT_CODES[self]
 
 
@@ -63,7 +63,7 @@ class Refused(MigrationStopped):
 
 
 class Busy(MigrationStopped):
-    """Others hold what we need, longer than we wait."""
+    """Other processes hold a lock longer than we wait for it."""
 
     outcome = Outcome.BUSY
 

@@ -1,4 +1,4 @@
-"""How far a step is, on standard error: bars in a terminal, lines anywhere else."""
+"""Progress of steps on standard error: bars in a terminal, lines anywhere else."""
 
 import sys
 import time
@@ -18,7 +18,7 @@ _LINE_EVERY_SECONDS = 2.0
 
 
 class Step:
-    """One step under way; `advance` is called by the thread that works."""
+    """One step under way; the working thread calls `advance`."""
 
     def __init__(self, interruption: Interruption, *, total: int | None, unit: str) -> None:
         self.total, self.unit, self.done = total, unit, 0
@@ -26,13 +26,13 @@ class Step:
         self._interruption = interruption
 
     def advance(self, number: int) -> None:
-        """Count what is done; raises Interrupted where that was asked for."""
+        """Add to the count; raises Interrupted if the operator asked to stop."""
         self.done += number
         self._interruption.check()
         self.show()
 
     def show(self) -> None:
-        """Tell the operator."""
+        """Show the progress."""
 
     @property
     def seconds(self) -> float:
@@ -47,7 +47,7 @@ class Step:
 
 
 class Reporter(ABC):
-    """Shows steps; it never stops the work, even where nobody can see it any more."""
+    """Shows steps; it never stops the work, even if its output is closed."""
 
     def __init__(self, interruption: Interruption) -> None:
         self.interruption = interruption
@@ -74,7 +74,7 @@ class _LineStep(Step):
         self.say(f"{title} …")
 
     def say(self, line: str) -> None:
-        with suppress(OSError, ValueError):  # nobody reads it any more
+        with suppress(OSError, ValueError):  # the output was closed
             self._file.write(f"{line}\n")
             self._file.flush()
 
@@ -108,7 +108,7 @@ class _Counts(ProgressColumn):
 
 
 class _BarStep(Step):
-    """A step of which rich's own thread shows the bar."""
+    """A step whose bar is drawn by rich's own thread."""
 
     progress: Progress | None = None
 
@@ -118,7 +118,7 @@ class _BarStep(Step):
 
 
 class Bars(Reporter):
-    """Bars with counts and rates; NO_COLOR and the terminal's width are rich's to know."""
+    """Bars with counts and rates; rich applies NO_COLOR and the terminal's width."""
 
     @contextmanager
     def _shown(self, title: str, total: int | None, unit: str) -> Iterator[Step]:
@@ -137,7 +137,7 @@ class Bars(Reporter):
 
 
 def reporter_for(interruption: Interruption) -> Reporter:
-    """Return bars where standard error is a terminal that can show them."""
+    """Return bars if standard error is a terminal that can show them, otherwise lines."""
     console = Console(stderr=True)
     in_terminal = sys.stderr.isatty() and not console.is_dumb_terminal
     return Bars(interruption) if in_terminal else Lines(interruption)

@@ -1,6 +1,6 @@
-"""The table in which a removal is written down, in the transaction that removes.
+"""The table that records removals, written in the transaction that removes.
 
-Not one of the schema's revisions: only a database that had the older application's sessions has it.
+No schema revision makes it: only a database that had the older application's sessions has it.
 """
 
 import sqlalchemy as sa
@@ -23,14 +23,14 @@ _removals = sa.Table(
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("backup", sa.Text),
     sa.Column("restored_at", UtcDateTime),
-    # What authenticates the backup. Versions before did not have these.
+    # Authentication of the backup. Earlier versions lack these columns.
     sa.Column("backup_sha256", sa.String(SHA256_DIGITS)),
     sa.Column("backup_bytes", sa.BigInteger),
 )
 
 
 def removals(connection: Connection) -> tuple[Removal, ...]:
-    """Return what was removed, the oldest first; raises Refused for a table of somebody else's."""
+    """Return the removals, the oldest first; raises Refused if the table is not ours."""
     present = _columns(connection)
     if not present:
         return ()
@@ -60,7 +60,7 @@ def _columns(connection: Connection) -> set[str]:
 
 
 def write_down(connection: Connection, removal: Removal) -> None:
-    """Write down a removal."""
+    """Record a removal."""
     _removals.create(connection, checkfirst=True)
     for name in _LATER - _columns(connection):
         kind = _removals.c[name].type.compile(connection.dialect)
@@ -82,7 +82,7 @@ def write_down(connection: Connection, removal: Removal) -> None:
 
 
 def write_down_restoration(connection: Connection, removal: Removal) -> None:
-    """Write down that what was removed is there again."""
+    """Record that the removed table is restored."""
     connection.execute(
         _removals.update()
         .where(_removals.c.id == removal.id)

@@ -1,4 +1,4 @@
-"""Adopt the schema, remove the session table, and prove that all else is as it was: or nothing."""
+"""Adopt the schema, remove the session table and verify the rest, in one transaction."""
 
 import secrets
 from collections import Counter
@@ -27,7 +27,7 @@ from quart_app.storage.schema.legacy_refusals import (
     refused_users,
 )
 
-_SHARED = {"users", "platform_connections"}  # theirs, and adopted as ours
+_SHARED = {"users", "platform_connections"}  # the older application's, adopted as ours
 _OURS = (set(Base.metadata.tables) - _SHARED) | {
     VERSION_TABLE,
     RECORD_TABLE,
@@ -42,7 +42,7 @@ _OUR_COLUMNS = {
 
 @dataclass
 class Removed:
-    """What was done, or would have been."""
+    """The changes that a removal made, or would have made."""
 
     state: DatabaseState
     id: str = field(default_factory=lambda: secrets.token_hex(ID_LENGTH // 2))
@@ -58,7 +58,7 @@ class Removed:
 
 @dataclass(frozen=True)
 class _Before:
-    """What must be the same afterwards."""
+    """The state that must be the same afterwards."""
 
     columns: dict[str, list[str]]
     contents: dict[str, Contents]
@@ -74,9 +74,9 @@ def remove_session_table(
     carry_over: bool,
     commit: bool = True,
 ) -> Removed:
-    """Do all of it in one transaction; a backup that was written for nothing is deleted again.
+    """Do all of it in one transaction; an unneeded backup is deleted again.
 
-    `Removed.state.is_pending` is False where another run was first and there was nothing to do.
+    `Removed.state.is_pending` is False if another run was first and there was nothing to do.
     Raises Refused, Busy, Failed or Interrupted, with nothing changed.
     """
     with ExitStack() as stack:
@@ -87,7 +87,7 @@ def remove_session_table(
             raise Refused(removed.state.refusal)
         if not removed.state.is_pending:
             return removed
-        # Before the table is gone, whose lock could not be named any more.
+        # Before the table is dropped: its lock would no longer have a name.
         locks = [] if commit else engine.locks(connection)
         try:
             _change(engine, connection, reporter, removed, backup=backup, carry_over=carry_over)
@@ -133,7 +133,7 @@ def _change(
     before = _look_before(engine, connection, reporter, sessions)
     with reporter.step("adopting the schema"):
         removed.revision = upgrade_within(connection)[1]
-        # Also where the schema was adopted before, and the table brought back since.
+        # Also if the schema was adopted before, and the table restored since.
         deactivate_refused(connection)
         removed.refused = refused_users(connection)
     if sessions is not None:
@@ -183,7 +183,7 @@ def _back_up(
     sessions: SessionTable,
     path: Path,
 ) -> Backup:
-    """Write the backup, and raise Failed where it does not hold every row."""
+    """Write the backup, and raise Failed if it lacks a row."""
     manifest = {
         "removal": removed.id,
         "engine": engine.name,
@@ -236,7 +236,7 @@ def _contents(
     title: str,
 ) -> dict[str, Contents]:
     with reporter.step(title) as step, connection.begin_nested() as savepoint:
-        # Of users as a restoration leaves them, for which is_active gets its old values back.
+        # As after a restoration, which gives is_active its old values back.
         reactivate_refused(connection)
         contents = {
             table: engine.contents(connection, table, names, step.advance)
@@ -253,7 +253,7 @@ def _prove(
     sessions: SessionTable | None,
     before: _Before,
 ) -> dict[str, Contents]:
-    """Return the contents of afterwards; raise Failed for whatever is not as it was."""
+    """Return the contents afterwards; raise Failed if anything changed."""
     with reporter.step("checking foreign keys"):
         broken = engine.broken_foreign_keys(connection) - before.broken_keys
     if broken:

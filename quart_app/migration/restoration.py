@@ -1,4 +1,4 @@
-"""The way back: the session table as it was, from its backup."""
+"""The way back: restore the session table from its backup."""
 
 import dataclasses
 from contextlib import ExitStack
@@ -23,7 +23,7 @@ _NOTHING = "Nothing was restored."
 
 @dataclass
 class Restored:
-    """What was brought back; `rows` is None where the table stood there already, just so."""
+    """The result of a restoration; `rows` is None if the same table existed already."""
 
     state: DatabaseState
     backup: SealedFile
@@ -33,14 +33,14 @@ class Restored:
 
     @property
     def is_change(self) -> bool:
-        """Whether anything in the database is not as it was."""
+        """Whether anything in the database changed."""
         return self.rows is not None or bool(self.given_back and self.given_back.is_change)
 
 
 def open_backup(engine: Engine, reporter: Reporter, path: Path, state: DatabaseState) -> SealedFile:
     """Return the backup of the database's last removal, unchanged; raises Refused.
 
-    The whole file is read only after its checksum is known to be the one written down.
+    The whole file is read only after its checksum matched the recorded one.
     """
     backup = _claims_for(engine, path)
     refuse_restoration(state, backup)
@@ -73,12 +73,12 @@ def restore_session_table(
     carry_back_default: bool = False,
     commit: bool = True,
 ) -> Restored:
-    """Bring it back in one transaction. Raises Refused, Busy, Failed or Interrupted."""
+    """Restore the table in one transaction. Raises Refused, Busy, Failed or Interrupted."""
     with ExitStack() as stack:
         stack.enter_context(engine.attached(backup))
         with reporter.step("waiting for the database"):
             connection = stack.enter_context(engine.writing())
-        # The question may have stood for hours since it was read.
+        # The backup was read before the question, perhaps hours ago.
         if _claims_for(engine, backup.path) != backup:
             raise Refused(f"The backup {backup.path} was replaced meanwhile. {_NOTHING}")
         _verify(backup, reporter)
@@ -99,8 +99,8 @@ def restore_session_table(
 def refuse_restoration(state: DatabaseState, backup: SealedFile) -> Removal:
     """Return the removal that made the backup, by its checksum; raises Refused.
 
-    The checksum authenticates the file: statements are built from what it holds. Its size says
-    sooner that a file of many gigabytes is another one.
+    The checksum authenticates the file: statements are built from its contents. Its size
+    shows sooner that a file of many gigabytes is a different one.
     """
     found = [
         each

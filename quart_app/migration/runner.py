@@ -1,4 +1,4 @@
-"""What happens in which order. A thread works while the main thread hears signals."""
+"""The order of a run's steps. A thread works while the main thread receives signals."""
 
 import asyncio
 from collections.abc import Callable
@@ -30,14 +30,14 @@ from quart_app.migration.way_back import KeptHashes, kept_hashes
 from quart_app.text.printable import printable
 
 _HURRY_SECONDS = 0.1
-_LOOKS = 3  # while another run is at work
+_LOOKS = 3  # attempts while another run is at work
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the operator asked for."""
+    """The options that the operator gave."""
 
     database_url: URL
     dry_run: bool = False
@@ -53,12 +53,12 @@ class Options:
 
     @property
     def must_ask(self) -> bool:
-        """Whether nothing may be done before the operator said yes."""
+        """Whether the operator must confirm first."""
         return not (self.yes or self.check or self.dry_run)
 
 
 class Console(Protocol):
-    """Whom we speak to. `facts` are for the JSON report, and filled as they become known."""
+    """The operator's console. `facts` are for the JSON report, filled as they become known."""
 
     facts: dict[str, Any]
 
@@ -86,7 +86,7 @@ def engine_of(url: URL, interruption: Interruption) -> Engine:
 async def run_migration(
     options: Options, console: Console, interruption: Interruption
 ) -> tuple[Outcome, str]:
-    """Do what was asked for; return the outcome and a sentence. Raises what ends it early."""
+    """Run the migration; return the outcome and a sentence. Raises the error that ends it."""
     if options.must_ask and not console.can_be_asked():
         raise NotConfirmed("There is no terminal to ask in: give --yes to go on without.")
     run = MigrationRun(
@@ -113,7 +113,7 @@ class MigrationRun:
     interruption: Interruption
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """Let a thread work, and stop it when a signal comes; it rolls back by itself."""
+        """Run `work` in a thread; a signal stops it, and then the thread rolls back."""
         with self.interruption.working():
             task = asyncio.ensure_future(asyncio.to_thread(work))
             while not (await asyncio.wait({task}, timeout=_HURRY_SECONDS))[0]:

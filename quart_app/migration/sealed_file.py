@@ -5,8 +5,8 @@
     quart_app backup 1 <length> <sha256> (the seal, always 105 bytes with its line end)
 
 `<length>` is that of the manifest's line in bytes, 20 digits; the SHA-256 is that of everything
-before the seal. SQLite takes no notice of what stands after a database's last page, so the whole
-file can be opened as a database, too.
+before the seal. SQLite ignores bytes after a database's last page, so the whole file can be
+opened as a database, too.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True)
 class SealedFile:
-    """What a backup says of itself; `verify` finds out whether it is true."""
+    """A backup's claims about itself; `verify` checks them."""
 
     path: Path
     manifest: dict[str, Any]
@@ -50,7 +50,7 @@ class SealedFile:
 
 
 def digest_of(file: BinaryIO, advance: Advance) -> "hashlib._Hash":
-    """Read a file from its beginning and return the SHA-256, which can go on."""
+    """Read a file from its beginning and return the SHA-256, to be continued."""
     digest = hashlib.sha256()
     file.seek(0)
     while block := file.read(_BLOCK_BYTES):
@@ -60,9 +60,9 @@ def digest_of(file: BinaryIO, advance: Advance) -> "hashlib._Hash":
 
 
 def seal(file: BinaryIO, manifest: dict[str, Any], digest: "hashlib._Hash") -> str:
-    """Append manifest and seal to what stands in the file, and return the SHA-256.
+    """Append manifest and seal to the file, sync it, and return the SHA-256.
 
-    `digest` is that of what stands there. Then the file is synced.
+    `digest` is that of the contents so far.
     """
     line = _line_of(manifest)
     if len(line) > _LONGEST_MANIFEST_BYTES:
@@ -76,18 +76,18 @@ def seal(file: BinaryIO, manifest: dict[str, Any], digest: "hashlib._Hash") -> s
 
 
 def read_claims(path: Path) -> SealedFile:
-    """Return what a backup says of itself, from its last lines alone.
+    """Return a backup's claims about itself, from its last lines alone.
 
-    Raises Refused for what is no backup. Nothing of it is proved yet.
+    The claims are not verified yet. Raises Refused if the file is not a backup.
     """
     with _opened(path) as file:
         return _read_claims(path, file)
 
 
 def verify(sealed: SealedFile, see: Callable[[bytes], None]) -> None:
-    """Read the whole file; raise Refused where it is not what it said it was.
+    """Read the whole file; raise Refused if its claims are wrong.
 
-    `see` is shown each block of what stands before the seal.
+    `see` is called with each block before the seal.
     """
     changed = Refused(
         f"The backup {sealed.path} was changed after it was made: its checksum does not fit."
@@ -105,7 +105,7 @@ def verify(sealed: SealedFile, see: Callable[[bytes], None]) -> None:
             left -= len(block)
             last = (last + block)[-len(line) :]
             see(block)
-    # The manifest must be that of the bytes that were hashed, not only of those read before.
+    # The manifest must be in the bytes hashed now, not only in those read before.
     if digest.hexdigest() != sealed.sha256 or last != line:
         raise changed
 
@@ -116,9 +116,9 @@ def _line_of(manifest: dict[str, Any]) -> bytes:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a regular file; raise Refused for anything else, and for what can't be read."""
+    """Open a regular file; raise Refused for anything else and for unreadable files."""
     try:
-        # Opening a named pipe would otherwise wait for somebody who writes.
+        # Opening a named pipe would otherwise wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:  # noqa: PTH123 a descriptor
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):

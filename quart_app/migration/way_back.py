@@ -1,4 +1,4 @@
-"""What the older application needs of its users' rows to take them back, and how it is erased."""
+"""The values in users' rows that the older application needs back, and erasing them."""
 
 from dataclasses import dataclass
 
@@ -15,10 +15,10 @@ _NAMES_SHOWN = 20
 
 @dataclass(frozen=True)
 class GivenBack:
-    """What the restoration changed in the rows of users and of their connections.
+    """The restoration's changes to the rows of users and of their connections.
 
     `without_hash` names users whose password the older application can't compare: they were created
-    here, or have chosen another password here. `defaults` is None where they were not asked for.
+    here, or changed their password here. `defaults` is None if they were not requested.
     """
 
     hashes: int
@@ -59,7 +59,7 @@ class GivenBack:
 
 
 def give_back(connection: Connection, *, carry_back_default: bool) -> GivenBack:
-    """Let the older application find its hashes, and its users as active as they were."""
+    """Give the older application its hashes and its old values of `is_active` back."""
     return GivenBack(
         hashes=_give_back_hashes(connection),
         reactivated=reactivate_refused(connection),
@@ -90,14 +90,14 @@ def _give_back_hashes(connection: Connection) -> int:
         .where(_is_ours(), _USERS.c.legacy_password_hash != NOT_KEPT)
         .values(password_hash=_USERS.c.legacy_password_hash)
     ).rowcount
-    # From here on the older application decides; another migration begins anew.
+    # From here on the older application decides; another migration starts from its values.
     is_noted = _USERS.c.legacy_password_hash.is_not(None)
     connection.execute(update(_USERS).where(is_noted).values(legacy_password_hash=None))
     return given
 
 
 def _carry_back_defaults(connection: Connection) -> int:
-    """Mark the default of each user who has one, and none of their other connections."""
+    """Mark each user's default, if there is one, and unmark the other connections."""
     default = (
         select(_USERS.c.default_platform_connection_id)
         .where(_USERS.c.id == _CONNECTIONS.c.user_id)
@@ -122,25 +122,25 @@ def _carry_back_defaults(connection: Connection) -> int:
 
 @dataclass(frozen=True)
 class KeptHashes:
-    """How many legacy hashes are kept, and of how many users one would be at their next login."""
+    """How many legacy hashes are kept, and how many more the next logins would keep."""
 
     kept: int
     to_come: int
 
     @property
     def are_pending(self) -> bool:
-        """Whether there is anything to erase, or to keep from being kept."""
+        """Whether there is anything to erase, now or after later logins."""
         return bool(self.kept or self.to_come)
 
 
 def keeps_hashes(connection: Connection) -> bool:
-    """Tell whether the schema has a column for them."""
+    """Return whether the schema has a column for kept hashes."""
     columns = {column["name"] for column in inspect(connection).get_columns("users")}
     return "legacy_password_hash" in columns
 
 
 def kept_hashes(connection: Connection) -> KeptHashes:
-    """Count them."""
+    """Count the kept hashes, and those that later logins would keep."""
     kept, to_come = connection.execute(
         select(
             func.count().filter(_USERS.c.legacy_password_hash != NOT_KEPT),
@@ -151,7 +151,7 @@ def kept_hashes(connection: Connection) -> KeptHashes:
 
 
 def erase_kept_hashes(connection: Connection) -> None:
-    """Erase them, and let none be kept from here on."""
+    """Erase the kept hashes, and keep no more from here on."""
     if connection.dialect.name == "sqlite":  # not only forgotten: overwritten in the file
         connection.execute(text("PRAGMA secure_delete = ON"))
     is_kept = _USERS.c.legacy_password_hash != NOT_KEPT

@@ -81,7 +81,8 @@ async def refused_by_the_legacy_login(url: URL) -> RefusedUsers:
 def deactivate_refused(connection: Connection) -> None:
     """Deactivate active users whom the older application refused.
 
-    Users about whom adoption or an administrator decided before are left unchanged. Raises SchemaRefused where a trigger or rule of the database's own keeps one active.
+    Users about whom adoption or an administrator decided before are left unchanged. Raises
+    SchemaRefused if a trigger or rule of the database itself keeps one active.
     """
     columns = _columns(connection)
     connection.execute(

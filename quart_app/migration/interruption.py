@@ -82,7 +82,7 @@ class Interruption:
         self._over = True
 
     def cancel_statement(self) -> None:
-        """Cancel the running statement; repeat this, because one may be about to start."""
+        """Cancel the running statement; repeat it, because a statement may be about to start."""
         with self._turn:
             if self._asked and not self._heard and not self._too_late:
                 for cancel in self._cancels:

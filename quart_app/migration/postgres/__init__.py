@@ -1,1 +1,1 @@
-"""What PostgreSQL does in its own way."""
+"""The migration of a PostgreSQL database."""

@@ -1,4 +1,4 @@
-"""A backup of the table: its rows by COPY, and the statements that make it again."""
+"""A backup of the table: its rows by COPY, and the statements that recreate it."""
 
 import hashlib
 from pathlib import Path
@@ -35,7 +35,7 @@ def back_up(
     manifest: dict[str, Any],
     reporter: Reporter,
 ) -> Backup:
-    """Write, seal and sync it; then read it again and count."""
+    """Write, seal and sync the backup; then read it again and count its rows."""
     facts = facts_of_sessions(connection, table.name)
     stored = [each["name"] for each in facts["columns"] if not each["generated"]]
     encoding, path_now = _encoding_and_search_path(connection)
@@ -55,7 +55,7 @@ def back_up(
                 sha256 = seal(file, manifest, digest)
                 size = file.tell()
         with reporter.step("checking the backup", total=manifest["rows"]) as step:
-            # A line a row: a line end inside of a value is written in two characters.
+            # One line per row: a line end inside a value is written as two characters.
             verify(read_claims(partial), lambda block: step.advance(block.count(b"\n")))
             rows = step.done - 1  # the manifest's own line
     return Backup(path, rows, size, sha256)
@@ -78,7 +78,7 @@ def copy_query(
 ) -> sql.Composed:
     """Return a COPY of the rows, whose direction is `TO STDOUT` or `FROM STDIN`.
 
-    In the encoding of the database that was backed up, so that the bytes are those that it holds.
+    It uses the encoding of the backed-up database, so that the bytes are the stored ones.
     """
     (table,) = facts["table"]
     return sql.SQL("COPY {} ({}) {} (ENCODING {})").format(
@@ -92,7 +92,7 @@ def copy_query(
 def copy_out(
     connection: psycopg.Connection, query: sql.Composed, file: BinaryIO | None, advance: Advance
 ) -> "hashlib._Hash":
-    """Write the rows in COPY's text format, and return their SHA-256; without a file only that."""
+    """Write the rows in COPY's text format; return their SHA-256. Without a file, only hash."""
     digest = hashlib.sha256()
     some: list[bytes | bytearray | memoryview] = []
 

@@ -1,4 +1,4 @@
-"""What PostgreSQL's catalog says about one table: all that makes it what it is."""
+"""Facts about one table from PostgreSQL's catalog: everything that defines it."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from psycopg.rows import dict_row
 
 Facts = dict[str, list[dict[str, Any]]]
 
-# Who may do what, defaults included: with a null grantee for PUBLIC.
+# Privileges, defaults included; the grantee is null for PUBLIC.
 _GRANTS = """
     SELECT pg_get_userbyid(grantor) AS grantor,
         CASE WHEN grantee <> 0 THEN pg_get_userbyid(grantee) END AS grantee,
@@ -15,7 +15,7 @@ _GRANTS = """
     FROM aclexplode(coalesce(c.relacl,
         acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner)))
     ORDER BY 1, 2 NULLS FIRST, 3"""
-# Each query takes the table's oid. What a version does not know yet is null by way of to_jsonb.
+# Each query takes the table's oid. to_jsonb makes columns null that a version does not have yet.
 _QUERIES = {
     "table": """
         SELECT c.relname AS name, n.nspname AS schema, c.relpersistence AS persistence,
@@ -83,7 +83,7 @@ _QUERIES = {
         WHERE d.refobjid = %(oid)s AND d.classid = 'pg_class'::regclass
             AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
         ORDER BY c.relname""",
-    # What we don't know how to make again: where there is any, the table is refused.
+    # Parts that we can't recreate: a table with any of them is refused.
     "others": """
         SELECT 'the policy ' || polname AS name FROM pg_policy WHERE polrelid = %(oid)s
         UNION ALL SELECT 'the rule ' || rulename FROM pg_rewrite WHERE ev_class = %(oid)s
@@ -100,7 +100,7 @@ _QUERIES = {
 
 
 def facts_of(connection: psycopg.Connection, oid: int) -> Facts:
-    """Return all of it; equal facts are equal tables, but for their rows."""
+    """Return all facts; tables with equal facts are equal, except for their rows."""
     with connection.cursor(row_factory=dict_row) as cursor:
         facts = {
             name: cursor.execute(query.encode(), {"oid": oid}).fetchall()
@@ -117,7 +117,7 @@ def facts_of(connection: psycopg.Connection, oid: int) -> Facts:
 
 
 def grants_of(connection: psycopg.Connection, name: str) -> list[dict[str, Any]]:
-    """Return who may do what with a table or sequence, whose name is written as SQL does."""
+    """Return the privileges on a table or sequence, whose name is in SQL's form."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             f"SELECT g.* FROM pg_class AS c, LATERAL ({_GRANTS}) AS g"

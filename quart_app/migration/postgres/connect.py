@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: one that only reads, and the one that changes."""
+"""Connections to PostgreSQL: one only for reading, and one for changes."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -15,22 +15,22 @@ from quart_app.storage import postgresql
 from quart_app.storage.sqlite import BUSY_TIMEOUT_SECONDS
 
 APPLICATION_NAME = "quart_app migration"
-# How two runs at once find each other before anything was changed, so that to begin again helps.
+# Errors when two runs meet before either changed anything, so that beginning again helps.
 # https://www.postgresql.org/docs/18/errcodes-appendix.html: undefined_table, undefined_column,
 # internal_error ("could not open relation", a moment earlier), deadlock_detected
 STATES_OF_ANOTHER_RUN = {"42P01", "42703", "XX000", "40P01"}
 _TURNS = 3
 _SETTINGS = {
     "lock_timeout": f"{BUSY_TIMEOUT_SECONDS}s",
-    # What a database or a role sets for requests is too short for a table of millions.
+    # The limit of a database or a role for requests is too short for a table of millions.
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     # An error, instead of rows that a policy hides from the owner.
     "row_security": "off",
-    # Rows come in the order in which they stand, each time the same.
+    # Rows come in their physical order, the same each time.
     "synchronize_seqscans": "off",
     "max_parallel_workers_per_gather": "0",
-    # Values are written as they are read, whatever the database's own habits.
+    # Values are written as they are read, whatever the database's own settings.
     "datestyle": "ISO,YMD",
     "intervalstyle": "postgres",
     "extra_float_digits": "1",
@@ -49,7 +49,7 @@ def raw(connection: Connection) -> psycopg.Connection:
 
 @contextmanager
 def connected(url: URL, interruption: Interruption, *, read_only: bool) -> Iterator[Connection]:
-    """Give a connection of which the transaction sees one state: that at its first query."""
+    """Give a connection whose transaction sees one state: that at its first query."""
     settings = postgresql.set_local(postgresql.settings_of(url, _SETTINGS))
     engine = create_engine(
         postgresql.without_options(url),
@@ -82,9 +82,9 @@ def connected(url: URL, interruption: Interruption, *, read_only: bool) -> Itera
 
 
 def lock(connection: Connection) -> None:
-    """Take the tables that are changed, before the transaction's first query.
+    """Lock the tables to change, before the transaction's first query.
 
-    What it sees is then what stood there when nobody else could write to them any more.
+    So the transaction sees a state that nobody else can change.
     """
     for turn in range(_TURNS):
         names = _lockable(connection)
@@ -96,7 +96,7 @@ def lock(connection: Connection) -> None:
                     sql.SQL(", ").join(sql.Identifier(schema, name) for schema, name in names)
                 )
             )
-        except psycopg.Error as error:  # another run was first, as a rule
+        except psycopg.Error as error:  # usually another run was first
             if error.sqlstate not in STATES_OF_ANOTHER_RUN or turn == _TURNS - 1:
                 raise
         else:
@@ -104,7 +104,7 @@ def lock(connection: Connection) -> None:
 
 
 def _lockable(connection: Connection) -> list[tuple[str, str]]:
-    """Return schema and name of what is changed, in a transaction of its own."""
+    """Return schema and name of the tables to change, in a transaction of its own."""
     begin(connection)
     rows = (
         raw(connection)
@@ -121,9 +121,9 @@ def _lockable(connection: Connection) -> list[tuple[str, str]]:
 
 
 def begin(connection: Connection) -> None:
-    """Begin a transaction anew, with its settings, which take no snapshot.
+    """Begin a new transaction with its settings, which take no snapshot.
 
-    A pooler may give each transaction another connection to the server, so each sets them anew.
+    Each transaction sets them, because a pooler may give it another connection to the server.
     """
     driver = raw(connection)
     driver.rollback()
@@ -141,5 +141,5 @@ def search_path(connection: psycopg.Connection, schemas: Sequence[str]) -> Itera
 
 
 def nothing_in_search_path(connection: psycopg.Connection) -> AbstractContextManager[None]:
-    """Let every name come with its schema, so that it means the same to whoever reads it later."""
+    """Make PostgreSQL write every name with its schema, so that its meaning never changes."""
     return search_path(connection, [])

@@ -1,7 +1,7 @@
-"""The statements that make a table again, from what the catalog says about it.
+"""The statements that recreate a table, from the catalog's facts about it.
 
-Names are quoted and numbers are numbers. Types and expressions are what the catalog wrote; the
-backup's checksum, which the database remembers, is what authenticates those.
+Names are quoted and numbers are numbers. Types and expressions are in the catalog's own words. The
+backup's checksum, which the database remembers, authenticates them.
 """
 
 import re
@@ -24,10 +24,10 @@ _OPTION = re.compile(r"([a-z_.]+)=(.*)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Definition:
-    """Statements in the order in which they are run; the rows come after `keys`.
+    """Statements in the order of their execution; the rows come after `keys`.
 
-    Keys that refer to other tables come first for whoever may load rows without them being
-    checked, and after `finish` for everybody else. Of `keys` and `checks` each has its name.
+    Keys that refer to other tables come first if the role may load rows unchecked, and otherwise
+    after `finish`. Each of `keys` and `checks` has its name.
     """
 
     create: list[str]
@@ -70,7 +70,7 @@ def definition_of(facts: Facts) -> Definition:
 
 
 def obstacles_in(facts: Facts) -> tuple[str, ...]:
-    """Name what the statements do not make again."""
+    """Name the parts that the statements do not recreate."""
     (table,) = facts["table"]
     found = [each["name"] for each in facts["others"]]
     if table["row_security"] or table["row_security_forced"]:
@@ -251,7 +251,7 @@ def _option(text: str) -> str:
 
 
 def run(connection: psycopg.Connection, statements: Iterable[str]) -> None:
-    """Run statements, which hold their values.
+    """Run statements that contain their values.
 
     The extended protocol, which `binary` asks for, takes one command at a time: an expression
     that ends its statement and begins another is an error.

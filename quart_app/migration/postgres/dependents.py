@@ -1,8 +1,8 @@
 """Objects that would break without the session table.
 
-PostgreSQL's catalog knows most of them. It does not know what a function's body needs, so bodies
-are searched for the table's name, and for the names of functions that need it in turn. A name
-that a body puts together while it runs is not found.
+PostgreSQL's catalog knows most of them. It does not know what a function's body needs. So bodies
+are searched for the table's name, and for the names of functions that need the table in turn. A
+name that a body composes at run time is not found.
 """
 
 import re
@@ -123,13 +123,13 @@ class _Function(NamedTuple):
 
 
 def dependents(connection: psycopg.Connection, oid: int) -> tuple[str, ...]:
-    """Name them; the table's own triggers and keys are none."""
+    """Name the dependents; the table's own triggers and keys are not among them."""
     known = connection.execute(_KNOWN.encode(), {"oid": oid}).fetchall()
     return tuple(sorted({name for (name,) in known} | _by_functions(connection, oid)))
 
 
 def _by_functions(connection: psycopg.Connection, oid: int) -> set[str]:
-    """Name objects that need the table by a function, and functions that nothing else calls."""
+    """Name objects that need the table through a function, and functions without callers."""
     needing, called = _functions_that_need(connection, oid)
     users = connection.execute(
         _USERS.encode(), {"oid": oid, "functions": [each.oid for each in needing]}
@@ -145,7 +145,7 @@ def _by_functions(connection: psycopg.Connection, oid: int) -> set[str]:
 def _functions_that_need(
     connection: psycopg.Connection, oid: int
 ) -> tuple[list[_Function], set[int]]:
-    """Return the functions that name the table, or one another; and which of them are called."""
+    """Return the functions that name the table or each other, and which are called."""
     row = connection.execute(_NAMES.encode(), [oid]).fetchone()
     assert row is not None  # noqa: S101 it was found a moment ago
     schema, names = row
@@ -173,7 +173,7 @@ def _functions_that_need(
 
 
 def _without_comments(body: str) -> str:
-    """Return the code and the strings of a body; names by code points as the names they are."""
+    """Return the code and the strings of a body, with escaped names decoded."""
     return _TOKEN.sub(lambda match: _spelled_out(match["code"] or " "), body)
 
 
@@ -185,7 +185,7 @@ def _spelled_out(code: str) -> str:
 
 
 def _names(body: str, name: str, schema: str, *, then: str = "") -> bool:
-    """Tell whether a body holds the name, alone or with its schema; quoted or in any case."""
+    """Return whether a body contains the name, alone or with its schema; quoted or in any case."""
     if name.lower() not in body.lower():
         return False
     pattern = (

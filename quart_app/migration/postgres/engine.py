@@ -41,7 +41,7 @@ class PostgresEngine(Engine):
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Lock what is changed, then see what stands there."""
+        """Lock the tables to change, then begin to read."""
         with connect.connected(self.url, self.interruption, read_only=False) as connection:
             connect.lock(connection)
             oids = raw(connection).execute("SELECT oid FROM pg_class WHERE relkind IN ('r', 'p')")
@@ -49,23 +49,23 @@ class PostgresEngine(Engine):
             yield connection
 
     def was_overtaken(self, error: Exception) -> bool:
-        """Tell whether another run was in the way, or first."""
+        """Return whether another run interfered, or was first."""
         cause = getattr(error, "orig", None) or error
         return getattr(cause, "sqlstate", None) in connect.STATES_OF_ANOTHER_RUN
 
     @contextmanager
     def rehearsing(self, reporter: Reporter) -> Iterator[Engine]:
-        """Give itself: the transaction is rolled back, and the backup is written elsewhere."""
+        """Give this engine: the transaction is rolled back, and the backup goes elsewhere."""
         with tempfile.TemporaryDirectory(prefix="quart_app-dry-run-") as folder:
             self._rehearsal = Path(folder)
             yield self
 
     def rehearsed_backup(self, path: Path) -> Path:
-        """Return a path that is gone afterwards."""
+        """Return a path that is deleted afterwards."""
         return (self._rehearsal or path.parent) / path.name
 
     def locks(self, connection: Connection) -> list[str]:
-        """Name the locks on tables, the strongest each; nobody waits for one that we made."""
+        """Name each table's strongest lock; locks on tables that we made block nobody."""
         rows = (
             raw(connection)
             .execute(
@@ -85,15 +85,15 @@ class PostgresEngine(Engine):
         return inspection.tables(raw(connection))
 
     def size_bytes(self, connection: Connection, table: str) -> int | None:
-        """Return what a table and its indexes take."""
+        """Return the size of a table with its indexes."""
         return inspection.size_bytes(raw(connection), table)
 
     def session_table(self, connection: Connection) -> SessionTable | None:
-        """Describe what is called user_sessions."""
+        """Describe the table user_sessions."""
         return inspection.session_table(raw(connection))
 
     def session_table_elsewhere(self, connection: Connection) -> str | None:
-        """Name another schema in which it stands."""
+        """Name another schema that has the table."""
         return inspection.elsewhere(raw(connection))
 
     def hidden(self, connection: Connection) -> str | None:
@@ -119,22 +119,22 @@ class PostgresEngine(Engine):
         return inspection.contents(raw(connection), table, columns, advance)
 
     def definitions(self, connection: Connection) -> dict[tuple[str, str], str]:
-        """Return what defines everything in the database."""
+        """Return the definitions of all objects in the database."""
         return inspection.definitions(raw(connection))
 
     def broken_foreign_keys(self, connection: Connection) -> Counter[str]:
-        """Count by table the rows whose foreign key leads nowhere."""
+        """Count by table the rows whose foreign key has no target."""
         return inspection.broken_foreign_keys(raw(connection))
 
     def why_rows_change(self, connection: Connection) -> str:
-        """Name the event triggers, which hear of tables that are made and removed."""
+        """Name the event triggers, which run when tables are made and removed."""
         statements = inspection.disabling_event_triggers(raw(connection))
         if not statements:
             return ""
         return f" An event trigger may have written there. Disable it first: {statements}"
 
     def default_backup(self, stamp: str) -> Path:
-        """Return a path in the working directory, for the server's folders are not ours."""
+        """Return a path in the working directory, because the server's folders are not ours."""
         name = re.sub(r"[^\w.-]", "_", self.url.database or "postgresql")
         return Path.cwd() / f"{name}.user_sessions-{stamp}.backup"
 
@@ -165,18 +165,18 @@ class PostgresEngine(Engine):
             ) from error
 
     def try_backup(self, connection: Connection, sealed: SealedFile, reporter: Reporter) -> None:
-        """Make the table again, and take it back."""
+        """Recreate the table, and undo that."""
         restore.try_backup(raw(connection), sealed, reporter)
 
     def bring_back(
         self, connection: Connection, sealed: SealedFile, reporter: Reporter
     ) -> list[str]:
-        """Make the table again."""
+        """Recreate the table."""
         return restore.bring_back(raw(connection), sealed, reporter)
 
     def is_unchanged(
         self, connection: Connection, sealed: SealedFile, table: SessionTable, reporter: Reporter
     ) -> bool:
-        """Tell whether the table that stands there is what the backup holds."""
+        """Return whether the existing table equals the one in the backup."""
         with reporter.step("comparing", total=sealed.manifest["rows"]) as step:
             return not restore.compare(raw(connection), sealed, step.advance)

@@ -1,4 +1,4 @@
-"""What stands in the current schema, and who depends on the session table."""
+"""Inspection of the current schema, and of the objects that depend on the session table."""
 
 import hashlib
 from collections import Counter
@@ -21,8 +21,8 @@ _KINDS = {
     "p": "partitioned table",
     "f": "foreign table",
 }
-_BY_ID = {"users", "platform_connections"}  # an upgrade moves their rows about
-# Of what is nobody's part but a table's: (the table's name, the object's name, what defines it).
+_BY_ID = {"users", "platform_connections"}  # an upgrade moves their rows
+# For each object that is part of a table: (the table's name, the object's name, its definition).
 _DEFINITIONS = """
     WITH ours AS (
         SELECT n.oid, n.nspname FROM pg_namespace AS n
@@ -67,7 +67,7 @@ _DEFINITIONS = """
     UNION ALL SELECT '', 'event trigger ' || evtname, concat_ws(' ', evtevent, evtfoid, evtenabled)
         FROM pg_event_trigger
 """
-# Of each foreign key: its table's name, both tables as SQL writes them, and their columns.
+# For each foreign key: its table's name, both tables as SQL writes them, and their columns.
 _COLUMNS_OF_KEY = """
     ARRAY(SELECT quote_ident(a.attname) FROM unnest(k.{key}) WITH ORDINALITY AS u (number, place)
         JOIN pg_attribute AS a ON a.attrelid = k.{table} AND a.attnum = u.number ORDER BY u.place)
@@ -83,7 +83,7 @@ _KEYS = f"""
 
 
 def relation(connection: psycopg.Connection, name: str = SESSIONS) -> tuple[int, str] | None:
-    """Return oid and kind of what has the name in the current schema."""
+    """Return oid and kind of the relation with this name in the current schema."""
     return connection.execute(
         "SELECT oid::bigint, relkind::text FROM pg_class WHERE relname = %s"
         " AND relnamespace = quote_ident(current_schema())::regnamespace AND relkind = ANY(%s)",
@@ -112,7 +112,7 @@ def columns(connection: psycopg.Connection, table: str) -> list[str]:
 
 
 def size_bytes(connection: psycopg.Connection, table: str) -> int | None:
-    """Return what a table takes, with its indexes; None where it was dropped meanwhile."""
+    """Return the size of a table with its indexes; None if it was dropped meanwhile."""
     row = connection.execute(
         "SELECT pg_total_relation_size(oid) FROM pg_class WHERE relname = %s"
         " AND relnamespace = quote_ident(current_schema())::regnamespace",
@@ -122,7 +122,7 @@ def size_bytes(connection: psycopg.Connection, table: str) -> int | None:
 
 
 def session_table(connection: psycopg.Connection) -> SessionTable | None:
-    """Describe what is called user_sessions in the current schema."""
+    """Describe the table user_sessions in the current schema."""
     found = relation(connection)
     if found is None:
         return None
@@ -149,7 +149,7 @@ def session_table(connection: psycopg.Connection) -> SessionTable | None:
 
 
 def elsewhere(connection: psycopg.Connection) -> str | None:
-    """Name another schema of the search path with a table of the name, as SQL writes it."""
+    """Name another schema of the search path that has such a table, in SQL's form."""
     row = connection.execute(
         "SELECT quote_ident(n.nspname) FROM pg_class AS c"
         " JOIN pg_namespace AS n ON n.oid = c.relnamespace"
@@ -161,7 +161,7 @@ def elsewhere(connection: psycopg.Connection) -> str | None:
 
 
 def hidden(connection: psycopg.Connection) -> str | None:
-    """Name a table of the current schema whose rows a policy hides from the role that looks."""
+    """Name a table of the current schema whose rows a policy hides from our role."""
     row = connection.execute(
         "SELECT relname::text, current_user::text FROM pg_class WHERE relkind IN ('r', 'p')"
         " AND relnamespace = quote_ident(current_schema())::regnamespace"
@@ -185,7 +185,7 @@ def disabling_event_triggers(connection: psycopg.Connection) -> str:
 
 
 def definitions(connection: psycopg.Connection) -> dict[tuple[str, str], str]:
-    """Return what defines everything in every schema of people's."""
+    """Return the definitions of all objects in every schema that users made."""
     rows = connection.execute(_DEFINITIONS.encode())
     return {(table, what): definition for table, what, definition in rows}
 
@@ -213,10 +213,10 @@ def contents(
 
 
 def broken_foreign_keys(connection: psycopg.Connection) -> Counter[str]:
-    """Count by table the rows whose key leads nowhere; those of the session table are left out.
+    """Count by table the rows whose key has no target, without the session table.
 
-    PostgreSQL sees to keys by itself, unless somebody loaded rows with its triggers off. Deferred
-    ones are asked now.
+    PostgreSQL enforces keys itself, unless somebody loaded rows with its triggers off. Deferred
+    keys are checked now.
     """
     connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     keys = connection.execute(_KEYS.encode(), (SESSIONS,)).fetchall()

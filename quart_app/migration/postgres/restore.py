@@ -1,4 +1,4 @@
-"""The session table from a backup: made again, filled by COPY, and compared."""
+"""The session table from a backup: recreated, filled by COPY, and compared."""
 
 from typing import Any
 
@@ -20,10 +20,10 @@ _AS_IT_WAS = "The database is as it was."
 
 
 def try_backup(connection: psycopg.Connection, backup: SealedFile, reporter: Reporter) -> None:
-    """Make the table again, now that it is gone, compare, and take it back.
+    """Recreate the table after its removal, compare, and undo that.
 
-    Just as a restoration does, with the rows and the same search path. Raises Refused with the
-    name of what would be lost.
+    It works as a restoration does, with the rows and the same search path. Raises Refused, which
+    names what would be lost.
     """
     connection.execute("SAVEPOINT restorable")
     try:
@@ -41,7 +41,7 @@ def try_backup(connection: psycopg.Connection, backup: SealedFile, reporter: Rep
 
 
 def bring_back(connection: psycopg.Connection, backup: SealedFile, reporter: Reporter) -> list[str]:
-    """Make the table again; return which keys and checks hold for new rows only, and why."""
+    """Recreate the table; return which keys and checks hold for new rows only, and why."""
     try:
         return _bring_back(connection, backup, reporter, is_trial=False)
     except _Different as different:
@@ -51,7 +51,7 @@ def bring_back(connection: psycopg.Connection, backup: SealedFile, reporter: Rep
 
 
 class _Different(Exception):  # noqa: N818 named for the fact
-    """What was made is not what was removed."""
+    """The recreated table differs from the removed one."""
 
 
 def _bring_back(
@@ -88,7 +88,7 @@ def _bring_back(
 
 
 def _checked(backup: SealedFile) -> tuple[Facts, Definition]:
-    """Return the table's facts and statements; raise Refused where the file has other things."""
+    """Return the table's facts and statements; raise Refused if the file has others."""
     facts = backup.manifest.get("facts")
     try:
         definition = definition_of(facts)  # type: ignore[arg-type] # whatever else it is, is caught
@@ -103,7 +103,7 @@ def _checked(backup: SealedFile) -> tuple[Facts, Definition]:
 
 
 def _may_load_unchecked(connection: psycopg.Connection) -> bool:
-    """Switch the checking of keys off for the rows, which broke them before; if we may."""
+    """Switch off the checking of keys, if we may, for rows that broke them before."""
     connection.execute("SAVEPOINT unchecked")
     try:
         connection.execute("SET LOCAL session_replication_role = replica")
@@ -129,8 +129,8 @@ def _copy_in(connection: psycopg.Connection, backup: SealedFile, advance: Advanc
 def _added(connection: psycopg.Connection, constraints: dict[str, str]) -> dict[str, str]:
     """Add constraints; return why some hold for new rows only, by their names.
 
-    Rows may lead nowhere. And a check whose function reads another table need not find there
-    what it found when its row was written.
+    Keys of rows may have no target. And a check whose function reads another table may find other
+    rows there than when its row was written.
     """
     notes = {}
     for name, statement in constraints.items():
@@ -160,7 +160,7 @@ def compare(
     *,
     not_valid: set[str] | None = None,
 ) -> list[str]:
-    """Name what the table that stands there has otherwise than the backup, or has besides."""
+    """Name the differences of the existing table from the backup, additions included."""
     manifest = backup.manifest
     wanted = _with_not_valid(manifest["facts"], not_valid or set())
     facts = facts_of_sessions(connection, str(manifest["table"]))
@@ -186,7 +186,7 @@ def _with_not_valid(facts: Facts, names: set[str]) -> Facts:
 
 
 def differences(before: Facts, after: Facts) -> list[str]:
-    """Name what is missing or other, and what is there besides."""
+    """Name the missing, different and additional parts."""
     found = {
         _named(what, each): None
         for what in before

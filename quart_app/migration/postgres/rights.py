@@ -1,4 +1,4 @@
-"""Owners and privileges of a table and its sequences, as they were: no fewer and no more."""
+"""Owners and privileges of a table and its sequences, restored exactly."""
 
 from typing import Any
 
@@ -15,9 +15,9 @@ _PRIVILEGES = {
 
 
 def give_rights(connection: psycopg.Connection, facts: Facts) -> None:
-    """Give the table and its sequences to their owner, with just the privileges they had.
+    """Give the table and its sequences to their owner, with exactly the privileges they had.
 
-    What was made a moment ago has its creator's default privileges, which may be others.
+    A new table has its creator's default privileges, which may be different.
     """
     (table,) = facts["table"]
     name = identifier(table["schema"], table["name"])

@@ -1,1 +1,1 @@
-"""What SQLite does in its own way."""
+"""The migration of a SQLite file."""

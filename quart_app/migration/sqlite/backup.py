@@ -1,4 +1,4 @@
-"""A backup of the whole file, by SQLite's online backup, and what proves it good."""
+"""A backup of the whole file, by SQLite's online backup, and its verification."""
 
 import os
 import sqlite3
@@ -20,15 +20,15 @@ _PAGES_AT_ONCE = 4096
 
 
 def copy_database(source: sqlite3.Connection, path: Path, title: str, reporter: Reporter) -> None:
-    """Copy into an empty file, which is then one file by itself; it is not synced yet.
+    """Copy into an empty file, which is then complete in one file; it is not synced yet.
 
-    The source is no connection that is writing: its backup would never end.
+    The source must not be a writing connection: its backup would never end.
     """
     with (
         reporter.step(title, unit="pages") as step,
         closing(open_sqlite(uri(path, "mode=rw"))) as copy,
     ):
-        # A crash in between is of no matter: the file has not its name yet.
+        # A crash in between is harmless: the file does not have its name yet.
         copy.execute("PRAGMA synchronous = OFF")
 
         def count(_status: int, remaining: int, total: int) -> None:
@@ -46,7 +46,7 @@ def back_up(
     manifest: dict[str, Any],
     reporter: Reporter,
 ) -> Backup:
-    """Write it, seal and sync it, then let SQLite check what stands on the disk."""
+    """Write, seal and sync the backup, then let SQLite check the file on the disk."""
     with new_file(path) as partial:
         copy_database(source, partial, "backup", reporter)
         with partial.open("r+b") as file:
@@ -66,7 +66,7 @@ def back_up(
 
 @contextmanager
 def opened(path: Path, interruption: Interruption) -> Iterator[sqlite3.Connection]:
-    """Open a sealed backup, of which nothing is ever changed."""
+    """Open a sealed backup, which is never changed."""
     with (
         closing(open_sqlite(uri(path, "mode=ro&immutable=1"))) as connection,
         interruption.canceling(connection.interrupt),

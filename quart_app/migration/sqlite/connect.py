@@ -1,4 +1,4 @@
-"""Connections that leave a SQLite file as it is, and the one that changes it."""
+"""Connections to a SQLite file: some leave it unchanged, and one changes it."""
 
 import sqlite3
 import time
@@ -22,7 +22,7 @@ _TURN_MILLISECONDS = 100
 
 
 def file_of(url: URL) -> Path:
-    """Return the database's file; raises Refused where there is none."""
+    """Return the database's file; raises Refused if there is no file."""
     path = Path(url.database or "").absolute()
     if not path.exists():
         raise Refused(f"There is no database file {path}.")
@@ -32,21 +32,21 @@ def file_of(url: URL) -> Path:
 
 
 def wal_bytes(path: Path) -> int:
-    """Return what stands in the write-ahead log: a process was killed, or has it open."""
+    """Return the size of the write-ahead log; a killed or running process left it."""
     wal = path.resolve().with_name(f"{path.resolve().name}-wal")
     return wal.stat().st_size if wal.exists() else 0
 
 
 def uri(path: Path, query: str) -> str:
-    """Return the URI by which SQLite opens a file of whatever name."""
+    """Return the URI that opens a file in SQLite, whatever its name."""
     return f"file:{quote(str(path).encode(errors='surrogateescape'))}?{query}"
 
 
 def uri_for_reading(path: Path) -> str:
-    """Return the URI by which reading leaves the file's bytes and its folder as they are.
+    """Return a URI for reading that leaves the file's bytes and its folder unchanged.
 
-    Where the file is in WAL mode and has no log, an ordinary reader would make one. This looks into
-    the file, which no connection of this process may have open: closing it lets go of their locks
+    If the file is in WAL mode and has no log, an ordinary reader would make one. This reads the
+    file, which no connection of this process may have open: closing it releases their locks
     (https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_).
     """
     try:
@@ -58,7 +58,7 @@ def uri_for_reading(path: Path) -> str:
 
 
 def open_sqlite(address: str) -> sqlite3.Connection:
-    """Open by URI; the driver begins no transaction by itself, so that DDL rolls back."""
+    """Open by URI; the driver begins no transaction, so that DDL rolls back."""
     connection = sqlite3.connect(
         address,
         uri=True,
@@ -66,7 +66,7 @@ def open_sqlite(address: str) -> sqlite3.Connection:
         timeout=BUSY_TIMEOUT_SECONDS,
         check_same_thread=False,  # the event loop's thread interrupts it
     )
-    # Whoever wrote bytes that are not UTF-8 into text is no reason to stop.
+    # Bytes in text that are not UTF-8 are no reason to stop.
     connection.text_factory = lambda text: text.decode(errors="replace")
     return connection
 
@@ -80,7 +80,7 @@ def raw(connection: Connection) -> sqlite3.Connection:
 
 @contextmanager
 def canceling(connection: Connection, interruption: Interruption) -> Iterator[None]:
-    """Let an interruption end what runs, but not the way back."""
+    """Let an interruption end the running statement, but not the rollback."""
     with interruption.canceling(raw(connection).interrupt):
         try:
             yield
@@ -90,7 +90,7 @@ def canceling(connection: Connection, interruption: Interruption) -> Iterator[No
 
 
 def _begin(connection: sqlite3.Connection, begin: str, interruption: Interruption) -> None:
-    """Begin, and wait for the lock in short turns: SQLite's own waiting hears no interruption."""
+    """Begin, and wait for the lock in short turns: SQLite's own wait ignores interruptions."""
     deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
     connection.execute(f"PRAGMA busy_timeout = {_TURN_MILLISECONDS}")
     while True:
@@ -109,11 +109,11 @@ def _begin(connection: sqlite3.Connection, begin: str, interruption: Interruptio
 def connected(
     address: str, begin: str, interruption: Interruption, *, attach: str | None = None
 ) -> Iterator[Connection]:
-    """Give a connection in a transaction that was begun by `begin`."""
+    """Give a connection in a transaction that the statement `begin` began."""
 
     def create() -> sqlite3.Connection:
         connection = open_sqlite(address)
-        # On, as where the schema is upgraded otherwise; but rows of nobody are restored, too.
+        # On, as in other upgrades of the schema. A restoration also restores rows without a user.
         connection.execute(f"PRAGMA foreign_keys = {'OFF' if attach else 'ON'}")
         if attach is not None:  # not possible once the transaction has begun
             connection.execute("ATTACH ? AS backup", (attach,))
@@ -135,9 +135,8 @@ def guarded(
 ) -> Iterator[tuple[Connection, sqlite3.Connection]]:
     """Give the connection that holds the write lock, and one that reads the same state.
 
-    Of a file in WAL mode the last connection to close writes the log into the file. Where nothing
-    was committed and a log stood there before, the reader closes last, which can't: so the file
-    stays as it was.
+    In WAL mode the last connection to close writes the log into the file. If nothing was committed
+    and there was a log before, the reader closes last. It can't write, so the file is unchanged.
     """
     log = wal_bytes(path)
     with closing(open_sqlite(uri(path, "mode=ro"))) as reader:

@@ -1,4 +1,4 @@
-"""Who would break without the session table: asked of SQLite itself, which compiles them."""
+"""Objects that would break without the session table; SQLite compiles them to find out."""
 
 import re
 import sqlite3
@@ -37,7 +37,7 @@ def _foreign_keys(connection: sqlite3.Connection, table: str) -> list[str]:
 
 
 def _virtual_tables(connection: sqlite3.Connection, table: str) -> list[str]:
-    """Name those that take the table as an argument: full-text search has content=TABLE."""
+    """Name the virtual tables that have the table as an argument, like content=TABLE."""
     argument = re.compile(rf"=\s*['\"`\[]*{re.escape(table)}['\"`\]]*\s*[,)]", re.IGNORECASE)
     rows = connection.execute(
         "SELECT name, sql FROM sqlite_master WHERE sql LIKE 'CREATE VIRTUAL%' ORDER BY 1"
@@ -47,7 +47,7 @@ def _virtual_tables(connection: sqlite3.Connection, table: str) -> list[str]:
 
 def _views_and_triggers(connection: sqlite3.Connection, table: str) -> list[str]:
     found = []
-    # Who uses it must name it somewhere; SQLite then tells whether it is the table that is meant.
+    # A user of the table must name it somewhere; SQLite then shows whether the table is meant.
     rows = connection.execute(
         "SELECT type, name, tbl_name FROM sqlite_master WHERE type IN ('view', 'trigger')"
         " AND instr(lower(sql), lower(?)) AND lower(tbl_name) <> lower(?) ORDER BY 1 DESC, 2",
@@ -77,9 +77,9 @@ def _statements_that_fire(connection: sqlite3.Connection, table: str) -> list[st
 
 
 def _use(connection: sqlite3.Connection, statements: list[str], table: str) -> bool:
-    """Tell whether the statements, once compiled, touch the table; True where they don't compile.
+    """Return whether the compiled statements use the table; True if they don't compile.
 
-    They are explained, not carried out.
+    They are explained, not executed.
     """
     touched = False
 

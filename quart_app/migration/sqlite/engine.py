@@ -25,7 +25,7 @@ _READ_ONLY = {"mode": "ro", "immutable": "1"}
 class SqliteEngine(Engine):
     """A SQLite file."""
 
-    _reader: Any = None  # in the writing transaction: who reads the same state
+    _reader: Any = None  # in the writing transaction: the reader of the same state
 
     def __init__(
         self, url: URL, interruption: Interruption, *, display_url: str | None = None
@@ -36,24 +36,24 @@ class SqliteEngine(Engine):
 
     @property
     def display_url(self) -> str:
-        """The database in words."""
+        """The database's name for display."""
         return self._display_url or super().display_url
 
     @property
     def file(self) -> Path:
-        """The file; raises Refused where there is none."""
+        """The file; raises Refused if there is no file."""
         return connect.file_of(self.url)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Open a transaction that leaves the file, and its folder, as they are."""
+        """Open a transaction that leaves the file and its folder unchanged."""
         address = connect.uri_for_reading(self.file)
         with connect.connected(address, "BEGIN", self.interruption) as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Take the write lock: from here on nobody else writes until it ends."""
+        """Take the write lock: nobody else writes until the transaction ends."""
         if any(self.url.query.get(name) == value for name, value in _READ_ONLY.items()):
             raise Refused("The database's URL says that it can only be read.")
         with connect.guarded(self.file, self.interruption, attach=self._attach) as (
@@ -64,7 +64,7 @@ class SqliteEngine(Engine):
 
     @contextmanager
     def rehearsing(self, reporter: Reporter) -> Iterator[Engine]:
-        """Give a private copy, which is gone afterwards."""
+        """Give a private copy, which is deleted afterwards."""
         with tempfile.TemporaryDirectory(prefix="quart_app-dry-run-") as folder:
             path = Path(folder, "copy.db")
             with (
@@ -83,7 +83,7 @@ class SqliteEngine(Engine):
         return self.file.with_name("copy.backup")
 
     def locks(self, connection: Connection) -> list[str]:
-        """Name the one lock that there is."""
+        """Name SQLite's only lock."""
         return ["RESERVED on the whole database: others read, and nobody else writes"]
 
     def tables(self, connection: Connection) -> list[str]:
@@ -91,15 +91,15 @@ class SqliteEngine(Engine):
         return inspection.tables(connect.raw(connection))
 
     def size_bytes(self, connection: Connection, table: str) -> int | None:
-        """Return what a table and its indexes take."""
+        """Return the size of a table with its indexes."""
         return inspection.size_bytes(connect.raw(connection), table)
 
     def session_table(self, connection: Connection) -> SessionTable | None:
-        """Describe what is called user_sessions."""
+        """Describe the table user_sessions."""
         return inspection.session_table(connect.raw(connection))
 
     def unknown_here(self, connection: Connection) -> str | None:
-        """Name a function, collation or module that only the program that made it has."""
+        """Name a function, collation or module that only the program of its author has."""
         return inspection.unknown_here(connect.raw(connection))
 
     def columns(self, connection: Connection, table: str) -> list[str]:
@@ -113,11 +113,11 @@ class SqliteEngine(Engine):
         return inspection.contents(connect.raw(connection), table, columns, advance)
 
     def definitions(self, connection: Connection) -> dict[tuple[str, str], str]:
-        """Return what defines everything in the database."""
+        """Return the definitions of all objects in the database."""
         return inspection.definitions(connect.raw(connection))
 
     def broken_foreign_keys(self, connection: Connection) -> Counter[str]:
-        """Count by table the rows whose foreign key leads nowhere."""
+        """Count by table the rows whose foreign key has no target."""
         return inspection.broken_foreign_keys(connect.raw(connection))
 
     def default_backup(self, stamp: str) -> Path:
@@ -125,7 +125,7 @@ class SqliteEngine(Engine):
         return self.file.with_name(f"{self.file.name}.before-migration-{stamp}.backup")
 
     def own_files(self) -> set[Path]:
-        """Name the database and what SQLite puts beside it; of a link, beside both."""
+        """Name the database and SQLite's files beside it; for a link, beside both."""
         linked = self.file.parent.resolve() / self.file.name
         return {
             file.with_name(f"{file.name}{suffix}")
@@ -145,7 +145,7 @@ class SqliteEngine(Engine):
         manifest: dict[str, Any],
         reporter: Reporter,
     ) -> Backup:
-        """Back up by the connection that reads beside: nobody has written since the lock."""
+        """Back up with the separate reader: nobody has written since the lock."""
         return backup.back_up(self._reader, table, path, manifest, reporter)
 
     def remove(self, connection: Connection, table: SessionTable) -> None:
@@ -153,12 +153,12 @@ class SqliteEngine(Engine):
         connect.raw(connection).execute(f"DROP TABLE main.{quoted(table.name)}")
 
     def try_backup(self, connection: Connection, sealed: SealedFile, reporter: Reporter) -> None:
-        """Make the table again in a database of its own."""
+        """Recreate the table in a separate database."""
         restore.try_backup(restore.attachable(sealed), str(sealed.manifest["table"]), reporter)
 
     @contextmanager
     def attached(self, sealed: SealedFile) -> Iterator[None]:
-        """Let the next transaction see the backup beside the database."""
+        """Attach the backup for the next transaction."""
         self._attach = restore.attachable(sealed)
         yield
         self._attach = None
@@ -166,12 +166,12 @@ class SqliteEngine(Engine):
     def bring_back(
         self, connection: Connection, sealed: SealedFile, reporter: Reporter
     ) -> list[str]:
-        """Make the table again."""
+        """Recreate the table."""
         return restore.bring_back(connect.raw(connection), sealed, reporter)
 
     def is_unchanged(
         self, connection: Connection, sealed: SealedFile, table: SessionTable, reporter: Reporter
     ) -> bool:
-        """Tell whether the table that stands there is what the backup holds."""
+        """Return whether the existing table equals the one in the backup."""
         name = str(sealed.manifest["table"])
         return table.name == name and restore.is_same(connect.raw(connection), name, reporter)

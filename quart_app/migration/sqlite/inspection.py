@@ -1,4 +1,4 @@
-"""All that a table holds, as one checksum; and what defines a database."""
+"""Inspection of a database: tables, checksums of their rows, and definitions."""
 
 import hashlib
 import marshal
@@ -13,13 +13,13 @@ from quart_app.migration.sealed_file import Advance
 from quart_app.migration.sqlite.dependents import dependents, quoted
 
 _ROWS_AT_ONCE = 5000
-_PRIMARY = 0xFF  # of an error's code, which tells more by its other bits
+_PRIMARY = 0xFF  # the bits of an error's primary code; the other bits have details
 # Without the references that later versions write between equal values of a row.
 _MARSHAL_VERSION = 2
 
 
 def tables(connection: sqlite3.Connection) -> list[str]:
-    """Name the tables; a virtual table is named by those in which it keeps what it holds."""
+    """Name the tables; for a virtual table, the tables that store its contents."""
     rows = connection.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%'"
         " ESCAPE '\\' AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name"
@@ -34,7 +34,7 @@ def columns(connection: sqlite3.Connection, table: str) -> list[str]:
 
 
 def session_table(connection: sqlite3.Connection) -> SessionTable | None:
-    """Describe what is called user_sessions, in whatever case."""
+    """Describe the table user_sessions, in upper or lower case."""
     found = connection.execute(
         "SELECT name, type, sql LIKE 'CREATE VIRTUAL%' FROM sqlite_master"
         " WHERE lower(name) = ? AND type IN ('table', 'view')",
@@ -58,7 +58,7 @@ def session_table(connection: sqlite3.Connection) -> SessionTable | None:
 
 
 def unknown_here(connection: sqlite3.Connection) -> str | None:
-    """Say what SQLite lacks to check the database; that is compiled, and not carried out."""
+    """Name what SQLite lacks to check the database; statements are only compiled."""
     try:
         connection.execute("EXPLAIN PRAGMA integrity_check").close()
     except sqlite3.OperationalError as error:
@@ -69,7 +69,7 @@ def unknown_here(connection: sqlite3.Connection) -> str | None:
 
 
 def size_bytes(connection: sqlite3.Connection, table: str) -> int | None:
-    """Return what its pages and its indexes' take; None where SQLite was built without dbstat."""
+    """Return the size of a table with its indexes; None if SQLite was built without dbstat."""
     try:
         (size,) = connection.execute(
             "SELECT sum(pgsize) FROM sqlite_master AS m JOIN dbstat AS d ON d.name = m.name"
@@ -108,10 +108,10 @@ def contents(
     *,
     schema: str = "main",
 ) -> Contents:
-    """Return the SHA-256 of the rows in the order in which the table keeps them.
+    """Return the SHA-256 of the rows in the table's own order.
 
-    Of each row its values and their types, as Python's marshal writes them. NOT INDEXED, for an
-    index that holds every column has an order of its own.
+    It covers each row's values and their types, as Python's marshal writes them. NOT INDEXED,
+    because an index with every column has its own order.
     """
     digest, rows = hashlib.sha256(), 0
     types = " || ' ' || ".join(f"typeof({quoted(name)})" for name in names)
@@ -137,7 +137,7 @@ def definitions(connection: sqlite3.Connection) -> dict[tuple[str, str], str]:
 
 
 def broken_foreign_keys(connection: sqlite3.Connection) -> Counter[str]:
-    """Count by table the rows that refer to nothing; those of the session table are left out."""
+    """Count by table the rows that refer to nothing; the session table is left out."""
     broken: Counter[str] = Counter()
     for table in tables(connection):
         if table.lower() == SESSIONS:

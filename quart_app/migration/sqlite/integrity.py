@@ -1,4 +1,4 @@
-"""What SQLite finds wrong with a database: damage, or a search index that lags behind its text."""
+"""SQLite's check of a database for damage, and for search indexes that lag behind their text."""
 
 import re
 import sqlite3
@@ -8,10 +8,10 @@ from quart_app.migration.outcome import Refused
 from quart_app.migration.sqlite.dependents import quoted
 
 _COMPLAINTS = 1000
-# What integrity_check says of rows and not of the file: they break a rule of their own table.
+# Complaints of integrity_check about rows, not the file: they break a rule of their own table.
 _OF_ROWS = re.compile(r"(\S+ value in |CHECK constraint failed in )")
-# What virtual tables say of themselves, since SQLite 3.44: a search index that does not fit its
-# text, as after an edit of the text alone, and R-trees. The file is sound.
+# Complaints of virtual tables, since SQLite 3.44: R-trees, and search indexes that do not fit their
+# text, such as after an edit of the text alone. The file is sound.
 _OUT_OF_STEP = re.compile(
     r'(?:malformed inverted index for FTS\d table main\.|fts5: .* table ")(.+)'
 )
@@ -45,9 +45,9 @@ def check_integrity(connection: sqlite3.Connection) -> list[str]:
 
 
 def note_on_virtual_table(said: str, definitions: Mapping[str, str]) -> str | None:
-    """Return what to do about a complaint of a virtual table; empty where that is nothing.
+    """Return what to do about a complaint of a virtual table; empty if there is nothing to do.
 
-    None where the complaint is of anything else. `definitions` are their statements by name.
+    None if the complaint is about anything else. `definitions` are their statements by name.
     """
     if found := _OUT_OF_STEP.fullmatch(said):
         name = found[1].removesuffix('"') if said.startswith("fts5") else found[1]
@@ -72,6 +72,6 @@ def note_on_virtual_table(said: str, definitions: Mapping[str, str]) -> str | No
 
 
 def _first_line(said: str) -> str:
-    """Return the first line that says something: a heading says nothing by itself."""
+    """Return the first line that is not only a heading."""
     lines = said.splitlines()
     return next((line for line in lines if not line.startswith(("***", "In RTree"))), said)

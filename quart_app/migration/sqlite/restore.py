@@ -18,7 +18,7 @@ _MAKING = {
     sqlite3.SQLITE_CREATE_INDEX,
     sqlite3.SQLITE_CREATE_TRIGGER,
 }
-# What these need: rows of the schema, the table's own columns and functions over them.
+# The actions they need: the schema's rows, the table's own columns and functions over them.
 _NEEDED = {sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_REINDEX}
 _BOOKKEEPING = {"sqlite_master", "sqlite_schema", "sqlite_sequence"}
 # SQLITE_ERROR, SQLITE_CONSTRAINT, SQLITE_MISMATCH, SQLITE_AUTH: https://www.sqlite.org/rescode.html
@@ -27,14 +27,14 @@ _PRIMARY = 0xFF
 
 
 def attachable(backup: SealedFile) -> str:
-    """Return the URI by which the backup is attached; only outside of a transaction can it be."""
+    """Return the URI that attaches the backup, which works only outside a transaction."""
     return uri(backup.path.absolute(), "mode=ro&immutable=1")
 
 
 def try_backup(path: str, name: str, reporter: Reporter) -> None:
-    """Make the table again from its backup, rows included, in a database of its own.
+    """Recreate the table from its backup, rows included, in a separate database.
 
-    Raises Refused where it does not become what it was.
+    Raises Refused if the result differs from the original.
     """
     with (
         closing(open_sqlite("")) as connection,  # a file without a name, gone when it is closed
@@ -57,7 +57,7 @@ def try_backup(path: str, name: str, reporter: Reporter) -> None:
 
 
 def bring_back(connection: sqlite3.Connection, backup: SealedFile, reporter: Reporter) -> list[str]:
-    """Make the table again from the database that is attached as `backup`."""
+    """Recreate the table from the database that is attached as `backup`."""
     name = backup.manifest["table"]
     if not _make(connection, name, reporter):
         raise Refused(f"The table {name} would not be what the backup holds. Nothing was restored.")
@@ -67,7 +67,7 @@ def bring_back(connection: sqlite3.Connection, backup: SealedFile, reporter: Rep
 def _make(
     connection: sqlite3.Connection, name: str, reporter: Reporter, *, trial: str = ""
 ) -> bool:
-    """Make the table with its rows and all that is its own; tell whether it is the same then."""
+    """Make the table with its rows and its own parts; return whether it equals the backup."""
     statements = connection.execute(
         "SELECT type, sql FROM backup.sqlite_master WHERE tbl_name = ? AND sql IS NOT NULL"
         " ORDER BY type = 'trigger', type = 'index', rowid",
@@ -76,7 +76,7 @@ def _make(
     if name.lower() != SESSIONS or not statements:
         raise Refused(f"The backup holds no table {SESSIONS}. Nothing was restored.")
     (_, create), *others = statements
-    # Rows that broke their table's rules before, break them again.
+    # Rows that broke their table's rules before break them again.
     connection.execute("PRAGMA ignore_check_constraints = ON")
     with only_making_the_table(connection):
         connection.execute(create)
@@ -97,7 +97,7 @@ def only_making_the_table(connection: sqlite3.Connection) -> Iterator[None]:
     def authorize(action: int, name: str | None, table: str | None, *_: str | None) -> int:
         if action in _MAKING:
             made_for = name if action == sqlite3.SQLITE_CREATE_TABLE else table
-            # SQLite makes sqlite_sequence by itself, for the first AUTOINCREMENT.
+            # SQLite itself makes sqlite_sequence for the first AUTOINCREMENT.
             allowed = (made_for or "").lower() in {SESSIONS, "sqlite_sequence"}
         else:
             allowed = action in _NEEDED or (name or "").lower() in _BOOKKEEPING
@@ -119,7 +119,7 @@ def _writable(connection: sqlite3.Connection, table: str) -> list[str]:
 
 
 def _row_id(connection: sqlite3.Connection, table: str) -> str | None:
-    """Return the name by which a row's own number can be had; None in a table WITHOUT ROWID."""
+    """Return a column name for the row's rowid; None in a table WITHOUT ROWID."""
     taken = {
         name.lower()
         for (name,) in connection.execute(
@@ -135,7 +135,7 @@ def _row_id(connection: sqlite3.Connection, table: str) -> str | None:
 
 
 def _copy_rows(connection: sqlite3.Connection, table: str, advance: Advance) -> None:
-    """Copy the rows with the numbers by which SQLite knows them, some at a time."""
+    """Copy the rows with their rowids, in batches."""
     names = ", ".join(map(quoted, _writable(connection, table)))
     name, row_id = quoted(table), _row_id(connection, table)
     if row_id is None:
@@ -162,7 +162,7 @@ def _copy_rows(connection: sqlite3.Connection, table: str, advance: Advance) -> 
 
 
 def _copy_sequence(connection: sqlite3.Connection, table: str) -> None:
-    """Let AUTOINCREMENT go on where it stood."""
+    """Let AUTOINCREMENT continue from its old value."""
     with suppress(sqlite3.OperationalError):  # no table has it, or had it
         connection.execute("DELETE FROM main.sqlite_sequence WHERE name = ?", (table,))
         connection.execute(
@@ -172,7 +172,7 @@ def _copy_sequence(connection: sqlite3.Connection, table: str) -> None:
 
 
 def is_same(connection: sqlite3.Connection, table: str, reporter: Reporter) -> bool:
-    """Tell whether definition and rows are what they are in the backup, to the byte."""
+    """Return whether definition and rows equal the backup's, to the byte."""
     query = (
         "SELECT type, name, sql FROM {}.sqlite_master WHERE tbl_name = ? AND name NOT LIKE"
         " 'sqlite\\_%' ESCAPE '\\' ORDER BY 1, 2"

@@ -114,7 +114,6 @@ class NotLoggedIn(AppError):  # noqa: N818
     category = Category.NOT_AUTHENTICATED
     code = "not_logged_in"
     default_sentence = "You are not logged in."
-    heading = "You are not logged in"
 
 
 class Forbidden(AppError):  # noqa: N818
@@ -199,7 +198,6 @@ class NameTaken(AppError):  # noqa: N818
     category = Category.CONFLICT
     code = "name_taken"
     default_sentence = "That name is taken. Choose another."
-    heading = "That name is taken"
 
 
 class AccountTaken(AppError):  # noqa: N818

@@ -108,7 +108,7 @@ def install(app: Quart, *, is_https: bool) -> None:
         if "csp_nonce" in g:
             await compress_page(response)
         if "claims" in g:
-            end_with_session(response, caller(), services().events)
+            end_with_session(response, caller, services().events)
         if "known_devices" in g and response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             device_cookie().write(response, g.known_devices)
         return response

@@ -4,7 +4,7 @@ The gate wraps every body of several pieces that a logged-in request gets, so no
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -30,10 +30,10 @@ class JudgedBody(IterableBody):
     """A body that ends with its session. Views use it if the source itself sees to that."""
 
 
-def end_with_session(response: Response, caller: Caller, events: Events) -> None:
+def end_with_session(response: Response, caller: Callable[[], Caller], events: Events) -> None:
     """Let an answer in pieces stop as soon as its session has ended, or its rights are gone."""
     if type(response.response) is IterableBody:
-        response.response = JudgedBody(_judged(response.response, caller, events))
+        response.response = JudgedBody(_judged(response.response, caller(), events))
 
 
 async def _judged(body: IterableBody, caller: Caller, events: Events) -> AsyncIterator[Any]:

@@ -2,7 +2,7 @@
 // beside it; its clock is what counts, be this machine's right or wrong.
 
 const MINUTE = 60, HOUR = 60 * MINUTE, DAY = 24 * HOUR; // in seconds
-// As in web/words.py.
+// The same words as in rendering/template_filters.py.
 const UNITS = [
   ["year", 365.2425 * DAY],
   ["month", (365.2425 * DAY) / 12],

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from quart_app.session.cookies import CookieFormat as CookieFormat
     from quart_app.session.extension import RevocableSessions as RevocableSessions
     from quart_app.session.extension import RevocationsUnavailable as RevocationsUnavailable
-    from quart_app.session.extension import answers_when_stale as answers_when_stale
-    from quart_app.session.extension import not_activity as not_activity
     from quart_app.session.extension import require_fresh_revocations as require_fresh_revocations
     from quart_app.session.follower import RevocationFollower as RevocationFollower
     from quart_app.session.interface import RevocableSessionInterface as RevocableSessionInterface
     from quart_app.session.interface import SessionTooLarge as SessionTooLarge
+    from quart_app.session.marks import answers_when_stale as answers_when_stale
+    from quart_app.session.marks import is_activity as is_activity
+    from quart_app.session.marks import is_answered_when_stale as is_answered_when_stale
+    from quart_app.session.marks import not_activity as not_activity
     from quart_app.session.purge_clock import PurgeClock as PurgeClock
     from quart_app.session.revocations import NewRevocation as NewRevocation
     from quart_app.session.revocations import RevocationList as RevocationList
@@ -69,15 +71,17 @@ _MODULES = {
     "SessionLimits": "claims",
     "SessionRef": "claims",
     "SessionTooLarge": "interface",
-    "answers_when_stale": "extension",
+    "answers_when_stale": "marks",
     "append_in_commit_order": "table",
     "clear_session": "session",
+    "is_activity": "marks",
+    "is_answered_when_stale": "marks",
     "joined_cookie_header": "cookie_header",
     "cookies_named": "cookie_header",
     "create_session": "session",
     "has_too_many_session_cookies": "session",
     "is_session_unverifiable": "session",
-    "not_activity": "extension",
+    "not_activity": "marks",
     "presented_sessions": "session",
     "recheck_session": "session",
     "renew_session": "session",

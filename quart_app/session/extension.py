@@ -30,6 +30,7 @@ from quart_app.session.cookies import (
 )
 from quart_app.session.follower import RevocationFollower
 from quart_app.session.interface import RevocableSessionInterface
+from quart_app.session.marks import is_activity, is_answered_when_stale
 from quart_app.session.revocations import NewRevocation, RevocationList, epoch_at
 from quart_app.session.session import (
     clear_session,
@@ -47,9 +48,6 @@ from quart_app.session.store import RevocationStore
 CONFIG_PREFIX: Final = "REVOCABLE_SESSIONS_"
 _EXTENSION: Final = "revocable_sessions"
 _RETRY_AFTER_SECONDS: Final = 5
-_ANSWERS_WHEN_STALE: Final = "_answers_when_stale"
-_IS_NO_ACTIVITY: Final = "_is_no_activity"
-_STATIC: Final = "static"
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _DEFAULTS: Final[dict[str, Any]] = {
     "IDLE": DEFAULT_LIMITS.idle,
@@ -62,7 +60,6 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "AUTOMATIC": True,
 }
 
-ViewT = TypeVar("ViewT", bound=Callable[..., Any])
 T = TypeVar("T")
 
 
@@ -80,25 +77,13 @@ class RevocationsUnavailable(ServiceUnavailable):
         return [*super().get_headers(*args, **kwargs), retry_after]
 
 
-def answers_when_stale(view: ViewT) -> ViewT:
-    """Let a view answer even while the revocation list is stale; it must not use the session."""
-    setattr(view, _ANSWERS_WHEN_STALE, True)
-    return view
-
-
-def not_activity(view: ViewT) -> ViewT:
-    """Let requests of a view not count as activity, such as those that an open page sends."""
-    setattr(view, _IS_NO_ACTIVITY, True)
-    return view
-
-
 def require_fresh_revocations() -> None:
     """Refuse a request that nobody can judge. Raises RevocationsUnavailable.
 
     It carries a session, or might begin one, while the revocation list is stale. Raises BadRequest
     where it has more session cookies than are looked at.
     """
-    if _is_marked(_ANSWERS_WHEN_STALE):
+    if is_answered_when_stale():
         return
     if has_too_many_session_cookies():
         raise BadRequest("The request has too many session cookies. Delete this site's cookies.")
@@ -106,13 +91,6 @@ def require_fresh_revocations() -> None:
     is_safe = request.method in _SAFE_METHODS
     if is_session_unverifiable() or not (is_safe or sessions.revocations.is_fresh()):
         raise RevocationsUnavailable
-
-
-def _is_marked(mark: str) -> bool:
-    if request.endpoint == _STATIC:
-        return True
-    view = current_app.view_functions.get(request.endpoint or "")
-    return getattr(view, mark, False)
 
 
 class RevocableSessions:
@@ -196,7 +174,7 @@ class RevocableSessions:
     async def _before_request(self) -> None:
         recheck_session()
         require_fresh_revocations()
-        if not _is_marked(_IS_NO_ACTIVITY):
+        if is_activity():
             renew_session()
 
     def current(self) -> Claims | None:

@@ -10,8 +10,8 @@ from quart.typing import ResponseReturnValue
 from quart_app.errors import InvalidInput
 from quart_app.instances import url_of, username_of
 from quart_app.model import PlatformConnection
-from quart_app.session import clear_session, timestamp
-from quart_app.web.pipeline.access import for_no_account, not_activity, public, renews_at_once
+from quart_app.session import clear_session, not_activity, timestamp
+from quart_app.web.pipeline.access import for_no_account, public, renews_at_once
 from quart_app.web.pipeline.bodies import (
     Body,
     ChangeBody,

@@ -8,7 +8,7 @@ from quart import Blueprint, Response, request
 from quart.typing import ResponseReturnValue
 
 from quart_app.services.sessions.events import Event, Events, Stream
-from quart_app.web.pipeline.access import not_activity
+from quart_app.session import not_activity
 from quart_app.web.pipeline.gate import caller, services
 from quart_app.web.pipeline.streaming import JudgedBody
 

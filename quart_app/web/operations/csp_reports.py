@@ -17,7 +17,8 @@ from quart import Blueprint, current_app, request
 from quart.typing import ResponseReturnValue
 
 from quart_app.errors import MalformedBody, UnsupportedBody
-from quart_app.web.pipeline.access import answers_when_stale, public
+from quart_app.session import answers_when_stale
+from quart_app.web.pipeline.access import public
 from quart_app.web.pipeline.headers import CSP_REPORTS_PATH
 
 MOST_COUNTED: Final = 50  # kinds of violations in a minute; all others count as one kind

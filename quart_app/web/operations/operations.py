@@ -5,7 +5,8 @@ from http import HTTPStatus
 from quart import Blueprint
 from quart.typing import ResponseReturnValue
 
-from quart_app.web.pipeline.access import answers_when_stale, public
+from quart_app.session import answers_when_stale
+from quart_app.web.pipeline.access import public
 from quart_app.web.pipeline.gate import services
 
 blueprint = Blueprint("operations", __name__)

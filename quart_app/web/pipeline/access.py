@@ -1,6 +1,7 @@
-"""Decorators of routes: public, answered when stale, no activity, for no account.
+"""Decorators of routes: public, renews at once, for no account.
 
-A route without a decorator requires a login, is refused while the revocation list is stale and
+The session library has two more, `answers_when_stale` and `not_activity`. A route without a
+decorator requires a login, is refused while the revocation list is stale and
 counts as activity. So a forgotten decorator closes a route instead of opening it.
 """
 
@@ -17,8 +18,6 @@ class Mark(Enum):
     """A mark on a view function."""
 
     PUBLIC = "public"
-    ANSWERS_WHEN_STALE = "answers_when_stale"
-    NOT_ACTIVITY = "not_activity"
     RENEWS_AT_ONCE = "renews_at_once"
     FOR_NO_ACCOUNT = "for_no_account"
 
@@ -26,16 +25,6 @@ class Mark(Enum):
 def public(view: ViewT) -> ViewT:
     """Answer without a login."""
     return _marked(view, Mark.PUBLIC)
-
-
-def answers_when_stale(view: ViewT) -> ViewT:
-    """Answer even while the revocation list is stale; the view must not use the session."""
-    return _marked(view, Mark.ANSWERS_WHEN_STALE)
-
-
-def not_activity(view: ViewT) -> ViewT:
-    """Don't count requests as activity of the user, because open pages send them."""
-    return _marked(view, Mark.NOT_ACTIVITY)
 
 
 def renews_at_once(view: ViewT) -> ViewT:

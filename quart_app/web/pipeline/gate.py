@@ -30,6 +30,8 @@ from quart_app.session import (
     Claims,
     SessionRef,
     has_too_many_session_cookies,
+    is_activity,
+    is_answered_when_stale,
     is_session_unverifiable,
     presented_sessions,
     recheck_session,
@@ -90,7 +92,7 @@ def install(app: Quart, *, is_https: bool) -> None:
         if request.endpoint is None or is_marked(Mark.PUBLIC):
             return
         g.claims = required_claims()
-        if not is_marked(Mark.NOT_ACTIVITY) and UNATTENDED not in request.headers:
+        if is_activity() and UNATTENDED not in request.headers:
             renew_session(at_once=is_marked(Mark.RENEWS_AT_ONCE))
         services().events.hear_of_activity(g.claims.sid, required_claims().idle_expires_at)
         await refuse_other_user(g.claims)
@@ -181,7 +183,7 @@ def refuse_unverifiable() -> None:
 
     No session begins during that time either. Raises TooManyCookies, Unavailable.
     """
-    if is_marked(Mark.ANSWERS_WHEN_STALE):
+    if is_answered_when_stale():
         return
     if has_too_many_session_cookies():
         raise TooManyCookies

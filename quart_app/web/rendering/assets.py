@@ -18,7 +18,8 @@ from quart import Quart, Response, request
 from werkzeug.datastructures import ContentRange
 from werkzeug.exceptions import NotFound
 
-from quart_app.web.pipeline.access import answers_when_stale, not_activity, public
+from quart_app.session import answers_when_stale, not_activity
+from quart_app.web.pipeline.access import public
 
 FOLDER: Final = Path(__file__).parent.parent / "static"
 # Of all files together: they stay in memory. Larger files belong on a server of their own.

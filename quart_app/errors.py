@@ -21,6 +21,7 @@ class Category(Enum):
     INVALID = auto()
     TOO_MANY = auto()
     UNAVAILABLE = auto()
+    UPSTREAM = auto()  # another server, which was asked for this, failed
     FAILED = auto()  # of a command; it never reaches the web
 
 

@@ -1,1 +1,1 @@
-"""Outbound HTTP to Fediverse instances lives here; nothing speaks to one yet."""
+"""Outbound HTTP to Fediverse servers, whose addresses users type. No database, no session."""

@@ -29,6 +29,7 @@ _STATUS: Final = {
     Category.INVALID: HTTPStatus.UNPROCESSABLE_ENTITY,
     Category.TOO_MANY: HTTPStatus.TOO_MANY_REQUESTS,
     Category.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+    Category.UPSTREAM: HTTPStatus.BAD_GATEWAY,
     Category.FAILED: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 # The sentences for what the framework refuses by itself.
@@ -55,6 +56,7 @@ _HEADINGS: Final = {
     HTTPStatus.TOO_MANY_REQUESTS: "Too many attempts",
     HTTPStatus.INTERNAL_SERVER_ERROR: last_resort.HEADING,
     HTTPStatus.SERVICE_UNAVAILABLE: "Temporarily unavailable",
+    HTTPStatus.BAD_GATEWAY: "The other server didn't help",
 }
 _MAY_WORK_LATER: Final = TRY_AGAIN_LATER | {
     HTTPStatus.INTERNAL_SERVER_ERROR,

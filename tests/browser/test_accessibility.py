@@ -61,7 +61,7 @@ async def problems_of(page: Page, *, thorough: bool) -> list[str]:
 
 
 @pytest.mark.parametrize("who", EXAMPLES)
-async def test_every_page_is_accessible_in_both_themes_narrow_and_wide(
+async def test_every_page_is_accessible_in_both_themes_and_at_both_widths(
     scene: Scene,
     open_page: OpenPage,
     who: str,
@@ -92,7 +92,7 @@ def set_up_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
             yield f"{server.url}/setup?token={token}"
 
 
-async def test_so_is_the_first_page_of_all(
+async def test_the_set_up_page_is_accessible_too(
     set_up_url: str,
     open_page: OpenPage,
     thorough: bool,  # noqa: FBT001 a fixture
@@ -120,7 +120,7 @@ def pages(settings: Settings) -> set[str]:
     } - NO_PAGES
 
 
-async def test_no_page_is_left_out(scene: Scene) -> None:
+async def test_the_list_of_pages_is_complete(scene: Scene) -> None:
     looked_at = {endpoint for each in EXAMPLES.values() for endpoint in each}
     assert pages(scene.settings) - looked_at == set()
 
@@ -132,9 +132,7 @@ COLOURS = """() => [...document.querySelectorAll("body, body *")].map((each) => 
 })"""
 
 
-async def test_a_theme_that_is_chosen_looks_as_the_systems(
-    scene: Scene, open_page: OpenPage
-) -> None:
+async def test_a_chosen_theme_looks_like_the_systems(scene: Scene, open_page: OpenPage) -> None:
     page = await open_page(reduced_motion="reduce")
     await enter(page.context, scene, "member")
     await page.goto(f"{scene.server.url}/platforms")
@@ -159,7 +157,7 @@ ICON = "getComputedStyle(document.querySelector('.switcher-row'), '::before').ba
 
 
 @pytest.mark.parametrize("motion", ["reduce", "no-preference"])
-async def test_nothing_moves_for_who_wants_it_so(
+async def test_nothing_moves_for_users_who_prefer_reduced_motion(
     scene: Scene, open_page: OpenPage, motion: Literal["reduce", "no-preference"]
 ) -> None:
     page = await open_page(reduced_motion=motion)

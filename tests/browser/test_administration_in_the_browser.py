@@ -17,7 +17,7 @@ from tests.processes import Processes
 pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough, pytest.mark.untimed]
 
 
-async def test_a_user_is_created_by_a_link_given_a_role_and_shut_out(
+async def test_a_user_is_created_with_a_link_given_a_role_and_deactivated(
     processes: Processes, open_page: OpenPage
 ) -> None:
     name, url = f"new-{secrets.token_hex(4)}", processes.a.url
@@ -70,7 +70,7 @@ async def test_a_user_is_created_by_a_link_given_a_role_and_shut_out(
     await expect(admin.get_by_label("User")).to_have_value(name)
 
 
-async def test_the_chart_keeps_its_letters_and_the_page_its_width_where_it_is_narrow(
+async def test_the_chart_stays_readable_and_the_page_fits_a_narrow_screen(
     processes: Processes, open_page: OpenPage
 ) -> None:
     page = await open_page(viewport={"width": 320, "height": 640})

@@ -103,7 +103,7 @@ class Keyboard:
         await self.page.keyboard.type(text)
 
 
-async def test_a_whole_visit_goes_by_keyboard_alone(
+async def test_a_whole_visit_works_by_keyboard_alone(
     scene: Scene, open_page: OpenPage, measured: Callable[[str], None]
 ) -> None:
     page = await open_page(viewport={"width": 1000, "height": 500})
@@ -191,7 +191,7 @@ async def end_another_device(keys: Keyboard) -> None:
 
 
 @pytest.mark.parametrize("path", first(2, ["/platforms", "/admin/audit", "/login", "/account"]))
-async def test_tab_leads_through_all_of_a_page_both_ways_and_is_caught_nowhere(
+async def test_tab_reaches_everything_on_a_page_in_both_directions_without_a_trap(
     scene: Scene, open_page: OpenPage, path: str
 ) -> None:
     page = await open_page(viewport={"width": 1000, "height": 500})
@@ -205,9 +205,7 @@ async def test_tab_leads_through_all_of_a_page_both_ways_and_is_caught_nowhere(
     assert await keys.round("Shift+Tab", last) == controls[::-1]
 
 
-async def test_a_warning_keeps_the_keys_and_gives_them_back(
-    scene: Scene, open_page: OpenPage
-) -> None:
+async def test_a_warning_takes_the_focus_and_returns_it(scene: Scene, open_page: OpenPage) -> None:
     page = await open_page()
     await enter(page.context, scene, "member, who does nothing")
     await page.goto(f"{scene.server.url}/account")

@@ -32,7 +32,7 @@ FIRST = [
 
 
 @pytest.mark.parametrize("ended_by", first(5, [*FIRST, *sorted(CAUSES.keys() - set(FIRST))]))
-async def test_each_cause_leads_the_browser_to_the_login_page(
+async def test_each_cause_sends_the_browser_to_the_login_page(
     processes: Processes,
     name: str,
     ended_by: str,

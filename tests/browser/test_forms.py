@@ -107,7 +107,7 @@ async def watch(page: Page) -> list[Any]:
     return states
 
 
-async def test_a_form_is_sent_once_and_says_that_it_takes_long(
+async def test_a_form_is_submitted_once_and_shows_that_it_is_slow(
     server: Server, name: str, open_page: OpenPage
 ) -> None:
     page = await open_page()
@@ -138,7 +138,7 @@ async def test_a_form_is_sent_once_and_says_that_it_takes_long(
     assert await posts_once_logged(server, "/login", before + 2) == before + 2
 
 
-async def test_an_error_leads_to_its_field_and_what_was_typed_stays(
+async def test_an_error_links_to_its_field_and_the_input_is_kept(
     server: Server, name: str, open_page: OpenPage
 ) -> None:
     page = await open_page()
@@ -198,7 +198,7 @@ async def test_a_password_can_be_pasted_and_shown(
     await expect(plain.locator(".reveal")).to_have_count(0)
 
 
-async def test_a_form_whose_navigation_was_stopped_can_be_sent_again(
+async def test_a_form_can_be_submitted_again_after_the_navigation_was_stopped(
     server: Server, name: str, open_page: OpenPage
 ) -> None:
     page = await open_page()

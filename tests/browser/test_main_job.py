@@ -63,7 +63,7 @@ async def test_a_legacy_user_logs_in_switches_twice_and_logs_out(
         await expect(page).to_have_url(re.compile("/login"))
 
 
-async def test_it_works_without_javascript(
+async def test_the_main_job_works_without_javascript(
     legacy_settings: Settings, tmp_path: Path, open_page: OpenPage
 ) -> None:
     with hypercorn(legacy_settings, tmp_path) as server:

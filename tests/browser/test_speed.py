@@ -116,7 +116,7 @@ async def log_in(page: Page, server: Server) -> None:
     await expect(page.get_by_role("heading", name="Dashboard")).to_be_visible()
 
 
-async def test_no_page_weighs_over_60_kb_and_none_moves(
+async def test_no_page_is_larger_than_60_kb_or_shifts_its_layout(
     settings_and_server: tuple[Settings, Server],
     open_page: OpenPage,
     measured: Callable[[str], None],
@@ -144,7 +144,7 @@ async def test_no_page_weighs_over_60_kb_and_none_moves(
     assert not re.search('"GET /static/[^"]*" 404', server.log.read_text())
 
 
-async def test_a_second_page_asks_for_no_style_and_no_script(
+async def test_a_second_page_requests_no_style_and_no_script(
     settings_and_server: tuple[Settings, Server], open_page: OpenPage
 ) -> None:
     _, server = settings_and_server
@@ -157,7 +157,7 @@ async def test_a_second_page_asks_for_no_style_and_no_script(
         assert {path: size for path, size in fetched.items() if size} == {}
 
 
-async def test_what_gets_into_a_page_does_not_run_and_is_reported(
+async def test_an_injected_script_does_not_run_and_is_reported(
     settings_and_server: tuple[Settings, Server], chromium: Browser
 ) -> None:
     _, server = settings_and_server

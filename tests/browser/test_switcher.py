@@ -84,7 +84,7 @@ async def acts_for(page: Page, name: str) -> None:
     await expect(page.locator("#switcher-panel form [aria-current]")).to_have_count(0)
 
 
-async def test_one_click_switches_and_leaves_the_page_as_it_is(
+async def test_one_click_switches_and_leaves_the_page_unchanged(
     processes: Processes, open_page: OpenPage, measured: Callable[[str], None]
 ) -> None:
     name, ids = await person(processes, 5)
@@ -129,7 +129,7 @@ async def test_one_click_switches_and_leaves_the_page_as_it_is(
 
 
 @pytest.mark.untimed
-async def test_the_dashboard_follows_and_its_own_buttons_switch_in_place_too(
+async def test_the_dashboard_updates_and_its_own_buttons_switch_in_place_too(
     processes: Processes, open_page: OpenPage
 ) -> None:
     name, _ = await person(processes, 3)
@@ -146,7 +146,7 @@ async def test_the_dashboard_follows_and_its_own_buttons_switch_in_place_too(
 
 
 @pytest.mark.untimed
-async def test_all_of_it_goes_by_keyboard(processes: Processes, open_page: OpenPage) -> None:
+async def test_the_switcher_works_by_keyboard(processes: Processes, open_page: OpenPage) -> None:
     name, _ = await person(processes, 5)
     page = await open_page()
     await log_in(page, processes, name, "/account")
@@ -199,7 +199,7 @@ async def test_all_of_it_goes_by_keyboard(processes: Processes, open_page: OpenP
 
 
 @pytest.mark.untimed
-async def test_of_more_than_eight_one_is_found_by_typing(
+async def test_typing_finds_one_of_more_than_eight_accounts(
     processes: Processes, open_page: OpenPage
 ) -> None:
     name, _ = await person(processes, 50)
@@ -240,7 +240,7 @@ async def test_of_more_than_eight_one_is_found_by_typing(
 
 @pytest.mark.untimed
 @pytest.mark.parametrize("width", [320, 1280])
-async def test_the_last_of_more_than_the_page_holds_is_found_by_typing(
+async def test_typing_finds_an_account_beyond_the_first_page(
     processes: Processes, open_page: OpenPage, width: int
 ) -> None:
     name, _ = await person(processes, MOST_CONNECTIONS + 20)
@@ -268,7 +268,7 @@ async def test_the_last_of_more_than_the_page_holds_is_found_by_typing(
 
 
 @pytest.mark.untimed
-async def test_the_last_of_more_than_the_page_holds_is_found_without_scripts(
+async def test_an_account_beyond_the_first_page_is_found_without_scripts(
     processes: Processes, open_page: OpenPage
 ) -> None:
     name, _ = await person(processes, MOST_CONNECTIONS + 20)
@@ -286,7 +286,9 @@ async def test_the_last_of_more_than_the_page_holds_is_found_without_scripts(
 
 
 @pytest.mark.untimed
-async def test_it_works_without_scripts(processes: Processes, open_page: OpenPage) -> None:
+async def test_the_switcher_works_without_scripts(
+    processes: Processes, open_page: OpenPage
+) -> None:
     name, _ = await person(processes, 10)
     page = await open_page(java_script_enabled=False)
     await log_in(page, processes, name, "/devices")
@@ -305,7 +307,7 @@ async def test_it_works_without_scripts(processes: Processes, open_page: OpenPag
 
 @pytest.mark.untimed
 @pytest.mark.parametrize("width", [320, 1280])
-async def test_it_fits_whatever_the_names(
+async def test_the_switcher_fits_names_of_any_length(
     processes: Processes, open_page: OpenPage, width: int
 ) -> None:
     name, ids = await person(processes, 50)
@@ -333,7 +335,7 @@ async def test_it_fits_whatever_the_names(
 
 
 @pytest.mark.untimed
-async def test_where_it_fails_the_page_says_why_and_for_whom_one_acts(
+async def test_a_failed_switch_shows_the_reason_and_the_current_account(
     processes: Processes, open_page: OpenPage
 ) -> None:
     name, ids = await person(processes, 5)
@@ -378,7 +380,9 @@ async def test_where_it_fails_the_page_says_why_and_for_whom_one_acts(
 
 
 @pytest.mark.untimed
-async def test_it_follows_what_happens_elsewhere(processes: Processes, open_page: OpenPage) -> None:
+async def test_the_switcher_follows_switches_made_elsewhere(
+    processes: Processes, open_page: OpenPage
+) -> None:
     name, ids = await person(processes, 3)
     page = await open_page()
     await log_in(page, processes, name, "/")

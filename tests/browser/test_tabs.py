@@ -107,7 +107,7 @@ def accounts(processes: Processes, name: str) -> tuple[int, int, int]:
 
 
 @pytest.mark.alone
-async def test_a_switch_in_one_tab_is_said_in_the_others(
+async def test_a_switch_in_one_tab_is_announced_in_the_others(
     processes: Processes,
     name: str,
     accounts: tuple[int, int, int],
@@ -129,7 +129,7 @@ async def test_a_switch_in_one_tab_is_said_in_the_others(
     assert max(took) < SAID_WITHIN_MS
 
 
-async def test_two_tabs_that_switch_at_once_end_at_what_the_cookie_says(  # noqa: PLR0917 fixtures
+async def test_two_tabs_that_switch_at_once_show_what_the_cookie_says(  # noqa: PLR0917 fixtures
     processes: Processes,
     name: str,
     accounts: tuple[int, int, int],
@@ -160,7 +160,7 @@ async def test_two_tabs_that_switch_at_once_end_at_what_the_cookie_says(  # noqa
 
 
 @pytest.mark.alone
-async def test_other_devices_hear_of_changed_connections(
+async def test_other_devices_are_notified_of_changed_connections(
     processes: Processes,
     name: str,
     accounts: tuple[int, int, int],
@@ -210,7 +210,7 @@ async def test_other_devices_hear_of_changed_connections(
 
 
 @pytest.mark.alone
-async def test_who_is_logged_out_leaves_in_every_tab_and_on_every_device(
+async def test_a_logout_leaves_the_page_in_every_tab_and_on_every_device(
     processes: Processes, name: str, open_page: OpenPage, measured: Measured
 ) -> None:
     first = await enter(await open_page(), processes.a.url, name)
@@ -253,7 +253,7 @@ async def test_who_is_logged_out_leaves_in_every_tab_and_on_every_device(
     await expect(second).to_have_url(f"{processes.a.url}/login?next=/account")
 
 
-async def test_what_a_tab_had_sent_is_not_sent_again_for_who_logs_in_in_another(
+async def test_a_form_sent_in_one_tab_is_not_sent_again_for_a_user_who_logs_in_in_another(
     processes: Processes, name: str, open_page: OpenPage
 ) -> None:
     url, sent = processes.a.url, []
@@ -286,7 +286,7 @@ async def test_what_a_tab_had_sent_is_not_sent_again_for_who_logs_in_in_another(
     assert "POST" not in sent
 
 
-async def test_a_page_that_is_brought_back_shows_nothing_until_it_is_known_to_be_alive(
+async def test_a_restored_page_shows_nothing_until_its_session_is_confirmed(
     processes: Processes, name: str, open_page: OpenPage
 ) -> None:
     page = await enter(await open_page(), processes.a.url, name, "/account")
@@ -307,7 +307,7 @@ async def test_a_page_that_is_brought_back_shows_nothing_until_it_is_known_to_be
     await expect(page.get_by_label("Password", exact=True)).to_be_visible()
 
 
-async def test_a_changed_password_leaves_the_tabs_of_its_browser_where_they_are(
+async def test_a_changed_password_leaves_the_tabs_of_its_browser_open(
     processes: Processes, name: str, open_page: OpenPage
 ) -> None:
     first = await enter(await open_page(), processes.a.url, name, "/devices")
@@ -355,7 +355,7 @@ async def test_one_tab_has_the_stream_and_another_takes_over(
     await gone_at(second)
 
 
-async def test_a_server_that_comes_back_is_heard_again(
+async def test_the_stream_reconnects_after_a_server_restart(
     settings: Settings, tmp_path: Path, open_page: OpenPage, measured: Measured
 ) -> None:
     name = await asyncio.to_thread(new_user, settings)
@@ -385,7 +385,7 @@ async def test_a_server_that_comes_back_is_heard_again(
     )
 
 
-async def test_where_there_are_no_locks_the_page_asks_now_and_then(
+async def test_pages_poll_in_browsers_without_web_locks(
     processes: Processes, name: str, open_page: OpenPage, measured: Measured
 ) -> None:
     page = await open_page()
@@ -452,7 +452,7 @@ def limits(**seconds: int) -> dict[str, str]:
 
 
 @pytest.mark.alone
-async def test_who_does_nothing_is_warned_and_may_stay(
+async def test_an_idle_user_is_warned_and_can_stay_logged_in(
     settings: Settings, tmp_path: Path, open_page: OpenPage, measured: Measured
 ) -> None:
     name = await asyncio.to_thread(new_user, settings)
@@ -495,7 +495,7 @@ async def test_who_does_nothing_is_warned_and_may_stay(
 
 
 @pytest.mark.alone
-async def test_the_absolute_limit_is_told_of_and_can_not_be_moved(
+async def test_the_absolute_limit_is_announced_and_cannot_be_extended(
     settings: Settings, tmp_path: Path, open_page: OpenPage
 ) -> None:
     name = await asyncio.to_thread(new_user, settings)

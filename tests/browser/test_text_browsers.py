@@ -61,7 +61,7 @@ async def show_without_scripts(page: Page, scene: Scene, example: Example) -> No
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("who", EXAMPLES)
-async def test_a_text_browser_shows_nothing_that_needs_a_script(
+async def test_a_text_browser_shows_nothing_that_needs_scripts(
     scene: Scene, open_page: OpenPage, who: str, text_browser: tuple[str, ...]
 ) -> None:
     page = await open_page(java_script_enabled=False)
@@ -90,7 +90,7 @@ async def test_every_control_of_a_page_works_without_scripts(
     assert found == []
 
 
-async def test_a_text_browser_says_once_for_whom_one_acts(
+async def test_a_text_browser_shows_the_current_account_once(
     scene: Scene, open_page: OpenPage, text_browser: tuple[str, ...]
 ) -> None:
     page = await open_page(java_script_enabled=False)

@@ -20,7 +20,7 @@ WATCH = f"""window.shown = [];
 }})();"""
 
 
-async def test_the_theme_is_the_systems_until_one_is_chosen_which_lasts(
+async def test_the_theme_is_the_systems_until_one_is_chosen_and_the_choice_lasts(
     processes: Processes, open_page: OpenPage
 ) -> None:
     page = await open_page(color_scheme="dark")
@@ -57,7 +57,7 @@ async def test_the_theme_is_the_systems_until_one_is_chosen_which_lasts(
 
 
 @pytest.mark.parametrize(("scheme", "colour"), [("light", LIGHT), ("dark", DARK)])
-async def test_without_scripts_it_is_the_systems(
+async def test_without_scripts_the_theme_is_the_systems(
     processes: Processes, open_page: OpenPage, scheme: str, colour: str
 ) -> None:
     page = await open_page(java_script_enabled=False, color_scheme=scheme)
@@ -71,7 +71,7 @@ async def log_in(page: Page, processes: Processes, name: str) -> None:
     await fill_and_log_in(page, name)
 
 
-async def test_how_long_ago_something_was_stays_true_by_the_servers_clock(
+async def test_relative_times_stay_correct_by_the_servers_clock(
     processes: Processes, name: str, open_page: OpenPage, clock: Clock
 ) -> None:
     page = await open_page(bypass_csp=True)  # for the import below has no nonce

@@ -34,7 +34,7 @@ async def create_people(processes: Processes) -> list[str]:
     return names
 
 
-async def test_twenty_browsers_log_in_at_once_and_each_is_its_own_user(
+async def test_twenty_browsers_log_in_at_once_each_as_its_own_user(
     processes: Processes, open_page: OpenPage
 ) -> None:
     names = await create_people(processes)

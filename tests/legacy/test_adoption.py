@@ -139,7 +139,7 @@ async def test_the_default_is_the_lowest_connection_that_was_marked(database_url
         "uq_user_platform_name",
     ],
 )
-async def test_only_what_an_earlier_form_lacks_is_added(
+async def test_only_parts_missing_from_an_earlier_schema_are_added(
     empty_database_url: URL, lacking: str
 ) -> None:
     url = empty_database_url
@@ -158,7 +158,7 @@ async def test_only_what_an_earlier_form_lacks_is_added(
     assert column in str(schema_of(url))
 
 
-async def test_who_could_not_be_switched_off_before_is_active(empty_database_url: URL) -> None:
+async def test_users_from_a_schema_without_is_active_are_active(empty_database_url: URL) -> None:
     url = empty_database_url
     indexes = {"ix_platform_user_active", "ix_platform_type_active"}
     columns = {"users.is_active", "platform_connections.is_active"}
@@ -227,7 +227,7 @@ NOTES_TWICE = (
         ),
     ],
 )
-async def test_what_is_refused_stays_as_it_is(
+async def test_a_refused_database_is_unchanged(
     empty_database_url: URL, lacking: set[str], statements: list[str], sentence: str
 ) -> None:
     url = empty_database_url
@@ -275,7 +275,7 @@ TRIGGERS = {
 }
 
 
-async def test_a_trigger_that_objects_is_quoted(legacy_url: URL) -> None:
+async def test_an_objecting_triggers_message_is_quoted(legacy_url: URL) -> None:
     change(legacy_url, *TRIGGERS[legacy_url.get_backend_name()])
     before = snapshot(legacy_url), schema_of(legacy_url)
     with pytest.raises(SchemaRefused, match=r"upgraded: hands off\. Nothing was changed"):
@@ -283,7 +283,7 @@ async def test_a_trigger_that_objects_is_quoted(legacy_url: URL) -> None:
     assert (snapshot(legacy_url), schema_of(legacy_url)) == before
 
 
-async def test_a_failure_at_the_very_end_undoes_everything(legacy_url: URL) -> None:
+async def test_a_failure_at_the_very_end_rolls_everything_back(legacy_url: URL) -> None:
     # A column that the second revision adds after the first is done with all of its work.
     change(legacy_url, "ALTER TABLE users ADD COLUMN must_change_password TEXT")
     change(legacy_url, "DROP INDEX ix_users_email")
@@ -303,7 +303,7 @@ print(*asyncio.run(upgrade_schema(url)))
 """
 
 
-async def test_of_processes_that_upgrade_at_once_one_does_and_all_succeed(legacy_url: URL) -> None:
+async def test_of_several_concurrent_upgrades_one_runs_and_all_succeed(legacy_url: URL) -> None:
     pipe = asyncio.subprocess.PIPE
     processes = [
         await asyncio.create_subprocess_exec(
@@ -338,7 +338,7 @@ def differences(connection: Connection) -> list[Any]:
 
     NEW are left out by that, too: Alembic's own and the one row that a trigger keeps. Of a key that
     came with its column to SQLite, SQLAlchemy doesn't see ON DELETE, so that it seems another; that
-    it is the model's, test_a_removed_default_is_nobodys_default shows.
+    it is the model's, test_a_removed_default_is_no_users_default shows.
     """
     context = MigrationContext.configure(
         connection,
@@ -380,7 +380,7 @@ def indexes(inspector: Inspector, table: str) -> set[tuple[Any, ...]]:
 
 
 @FRESH_AND_ADOPTED
-async def test_the_schema_is_the_models(database_url: URL) -> None:
+async def test_the_schema_matches_the_models(database_url: URL) -> None:
     assert await in_database(database_url, differences) == []
 
 
@@ -426,7 +426,7 @@ async def new_user(services: Services) -> int:
 
 
 @FRESH_AND_ADOPTED
-async def test_the_id_of_a_deleted_connection_is_never_given_again(services: Services) -> None:
+async def test_the_id_of_a_deleted_connection_is_never_reused(services: Services) -> None:
     user_id = await new_user(services)
     given = []
     for _ in range(3):
@@ -436,7 +436,7 @@ async def test_the_id_of_a_deleted_connection_is_never_given_again(services: Ser
 
 
 @FRESH_AND_ADOPTED
-async def test_a_removed_default_is_nobodys_default(services: Services) -> None:
+async def test_a_removed_default_is_no_users_default(services: Services) -> None:
     user_id = await new_user(services)
     connection_id = await connect(services, user_id, "first")
     assert (await services.platforms.list_of(caller_of(user_id))).default_id == connection_id
@@ -444,7 +444,7 @@ async def test_a_removed_default_is_nobodys_default(services: Services) -> None:
     assert (await services.platforms.list_of(caller_of(user_id))).default_id is None
 
 
-async def test_an_id_that_others_still_name_counts_as_given(services: Services) -> None:
+async def test_an_id_that_other_rows_reference_is_not_reused(services: Services) -> None:
     assert await connect(services, 1, "new") == GONE_CONNECTION_ID + 1
 
 
@@ -459,7 +459,7 @@ ALBUMS = """
 @pytest.mark.parametrize(
     "database_url", [[ALBUMS, "INSERT INTO albums VALUES (1000, 'gone', 77)"]], indirect=True
 )
-async def test_only_keys_to_the_id_name_one(services: Services) -> None:
+async def test_only_columns_that_reference_the_id_reserve_it(services: Services) -> None:
     assert await connect(services, 1, "new") == 78
 
 
@@ -496,14 +496,14 @@ async def test_only_keys_to_the_id_name_one(services: Services) -> None:
     ],
     indirect=True,
 )
-async def test_inserts_work_after_a_bulk_copy_whose_sequence(services: Services) -> None:
+async def test_inserts_work_after_a_bulk_copy_left_the_sequence_behind(services: Services) -> None:
     user_id = await new_user(services)
     assert user_id == len(PASSWORDS) + 1
     assert await connect(services, user_id, "new") == GONE_CONNECTION_ID + 1
 
 
 @pytest.mark.parametrize("engine_name", ["postgresql"])
-async def test_a_sequence_that_is_further_ahead_stays_there(services: Services) -> None:
+async def test_a_sequence_that_is_further_ahead_is_kept(services: Services) -> None:
     assert await new_user(services) == GONE_USER_ID + 1
 
 
@@ -551,7 +551,9 @@ async def test_a_legacy_user_logs_in_and_the_hash_becomes_argon2id(
     assert (await log_in(visitor, username, PASSWORDS[username]))[0] == 200
 
 
-async def test_whose_active_is_null_can_not_log_in(database_url: URL, visitor: Client) -> None:
+async def test_a_user_whose_is_active_is_null_cannot_log_in(
+    database_url: URL, visitor: Client
+) -> None:
     before = user_row(database_url, "dora")
     status, problem = await log_in(visitor, "dora", PASSWORDS["dora"])
     assert (status, problem["code"]) == (401, "bad_credentials")
@@ -572,7 +574,7 @@ async def test_addresses_that_differ_in_case_log_in_by_their_exact_spelling(
             assert state["user_id"] == user_row(database_url, username)["id"]
 
 
-async def test_a_legacy_user_acts_for_the_default_and_switches(visitor: Client) -> None:
+async def test_a_legacy_user_starts_with_the_default_account_and_switches(visitor: Client) -> None:
     _, state = await log_in(visitor, "ada", PASSWORDS["ada"])
     assert state["platform_connection_id"] == 2
     listed = await (await visitor.get("/api/platforms")).get_json()
@@ -585,13 +587,13 @@ async def test_a_legacy_user_acts_for_the_default_and_switches(visitor: Client) 
     assert (await switched.get_json())["platform_connection_id"] == 3
 
 
-async def test_what_others_still_name_is_not_removed(visitor: Client) -> None:
+async def test_a_referenced_connection_is_not_removed(visitor: Client) -> None:
     await log_in(visitor, "ada", PASSWORDS["ada"])
     response = await visitor.delete("/api/platforms/1")
     assert (response.status_code, (await response.get_json())["code"]) == (409, "in_use")
 
 
-async def test_old_values_read_as_what_they_mean(services: Services) -> None:
+async def test_legacy_values_are_read_with_their_meaning(services: Services) -> None:
     users = {user.username: user for user in await services.users.everybody()}
     assert {name: user.role for name, user in users.items() if user.role is not Role.VIEWER} == {
         "ada": Role.ADMIN,
@@ -606,7 +608,7 @@ async def test_old_values_read_as_what_they_mean(services: Services) -> None:
     assert platforms.default_id is None
 
 
-async def test_credentials_unseal_unless_their_key_is_lost(services: Services) -> None:
+async def test_credentials_can_be_decrypted_unless_their_key_is_lost(services: Services) -> None:
     for user_id in (1, 6, 7):
         platforms = await services.platforms.list_of(caller_of(user_id))
         for listed in platforms.items:

@@ -35,7 +35,9 @@ def defaults(url: URL) -> dict[str, int | None]:
         return dict(execute("SELECT username, default_platform_connection_id FROM users"))
 
 
-def test_everything_else_is_as_it_was(legacy_url: URL, migrate: Migrate, tmp_path: Path) -> None:
+def test_everything_but_the_session_table_is_unchanged(
+    legacy_url: URL, migrate: Migrate, tmp_path: Path
+) -> None:
     before, rows_before = state_of(legacy_url), snapshot(legacy_url)
     ended = migrate(legacy_url, "--yes", "--backup", tmp_path / "sessions.backup")
     assert (ended.code, ended.said.count("Done: ")) == (0, 1), ended.complained
@@ -46,7 +48,7 @@ def test_everything_else_is_as_it_was(legacy_url: URL, migrate: Migrate, tmp_pat
     assert defaults(legacy_url)["ada"] == 2
 
 
-def test_again_there_is_nothing_to_do(legacy_url: URL, migrate: Migrate, tmp_path: Path) -> None:
+def test_a_second_run_has_nothing_to_do(legacy_url: URL, migrate: Migrate, tmp_path: Path) -> None:
     backup = tmp_path / "sessions.backup"
     assert migrate(legacy_url, "--yes", "--backup", backup).code == 0
     before, bytes_before = state_of(legacy_url), bytes_of(legacy_url)
@@ -58,7 +60,7 @@ def test_again_there_is_nothing_to_do(legacy_url: URL, migrate: Migrate, tmp_pat
     assert (state_of(legacy_url), bytes_of(legacy_url)) == (before, bytes_before)
 
 
-async def test_after_an_upgrade_only_the_table_is_left_to_remove(
+async def test_after_an_upgrade_only_the_table_remains_to_be_removed(
     legacy_url: URL, tmp_path: Path
 ) -> None:
     await upgrade_schema(legacy_url)
@@ -73,7 +75,9 @@ async def test_after_an_upgrade_only_the_table_is_left_to_remove(
 # --- told apart ----------------------------------------------------------------------------------
 
 
-async def test_a_database_that_never_had_the_table(empty_database_url: URL) -> None:
+async def test_a_database_that_never_had_the_table_has_nothing_to_remove(
+    empty_database_url: URL,
+) -> None:
 
     await upgrade_schema(empty_database_url)
     ended = end_of(start(empty_database_url, "--yes"))
@@ -147,7 +151,7 @@ def settings(migrated_url: URL) -> Settings:
     )
 
 
-async def test_legacy_users_log_in_and_their_credentials_are_there(
+async def test_legacy_users_log_in_and_keep_their_credentials(
     app: Quart,
 ) -> None:
     services = app.extensions["quart_app"]
@@ -165,7 +169,7 @@ async def test_legacy_users_log_in_and_their_credentials_are_there(
 
 
 @pytest.mark.parametrize("cookie", ["5a7d2f6e-0000-4000-8000-000000000001", None])
-async def test_old_cookies_are_refused(
+async def test_legacy_cookies_are_refused(
     make_app: MakeApp, settings: Settings, cookie: str | None
 ) -> None:
     """Those of the session table, and those that Flask signed with the same key."""
@@ -241,7 +245,9 @@ def test_the_last_active_platform_becomes_the_default(
     assert state_of(url) == without_sessions(before)  # is_default among it
 
 
-def test_without_a_column_for_it_nothing_is_carried_over(legacy_url: URL, migrate: Migrate) -> None:
+def test_nothing_is_carried_over_if_its_column_is_missing(
+    legacy_url: URL, migrate: Migrate
+) -> None:
     change(
         legacy_url,
         "DROP TABLE user_sessions",
@@ -256,7 +262,7 @@ def test_without_a_column_for_it_nothing_is_carried_over(legacy_url: URL, migrat
 # --- --dry-run -----------------------------------------------------------------------------------
 
 
-def test_a_dry_run_does_all_of_it_and_leaves_nothing(
+def test_a_dry_run_performs_every_step_and_leaves_no_trace(
     legacy_url: URL, migrate: Migrate, tmp_path: Path
 ) -> None:
     before = state_of(legacy_url), bytes_of(legacy_url)

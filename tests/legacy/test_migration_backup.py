@@ -31,7 +31,7 @@ def migrated_url(legacy_url: URL, before: State, migrate: Migrate, backup: Path)
     return legacy_url
 
 
-def test_a_backup_restores_to_the_byte(
+def test_a_backup_restores_byte_for_byte(
     migrated_url: URL, before: State, migrate: Migrate, backup: Path
 ) -> None:
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
@@ -45,7 +45,7 @@ def test_a_backup_restores_to_the_byte(
     assert state_of(migrated_url) == before
 
 
-def test_what_was_restored_is_removed_again(
+def test_a_restored_table_can_be_removed_again(
     migrated_url: URL, before: State, migrate: Migrate, backup: Path, tmp_path: Path
 ) -> None:
     assert migrate(migrated_url, "--yes", "--restore", backup).code == 0
@@ -58,7 +58,7 @@ def test_what_was_restored_is_removed_again(
     assert state_of(migrated_url) == before
 
 
-def test_a_rehearsed_restoration_leaves_nothing(
+def test_a_dry_run_of_a_restoration_leaves_no_trace(
     migrated_url: URL, migrate: Migrate, backup: Path
 ) -> None:
     before = state_of(migrated_url), bytes_of(migrated_url)
@@ -68,7 +68,7 @@ def test_a_rehearsed_restoration_leaves_nothing(
 
 
 @pytest.mark.parametrize("harm", ["cut off", "longer", "a bit", "the seal", "empty", "absent"])
-def test_a_file_that_was_changed_is_refused(
+def test_a_changed_backup_file_is_refused(
     migrated_url: URL, migrate: Migrate, backup: Path, harm: str
 ) -> None:
     content = bytearray(backup.read_bytes())
@@ -91,7 +91,7 @@ def test_a_file_that_was_changed_is_refused(
 
 
 @ONLY_SQLITE
-def test_a_backup_that_was_opened_and_edited_is_refused(
+def test_a_backup_edited_with_sqlite_is_refused(
     migrated_url: URL, migrate: Migrate, backup: Path
 ) -> None:
     with closing(sqlite3.connect(backup)) as connection, connection:
@@ -100,7 +100,7 @@ def test_a_backup_that_was_opened_and_edited_is_refused(
 
 
 @ONLY_SQLITE
-def test_a_backup_is_the_whole_database_too(
+def test_a_backup_is_also_a_copy_of_the_whole_database(
     migrated_url: URL, before: State, backup: Path, tmp_path: Path
 ) -> None:
     assert migrated_url
@@ -146,7 +146,7 @@ def _reseal(path: Path, content: bytes) -> None:
     path.write_bytes(head + seal[:-65] + digest + b"\n")
 
 
-def test_onto_a_table_that_differs_nothing_is_restored(
+def test_nothing_is_restored_over_a_table_that_differs(
     migrated_url: URL, migrate: Migrate, backup: Path
 ) -> None:
     assert migrate(migrated_url, "--yes", "--restore", backup).code == 0
@@ -157,7 +157,7 @@ def test_onto_a_table_that_differs_nothing_is_restored(
     assert (state_of(migrated_url), bytes_of(migrated_url)) == before
 
 
-def test_where_nothing_was_removed_nothing_is_restored(
+def test_nothing_is_restored_if_nothing_was_removed(
     migrated_url: URL, migrate: Migrate, backup: Path
 ) -> None:
     assert migrate(migrated_url, "--yes", "--restore", backup).code == 0
@@ -167,7 +167,7 @@ def test_where_nothing_was_removed_nothing_is_restored(
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link", "no folder"])
-def test_a_backup_replaces_nothing(
+def test_a_backup_overwrites_no_file(
     legacy_url: URL, migrate: Migrate, backup: Path, kind: str
 ) -> None:
     if kind == "file":
@@ -186,7 +186,7 @@ def test_a_backup_replaces_nothing(
     assert kind != "file" or backup.read_text() == "precious"
 
 
-def test_by_default_the_backup_has_a_dated_name(legacy_url: URL, migrate: Migrate) -> None:
+def test_the_default_name_of_a_backup_has_the_date(legacy_url: URL, migrate: Migrate) -> None:
     folder = (
         Path(legacy_url.database or "").parent
         if legacy_url.get_backend_name() == "sqlite"

@@ -91,7 +91,7 @@ FORMS = {
 @pytest.mark.parametrize(
     ("engine_name", "form"), [(engine, form) for engine, forms in FORMS.items() for form in forms]
 )
-def test_whatever_its_form_it_comes_back(
+def test_a_table_of_any_form_is_restored(
     empty_database_url: URL, engine_name: str, migrate: Migrate, tmp_path: Path, form: str
 ) -> None:
     url = empty_database_url
@@ -145,7 +145,7 @@ def _raw_state(url: URL) -> object:
         ("GRANT SELECT (user_id) ON user_sessions TO PUBLIC", "the column user_id"),
     ],
 )
-def test_what_could_not_be_restored_is_named_and_not_lost(
+def test_a_form_that_cannot_be_restored_is_named_and_kept(
     legacy_url: URL, migrate: Migrate, tmp_path: Path, statement: str, name: str
 ) -> None:
     change(legacy_url, statement)

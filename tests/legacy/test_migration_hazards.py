@@ -32,7 +32,7 @@ ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])  # it reads no f
 
 @ONE_ENGINE
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, None])
-def test_after_the_commit_nothing_changes_the_outcome(
+def test_nothing_after_the_commit_changes_the_outcome(
     legacy_url: URL,
     migrate: Migrate,
     monkeypatch: pytest.MonkeyPatch,
@@ -56,7 +56,9 @@ def test_after_the_commit_nothing_changes_the_outcome(
 
 
 @ONE_ENGINE
-def test_interrupted_until_it_ends_it_tells_what_happened(legacy_url: URL, tmp_path: Path) -> None:
+def test_a_run_interrupted_until_it_ends_reports_the_outcome(
+    legacy_url: URL, tmp_path: Path
+) -> None:
     process = start(legacy_url, "--yes", "--json", "--backup", tmp_path / "b")
     wait_for(process, "removing user_sessions:")
     while process.poll() is None:
@@ -67,7 +69,7 @@ def test_interrupted_until_it_ends_it_tells_what_happened(legacy_url: URL, tmp_p
     assert (ended.code, ended.report["outcome"]) == ((0, "done") if gone else (130, "interrupted"))
 
 
-def test_after_a_wrong_clock_the_last_removal_is_still_the_last(
+def test_the_last_removal_is_found_in_spite_of_a_wrong_clock(
     legacy_url: URL, migrate: Migrate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     class Ahead(datetime):
@@ -93,7 +95,7 @@ def test_after_a_wrong_clock_the_last_removal_is_still_the_last(
 @ONE_ENGINE
 @pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm"])
 @pytest.mark.parametrize("linked", [False, True])
-def test_a_backup_has_no_name_that_sqlite_would_delete(
+def test_a_backup_gets_no_name_that_sqlite_would_delete(
     legacy_url: URL, migrate: Migrate, tmp_path: Path, suffix: str, *, linked: bool
 ) -> None:
     file = Path(legacy_url.database or "")
@@ -108,7 +110,7 @@ def test_a_backup_has_no_name_that_sqlite_would_delete(
     assert bytes_of(legacy_url) == bytes_before
 
 
-def test_without_its_backup_nothing_is_committed(
+def test_nothing_is_committed_without_the_backup(
     legacy_url: URL, migrate: Migrate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     backup, before = tmp_path / "b", state_of(legacy_url)
@@ -151,7 +153,7 @@ def test_a_backup_that_changes_after_the_question_is_refused(
 
 
 @ONE_ENGINE
-def test_with_its_outputs_closed_it_does_what_it_should(legacy_url: URL) -> None:
+def test_a_run_with_closed_outputs_completes(legacy_url: URL) -> None:
     ended = subprocess.run(
         ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command(legacy_url, "--yes")],
         stdin=subprocess.DEVNULL,
@@ -163,13 +165,13 @@ def test_with_its_outputs_closed_it_does_what_it_should(legacy_url: URL) -> None
 
 
 @ONE_ENGINE
-def test_what_an_encoding_lacks_is_written_as_an_escape(legacy_url: URL) -> None:
+def test_unencodable_characters_are_printed_as_escapes(legacy_url: URL) -> None:
     process = start(legacy_url, "--check", env=os.environ | {"PYTHONIOENCODING": "ascii"})
     ended = end_of(process)
     assert (ended.code, "\\u0396" in ended.said) == (4, True), ended
 
 
-def test_a_table_of_any_name_is_counted_and_stays(
+def test_a_table_of_any_name_is_counted_and_kept(
     legacy_url: URL, migrate: Migrate, tmp_path: Path
 ) -> None:
     change(legacy_url, 'CREATE TABLE "50% off:x" ("a %s" INTEGER)')
@@ -181,7 +183,7 @@ def test_a_table_of_any_name_is_counted_and_stays(
 
 
 @ONE_ENGINE
-def test_a_paths_escape_codes_are_shown_and_not_obeyed(
+def test_escape_codes_in_a_path_are_shown_literally(
     legacy_url: URL, migrate: Migrate, tmp_path: Path
 ) -> None:
     folder = tmp_path / "a\x1b[31mb"
@@ -197,7 +199,7 @@ def test_a_paths_escape_codes_are_shown_and_not_obeyed(
 
 
 @ONE_ENGINE
-def test_a_backup_is_its_owners_whatever_the_umask(
+def test_a_backup_is_readable_by_its_owner_only_whatever_the_umask(
     legacy_url: URL, migrate: Migrate, tmp_path: Path
 ) -> None:
     before = os.umask(0o777)
@@ -210,7 +212,7 @@ def test_a_backup_is_its_owners_whatever_the_umask(
 
 
 @pytest.mark.parametrize("engine_name", ["postgresql"])
-def test_each_standing_table_has_one_lock_in_the_list(legacy_url: URL, migrate: Migrate) -> None:
+def test_each_listed_table_has_one_lock_in_the_plan(legacy_url: URL, migrate: Migrate) -> None:
     locks = migrate(legacy_url, "--dry-run", "--json").report["locks"]
     tables = [lock.rpartition(" ")[2] for lock in locks]
     assert sorted(set(tables)) == sorted(tables)
@@ -219,7 +221,7 @@ def test_each_standing_table_has_one_lock_in_the_list(legacy_url: URL, migrate: 
 
 
 @ONE_ENGINE
-def test_what_only_another_program_has_is_refused_by_the_check(
+def test_the_check_refuses_objects_that_need_another_program(
     legacy_url: URL, migrate: Migrate
 ) -> None:
     with closing(sqlite3.connect(legacy_url.database or "")) as connection:
@@ -231,14 +233,14 @@ def test_what_only_another_program_has_is_refused_by_the_check(
 
 
 @ONE_ENGINE
-def test_a_name_that_is_not_utf_8_is_refused_in_words(
+def test_a_name_that_is_not_utf_8_is_refused_in_one_sentence(
     legacy_url: URL, migrate: Migrate, tmp_path: Path
 ) -> None:
     ended = migrate(legacy_url, "--yes", "--backup", tmp_path / "b\udcff")
     assert (ended.code, "is not UTF-8" in ended.complained) == (3, True)
 
 
-def test_a_rehearsal_needs_no_folder_that_can_be_written(
+def test_a_dry_run_needs_no_writable_folder(
     legacy_url: URL, migrate: Migrate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.access

@@ -58,7 +58,7 @@ def remember(url: URL, digest: str, path: Path) -> None:
     change(url, f"UPDATE quart_app_migration SET {values}")  # noqa: S608 ours
 
 
-def test_a_backup_whose_seal_was_computed_anew_is_refused(
+def test_a_backup_with_a_recomputed_checksum_is_refused(
     migrated_url: URL, migrate: Migrate, backup: Path
 ) -> None:
     payload, manifest = parts(backup)
@@ -76,7 +76,7 @@ def test_a_backup_whose_seal_was_computed_anew_is_refused(
 @pytest.mark.parametrize(
     "place", ["default", "type", "index", "trigger", "check", "option", "setval", "owner", "role"]
 )
-def test_no_command_hides_in_a_fact_of_the_backup(
+def test_no_command_can_hide_in_the_backups_description(
     migrated_url: URL, migrate: Migrate, backup: Path, place: str
 ) -> None:
     """Even where the database takes the checksum for right."""
@@ -131,7 +131,7 @@ def test_no_command_hides_in_a_fact_of_the_backup(
         ("PRAGMA writable_schema = ON", False),
     ],
 )
-def test_the_backups_statements_may_make_only_the_table(
+def test_statements_in_the_backup_may_only_create_the_table(
     statement: str, *, is_allowed: bool
 ) -> None:
     connection = sqlite3.connect(":memory:", isolation_level=None)
@@ -162,7 +162,7 @@ def test_the_backups_statements_may_make_only_the_table(
         "CREATE INDEX i ON users (id)",
     ],
 )
-def test_a_statement_of_the_backup_makes_the_table_and_nothing_else(
+def test_a_statement_in_the_backup_creates_nothing_but_the_table(
     migrated_url: URL, migrate: Migrate, backup: Path, tmp_path: Path, statement: str
 ) -> None:
     payload, manifest = parts(backup)
@@ -221,7 +221,7 @@ def _strange(kind: str, path: Path, original: bytes) -> Path:
         *("ten gigabytes of nothing", "ten gigabytes under a seal", "compressed", "deep", "long"),
     ],
 )
-def test_what_is_no_backup_ends_with_an_error_soon_and_without_much_memory(
+def test_an_invalid_backup_is_refused_quickly_with_little_memory(
     migrated_url: URL, backup: Path, tmp_path: Path, kind: str
 ) -> None:
     path = _strange(kind, tmp_path / "strange", backup.read_bytes())
@@ -240,7 +240,7 @@ def test_what_is_no_backup_ends_with_an_error_soon_and_without_much_memory(
     assert state_of(migrated_url) == before
 
 
-def test_a_removal_of_an_earlier_version_is_restored_by_that_version(
+def test_a_removal_by_an_earlier_version_can_be_restored_with_its_backup(
     migrated_url: URL, migrate: Migrate, backup: Path, tmp_path: Path
 ) -> None:
     change(migrated_url, "ALTER TABLE quart_app_migration DROP COLUMN backup_sha256")
@@ -255,7 +255,7 @@ def test_a_removal_of_an_earlier_version_is_restored_by_that_version(
     assert ended.code == 0, ended.complained
 
 
-def test_the_database_remembers_the_checksum(migrated_url: URL, backup: Path) -> None:
+def test_the_database_stores_the_checksum(migrated_url: URL, backup: Path) -> None:
     digest = hashlib.sha256(backup.read_bytes()[:-SEAL_BYTES]).hexdigest()
     with connected(migrated_url) as execute:
         assert execute("SELECT backup_sha256 FROM quart_app_migration") == [(digest,)]

@@ -100,7 +100,7 @@ def is_done(url: URL, before: State) -> bool:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_killed_at_any_step_nothing_happened(
+def test_a_kill_at_any_step_leaves_the_database_unchanged(
     legacy_url: URL, before: State, migrate: Migrate, tmp_path: Path, step: str
 ) -> None:
     process = start(legacy_url, "--yes", "--backup", tmp_path / "killed.backup")
@@ -114,7 +114,7 @@ def test_killed_at_any_step_nothing_happened(
 
 
 @pytest.mark.timeout(3600)  # what --thorough takes
-def test_killed_at_many_moments_it_is_whole(
+def test_a_kill_at_any_moment_leaves_a_whole_database(
     legacy_url: URL,
     before: State,
     migrate: Migrate,
@@ -135,7 +135,7 @@ def test_killed_at_many_moments_it_is_whole(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_interrupted_it_rolls_back_and_says_so(
+def test_an_interrupted_run_rolls_back_and_says_so(
     legacy_url: URL, before: State, tmp_path: Path, number: signal.Signals
 ) -> None:
     bytes_before = bytes_of(legacy_url)
@@ -161,7 +161,7 @@ class _nothing:  # noqa: N801 reads as what it is
     def __exit__(self, *_: object) -> None: ...
 
 
-def test_a_lock_that_does_not_come_is_5(legacy_url: URL, before: State, migrate: Migrate) -> None:
+def test_a_lock_timeout_exits_with_5(legacy_url: URL, before: State, migrate: Migrate) -> None:
     bytes_before = bytes_of(legacy_url)
     with _held(legacy_url):
         began = time.monotonic()
@@ -191,7 +191,9 @@ class _held:  # noqa: N801
         self.connection.close()
 
 
-def test_of_two_runs_at_once_one_does_it(legacy_url: URL, before: State, tmp_path: Path) -> None:
+def test_one_of_two_concurrent_runs_does_the_work(
+    legacy_url: URL, before: State, tmp_path: Path
+) -> None:
     processes = [start(legacy_url, "--yes", "--backup", tmp_path / f"{n}.backup") for n in (1, 2)]
     ends: list[Ended] = [end_of(process) for process in processes]
     said = "".join(ended.said for ended in ends)
@@ -220,7 +222,7 @@ MEDDLING = {
 }
 
 
-def test_a_check_that_fails_in_the_middle_undoes_everything(
+def test_a_check_that_fails_midway_rolls_everything_back(
     legacy_url: URL, migrate: Migrate, tmp_path: Path
 ) -> None:
     change(legacy_url, *MEDDLING[legacy_url.get_backend_name()])
@@ -232,7 +234,7 @@ def test_a_check_that_fails_in_the_middle_undoes_everything(
     assert not (tmp_path / "b").exists()
 
 
-def test_what_adopting_refuses_undoes_everything(
+def test_a_refused_adoption_rolls_everything_back(
     legacy_url: URL, migrate: Migrate, tmp_path: Path
 ) -> None:
     change(legacy_url, "CREATE TABLE audit (id INTEGER)")
@@ -248,7 +250,7 @@ def test_what_adopting_refuses_undoes_everything(
     ("engine_name", "what"),
     [("sqlite", "backup"), ("postgresql", "backup"), ("sqlite", "database")],
 )
-def test_a_full_disk_undoes_everything(
+def test_a_full_disk_rolls_everything_back(
     legacy_url: URL, before: State, tmp_path: Path, what: str
 ) -> None:
     """No file may grow larger: not the backup, or not the database."""
@@ -277,7 +279,7 @@ def test_a_full_disk_undoes_everything(
 @pytest.mark.parametrize("engine_name", ["sqlite"])
 @pytest.mark.parametrize("how", ["a log is left over", "in WAL mode"])
 @pytest.mark.parametrize("arguments", [["--check"], ["--yes"], ["--dry-run"]])
-def test_a_write_ahead_log_stays_as_it_is(
+def test_a_write_ahead_log_is_kept(
     legacy_url: URL, migrate: Migrate, how: str, arguments: list[str]
 ) -> None:
     path = Path(legacy_url.database or "")

@@ -62,7 +62,7 @@ def in_terminal(
     return process.wait(timeout=TIMEOUT_SECONDS), screen.decode()
 
 
-def test_it_says_first_and_then_does(legacy_url: URL, tmp_path: Path) -> None:
+def test_the_plan_is_printed_before_the_work_begins(legacy_url: URL, tmp_path: Path) -> None:
     before = state_of(legacy_url), bytes_of(legacy_url)
     backup = tmp_path / "sessions.backup"
     code, screen = in_terminal(legacy_url, "--backup", backup, answer=b"n\n")
@@ -81,7 +81,7 @@ def test_it_says_first_and_then_does(legacy_url: URL, tmp_path: Path) -> None:
 
 
 @ONE_ENGINE
-def test_no_color_is_heard_and_an_interruption_of_the_question(legacy_url: URL) -> None:
+def test_no_color_is_respected_and_the_question_can_be_interrupted(legacy_url: URL) -> None:
     before = bytes_of(legacy_url)
     code, screen = in_terminal(legacy_url, answer=None, NO_COLOR="1")
     assert code == 130, screen
@@ -90,7 +90,7 @@ def test_no_color_is_heard_and_an_interruption_of_the_question(legacy_url: URL) 
 
 
 @ONE_ENGINE
-def test_without_a_terminal_it_is_2_at_once(legacy_url: URL) -> None:
+def test_without_a_terminal_it_exits_with_2_at_once(legacy_url: URL) -> None:
     before = bytes_of(legacy_url)
     ended = end_of(start(legacy_url))
     assert (ended.code, ended.said) == (2, "")
@@ -101,7 +101,7 @@ def test_without_a_terminal_it_is_2_at_once(legacy_url: URL) -> None:
 
 
 @ONE_ENGINE
-def test_without_a_terminal_progress_is_lines(legacy_url: URL) -> None:
+def test_without_a_terminal_progress_is_printed_as_lines(legacy_url: URL) -> None:
     ended = end_of(start(legacy_url, "--yes"))
     assert ended.code == 0
     assert re.search(r"(?m)^backup: \d+ pages, [\d,]+ pages/s, \d+\.\d s$", ended.complained)
@@ -123,7 +123,7 @@ def test_without_a_terminal_progress_is_lines(legacy_url: URL) -> None:
         (["--database-url", "mysql://x"], "wrong_usage"),
     ],
 )
-def test_json_is_one_object_whatever_happens(
+def test_json_output_is_one_object_in_every_case(
     legacy_url: URL,
     migrate: Migrate,
     monkeypatch: pytest.MonkeyPatch,
@@ -146,7 +146,7 @@ def test_json_is_one_object_whatever_happens(
         ["extra"],
     ],
 )
-def test_wrong_usage_is_2(legacy_url: URL, migrate: Migrate, arguments: list[str]) -> None:
+def test_wrong_usage_exits_with_2(legacy_url: URL, migrate: Migrate, arguments: list[str]) -> None:
     before = bytes_of(legacy_url)
     ended = migrate(legacy_url, "--yes", *arguments)
     assert (ended.code, ended.said) == (2, "")
@@ -154,7 +154,7 @@ def test_wrong_usage_is_2(legacy_url: URL, migrate: Migrate, arguments: list[str
     assert bytes_of(legacy_url) == before
 
 
-def test_a_password_is_never_shown(migrate: Migrate, empty_database_url: URL) -> None:
+def test_a_password_is_never_printed(migrate: Migrate, empty_database_url: URL) -> None:
     url = empty_database_url
     if url.get_backend_name() == "postgresql":
         url = url.set(password="hunter2", username="nobody")
@@ -168,7 +168,7 @@ def test_a_password_is_never_shown(migrate: Migrate, empty_database_url: URL) ->
 
 
 @ONE_ENGINE
-def test_the_default_database_is_the_settings(
+def test_the_default_database_comes_from_the_settings(
     legacy_url: URL, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QUART_APP_DATABASE_URL", f"sqlite:///{legacy_url.database}")
@@ -180,7 +180,7 @@ def test_the_default_database_is_the_settings(
 
 
 @ONE_ENGINE
-def test_a_report_that_can_not_be_written_changes_no_outcome(legacy_url: URL) -> None:
+def test_a_report_that_cannot_be_written_changes_no_outcome(legacy_url: URL) -> None:
     with Path("/dev/full").open("wb") as full:
         ended = subprocess.run(
             command(legacy_url, "--yes", "--json"),
@@ -197,7 +197,9 @@ def test_a_report_that_can_not_be_written_changes_no_outcome(legacy_url: URL) ->
 
 
 @ONE_ENGINE
-def test_relative_paths_start_where_one_stands(legacy_url: URL, tmp_path: Path) -> None:
+def test_relative_paths_are_relative_to_the_working_directory(
+    legacy_url: URL, tmp_path: Path
+) -> None:
     folder = tmp_path / "state"
     folder.mkdir()
     relative = legacy_url.set(database="../test.db")
@@ -207,7 +209,7 @@ def test_relative_paths_start_where_one_stands(legacy_url: URL, tmp_path: Path) 
     assert list(ROOT.glob("here.backup")) == []
 
 
-def test_the_help_names_every_option_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_lists_every_option_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     said = capsys.readouterr().out
     for option in (

@@ -53,7 +53,7 @@ DEPENDS_ON_THE_SERVER = {
 
 
 @pytest.mark.parametrize("what", DEPENDS_ON_THE_SERVER)
-def test_an_index_comes_back_or_is_refused(
+def test_an_index_is_restored_or_the_migration_refused(
     legacy_url: URL, migrate: Migrate, tmp_path: Path, what: str
 ) -> None:
     change(legacy_url, *DEPENDS_ON_THE_SERVER[what])
@@ -114,7 +114,7 @@ COMES_BACK = {
 
 
 @pytest.mark.parametrize("what", COMES_BACK)
-def test_what_is_accepted_comes_back(
+def test_every_accepted_definition_is_restored(
     legacy_url: URL, migrate: Migrate, tmp_path: Path, what: str
 ) -> None:
     change(legacy_url, *COMES_BACK[what])
@@ -162,7 +162,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_could_not_be_made_again_is_refused_before_anything_changes(
+def test_a_definition_that_cannot_be_recreated_is_refused_before_any_change(
     legacy_url: URL, migrate: Migrate, tmp_path: Path, what: str
 ) -> None:
     change(legacy_url, *REFUSED[what])
@@ -174,7 +174,7 @@ def test_what_could_not_be_made_again_is_refused_before_anything_changes(
     assert not backup.exists()
 
 
-def test_a_check_that_no_longer_holds_is_restored_for_new_rows(
+def test_a_check_constraint_that_old_rows_violate_is_restored_for_new_rows(
     legacy_url: URL, migrate: Migrate, tmp_path: Path
 ) -> None:
     change(legacy_url, *COMES_BACK["a check whose function reads a table"])
@@ -233,7 +233,7 @@ def privileges(url: URL) -> list[tuple[object, ...]]:
 
 @pytest.mark.parametrize("granted", [[], ["SELECT", "INSERT"]])
 @pytest.mark.parametrize("by_default", ["none", "later", "before"])
-def test_a_role_may_do_just_what_it_could_before(  # noqa: PLR0917 fixtures
+def test_a_database_role_keeps_exactly_its_privileges(  # noqa: PLR0917 fixtures
     legacy_url: URL,
     migrate: Migrate,
     tmp_path: Path,
@@ -258,7 +258,7 @@ def test_a_role_may_do_just_what_it_could_before(  # noqa: PLR0917 fixtures
     change(legacy_url, f'DROP OWNED BY "{role}"')
 
 
-def test_rows_that_a_policy_hides_from_the_owner_refuse_the_migration(
+def test_rows_hidden_from_the_owner_by_a_policy_refuse_the_migration(
     legacy_url: URL, migrate: Migrate, postgres: URL
 ) -> None:
     name = f"keeper_{secrets.token_hex(4)}"
@@ -293,7 +293,7 @@ def _build_in_schema(url: URL, quoted: str) -> None:
 
 
 @pytest.mark.parametrize("schema", ["MyApp", "my app", 'a "b" 100%', "ζωή", "user", "a,b'c\\d"])
-def test_a_schema_of_any_name(
+def test_a_schema_of_any_name_is_migrated(
     empty_database_url: URL, migrate: Migrate, tmp_path: Path, schema: str
 ) -> None:
     quoted = '"' + schema.replace('"', '""') + '"'
@@ -310,7 +310,7 @@ def test_a_schema_of_any_name(
     assert "user_sessions (4 rows) is there again" in ended.said
 
 
-def test_the_address_of_another_schema_is_said_so_that_it_works(
+def test_a_url_for_another_schema_is_printed_in_a_working_form(
     empty_database_url: URL, migrate: Migrate
 ) -> None:
     _build_in_schema(empty_database_url, '"My App"')
@@ -323,7 +323,7 @@ def test_the_address_of_another_schema_is_said_so_that_it_works(
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "WIN1252"])
-def test_a_database_of_another_encoding_is_migrated_and_restored_to_the_byte(
+def test_a_database_in_another_encoding_is_migrated_and_restored_byte_for_byte(
     postgres: URL, migrate: Migrate, tmp_path: Path, encoding: str
 ) -> None:
     url = postgres.set(database=f"test_{secrets.token_hex(8)}")
@@ -369,7 +369,7 @@ def test_a_database_of_another_encoding_is_migrated_and_restored_to_the_byte(
 
 
 @pytest.mark.parametrize("options", ["", "-c search_path=public -c work_mem=8MB"])
-def test_it_works_through_a_pooler_with_default_settings(
+def test_the_migration_works_through_a_pooler_with_default_settings(
     legacy_url: URL,
     migrate: Migrate,
     request: pytest.FixtureRequest,

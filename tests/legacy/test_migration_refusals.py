@@ -182,7 +182,7 @@ BY_FUNCTIONS = [
 
 
 @pytest.mark.parametrize(("engine_name", "statements", "name"), DEPENDENTS + BY_FUNCTIONS)
-def test_who_depends_on_the_table_is_named(
+def test_every_dependent_of_the_table_is_named(
     legacy_url: URL, migrate: Migrate, statements: list[str], name: str
 ) -> None:
     change(legacy_url, *statements)
@@ -223,7 +223,9 @@ NOT_MEANT = {
 }
 
 
-def test_what_only_has_the_name_in_it_is_no_dependent(legacy_url: URL, migrate: Migrate) -> None:
+def test_an_object_that_only_contains_the_name_is_not_a_dependent(
+    legacy_url: URL, migrate: Migrate
+) -> None:
     change(legacy_url, *NOT_MEANT[legacy_url.get_backend_name()])
     ended = migrate(legacy_url, "--yes")
     assert ended.code == 0, ended.complained
@@ -242,7 +244,7 @@ def test_what_only_has_the_name_in_it_is_no_dependent(legacy_url: URL, migrate: 
         ),
     ],
 )
-def test_what_only_has_the_name_is_refused(
+def test_a_view_or_another_table_of_the_same_name_is_refused(
     legacy_url: URL, migrate: Migrate, statements: list[str], sentence: str
 ) -> None:
     change(legacy_url, "DROP TABLE user_sessions", *statements)
@@ -264,7 +266,7 @@ def test_what_only_has_the_name_is_refused(
         (b"SQLite format 3\0" + b"\xff" * 5000, "is no SQLite database"),
     ],
 )
-def test_what_is_no_database_is_refused(
+def test_a_file_that_is_not_a_database_is_refused(
     empty_database_url: URL, migrate: Migrate, content: bytes | None, sentence: str
 ) -> None:
     path = Path(empty_database_url.database or "")
@@ -278,7 +280,7 @@ def test_what_is_no_database_is_refused(
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])
 @pytest.mark.parametrize("name", ["with a space.db", "100%25?#[x].db", "Ζωή 李.db", "link.db"])
-def test_a_file_of_any_name(legacy_url: URL, migrate: Migrate, name: str) -> None:
+def test_a_database_file_may_have_any_name(legacy_url: URL, migrate: Migrate, name: str) -> None:
     path = Path(legacy_url.database or "")
     other = path.with_name(name)
     if name == "link.db":
@@ -297,7 +299,9 @@ def test_a_file_of_any_name(legacy_url: URL, migrate: Migrate, name: str) -> Non
 
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])
-def test_a_hot_journal_is_left_to_others(legacy_url: URL, migrate: Migrate) -> None:
+def test_a_database_with_a_hot_journal_is_refused_and_unchanged(
+    legacy_url: URL, migrate: Migrate
+) -> None:
     path = Path(legacy_url.database or "")
     child = os.fork()
     if child == 0:  # killed in the middle of a transaction that had begun to write
@@ -337,7 +341,9 @@ def test_a_damaged_database_is_not_touched(legacy_url: URL, migrate: Migrate) ->
 
 
 @pytest.mark.parametrize("engine_name", ["postgresql"])
-def test_who_may_not_remove_it_is_told(legacy_url: URL, migrate: Migrate) -> None:
+def test_a_database_role_that_may_not_drop_the_table_gets_an_explanation(
+    legacy_url: URL, migrate: Migrate
+) -> None:
     change(
         legacy_url,
         "DROP ROLE IF EXISTS clerk",
@@ -355,7 +361,7 @@ def test_who_may_not_remove_it_is_told(legacy_url: URL, migrate: Migrate) -> Non
 
 
 @pytest.mark.parametrize("engine_name", ["postgresql"])
-def test_an_owner_who_is_no_superuser_restores_too(
+def test_an_owner_who_is_no_superuser_can_restore_too(
     legacy_url: URL, migrate: Migrate, tmp_path: Path
 ) -> None:
     dsn = as_text(legacy_url.set(drivername="postgresql"))

@@ -152,7 +152,7 @@ def fresh(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> I
 
 
 @pytest.mark.timeout(3600)  # what --thorough takes
-def test_in_any_order_nothing_of_theirs_differs(
+def test_no_order_of_steps_changes_the_legacy_applications_data(
     fresh: Fresh,
     tmp_path: Path,
     thorough: bool,  # noqa: FBT001 a fixture

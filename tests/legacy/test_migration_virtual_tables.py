@@ -88,7 +88,7 @@ def _unprotected(url: URL, *statements: str) -> None:
 
 @ONE_ENGINE
 @pytest.mark.parametrize("what", OUT_OF_STEP)
-def test_it_is_migrated_and_restored(
+def test_a_database_with_virtual_tables_is_migrated_and_restored(
     legacy_url: URL, migrate: Migrate, tmp_path: Path, what: str
 ) -> None:
     _unprotected(legacy_url, *OUT_OF_STEP[what][0])
@@ -118,7 +118,7 @@ sys.exit(main())
 @pytest.mark.thorough
 @ONE_ENGINE
 @pytest.mark.parametrize("what", OUT_OF_STEP)
-def test_a_newer_sqlite_gets_the_right_advice(
+def test_a_database_from_a_newer_sqlite_gets_the_right_advice(
     legacy_url: URL, tmp_path: Path, request: pytest.FixtureRequest, what: str
 ) -> None:
     if importlib.util.find_spec("pysqlite3") is None:
@@ -157,9 +157,7 @@ def test_a_newer_sqlite_gets_the_right_advice(
         ("malformed inverted index for FTS4 table main.another", None),
     ],
 )
-def test_what_sqlite_says_of_a_virtual_table_is_told_from_damage(
-    said: str, note: str | None
-) -> None:
+def test_a_virtual_tables_messages_are_not_mistaken_for_damage(said: str, note: str | None) -> None:
     found = note_on_virtual_table(said, {"found": "CREATE VIRTUAL TABLE found USING fts5(body)"})
     assert (found is None) == (note is None)
     assert note is None or note in (found or "")

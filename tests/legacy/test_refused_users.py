@@ -94,7 +94,7 @@ async def log_in(app: Quart, name: str) -> int:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_migration_counts_names_and_deactivates_them(
+def test_the_migration_counts_lists_and_deactivates_refused_users(
     empty_database_url: URL, migrate: Migrate, tmp_path: Path, kind: str
 ) -> None:
     url = empty_database_url
@@ -120,13 +120,13 @@ def test_the_migration_counts_names_and_deactivates_them(
     assert state_of(url) == before  # is_active among it
 
 
-def test_the_report_names_them_all(later_url: URL, migrate: Migrate) -> None:
+def test_the_report_lists_every_refused_user(later_url: URL, migrate: Migrate) -> None:
     report = migrate(later_url, "--yes", "--json", "--no-backup").report
     assert report["plan"]["refused"] == REFUSED
     assert report["refused"] == REFUSED
 
 
-async def test_db_upgrade_deactivates_and_names_them_too(later_url: URL) -> None:
+async def test_db_upgrade_deactivates_and_lists_them_too(later_url: URL) -> None:
     said = await run(settings_for(later_url), "db", "upgrade")
     assert "locked, 2: bert, carol\n" in said
     assert "not verified, 1: Carol\n" in said
@@ -140,7 +140,7 @@ async def database_url(later_url: URL) -> URL:
     return later_url
 
 
-async def test_they_log_in_when_an_administrator_lets_them_in(
+async def test_they_can_log_in_after_an_administrator_activates_them(
     app: Quart, services: Services
 ) -> None:
     assert await log_in(app, "ada") == 200
@@ -150,7 +150,7 @@ async def test_they_log_in_when_an_administrator_lets_them_in(
     assert await log_in(app, "bert") == 200
 
 
-async def test_a_decision_of_an_administrator_outlasts_the_migration(
+async def test_an_administrators_decision_survives_the_migration(
     database_url: URL, services: Services, tmp_path: Path
 ) -> None:
     await services.users.activate(NOBODY, "bert")
@@ -168,7 +168,7 @@ async def test_a_decision_of_an_administrator_outlasts_the_migration(
     assert (active["ada"], active["bert"], active["Carol"]) == (False, False, False)
 
 
-async def test_a_user_who_was_created_here_is_not_refused(
+async def test_a_user_created_here_is_not_refused(
     empty_database_url: URL, make_app: MakeApp
 ) -> None:
     """Their address was never to be verified: the column is null, or false by its default."""
@@ -185,9 +185,7 @@ async def test_a_user_who_was_created_here_is_not_refused(
 
 
 @pytest.mark.parametrize("column", ["account_locked", "email_verified"])
-def test_a_column_that_is_missing_refuses_nobody(
-    later_url: URL, migrate: Migrate, column: str
-) -> None:
+def test_a_missing_column_refuses_nobody(later_url: URL, migrate: Migrate, column: str) -> None:
     change(later_url, f"ALTER TABLE users DROP COLUMN {column}")
     report = migrate(later_url, "--yes", "--json", "--no-backup").report
     assert (
@@ -199,7 +197,7 @@ def test_a_column_that_is_missing_refuses_nobody(
     )
 
 
-def test_without_both_columns_nothing_is_said(empty_database_url: URL, migrate: Migrate) -> None:
+def test_nothing_is_printed_without_both_columns(empty_database_url: URL, migrate: Migrate) -> None:
     build_legacy_database(empty_database_url, encryption_key=ENCRYPTION_KEY, form=FIRST)
     before = state_of(empty_database_url)
     ended = migrate(empty_database_url, "--yes", "--no-backup")
@@ -207,7 +205,7 @@ def test_without_both_columns_nothing_is_said(empty_database_url: URL, migrate: 
     assert state_of(empty_database_url) == without_sessions(before)
 
 
-def test_a_name_that_would_control_the_terminal_is_escaped(
+def test_a_name_with_terminal_control_characters_is_escaped(
     later_url: URL, migrate: Migrate
 ) -> None:
     change(later_url, "UPDATE users SET username = 'b\x1b[2Jert' WHERE username = 'bert'")

@@ -125,7 +125,7 @@ async def run(settings: Settings, *arguments: str) -> str:
 
 
 @EVERY_FORM
-async def test_roles_read_as_what_they_mean(services: Services) -> None:
+async def test_roles_are_read_with_their_meaning(services: Services) -> None:
     found = {user.username: user.role for user in await services.users.everybody()}
     assert (found["ada"], found["bert"]) == (Role.ADMIN, Role.REVIEWER)
     assert (found["dora"], found["fred"]) == (Role.VIEWER, Role.VIEWER)
@@ -140,9 +140,7 @@ async def test_roles_read_as_what_they_mean(services: Services) -> None:
         ("postgresql", "enumeration of another schema"),
     ],
 )
-async def test_every_command_that_touches_a_role_works(
-    settings: Settings, database_url: URL
-) -> None:
+async def test_every_command_that_uses_a_role_works(settings: Settings, database_url: URL) -> None:
     said = await run(settings, "user", "create", "root", "root@example.com", "--role", "admin")
     assert "root is created, as admin" in said
     await run(settings, "user", "create", "cleo", "cleo@example.com", "--link")
@@ -181,7 +179,7 @@ async def test_every_page_of_an_administrator_works(ada: Client, database_url: U
 
 
 @EVERY_FORM
-async def test_the_last_administrator_stays_one(ada: Client, database_url: URL) -> None:
+async def test_the_last_administrator_cannot_be_removed(ada: Client, database_url: URL) -> None:
     answer = await ada.post("/admin/users/1/role", form={"role": "viewer"})
     assert answer.status_code == 409
     answer = await ada.post("/admin/users/1/deactivate", form={})
@@ -192,7 +190,7 @@ async def test_the_last_administrator_stays_one(ada: Client, database_url: URL) 
 @pytest.mark.parametrize(
     ("engine_name", "form"), [("postgresql", "enumeration without one of the names")]
 )
-async def test_a_role_that_the_type_lacks_is_refused_in_a_sentence(
+async def test_a_role_that_the_column_type_lacks_is_refused_in_one_sentence(
     ada: Client, services: Services, database_url: URL
 ) -> None:
     new = {"username": "cleo", "email": "cleo@example.com", "role": "moderator"}

@@ -57,7 +57,7 @@ async def log_in(app: Quart, name: str, password: str | None = None) -> Client:
     return client
 
 
-async def test_who_logged_in_here_meanwhile_logs_in_there_again(
+async def test_a_user_who_logged_in_here_can_log_in_to_the_legacy_application_again(
     app: Quart, database_url: URL, backup: Path
 ) -> None:
     before = hashes(database_url)
@@ -81,7 +81,7 @@ async def test_who_logged_in_here_meanwhile_logs_in_there_again(
     assert hashes(database_url) == before
 
 
-async def test_the_old_hash_opens_nothing_here(app: Quart, database_url: URL) -> None:
+async def test_the_legacy_hash_logs_nobody_in_here(app: Quart, database_url: URL) -> None:
     """It is kept beside the new one and never compared."""
     await log_in(app, "ada")
     other = user(database_url, "bert")["password_hash"]
@@ -94,7 +94,7 @@ async def test_the_old_hash_opens_nothing_here(app: Quart, database_url: URL) ->
 @pytest.mark.parametrize(
     "how", ["changes", "is reset", "is reset by a link", "is replaced at login"]
 )
-async def test_the_old_hash_goes_when_the_password(
+async def test_the_legacy_hash_is_deleted_with_the_password(
     app: Quart, services: Services, database_url: URL, backup: Path, how: str
 ) -> None:
     ada = await log_in(app, "ada")
@@ -129,7 +129,7 @@ async def test_the_old_hash_goes_when_the_password(
     assert does_the_older_login_work(database_url, "ada", generated)
 
 
-async def test_a_hash_that_the_older_application_changed_is_the_one_that_is_kept(
+async def test_a_hash_that_the_legacy_application_changed_is_kept(
     app: Quart, database_url: URL
 ) -> None:
     await log_in(app, "ada")
@@ -139,7 +139,7 @@ async def test_a_hash_that_the_older_application_changed_is_the_one_that_is_kept
     assert user(database_url, "ada")["legacy_password_hash"] == theirs
 
 
-async def test_no_return_erases_them_and_lets_none_be_kept(
+async def test_no_return_deletes_the_legacy_hashes_and_keeps_no_new_ones(
     app: Quart, database_url: URL, backup: Path
 ) -> None:
     await log_in(app, "ada")
@@ -168,7 +168,7 @@ async def test_no_return_erases_them_and_lets_none_be_kept(
 
 @pytest.mark.parametrize("engine_name", ["postgresql"])
 @pytest.mark.parametrize("task", ["--no-return", "--restore"])
-async def test_where_the_answer_to_the_commit_is_lost_it_says_so(
+async def test_a_lost_answer_to_the_commit_is_reported(
     app: Quart, database_url: URL, backup: Path, task: str
 ) -> None:
     """The connection ends while the server commits: nobody can tell whether it did."""
@@ -194,13 +194,13 @@ async def test_where_the_answer_to_the_commit_is_lost_it_says_so(
     [["--restore", "x"], ["--backup", "x"], ["--no-backup"], ["--carry-over-active-platform"]],
 )
 @pytest.mark.parametrize("engine_name", ["sqlite"])
-def test_no_return_goes_with_no_other_task(
+def test_no_return_cannot_be_combined_with_another_task(
     empty_database_url: URL, migrate: Migrate, more: list[str]
 ) -> None:
     assert migrate(empty_database_url, *NO_RETURN, *more).code == 2
 
 
-def test_before_the_migration_there_is_no_return_to_give_up(
+def test_no_return_has_nothing_to_delete_before_the_migration(
     legacy_url: URL, migrate: Migrate
 ) -> None:
     before = state_of(legacy_url)
@@ -220,7 +220,7 @@ def marked(url: URL) -> dict[int, Any]:
         return dict(execute("SELECT id, is_default FROM platform_connections"))
 
 
-async def test_the_default_is_carried_back_where_asked(
+async def test_the_default_is_carried_back_on_request(
     services: Services, database_url: URL, backup: Path
 ) -> None:
     before = marked(database_url)
@@ -239,6 +239,6 @@ async def test_the_default_is_carried_back_where_asked(
 
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])
-def test_a_default_is_carried_back_only_by_a_restoration(legacy_url: URL, migrate: Migrate) -> None:
+def test_only_a_restoration_carries_a_default_back(legacy_url: URL, migrate: Migrate) -> None:
     ended = migrate(legacy_url, "--yes", "--carry-back-default-platform")
     assert (ended.code, "goes with --restore" in ended.complained) == (2, True)

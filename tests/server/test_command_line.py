@@ -105,7 +105,7 @@ async def login_status(client: Client, password: str, **more: str) -> tuple[int,
     return response.status_code, (await response.get_json()).get("code")
 
 
-def test_the_schema_is_made_once(empty_database_url: URL, tmp_path: Path) -> None:
+def test_upgrading_twice_creates_the_schema_once(empty_database_url: URL, tmp_path: Path) -> None:
     settings = Settings(
         secret_key=SECRET_KEY,
         platform_encryption_keys=(ENCRYPTION_KEY,),
@@ -121,7 +121,7 @@ def test_the_schema_is_made_once(empty_database_url: URL, tmp_path: Path) -> Non
     assert command_line.run("user", "list") == "There is no user yet.\n"
 
 
-async def test_a_user_with_a_piped_password_logs_in(
+async def test_a_user_with_a_piped_password_can_log_in(
     command_line: CommandLine, visitor: Client
 ) -> None:
     said = await command_line.run_beside(
@@ -142,7 +142,7 @@ async def test_a_user_with_a_piped_password_logs_in(
         ("пароль 🔑\n".encode(), "пароль 🔑"),
     ],
 )
-async def test_one_final_newline_is_no_part_of_a_piped_password(
+async def test_one_final_newline_is_dropped_from_a_piped_password(
     command_line: CommandLine, visitor: Client, typed: bytes, password: str
 ) -> None:
     await command_line.run_beside(*ADA, "--password-stdin", typed=typed)
@@ -157,14 +157,14 @@ async def test_one_final_newline_is_no_part_of_a_piped_password(
         *(b"Passw0rd\n", b"ada-2026"),
     ],
 )
-async def test_a_piped_password_that_nobody_could_use_makes_no_user(
+async def test_an_unusable_piped_password_creates_no_user(
     command_line: CommandLine, services: Services, typed: bytes
 ) -> None:
     assert "password" in command_line.run(*ADA, "--password-stdin", typed=typed, exit_code=1)
     assert await services.users.everybody() == []
 
 
-async def test_a_password_is_asked_for_twice_and_not_shown(
+async def test_a_password_prompt_asks_twice_and_hides_the_input(
     command_line: CommandLine, visitor: Client
 ) -> None:
     screen = await asyncio.to_thread(
@@ -177,7 +177,7 @@ async def test_a_password_is_asked_for_twice_and_not_shown(
 
 
 @pytest.mark.parametrize("in_terminal", [False, True], ids=["from a script", "by return"])
-async def test_a_generated_password_is_shown_once_and_is_for_one_use(
+async def test_a_generated_password_is_shown_once_and_works_once(
     command_line: CommandLine,
     visitor: Client,
     in_terminal: bool,  # noqa: FBT001 a parameter of pytest's
@@ -196,7 +196,7 @@ async def test_a_generated_password_is_shown_once_and_is_for_one_use(
     assert await login_status(visitor, NEW_PASSWORD) == (200, None)
 
 
-async def test_a_user_is_listed_given_another_password_and_deactivated(
+async def test_a_user_can_be_listed_given_a_new_password_and_deactivated(
     command_line: CommandLine, visitor: Client, member: Member
 ) -> None:
     listed = f"{member.id}\tada\tada@example.com\tviewer\tactive\tno login yet\n"
@@ -234,7 +234,7 @@ async def test_a_reset_link_is_printed_and_opens_the_page(
     assert refused == "This user is deactivated and can't log in. Activate them first."
 
 
-async def test_a_user_is_created_by_a_link_instead_of_a_password(
+async def test_a_user_can_be_created_with_a_link_instead_of_a_password(
     command_line: CommandLine, visitor: Client
 ) -> None:
     created, until, url = command_line.run(*ADA, "--role", "admin", "--link").splitlines()
@@ -248,7 +248,7 @@ async def test_a_user_is_created_by_a_link_instead_of_a_password(
 
 
 @pytest.mark.usefixtures("member")
-def test_a_role_is_changed_and_whoever_takes_the_last_administrators_is_told(
+def test_changing_the_role_of_the_last_administrator_prints_a_warning(
     command_line: CommandLine,
 ) -> None:
     assert command_line.run("user", "role", "ada", "admin") == "The role of ada is admin.\n"
@@ -259,7 +259,7 @@ def test_a_role_is_changed_and_whoever_takes_the_last_administrators_is_told(
 
 
 @pytest.mark.usefixtures("member")
-def test_whoever_deactivates_the_last_administrator_is_told(command_line: CommandLine) -> None:
+def test_deactivating_the_last_administrator_prints_a_warning(command_line: CommandLine) -> None:
     for name in ("grace", "hedy"):
         command_line.run("user", "create", name, f"{name}@example.com", "--role", "admin")
     command_line.run("user", "deactivate", "grace")
@@ -276,7 +276,7 @@ def test_whoever_deactivates_the_last_administrator_is_told(command_line: Comman
 @ONE_ENGINE
 @pytest.mark.usefixtures("member")
 @pytest.mark.parametrize("arguments", [("user", "list"), ("keys", "new"), ("--help",)])
-def test_what_can_not_be_written_is_one_sentence(
+def test_a_failed_write_is_reported_in_one_sentence(
     command_line: CommandLine, arguments: tuple[str, ...]
 ) -> None:
     with Path("/dev/full").open("wb") as full:
@@ -293,7 +293,7 @@ def test_what_can_not_be_written_is_one_sentence(
     assert ended.stderr == b"Error: The output can't be written: No space left on device.\n"
 
 
-def test_the_help_tells_where_a_password_comes_from(tmp_path: Path) -> None:
+def test_the_help_says_where_passwords_come_from(tmp_path: Path) -> None:
     said = CommandLine(
         {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}, tmp_path
     ).run("user", "create", "--help")
@@ -323,7 +323,7 @@ def test_the_help_tells_where_a_password_comes_from(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.usefixtures("member")
-def test_what_can_not_be_done_is_one_sentence(
+def test_an_impossible_command_is_refused_in_one_sentence(
     command_line: CommandLine, arguments: tuple[str | bytes, ...], sentence: str
 ) -> None:
     assert command_line.run(*arguments, exit_code=1) == sentence
@@ -337,7 +337,7 @@ def test_what_can_not_be_done_is_one_sentence(
         *(("user", "create", b"\xff", "a@example.com"), ("user", "deactivate", b"\xff")),
     ],
 )
-def test_a_password_is_no_argument_and_wrong_usage_is_2(
+def test_a_password_argument_and_other_wrong_usage_exit_with_2(
     command_line: CommandLine, arguments: tuple[str | bytes, ...]
 ) -> None:
     command_line.run(*arguments, exit_code=2)
@@ -353,7 +353,7 @@ def test_a_password_is_no_argument_and_wrong_usage_is_2(
     ],
 )
 @pytest.mark.parametrize("arguments", [("user", "list"), ADA])
-def test_a_database_that_is_not_there_is_one_sentence(
+def test_a_missing_database_is_reported_in_one_sentence(
     tmp_path: Path, database_url: str, arguments: tuple[str, ...]
 ) -> None:
     environ = environ_of(
@@ -384,7 +384,7 @@ def test_a_database_that_is_not_there_is_one_sentence(
         ("text", "file is not a database"),
     ],
 )
-def test_a_path_that_can_not_be_a_database_is_refused_and_nothing_is_left(
+def test_a_path_that_cannot_be_a_database_is_refused_and_no_file_is_left(
     tmp_path: Path, path: str, said: str
 ) -> None:
     (tmp_path / "folder").mkdir()
@@ -401,7 +401,7 @@ def test_a_path_that_can_not_be_a_database_is_refused_and_nothing_is_left(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_new_file_is_removed_where_the_upgrade_fails(tmp_path: Path) -> None:
+def test_a_new_file_is_removed_if_the_upgrade_fails(tmp_path: Path) -> None:
     environ = environ_of(
         Settings(secret_key=SECRET_KEY, platform_encryption_keys=(ENCRYPTION_KEY,))
     )
@@ -419,7 +419,7 @@ def test_a_new_file_is_removed_where_the_upgrade_fails(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["a?b.db", "a#b.db", "a%20b.db", "100%.db", "a b.db", "ünï 李.db", "file:x.db"]
 )
-def test_a_file_of_any_name_is_found_by_its_encoded_path(tmp_path: Path, name: str) -> None:
+def test_a_percent_encoded_path_finds_a_file_of_any_name(tmp_path: Path, name: str) -> None:
     environ = environ_of(
         Settings(secret_key=SECRET_KEY, platform_encryption_keys=(ENCRYPTION_KEY,))
     )
@@ -431,7 +431,7 @@ def test_a_file_of_any_name_is_found_by_its_encoded_path(tmp_path: Path, name: s
         assert [each.name for each in tmp_path.iterdir()] == [name]
 
 
-def test_a_database_is_made_only_in_a_folder_that_is_there(tmp_path: Path) -> None:
+def test_a_database_is_created_only_in_an_existing_folder(tmp_path: Path) -> None:
     environ = environ_of(
         Settings(secret_key=SECRET_KEY, platform_encryption_keys=(ENCRYPTION_KEY,))
     )
@@ -444,7 +444,7 @@ def test_a_database_is_made_only_in_a_folder_that_is_there(tmp_path: Path) -> No
     assert (tmp_path / "instance/quart_app.db").exists()
 
 
-def test_new_keys_are_settings_and_never_the_same(tmp_path: Path) -> None:
+def test_new_keys_are_valid_settings_and_differ_every_time(tmp_path: Path) -> None:
     command_line = CommandLine(
         {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}, tmp_path
     )

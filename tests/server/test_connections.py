@@ -125,7 +125,7 @@ ABANDONED: dict[str, Callable[[socket.socket], None]] = {
 
 
 @pytest.mark.parametrize("close", [socket.socket.close, close_with_reset])
-def test_what_a_client_closed_is_closed_at_once(
+def test_a_connection_that_the_client_closed_is_closed_at_once(
     server: Server, close: Callable[[socket.socket], None]
 ) -> None:
     before = descriptors(server)
@@ -136,7 +136,9 @@ def test_what_a_client_closed_is_closed_at_once(
     assert_descriptors_come_back(server, before)
 
 
-def test_requests_on_connections_of_their_own(server: Server, *, thorough: bool) -> None:
+def test_each_request_is_answered_on_a_connection_of_its_own(
+    server: Server, *, thorough: bool
+) -> None:
     before = descriptors(server)
     for number in range(20_000 if thorough else 500):
         with connect(server, ATTACKERS[number % len(ATTACKERS)]) as connection:
@@ -148,7 +150,7 @@ def test_requests_on_connections_of_their_own(server: Server, *, thorough: bool)
 
 
 @pytest.mark.parametrize("sent", [b"", b"G", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"])
-def test_silent_connections_keep_nobody_out(
+def test_silent_connections_do_not_block_other_clients(
     server: Server, sent: bytes, request: pytest.FixtureRequest, *, thorough: bool
 ) -> None:
     count = 5000 if thorough else 1200
@@ -166,7 +168,7 @@ def test_silent_connections_keep_nobody_out(
     assert server.log.stat().st_size < LARGEST_LOG_BYTES
 
 
-def test_without_descriptors_silent_connections_make_room(server: Server) -> None:
+def test_silent_connections_are_closed_when_file_descriptors_run_out(server: Server) -> None:
     before = descriptors(server)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (before + 40, hard))
@@ -180,7 +182,7 @@ def test_without_descriptors_silent_connections_make_room(server: Server) -> Non
 
 
 @pytest.mark.thorough  # takes half a minute
-def test_a_client_that_reads_no_answer_is_given_up(server: Server) -> None:
+def test_a_client_that_does_not_read_the_response_is_disconnected(server: Server) -> None:
     before = descriptors(server)
     # More than the buffers of both sides hold.
     request = f"GET {STATIC}/style.css HTTP/1.1\r\nHost: a\r\n\r\n".encode()

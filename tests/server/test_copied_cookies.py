@@ -52,7 +52,7 @@ def spellings(value: str) -> list[str]:
     return [value, *(text for text in verified if text != value), *quoted]
 
 
-def test_a_logged_out_cookie_is_refused_elsewhere_in_every_spelling(
+def test_a_logged_out_cookie_is_refused_elsewhere_in_every_base64_spelling(
     processes: Processes,
     name: str,
     thorough: bool,  # noqa: FBT001 a fixture

@@ -107,7 +107,9 @@ def wait_until_ready(server: Server) -> None:
         time.sleep(0.02)
 
 
-def test_a_database_that_goes_away_and_comes_back(outage: Outage, tmp_path: Path) -> None:
+def test_a_process_survives_a_database_that_goes_away_and_comes_back(
+    outage: Outage, tmp_path: Path
+) -> None:
     settings = settings_for(outage.url)
     with two_processes(settings, tmp_path) as processes:
         name = processes.new_user()
@@ -133,7 +135,7 @@ def test_a_database_that_goes_away_and_comes_back(outage: Outage, tmp_path: Path
                 seconds_until_refused(each, cookie, since=since)
 
 
-def test_a_process_that_starts_without_its_database_is_ready_once_it_is_there(
+def test_a_process_started_without_its_database_becomes_ready_when_it_appears(
     database_url: URL, tmp_path: Path
 ) -> None:
     settings = settings_for(database_url)
@@ -168,7 +170,7 @@ def list_away(url: URL) -> Iterator[None]:
     asyncio.run(rename("revocations_away", "revocations"))
 
 
-def test_nobody_logs_in_where_the_list_alone_can_not_be_read(
+def test_logins_are_refused_while_only_the_revocation_list_is_unreadable(
     database_url: URL, tmp_path: Path
 ) -> None:
     settings = settings_for(database_url)

@@ -21,7 +21,7 @@ WITH_CONNECTIONS = pytest.mark.usefixtures("member")
 
 
 @WITH_CONNECTIONS
-def test_the_server_ends_with_one_line(settings: Settings) -> None:
+def test_a_key_that_opens_no_credentials_ends_the_server_with_one_line(settings: Settings) -> None:
     environ = environ_of(with_setting(settings, platform_encryption_keys=(OTHER,)))
     ended = subprocess.run(
         [
@@ -40,7 +40,7 @@ def test_the_server_ends_with_one_line(settings: Settings) -> None:
 
 
 @WITH_CONNECTIONS
-def test_where_some_are_of_a_lost_key_it_serves_and_warns(
+def test_a_key_that_opens_some_credentials_is_served_with_a_warning(
     settings: Settings, database_url: URL, tmp_path: Path
 ) -> None:
     sealed = Fernet(OTHER).encrypt(b"a token").decode()
@@ -51,7 +51,7 @@ def test_where_some_are_of_a_lost_key_it_serves_and_warns(
 
 
 @pytest.mark.parametrize("given", [{}, {"QUART_APP_PLATFORM_ENCRYPTION_KEY": OTHER}])
-def test_serve_makes_no_key_beside_sealed_credentials(
+def test_serve_generates_no_key_beside_encrypted_credentials(
     empty_database_url: URL, clone: Path, given: dict[str, str]
 ) -> None:
     build_legacy_database(empty_database_url, encryption_key=ENCRYPTION_KEY)

@@ -12,7 +12,7 @@ from tests.servers import Server
 
 @pytest.mark.sqlite_unless_thorough  # how an end gets there is tested on either by others
 @pytest.mark.parametrize("cause", CAUSES.values(), ids=CAUSES.keys())
-def test_each_cause_ends_what_it_should_on_every_process_and_nothing_else(
+def test_each_cause_ends_exactly_its_sessions_on_every_process(
     processes: Processes, name: str, cause: Cause
 ) -> None:
     cookies = {
@@ -39,7 +39,9 @@ def can_log_in(server: Server, name: str, password: str) -> bool:
     return response.status_code == 200
 
 
-def test_a_login_right_after_a_logout_everywhere_is_alive(processes: Processes, name: str) -> None:
+def test_a_login_right_after_a_logout_everywhere_stays_valid(
+    processes: Processes, name: str
+) -> None:
     cookie = log_in(processes.a, name)
     since = time.monotonic()
     log_out(processes.a, cookie, everywhere=True)

@@ -50,7 +50,7 @@ def end_held_open(processes: Processes, cookie: str) -> Iterator[None]:
             ending.result()
 
 
-def test_an_end_that_commits_late_is_not_overtaken(processes: Processes, name: str) -> None:
+def test_a_revocation_that_commits_late_is_not_skipped(processes: Processes, name: str) -> None:
     first, second = log_in(processes.a, name), log_in(processes.a, name)
     with ThreadPoolExecutor(1) as thread:
         with end_held_open(processes, first):
@@ -66,7 +66,7 @@ def test_an_end_that_commits_late_is_not_overtaken(processes: Processes, name: s
             seconds_until_refused(server, cookie, since=since)
 
 
-def test_many_ends_at_once_are_all_kept(
+def test_concurrent_revocations_are_all_kept(
     processes: Processes,
     thorough: bool,  # noqa: FBT001 a fixture
 ) -> None:
@@ -108,7 +108,7 @@ def send_and_go_away(server: Server, cookie: str, *, after_seconds: float) -> No
 
 
 @pytest.mark.parametrize("after_seconds", [0.0, 0.3])
-def test_who_goes_away_in_the_middle_of_a_logout_is_logged_out(
+def test_a_client_that_disconnects_during_a_logout_is_logged_out(
     processes: Processes, name: str, after_seconds: float
 ) -> None:
     cookies = [log_in(processes.a, name) for _ in range(3)]

@@ -68,7 +68,7 @@ def forget_logins(processes: Processes, cookie: str) -> None:
     asyncio.run(forget())
 
 
-def test_many_logouts_of_one_session_write_one_row(processes: Processes, name: str) -> None:
+def test_concurrent_logouts_of_one_session_write_one_row(processes: Processes, name: str) -> None:
     cookie = log_in(processes.a, name)
     user_id = session_of(cookie)["user_id"]
     assert ask_all(processes, "/api/logout", cookie) == {204}
@@ -78,9 +78,7 @@ def test_many_logouts_of_one_session_write_one_row(processes: Processes, name: s
     assert written(processes, cookie) == [("logout", user_id)]
 
 
-def test_a_session_whose_login_is_not_recorded_ends_once_too(
-    processes: Processes, name: str
-) -> None:
+def test_a_session_without_a_login_record_is_ended_once(processes: Processes, name: str) -> None:
     cookie = log_in(processes.a, name)
     forget_logins(processes, cookie)
     assert processes.a.status(cookie) == 200
@@ -98,7 +96,7 @@ def test_a_session_whose_login_is_not_recorded_ends_once_too(
     ids=["log out everywhere", "this wasn't me"],
 )
 @pytest.mark.parametrize("is_recorded", [True, False])
-def test_a_cookie_that_was_ended_with_all_others_writes_nothing(
+def test_a_logout_after_a_logout_everywhere_writes_nothing(
     processes: Processes,
     name: str,
     end: Callable[[Processes, str], object],
@@ -114,9 +112,7 @@ def test_a_cookie_that_was_ended_with_all_others_writes_nothing(
     assert written(processes, asking) == before
 
 
-def test_a_session_that_a_login_replaces_is_written_down_once(
-    processes: Processes, name: str
-) -> None:
+def test_a_session_replaced_by_a_login_is_recorded_once(processes: Processes, name: str) -> None:
     cookie = log_in(processes.a, name)
     log_in(processes.a, name, cookie=cookie)
     log_in(processes.b, name, cookie=cookie)
@@ -124,9 +120,7 @@ def test_a_session_that_a_login_replaces_is_written_down_once(
     assert written(processes, cookie) == [("sessions_ended", session_of(cookie)["user_id"])]
 
 
-def test_many_logouts_everywhere_at_once_are_written_down_once(
-    processes: Processes, name: str
-) -> None:
+def test_concurrent_logouts_everywhere_are_recorded_once(processes: Processes, name: str) -> None:
     cookies = [log_in(processes.a, name) for _ in range(2)]
     assert ask_all(processes, "/api/logout_all", *cookies) <= {204, 401}
     assert sum(len(written(processes, cookie)) for cookie in cookies) == 1

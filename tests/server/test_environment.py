@@ -52,24 +52,24 @@ def run(clone: Path) -> str:
     return ended.stderr
 
 
-def test_a_complete_environment_is_started_by_whoever_may_only_read(clone: Path) -> None:
+def test_a_complete_environment_starts_for_a_user_with_read_access_only(clone: Path) -> None:
     make_venv(clone, f'exec {sys.executable} "$@"', complete=True)
     assert run(clone) == USAGE
 
 
-def test_an_environment_that_can_not_be_made_is_one_line(clone: Path) -> None:
+def test_an_environment_that_cannot_be_created_is_reported_in_one_line(clone: Path) -> None:
     (line,) = run(clone).splitlines()
     assert "can't be made or used: Is a directory" in line
 
 
-def test_an_interpreter_that_does_not_start_is_one_line(clone: Path) -> None:
+def test_an_interpreter_that_does_not_start_is_reported_in_one_line(clone: Path) -> None:
     make_venv(clone, "", complete=True)
     (clone / ".venv/bin/python").chmod(0o644)
     (line,) = run(clone).splitlines()
     assert "can't be made or used: Permission denied" in line
 
 
-def test_an_interruption_while_it_is_made_is_one_line(clone: Path) -> None:
+def test_an_interrupted_creation_is_reported_in_one_line(clone: Path) -> None:
     (clone / ".venv.lock").rmdir()
     make_venv(clone, '[ "$3" = install ] || exit 0; kill -INT $PPID; exit 1', complete=False)
     said = run(clone).splitlines()
@@ -156,11 +156,11 @@ def copy(installed: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", first(1, ['it\'s "quoted" ünï 李', "x" * 150]))
-def test_a_clone_may_have_any_name(name: str, tmp_path: Path) -> None:
+def test_a_clone_may_have_any_folder_name(name: str, tmp_path: Path) -> None:
     installs(fresh_clone(tmp_path / name))
 
 
-def test_a_clone_that_was_moved_goes_on(copy: Path) -> None:
+def test_a_clone_still_starts_after_being_moved(copy: Path) -> None:
     assert start(copy) == USAGE  # nothing is made anew
     installs(copy)
 
@@ -178,7 +178,7 @@ def test_a_clone_that_was_moved_goes_on(copy: Path) -> None:
     ),
     ids=lambda environ: next(iter(environ)),
 )
-def test_what_the_environment_says_of_pip_and_python_leads_nowhere_else(
+def test_settings_of_pip_and_python_do_not_redirect_the_installation(
     environ: dict[str, str], copy: Path
 ) -> None:
     (copy / ".venv/requirements-dev.lock.installed").unlink()
@@ -190,7 +190,7 @@ def test_what_the_environment_says_of_pip_and_python_leads_nowhere_else(
     installs(copy, **environ)
 
 
-def test_a_pip_that_installs_elsewhere_is_one_line(copy: Path) -> None:
+def test_a_pip_that_installs_elsewhere_is_reported_in_one_line(copy: Path) -> None:
     lose_package(copy)
     (copy / "pip.conf").write_text("[install]\ntarget = elsewhere\n")
     *_, line = start(copy, PIP_CONFIG_FILE="pip.conf").splitlines()
@@ -232,18 +232,18 @@ def lose_package(clone: Path) -> None:
     "damage",
     first(2, [break_interpreter, lose_package, change_version, leave_link, leave_folder]),
 )
-def test_a_damaged_environment_is_made_anew(damage: Callable[[Path], None], copy: Path) -> None:
+def test_a_damaged_environment_is_recreated(damage: Callable[[Path], None], copy: Path) -> None:
     damage(copy)
     installs(copy)
 
 
 @pytest.mark.parametrize("name", ["a:b", "a\nb"])
-def test_a_path_that_no_environment_can_have_is_one_line(name: str, tmp_path: Path) -> None:
+def test_an_impossible_environment_path_is_reported_in_one_line(name: str, tmp_path: Path) -> None:
     (line,) = start(fresh_clone(tmp_path / name)).splitlines()
     assert "can't have : or a line end in its path: rename" in line
 
 
-def test_a_file_in_the_place_of_the_environment_is_one_line(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_environment_is_reported_in_one_line(tmp_path: Path) -> None:
     clone = fresh_clone(tmp_path / "clone")
     (clone / ".venv").write_text("mine")
     (line,) = start(clone).splitlines()

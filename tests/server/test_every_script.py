@@ -169,11 +169,11 @@ SHORT_RUNS = {
 }
 
 
-def test_every_script_has_a_short_run() -> None:
+def test_every_script_has_a_short_run_in_this_test() -> None:
     assert SCRIPTS - set(BENCHMARKS) == set(SHORT_RUNS)
 
 
-def test_every_module_beside_the_scripts_is_imported_by_one() -> None:
+def test_every_module_in_scripts_is_imported_by_a_script() -> None:
     texts = {path: path.read_text() for path in FILES if path.is_file()}
     for path in texts.keys() - {ROOT / script for script in SCRIPTS}:
         imports = re.compile(rf"(?m)^ *(from|import) (bench\.)?{path.stem}\b")
@@ -182,7 +182,9 @@ def test_every_module_beside_the_scripts_is_imported_by_one() -> None:
 
 @pytest.mark.timeout(SECONDS)
 @pytest.mark.parametrize("script", SHORT_RUNS)
-def test_a_script_runs(script: str, clone: Path, request: pytest.FixtureRequest) -> None:
+def test_a_script_runs_successfully(
+    script: str, clone: Path, request: pytest.FixtureRequest
+) -> None:
     if script == "scripts/pictures.py" and not Path("/usr/bin/chromium").exists():
         lacking(request.config, "Chromium (/usr/bin/chromium)")
     SHORT_RUNS[script](clone)
@@ -191,7 +193,9 @@ def test_a_script_runs(script: str, clone: Path, request: pytest.FixtureRequest)
 @pytest.mark.thorough
 @pytest.mark.timeout(SECONDS)
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
-def test_a_benchmark_runs(benchmark: str, clone: Path, request: pytest.FixtureRequest) -> None:
+def test_a_benchmark_runs_successfully(
+    benchmark: str, clone: Path, request: pytest.FixtureRequest
+) -> None:
     draws = ["--picture"] if benchmark.endswith("/login_storm.py") else []
     (clone / "docs/images").mkdir(parents=True)
     said = run(clone, benchmark, "--quick", *draws)

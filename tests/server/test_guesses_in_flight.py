@@ -115,7 +115,7 @@ def statuses(answers: list[Answer]) -> Counter[int]:
     return Counter(each.status for each in answers)
 
 
-def test_of_guesses_in_flight_no_more_are_compared_than_one_by_one(processes: Processes) -> None:
+def test_concurrent_guesses_are_limited_like_sequential_ones(processes: Processes) -> None:
     name = processes.new_user()
     counted = statuses(guess(processes, name, [WRONG] * IN_FLIGHT))
     # On a busy machine the first windows, of 1 and 2 seconds, pass meanwhile.
@@ -127,7 +127,7 @@ def test_of_guesses_in_flight_no_more_are_compared_than_one_by_one(processes: Pr
         assert counted == {401: 1, 429: IN_FLIGHT - 1}  # a window is worth one guess
 
 
-def test_a_refusal_does_not_tell_whether_the_password_was_right(processes: Processes) -> None:
+def test_a_refusal_does_not_reveal_whether_the_password_was_right(processes: Processes) -> None:
     name = processes.new_user()
     guess(processes, name, [WRONG])
     set_failures(processes, 15, timedelta())
@@ -144,7 +144,7 @@ def test_a_refusal_does_not_tell_whether_the_password_was_right(processes: Proce
     assert min(each.seconds for each in answers) >= HELD.total_seconds()
 
 
-def test_the_one_guess_of_a_window_may_be_right_and_the_others_tell_nothing(
+def test_only_one_concurrent_guess_per_window_is_compared(
     processes: Processes,
 ) -> None:
     name = processes.new_user()
@@ -162,7 +162,7 @@ def test_the_one_guess_of_a_window_may_be_right_and_the_others_tell_nothing(
     }
 
 
-def test_right_passwords_in_flight_are_all_let_in_though_there_were_failures(
+def test_concurrent_right_passwords_all_log_in_after_earlier_failures(
     processes: Processes,
 ) -> None:
     """Each is compared alone then, for it could be a failure; none is refused for the others."""
@@ -173,7 +173,7 @@ def test_right_passwords_in_flight_are_all_let_in_though_there_were_failures(
     assert statuses(guess(processes, name, [WRONG] * OF_A_NAME.free)) == {401: OF_A_NAME.free}
 
 
-def test_a_session_that_guesses_is_worth_one_guess_in_a_window_too(processes: Processes) -> None:
+def test_password_checks_in_a_session_allow_one_guess_per_window_too(processes: Processes) -> None:
     name = processes.new_user()
     cookie = log_in(processes.a, name)
     body = {"current_password": WRONG, "new_password": "another one, and long enough"}

@@ -167,7 +167,7 @@ CAN_NOT_BE_SERVED: dict[str, list[Field]] = {
 
 @pytest.mark.parametrize("fields", CAN_NOT_BE_SERVED.values(), ids=CAN_NOT_BE_SERVED)
 @pytest.mark.parametrize("ends", [True, False], ids=["without a body", "with a body"])
-def test_a_request_that_can_not_be_served_harms_no_other(
+def test_a_request_that_cannot_be_served_does_not_affect_others(
     client: Client, fields: list[Field], *, ends: bool
 ) -> None:
     client.ask(1, with_field(b":path", b"/login"))  # under way meanwhile
@@ -181,7 +181,7 @@ def test_a_request_that_can_not_be_served_harms_no_other(
     assert 3 in client.statuses.keys() | client.resets
 
 
-def test_the_rest_of_a_body_that_was_refused_harms_no_other(client: Client) -> None:
+def test_the_remaining_body_of_a_refused_request_does_not_affect_others(client: Client) -> None:
     post = [*with_field(b":method", b"POST"), (b"content-length", b"3000000")]
     client.ask(1, post, ends=False)
     client.read_until(lambda: 1 in client.statuses)
@@ -222,7 +222,7 @@ FLOODS: dict[str, Callable[[Client], bytes]] = {
 
 
 @pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
-def test_a_flood_of_frames_ends_its_connection(
+def test_a_flood_of_frames_closes_its_connection(
     client: Client, flood: Callable[[Client], bytes]
 ) -> None:
     client.send(flood(client))
@@ -231,13 +231,13 @@ def test_a_flood_of_frames_ends_its_connection(
     assert client.goaway in {None, 1, ENHANCE_YOUR_CALM}  # None where our own frames reset it
 
 
-def test_a_stream_that_depends_on_itself_is_no_traceback(client: Client) -> None:
+def test_a_stream_that_depends_on_itself_causes_no_traceback(client: Client) -> None:
     client.frame(PRIORITY, 0, 1, struct.pack(">IB", 1, 10))
     client.read_until(lambda: client.goaway is not None)
     assert client.has_ended or client.goaway == 1
 
 
-def test_many_requests_and_some_resets_are_no_flood(client: Client) -> None:
+def test_many_requests_with_some_resets_are_not_a_flood(client: Client) -> None:
     for stream in range(1, 401, 2):
         client.ask(stream)
         if stream % 5 == 0:
@@ -249,7 +249,7 @@ def test_many_requests_and_some_resets_are_no_flood(client: Client) -> None:
     assert set(client.statuses.values()) == {200}
 
 
-def test_a_request_is_one_line_of_the_log_with_its_parts_in_place(
+def test_a_request_is_one_access_log_line_with_fields_in_order(
     client: Client, http2_server: Server
 ) -> None:
     before = http2_server.log.stat().st_size
@@ -271,7 +271,7 @@ def test_a_request_is_one_line_of_the_log_with_its_parts_in_place(
     assert len([line for line in lines if '"GET /one%22%0A%1B%5B31m%5C%22 2" 404' in line]) == 1
 
 
-def test_a_connection_serves_thousands_of_requests(client: Client) -> None:
+def test_one_connection_serves_thousands_of_requests(client: Client) -> None:
     for stream in range(1, 2401, 2):
         client.ask(stream)
         if stream % 99 == 0:

@@ -38,7 +38,7 @@ def send_body(connection: socket.socket) -> int:
 
 
 @pytest.mark.parametrize("is_ended", [False, True])
-def test_what_ended_before_the_body_came_does_nothing(
+def test_a_session_that_ends_before_the_body_arrives_does_nothing(
     processes: Processes, *, is_ended: bool
 ) -> None:
     name = processes.new_user()

@@ -110,7 +110,7 @@ def _peak_bytes(process_id: int) -> int:
 @pytest.mark.sqlite_unless_thorough
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("addresses", [ADDRESSES, 1], ids=["of many addresses", "of one address"])
-async def test_everybody_gets_in(
+async def test_every_user_of_a_login_storm_gets_in(
     both: Processes,
     names: Sequence[str],
     addresses: int,

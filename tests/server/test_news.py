@@ -18,7 +18,7 @@ from tests.processes import (
 ON_POSTGRESQL = pytest.mark.parametrize("processes", ["postgresql"], indirect=True)
 
 
-def test_an_end_that_nobody_is_told_of_is_seen(processes: Processes, name: str) -> None:
+def test_polling_finds_a_revocation_without_a_notification(processes: Processes, name: str) -> None:
     cookie = log_in(processes.a, name)
     assert [server.status(cookie) for server in processes] == [200, 200]
 
@@ -53,7 +53,7 @@ def wait_until_both_listen(processes: Processes) -> None:
 
 @ON_POSTGRESQL
 @pytest.mark.parametrize("killed", [LISTENING, ""])  # those that listen; all that follow
-def test_an_end_that_nobody_listens_for_is_seen(
+def test_polling_finds_a_revocation_after_the_listening_connection_was_lost(
     processes: Processes,
     name: str,
     thorough: bool,  # noqa: FBT001 a fixture

@@ -117,7 +117,7 @@ def traced(settings: Settings, tmp_path: Path) -> Iterator[Traced]:
         yield Traced(server, trace)
 
 
-def test_validated_requests_make_no_statement_and_the_count_sees_those_that_are_made(
+def test_session_checks_execute_no_sql_statement(
     traced: Traced,
     settings: Settings,
     thorough: bool,  # noqa: FBT001 a fixture
@@ -147,7 +147,7 @@ def test_validated_requests_make_no_statement_and_the_count_sees_those_that_are_
     assert not any(POLL.search(each.statement) for each in carried)
 
 
-def test_validated_requests_are_answered_while_another_holds_the_database(
+def test_session_checks_are_answered_while_another_process_locks_the_database(
     processes: Processes, name: str
 ) -> None:
     cookie, other_device = log_in(processes.a, name), log_in(processes.a, name)

@@ -91,7 +91,7 @@ def refused(server: Server, kind: str, number: int) -> tuple[float, httpx2.Respo
     return time.perf_counter() - since, response
 
 
-def test_neither_text_nor_headers_nor_time_tell(
+def test_text_headers_and_timing_do_not_reveal_whether_a_user_exists(
     server: Server, count: int, measured: Callable[[str], None], *, thorough: bool
 ) -> None:
     seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}

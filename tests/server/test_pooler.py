@@ -33,7 +33,7 @@ def pooled(
         yield processes, url
 
 
-def test_it_serves_and_a_logout_ends_the_session_everywhere_within_a_second(
+def test_a_logout_through_a_pooler_ends_the_session_everywhere_within_a_second(
     pooled: tuple[Processes, URL],
 ) -> None:
     processes, _ = pooled
@@ -49,7 +49,7 @@ def test_it_serves_and_a_logout_ends_the_session_everywhere_within_a_second(
         seconds_until_refused(processes.b, cookie, since=since)
 
 
-def test_no_setting_of_ours_is_left_on_a_pooled_connection(pooled: tuple[Processes, URL]) -> None:
+def test_pooled_connections_keep_none_of_our_settings(pooled: tuple[Processes, URL]) -> None:
     processes, url = pooled
     log_in(processes.a, processes.new_user())
     with psycopg_connection(processes.settings.database_url) as connection:

@@ -46,7 +46,7 @@ def fill(filler: Path) -> None:
             file.write(bytes(4096))
 
 
-def test_a_full_disk_is_not_ready_until_there_is_room(
+def test_a_full_disk_makes_the_process_not_ready_until_space_is_freed(
     request: pytest.FixtureRequest, migrated_sqlite: Path, tmp_path: Path
 ) -> None:
     with small_file_system(request.config, tmp_path / "small") as folder:
@@ -63,7 +63,9 @@ def test_a_full_disk_is_not_ready_until_there_is_room(
             wait_until(server, 200)
 
 
-def test_a_file_that_may_not_grow_is_not_ready(migrated_sqlite: Path, tmp_path: Path) -> None:
+def test_a_file_size_limit_makes_the_process_not_ready(
+    migrated_sqlite: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "test.db"
     shutil.copy(migrated_sqlite, path)
     with hypercorn(settings_for(read_database_url(f"sqlite:///{path}")), tmp_path) as server:

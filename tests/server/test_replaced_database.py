@@ -67,7 +67,7 @@ def past(processes: Processes, settings: Settings) -> Past:
     return Past(users, ended, alive)
 
 
-def test_what_had_ended_stays_ended_when_an_older_backup_is_restored(
+def test_ended_sessions_stay_ended_after_an_older_backup_is_restored(
     processes: Processes, past: Past
 ) -> None:
     deadline = time.monotonic() + 1.5  # some polls
@@ -77,9 +77,7 @@ def test_what_had_ended_stays_ended_when_an_older_backup_is_restored(
             assert server.status(past.alive) == 200
 
 
-def test_logins_and_logouts_go_on_in_the_restored_database(
-    processes: Processes, past: Past
-) -> None:
+def test_logins_and_logouts_work_in_the_restored_database(processes: Processes, past: Past) -> None:
     # Of the user, too, whose epoch is higher in memory than in the backup; and more often than
     # it takes the restored table to number its rows as those that were known.
     for _ in range(2):
@@ -94,7 +92,7 @@ def test_logins_and_logouts_go_on_in_the_restored_database(
     assert [each.status(past.alive) for each in processes] == [200, 200]
 
 
-def test_after_a_restore_a_command_ends_what_the_backup_knows_nothing_of(
+def test_a_command_after_a_restore_ends_sessions_missing_from_the_backup(
     processes: Processes, past: Past, settings: Settings, tmp_path: Path
 ) -> None:
     with hypercorn(settings, tmp_path) as newcomer:

@@ -64,7 +64,7 @@ UNCLEAR_LENGTHS = {
 
 
 @pytest.mark.parametrize("sent", UNCLEAR_LENGTHS.values(), ids=UNCLEAR_LENGTHS)
-def test_what_a_proxy_may_read_otherwise_is_refused_and_the_connection_closed(
+def test_a_request_that_a_proxy_may_read_differently_is_refused_and_the_connection_closed(
     framing_server: Server, sent: bytes
 ) -> None:
     (status,), has_closed = statuses(framing_server, sent + GET + b"\r\n")
@@ -94,7 +94,7 @@ def test_what_a_proxy_may_read_otherwise_is_refused_and_the_connection_closed(
     ],
     ids=lambda value: f"{str(value)[:20]}… {len(value)}" if isinstance(value, bytes) else None,
 )
-def test_the_bounds_hold_however_the_bytes_arrive(
+def test_limits_hold_however_the_bytes_arrive(
     framing_server: Server, sent: bytes, status: int
 ) -> None:
     answers, has_closed = statuses(framing_server, sent)
@@ -102,14 +102,14 @@ def test_the_bounds_hold_however_the_bytes_arrive(
     assert has_closed == (status in {413, 414, 431} or (status == 400 and sent.startswith(b"POST")))
 
 
-def test_a_large_head_behind_another_request_is_refused(framing_server: Server) -> None:
+def test_an_oversized_head_behind_another_request_is_refused(framing_server: Server) -> None:
     sent = GET + b"\r\n" + GET + b"X: " + b"a" * 40_000 + b"\r\n\r\n"
     assert statuses(framing_server, sent) == ([200, 431], True)
 
 
 @pytest.mark.parametrize("value", [b"h2c", b"H2C", b" h2c ", b"h2c, websocket", b"websocket, h2c"])
 @pytest.mark.parametrize("connection", [b"Upgrade, HTTP2-Settings", b"close, upgrade"])
-def test_no_client_gets_from_http_1_to_http_2(
+def test_no_client_can_upgrade_from_http_1_to_http_2(
     framing_server: Server, value: bytes, connection: bytes
 ) -> None:
     upgrade = b"Upgrade: " + value + b"\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
@@ -119,14 +119,14 @@ def test_no_client_gets_from_http_1_to_http_2(
     assert 101 not in answers
 
 
-def test_http_2_may_only_begin_a_connection(framing_server: Server) -> None:
+def test_http_2_is_accepted_only_at_the_start_of_a_connection(framing_server: Server) -> None:
     preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + HTTP_2_SETTINGS
     assert statuses(framing_server, GET + b"\r\n" + preface) == ([200, 400], True)
 
 
 @pytest.mark.parametrize("more", [b"", b"Sec-WebSocket-Version: 13\r\n"])
 @pytest.mark.parametrize("early", [b"", b"\x81\x85aaaa12345"])
-def test_a_refused_websocket_holds_no_connection_open(
+def test_a_refused_websocket_closes_its_connection(
     framing_server: Server, more: bytes, early: bytes
 ) -> None:
     upgrade = b"Connection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a\r\n"

@@ -129,7 +129,7 @@ def refusal(
     return line
 
 
-def test_a_fresh_clone_is_served_set_up_and_served_again(clone: Path) -> None:
+def test_a_fresh_clone_serves_can_be_set_up_and_serves_again(clone: Path) -> None:
     secrets_file = clone / "instance/.env"
     with serve(clone) as first, httpx2.Client(base_url=first.url) as client:
         link = first.link(r"(http://\S+/setup\?token=\S+)")
@@ -162,7 +162,7 @@ def test_a_fresh_clone_is_served_set_up_and_served_again(clone: Path) -> None:
     assert secrets_file.read_bytes() == standing
 
 
-def test_two_that_start_at_once_have_the_same_secrets(clone: Path) -> None:
+def test_two_simultaneous_starts_use_the_same_secrets(clone: Path) -> None:
     with ThreadPoolExecutor(2) as threads:
         meet, part = threading.Barrier(2), threading.Barrier(2)
 
@@ -182,7 +182,7 @@ def test_two_that_start_at_once_have_the_same_secrets(clone: Path) -> None:
     assert sorted(line.partition("=")[0] for line in lines) == SECRETS
 
 
-def test_the_demonstration_logs_in_and_leaves_nothing(clone: Path) -> None:
+def test_the_demo_logs_in_and_leaves_no_files(clone: Path) -> None:
     with serve(clone, "--demo") as demo, httpx2.Client(base_url=demo.url) as client:
         username, password = re.findall(
             r"log in as (\S+) with the password (\S+)\n", demo.said.read_text()
@@ -195,7 +195,7 @@ def test_the_demonstration_logs_in_and_leaves_nothing(clone: Path) -> None:
     assert not (clone / "instance").exists()
 
 
-def test_at_another_address_the_links_of_its_pages_lead_there(clone: Path) -> None:
+def test_links_use_the_address_given_on_the_command_line(clone: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
     with subprocess.Popen(
@@ -222,7 +222,7 @@ def test_at_another_address_the_links_of_its_pages_lead_there(clone: Path) -> No
             process.kill()
 
 
-def test_a_taken_port_is_one_line(clone: Path) -> None:
+def test_a_port_in_use_is_reported_in_one_line(clone: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         line = refusal(clone, "--demo", "--", "--bind", address)
@@ -259,7 +259,7 @@ def free_port() -> int:
     ),
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
-def test_the_address_that_is_printed_opens(clone: Path, options: list[str], printed: str) -> None:
+def test_the_printed_address_opens(clone: Path, options: list[str], printed: str) -> None:
     port = free_port()
     (clone / "other.toml").write_text(f'bind = ":{port}"\nworkers = 0\n')
     if "https" in printed:
@@ -363,7 +363,7 @@ def make_certificate(folder: Path) -> None:
         ],
     ),
 )
-def test_options_by_which_hypercorn_can_not_serve_are_refused_in_one_line(
+def test_options_that_hypercorn_cannot_serve_with_are_refused_in_one_line(
     clone: Path, options: str, reason: str
 ) -> None:
     (clone / "typed.toml").write_text("bind = 5\n")
@@ -374,7 +374,7 @@ def test_options_by_which_hypercorn_can_not_serve_are_refused_in_one_line(
     assert not (clone / "instance").exists()
 
 
-def test_a_socket_where_another_server_listens_is_not_taken_from_it(clone: Path) -> None:
+def test_the_socket_of_a_running_server_is_not_replaced(clone: Path) -> None:
     with socket.socket(socket.AF_UNIX) as taken:
         taken.bind(str(clone / "socket"))
         taken.listen()
@@ -385,21 +385,21 @@ def test_a_socket_where_another_server_listens_is_not_taken_from_it(clone: Path)
 
 
 @pytest.mark.parametrize("port", ["99999", "65536"])
-def test_a_port_that_is_none_is_one_line_about_the_port(clone: Path, port: str) -> None:
+def test_an_invalid_port_is_reported_in_one_line_about_the_port(clone: Path, port: str) -> None:
     line = refusal(clone, "--", "--bind", f"127.0.0.1:{port}")
     assert line.startswith("quart_app: Hypercorn can't serve: A port is a number")
     assert "PUBLIC_URL" not in line
     assert not (clone / "instance").exists()
 
 
-def test_arguments_that_are_not_its_own_are_named_with_the_way_to_hypercorn(clone: Path) -> None:
+def test_unknown_arguments_are_named_with_a_hint_at_hypercorns(clone: Path) -> None:
     for argument in ("--bind=127.0.0.1:8001", "junk"):
         line = refusal(clone, argument, exit_code=2)
         assert f"error: {argument} is no argument of this script" in line
         assert "scripts/serve -- --bind" in line
 
 
-def test_a_word_too_many_for_hypercorn_is_the_one_that_is_named(clone: Path) -> None:
+def test_an_extra_argument_for_hypercorn_is_named(clone: Path) -> None:
     ended = subprocess.run(
         command("--demo", "--", "--bind", "127.0.0.1:0", "junk"),
         cwd=clone,
@@ -413,7 +413,7 @@ def test_a_word_too_many_for_hypercorn_is_the_one_that_is_named(clone: Path) -> 
     assert ended.stderr.endswith("error: unrecognized arguments: junk\n")
 
 
-def test_a_database_that_is_away_is_one_line_with_its_cause(clone: Path) -> None:
+def test_an_unreachable_database_is_reported_in_one_line_with_the_cause(clone: Path) -> None:
     url = "postgresql://ada:hunter2@127.0.0.1:1/app"
     keys = new_secrets()
     line = refusal(
@@ -424,14 +424,14 @@ def test_a_database_that_is_away_is_one_line_with_its_cause(clone: Path) -> None
     assert "hunter2" not in line
 
 
-def test_a_wrong_setting_is_one_line(clone: Path) -> None:
+def test_an_invalid_setting_is_reported_in_one_line(clone: Path) -> None:
     line = refusal(
         clone, "--", "--bind", "127.0.0.1:0", environ={"QUART_APP_SESION_DIGEST": "sha256"}
     )
     assert line.startswith("quart_app: QUART_APP_SESION_DIGEST is not a setting")
 
 
-def test_a_folder_for_secrets_that_can_not_be_made_is_one_line(clone: Path) -> None:
+def test_a_secrets_folder_that_cannot_be_created_is_reported_in_one_line(clone: Path) -> None:
     (clone / "instance").write_text("a file")
     line = refusal(clone, "--", "--bind", "127.0.0.1:0")
     assert line.startswith("quart_app: QUART_APP_SECRET_KEY and QUART_APP_PLATFORM_ENCRYPTION_KEY")
@@ -439,7 +439,7 @@ def test_a_folder_for_secrets_that_can_not_be_made_is_one_line(clone: Path) -> N
     assert "set them in the environment" in line
 
 
-def test_with_both_secrets_in_the_environment_no_folder_for_them_is_needed(clone: Path) -> None:
+def test_no_secrets_folder_is_needed_with_both_secrets_in_the_environment(clone: Path) -> None:
     (clone / "instance").write_text("a file")
     line = refusal(clone, "--", "--bind", "127.0.0.1:0", environ=new_secrets())
     assert "SECRET_KEY" not in line  # but there is no place for the database
@@ -468,7 +468,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (".env", "QUART_APP_SECRET_KEY_FILE=key\n"),
     ],
 )
-def test_a_secret_that_stands_is_never_replaced(folder: Path, path: str, standing: str) -> None:
+def test_an_existing_secret_is_never_replaced(folder: Path, path: str, standing: str) -> None:
     (folder / "key").write_text(SECRET_KEY)
     (folder / "instance").mkdir()
     (folder / path).write_text(standing)
@@ -480,7 +480,7 @@ def test_a_secret_that_stands_is_never_replaced(folder: Path, path: str, standin
 
 
 @pytest.mark.parametrize("suffix", ["", "_FILE"])
-def test_a_secret_of_the_environment_is_not_written(
+def test_a_secret_from_the_environment_is_not_written_to_the_file(
     folder: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
     (folder / "key").write_text(ENCRYPTION_KEY)
@@ -491,7 +491,7 @@ def test_a_secret_of_the_environment_is_not_written(
 
 
 @pytest.mark.usefixtures("folder")
-def test_many_that_write_secrets_at_once_write_them_once(
+def test_concurrent_writers_write_the_secrets_once(
     thorough: bool,  # noqa: FBT001 a fixture
 ) -> None:
     with ThreadPoolExecutor(8) as threads:
@@ -509,7 +509,7 @@ def test_many_that_write_secrets_at_once_write_them_once(
             shutil.rmtree("instance")
 
 
-def test_new_secrets_are_long_enough_and_never_the_same() -> None:
+def test_new_secrets_are_long_enough_and_differ_every_time() -> None:
     first, second = new_secrets(), new_secrets()
     assert sorted(first) == SECRETS
     assert not set(first.values()) & set(second.values())

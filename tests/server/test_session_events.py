@@ -30,7 +30,7 @@ pytestmark = pytest.mark.untimed
 
 
 @pytest.mark.alone
-def test_every_process_tells_of_switches_and_of_changed_connections(
+def test_every_process_streams_switches_and_changed_connections(
     processes: Processes, name: str, measured: Measured
 ) -> None:
     cookie, other = log_in(processes.a, name), log_in(processes.b, name)
@@ -71,7 +71,7 @@ def test_every_process_tells_of_switches_and_of_changed_connections(
     assert max(took) < ENDED_WITHIN_SECONDS
 
 
-def test_a_stream_begins_with_what_has_just_happened(processes: Processes, name: str) -> None:
+def test_a_new_stream_begins_with_the_latest_events(processes: Processes, name: str) -> None:
     cookie = log_in(processes.a, name)
     connect(processes.a, cookie, "First")
     time.sleep(1)  # that is known on the other process
@@ -98,7 +98,7 @@ ENDS: dict[str, tuple[Callable[[Processes, str, str], object], str]] = {
 
 @pytest.mark.alone
 @pytest.mark.parametrize("how", ENDS)
-def test_the_end_of_the_session_ends_its_streams(
+def test_ending_the_session_ends_its_streams(
     processes: Processes, name: str, how: str, measured: Measured
 ) -> None:
     end, reason = ENDS[how]
@@ -120,7 +120,7 @@ def test_the_end_of_the_session_ends_its_streams(
     measured(f"streams ended after {max(0, *took) * 1000:.0f} ms: {how}")
 
 
-def test_no_more_streams_than_a_browser_needs(processes: Processes, name: str) -> None:
+def test_the_number_of_streams_per_user_is_limited(processes: Processes, name: str) -> None:
     cookie = log_in(processes.a, name)
     with ExitStack() as stack:
         for _ in range(MOST_OF_A_SESSION):
@@ -149,7 +149,7 @@ def test_no_more_streams_than_a_browser_needs(processes: Processes, name: str) -
 @pytest.mark.sqlite_unless_thorough  # of the engine they know nothing
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("worker_class", ["asyncio", "uvloop"])
-def test_open_streams_do_not_keep_a_server_from_stopping(
+def test_open_streams_do_not_delay_a_servers_shutdown(
     settings: Settings,
     tmp_path: Path,
     number: signal.Signals,
@@ -171,7 +171,7 @@ def test_open_streams_do_not_keep_a_server_from_stopping(
 
 
 @pytest.mark.sqlite_unless_thorough
-def test_a_stream_ends_with_its_session_s_limits(settings: Settings, tmp_path: Path) -> None:
+def test_a_stream_ends_at_its_sessions_limits(settings: Settings, tmp_path: Path) -> None:
     name = new_user(settings)
     environ = {
         "QUART_APP_SESSION_IDLE_SECONDS": "3",

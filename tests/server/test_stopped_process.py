@@ -63,7 +63,7 @@ def stopped(server: Server) -> Iterator[None]:
         os.kill(server.process.pid, signal.SIGCONT)
 
 
-def test_a_process_that_was_stopped_never_answers_from_its_old_list(
+def test_a_resumed_process_never_answers_from_its_old_revocation_list(
     settings: Settings,
     tmp_path: Path,
     thorough: bool,  # noqa: FBT001 a fixture
@@ -118,7 +118,7 @@ def polls_that_wait(url: URL) -> int:
 
 
 @pytest.mark.parametrize("engine_name", ["postgresql"])  # where a poll can be held
-def test_what_a_poll_read_before_the_stop_confirms_nothing_after_it(
+def test_a_poll_read_before_the_pause_does_not_confirm_the_list_after_it(
     settings: Settings, tmp_path: Path
 ) -> None:
     with two_processes(settings, tmp_path) as processes, ExitStack() as stack:

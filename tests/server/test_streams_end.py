@@ -67,7 +67,7 @@ def _rest_of(client: socket.socket) -> bytes:
     [None, _log_out, _take_the_role],
     ids=lambda end: end.__name__ if end else "nothing",
 )
-async def test_an_export_ends_with_its_session_and_its_rights(
+async def test_an_export_stops_when_the_session_or_the_role_ends(
     settings: Settings,
     built: Built,
     tmp_path: Path,

@@ -70,7 +70,7 @@ async def _users(built: Built) -> dict[str, tuple[str, str | None]]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-async def test_no_stream_makes_a_traceback_or_hides_a_secret(
+async def test_no_broken_standard_stream_causes_a_traceback_or_hides_a_secret(
     shell: Shell,
     built: Built,
     command: str,
@@ -98,7 +98,7 @@ async def test_no_stream_makes_a_traceback_or_hides_a_secret(
 
 
 @pytest.mark.parametrize("encoding", first(2, ["ascii", "utf-16", "latin-1", "utf-8"]))
-def test_no_encoding_and_no_name_harms_the_terminal(shell: Shell, encoding: str) -> None:
+def test_no_encoding_and_no_name_breaks_the_terminal(shell: Shell, encoding: str) -> None:
     for command in ("user list", f"sessions list '{NAME}'", f"user activate '{NAME}'"):
         ended = shell.run(f"quart-app {command}", PYTHONIOENCODING=encoding)
         assert ended.stderr == b""
@@ -111,7 +111,7 @@ def test_no_encoding_and_no_name_harms_the_terminal(shell: Shell, encoding: str)
 @pytest.mark.parametrize(
     "command", ["user passwd '\x1b[2J\x9b'", "user '\x1b[2J'", "user role ada '\x1b'"]
 )
-def test_an_error_does_not_repeat_control_characters(shell: Shell, command: str) -> None:
+def test_an_error_message_does_not_repeat_control_characters(shell: Shell, command: str) -> None:
     ended = shell.run(f"quart-app {command}")
     assert ended.returncode in {1, 2}
     said = ended.stderr.decode()
@@ -137,7 +137,7 @@ def test_an_error_does_not_repeat_control_characters(shell: Shell, command: str)
     ),
     ids=ascii,
 )
-async def test_a_byte_order_mark_is_no_part_of_a_piped_password(
+async def test_a_byte_order_mark_is_dropped_from_a_piped_password(
     shell: Shell, built: Built, typed: bytes, refusal: str
 ) -> None:
     ended = shell.run("quart-app user passwd ada --password-stdin", typed)

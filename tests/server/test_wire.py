@@ -84,7 +84,7 @@ def assert_is_problem(answer: tuple[int, dict[str, str], bytes], status: int, co
     ],
     ids=lambda lines: str(b" ".join(lines))[:60],
 )
-def test_what_can_not_be_read_is_a_bad_request(server: Server, lines: tuple[bytes, ...]) -> None:
+def test_an_unreadable_request_is_a_bad_request(server: Server, lines: tuple[bytes, ...]) -> None:
     assert_is_problem(ask(server, *lines), 400, "bad_request")
 
 
@@ -101,13 +101,13 @@ def test_what_can_not_be_read_is_a_bad_request(server: Server, lines: tuple[byte
     ],
     ids=lambda value: str(b" ".join(value))[:60] if isinstance(value, tuple) else None,
 )
-def test_what_is_only_unusual_is_answered(
+def test_an_unusual_but_valid_request_is_answered(
     server: Server, lines: tuple[bytes, ...], status: int
 ) -> None:
     assert ask(server, *lines)[0] == status
 
 
-def test_a_static_file_s_length_is_told_without_it(server: Server) -> None:
+def test_head_of_a_static_file_has_its_content_length(server: Server) -> None:
     head = (f"GET {STATIC}/style.css HTTP/1.1".encode(), b"Host: a", b"Accept-Encoding: gzip")
     status, headers, body = ask(server, *head)
     assert status == 200
@@ -124,7 +124,7 @@ def test_a_static_file_s_length_is_told_without_it(server: Server) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/login", "/api/session_events"])
-def test_a_websocket_is_not_found(server: Server, path: str) -> None:
+def test_a_websocket_request_is_not_found(server: Server, path: str) -> None:
     port = int(server.url.rpartition(":")[2])
     lines = [f"GET {path} HTTP/1.1", "Host: a", *(f"{n}: {v}" for n, v in WEBSOCKET.items())]
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
@@ -138,7 +138,7 @@ def test_a_websocket_is_not_found(server: Server, path: str) -> None:
 
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"OPTIONS", b"POST"])
-def test_a_body_of_unknown_length_is_measured_with_every_method(
+def test_a_body_of_unknown_length_is_limited_for_every_method(
     server: Server, method: bytes
 ) -> None:
     chunks = b"1000\r\n" + b"x" * 4096 + b"\r\n"
@@ -148,7 +148,7 @@ def test_a_body_of_unknown_length_is_measured_with_every_method(
         assert ask(server, *lines, body=chunks * 16 + b"0\r\n\r\n")[0] == 200
 
 
-def test_over_http_2_a_query_that_is_no_text_is_a_bad_request(server: Server) -> None:
+def test_a_query_that_is_not_utf_8_is_a_bad_request_over_http_2(server: Server) -> None:
     port = int(server.url.rpartition(":")[2])
     connection = h2.connection.H2Connection(
         h2.config.H2Configuration(header_encoding=None, validate_outbound_headers=False)
@@ -169,7 +169,7 @@ def test_over_http_2_a_query_that_is_no_text_is_a_bad_request(server: Server) ->
     assert status == b"400"
 
 
-def test_one_request_is_one_line_of_the_log_without_its_query(server: Server) -> None:
+def test_a_request_is_one_access_log_line_without_the_query(server: Server) -> None:
     forged = '/%0a127.0.0.1:1%20"GET%20/forged%20HTTP/1.1"%20200%1b[31m%c2%85%e2%80%a8?token=secret'
     assert httpx2.get(f"{server.url}{forged}").status_code == 404
     # The line is written once the answer is sent, so the client may be first.

@@ -76,7 +76,7 @@ async def log_in(accounts: Accounts, member: Member, password: str = PASSWORD) -
     return await accounts.log_in(NOBODY, login_name=member.username, password=password)
 
 
-async def test_a_login_begins_a_session_and_is_written_down(
+async def test_a_login_begins_a_session_and_is_recorded(
     services: Services, member: Member, clock: Clock
 ) -> None:
     session = await log_in(services.accounts, member)
@@ -87,7 +87,7 @@ async def test_a_login_begins_a_session_and_is_written_down(
 
 
 @pytest.mark.parametrize("method", ["scrypt:32768:8:1", "pbkdf2:sha256:1000"])
-async def test_a_hash_of_the_older_application_is_replaced_at_login(
+async def test_a_legacy_hash_is_replaced_at_login(
     services: Services, built: Built, member: Member, method: str
 ) -> None:
     await set_columns(built, member.id, password_hash=generate_password_hash(PASSWORD, method))
@@ -103,7 +103,7 @@ async def test_a_hash_of_the_older_application_is_replaced_at_login(
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["argon2id", "scrypt, so to be replaced"])
-async def test_a_login_that_meets_a_password_change_gets_no_session(
+async def test_a_login_during_a_password_change_gets_no_session(
     built: Built,
     member: Member,
     slow_accounts: Accounts,
@@ -144,7 +144,7 @@ async def test_a_login_that_waits_for_an_uncommitted_password_change_gets_no_ses
     assert (await services.accounts.user(caller_of(member.id))).last_login is None
 
 
-async def test_a_login_that_meets_a_change_to_the_same_password_is_of_the_new_epoch(
+async def test_a_login_during_a_change_to_the_same_password_has_the_new_epoch(
     services: Services, member: Member, slow_accounts: Accounts, pausing: PausingPasswords
 ) -> None:
     login = asyncio.create_task(log_in(slow_accounts, member))
@@ -154,7 +154,7 @@ async def test_a_login_that_meets_a_change_to_the_same_password_is_of_the_new_ep
     assert (await login).epoch > 0
 
 
-async def test_a_login_that_meets_a_deactivation_gets_no_session(
+async def test_a_login_during_a_deactivation_gets_no_session(
     services: Services, member: Member, slow_accounts: Accounts, pausing: PausingPasswords
 ) -> None:
     login = asyncio.create_task(log_in(slow_accounts, member))
@@ -165,7 +165,7 @@ async def test_a_login_that_meets_a_deactivation_gets_no_session(
         await login
 
 
-async def test_too_many_attempts_are_told_as_late_as_a_wrong_password(
+async def test_rate_limited_attempts_take_as_long_as_a_wrong_password(
     services: Services, member: Member
 ) -> None:
     """To read a user takes longer than to find none, and nothing limits how often one asks."""
@@ -187,7 +187,7 @@ async def test_too_many_attempts_are_told_as_late_as_a_wrong_password(
             await accounts.throttling.fail(attempt)
 
 
-async def test_a_guess_is_counted_though_the_guesser_hangs_up_before_that_is_written(
+async def test_a_guess_is_counted_if_the_client_disconnects_before_it_is_recorded(
     built: Built, member: Member, slow_accounts: Accounts, pausing: PausingPasswords
 ) -> None:
     """Else who gives up as soon as a right password would be answered guesses for nothing."""
@@ -211,7 +211,7 @@ async def test_a_guess_is_counted_though_the_guesser_hangs_up_before_that_is_wri
     assert events.count(AuditEvent.LOGIN_FAILED) == 1
 
 
-async def test_a_guess_counts_though_the_guesser_hangs_up_while_it_is_compared(
+async def test_a_guess_counts_if_the_client_disconnects_during_the_comparison(
     built: Built, member: Member, slow_accounts: Accounts, pausing: PausingPasswords
 ) -> None:
     key = slow_accounts.throttling.login(NOBODY, member.username, None).keys[0]
@@ -226,7 +226,7 @@ async def test_a_guess_counts_though_the_guesser_hangs_up_while_it_is_compared(
 
 
 @pytest.mark.parametrize("failures", [OF_A_NAME.free, OF_A_NAME.free + 3])
-async def test_a_reservation_that_a_crash_left_is_given_up(
+async def test_a_reservation_left_by_a_crash_expires(
     built: Built, services: Services, member: Member, clock: Clock, failures: int
 ) -> None:
     """Until then the last free guess, or the one of a window, is taken."""
@@ -248,7 +248,7 @@ async def test_a_reservation_that_a_crash_left_is_given_up(
         assert await db.get(Throttle, attempt.keys[0]) is None
 
 
-async def test_of_two_password_changes_at_once_the_second_must_know_the_first(
+async def test_the_second_of_two_concurrent_password_changes_must_know_the_first(
     services: Services, member: Member, slow_accounts: Accounts, pausing: PausingPasswords
 ) -> None:
     def change(accounts: Accounts, new_password: str) -> asyncio.Task[NewSession]:
@@ -269,7 +269,7 @@ async def test_of_two_password_changes_at_once_the_second_must_know_the_first(
     assert (await log_in(services.accounts, member, NEW_PASSWORD)).epoch > 0
 
 
-async def test_of_many_first_users_one_is_made(services: Services) -> None:
+async def test_only_one_of_several_concurrent_first_users_is_created(services: Services) -> None:
     results = await asyncio.gather(
         *(
             services.users.set_up(
@@ -286,7 +286,9 @@ async def test_of_many_first_users_one_is_made(services: Services) -> None:
     assert not await services.users.is_set_up_needed()
 
 
-async def test_of_many_users_of_one_name_one_is_made(services: Services) -> None:
+async def test_only_one_of_several_concurrent_users_with_one_name_is_created(
+    services: Services,
+) -> None:
     results = await asyncio.gather(
         *(
             services.users.create_user(
@@ -315,7 +317,7 @@ async def test_of_many_users_of_one_name_one_is_made(services: Services) -> None
         ("Ada@example.com", "other@example.com"),
     ],
 )
-async def test_what_somebody_logs_in_by_is_taken(
+async def test_a_name_or_address_that_another_user_logs_in_with_is_taken(
     services: Services, username: str, email: str
 ) -> None:
     with pytest.raises(NameTaken):
@@ -352,7 +354,7 @@ async def test_what_somebody_logs_in_by_is_taken(
         ("ada", "a@example.com", "ada.1815", "new_password"),
     ],
 )
-async def test_a_user_who_could_not_log_in_or_is_easily_guessed_is_not_made(
+async def test_an_invalid_user_or_an_easily_guessed_password_is_refused(
     services: Services, username: str, email: str, password: str, field: str
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
@@ -366,7 +368,7 @@ async def test_a_user_who_could_not_log_in_or_is_easily_guessed_is_not_made(
 @pytest.mark.parametrize(
     "username", ["a", "ж" * 64, "Ἀριάδνη", "می\u200cروم", "a'; DROP TABLE users; --"]
 )
-async def test_a_name_in_any_script_logs_in(services: Services, username: str) -> None:
+async def test_a_name_in_any_script_can_log_in(services: Services, username: str) -> None:
     user, generated = await services.users.create_user(
         NOBODY, username=username, email="a@example.com", role=Role.VIEWER, password="8 signs!"
     )
@@ -375,7 +377,7 @@ async def test_a_name_in_any_script_logs_in(services: Services, username: str) -
     assert session.user_id == user.id
 
 
-async def test_a_generated_password_is_for_one_use(services: Services) -> None:
+async def test_a_generated_password_works_once(services: Services) -> None:
     user, generated = await services.users.create_user(
         NOBODY, username="ada", email="ada@example.com", role=Role.VIEWER, password=None
     )
@@ -404,7 +406,7 @@ async def test_a_generated_password_is_for_one_use(services: Services) -> None:
 
 
 @pytest.mark.parametrize("password", [NEW_PASSWORD, None])
-async def test_a_reset_password_ends_every_session(
+async def test_resetting_a_password_ends_every_session(
     services: Services, member: Member, password: str | None
 ) -> None:
     generated = await services.users.reset_password(NOBODY, member.username, password)
@@ -415,16 +417,14 @@ async def test_a_reset_password_ends_every_session(
         await log_in(services.accounts, member)
 
 
-async def test_a_password_that_is_refused_changes_nothing(
-    services: Services, member: Member
-) -> None:
+async def test_a_refused_password_changes_nothing(services: Services, member: Member) -> None:
     for password in ("", "short", "ADA@example.com", "Passw0rd", "x" * 1025):
         with pytest.raises(InvalidInput):
             await services.users.reset_password(NOBODY, member.username, password)
     assert (await log_in(services.accounts, member)).epoch == 0
 
 
-async def test_deactivating_ends_every_session_and_every_login(
+async def test_deactivating_a_user_ends_every_session_and_prevents_logins(
     services: Services, member: Member
 ) -> None:
     await services.users.deactivate(NOBODY, member.username)
@@ -436,7 +436,7 @@ async def test_deactivating_ends_every_session_and_every_login(
         await services.accounts.user(caller_of(member.id))
 
 
-async def test_an_address_is_one_in_any_case_of_any_script_on_both_engines(
+async def test_email_addresses_match_in_any_case_of_any_script_on_both_engines(
     services: Services,
 ) -> None:
     user, _ = await services.users.create_user(
@@ -453,7 +453,7 @@ async def test_an_address_is_one_in_any_case_of_any_script_on_both_engines(
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])
 @pytest.mark.parametrize("value", [2, "t", "yes"])
-async def test_a_flag_that_is_neither_reads_as_queries_take_it(
+async def test_an_invalid_boolean_reads_the_same_as_in_queries(
     services: Services, built: Built, member: Member, value: object
 ) -> None:
     async with built.database.begin() as db:
@@ -465,7 +465,7 @@ async def test_a_flag_that_is_neither_reads_as_queries_take_it(
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])
 @pytest.mark.parametrize("value", ["", "0000-00-00 00:00:00", 1234567890, b"x", "tomorrow"])
-async def test_a_time_that_is_none_reads_as_none(
+async def test_an_invalid_time_reads_as_none(
     services: Services, built: Built, member: Member, value: object
 ) -> None:
     async with built.database.begin() as db:
@@ -475,7 +475,7 @@ async def test_a_time_that_is_none_reads_as_none(
     assert (await services.users.everybody())[0].last_login is not None
 
 
-async def test_a_null_in_is_active_counts_as_inactive(
+async def test_null_in_is_active_counts_as_inactive(
     services: Services, built: Built, member: Member
 ) -> None:
     await set_columns(built, member.id, is_active=None)
@@ -492,7 +492,7 @@ async def test_an_unknown_name_is_not_found(services: Services, username: str) -
         await services.users.deactivate(NOBODY, username)
 
 
-async def test_a_session_ends_when_the_settings_say(
+async def test_a_session_ends_at_the_limits_in_the_settings(
     services: Services, member: Member, clock: Clock
 ) -> None:
     for remember, duration in ((False, timedelta(hours=24)), (True, timedelta(days=30))):

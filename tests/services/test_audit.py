@@ -72,7 +72,7 @@ async def an_admin(services: Services) -> int:
 # --- with its cause ------------------------------------------------------------------------------
 
 
-async def test_a_login_is_written_down_with_who_when_and_from_where(
+async def test_a_login_is_recorded_with_its_user_time_and_address(
     built: Built,
     services: Services,
     member: Member,
@@ -97,7 +97,7 @@ async def test_a_login_is_written_down_with_who_when_and_from_where(
     assert said["at"].endswith("+00:00")
 
 
-async def test_what_is_rolled_back_is_neither_written_nor_told(
+async def test_a_rolled_back_event_is_neither_stored_nor_logged(
     built: Built, services: Services, member: Member, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "quart_app.audit")
@@ -113,7 +113,7 @@ async def test_what_is_rolled_back_is_neither_written_nor_told(
     assert caplog.records == []
 
 
-async def test_what_can_not_be_written_down_does_not_happen(
+async def test_an_action_that_cannot_be_recorded_is_rolled_back(
     built: Built, services: Services, member: Member
 ) -> None:
     async with built.database.begin() as db:
@@ -210,7 +210,7 @@ CAUSES: dict[str, tuple[Callable[[Services, Member, NewSession], Any], list[tupl
 
 
 @pytest.mark.parametrize("cause", CAUSES)
-async def test_every_cause_is_written_down(
+async def test_every_action_is_recorded(
     built: Built, services: Services, member: Member, cause: str
 ) -> None:
     session = await log_in(services, member)
@@ -228,7 +228,7 @@ async def test_every_cause_is_written_down(
             assert detail["platform_connection_id"] == member.platform_ids[1]
 
 
-async def test_who_is_made_and_what_is_connected_is_written_down(
+async def test_created_users_and_added_connections_are_recorded(
     built: Built, member: Member
 ) -> None:
     made, *connected = await entries(built)
@@ -237,7 +237,9 @@ async def test_who_is_made_and_what_is_connected_is_written_down(
     assert [entry.event for entry in connected] == ["platform_connected"] * 3
 
 
-async def test_the_first_user_made_themself(built: Built, services: Services) -> None:
+async def test_the_first_user_is_recorded_as_their_own_creator(
+    built: Built, services: Services
+) -> None:
     session = await services.users.set_up(
         NOBODY, username="ada", email="ada@example.com", password=PASSWORD
     )
@@ -246,7 +248,7 @@ async def test_the_first_user_made_themself(built: Built, services: Services) ->
     ] == [(each, session.user_id, session.user_id) for each in ("user_created", "login")]
 
 
-async def test_a_session_that_a_new_login_replaces_is_its_users(
+async def test_a_session_replaced_by_a_login_is_recorded_as_its_own_users(
     built: Built, services: Services, member: Member
 ) -> None:
     old = await log_in(services, member)
@@ -263,7 +265,7 @@ async def test_a_session_that_a_new_login_replaces_is_its_users(
     assert (login.user_id, login.actor_user_id) == (other.id, other.id)
 
 
-async def test_a_password_for_one_use_that_is_replaced_at_login_is_a_change(
+async def test_replacing_a_one_time_password_is_recorded_as_a_password_change(
     built: Built, services: Services, member: Member
 ) -> None:
     given = await services.users.reset_password(NOBODY, member.username, None)
@@ -276,7 +278,7 @@ async def test_a_password_for_one_use_that_is_replaced_at_login_is_a_change(
     assert changed.actor_user_id == member.id
 
 
-async def test_what_is_refused_changes_nothing_and_is_not_written_as_done(
+async def test_a_refused_action_changes_nothing_and_is_not_recorded_as_done(
     built: Built, services: Services, member: Member
 ) -> None:
     known = len(await entries(built))
@@ -295,7 +297,7 @@ async def test_what_is_refused_changes_nothing_and_is_not_written_as_done(
 # --- counted -------------------------------------------------------------------------------------
 
 
-async def test_failures_of_a_minute_are_one_row_an_address_and_a_user(
+async def test_failures_within_a_minute_share_one_row_per_address_and_user(
     built: Built,
     services: Services,
     member: Member,
@@ -335,7 +337,7 @@ async def test_a_wrong_current_password_is_counted(
     assert (entry.user_id, entry.count) == (member.id, 2)
 
 
-async def test_strangers_can_not_fill_the_table(built: Built, services: Services) -> None:
+async def test_anonymous_clients_cannot_fill_the_table(built: Built, services: Services) -> None:
     number = MOST_COUNTED + 200
     for each in range(number):
         caller = caller_from(address=f"10.0.{each // 250}.{each % 250}")
@@ -352,7 +354,7 @@ async def test_strangers_can_not_fill_the_table(built: Built, services: Services
     }
 
 
-async def test_counts_that_can_not_be_written_are_kept(
+async def test_counts_that_cannot_be_written_are_kept(
     built: Built, services: Services, member: Member
 ) -> None:
     services.audit.count(AuditEvent.LOGIN_FAILED, NOBODY, user_id=member.id)
@@ -368,7 +370,7 @@ async def test_counts_that_can_not_be_written_are_kept(
     assert entry.count == 2
 
 
-async def test_what_was_counted_is_written_when_the_process_ends(
+async def test_counts_are_written_when_the_process_stops(
     settings: Settings, built: Built, member: Member
 ) -> None:
     ending = build_services(settings)
@@ -379,7 +381,7 @@ async def test_what_was_counted_is_written_when_the_process_ends(
     assert entry.user_id == member.id
 
 
-async def test_what_was_counted_is_written_now_and_then(built: Built, services: Services) -> None:
+async def test_counts_are_written_periodically(built: Built, services: Services) -> None:
     often = timedelta(seconds=0.05)
     async with running([replace(task, every=often) for task in services.audit.periodic_tasks()]):
         services.audit.count(AuditEvent.LOGIN_FAILED, NOBODY)
@@ -406,15 +408,13 @@ async def test_what_was_counted_is_written_now_and_then(built: Built, services: 
         ("x" * 60, "x" * 45, "x" * 45),
     ],
 )
-def test_an_address_is_shown_whole_and_counted_by_its_network(
+def test_an_address_is_shown_in_full_and_counted_by_network(
     address: str | None, shown: str | None, counted: str | None
 ) -> None:
     assert (shown_address(address), counted_address(address)) == (shown, counted)
 
 
-async def test_a_line_of_the_log_is_one_line(
-    built: Built, services: Services, member: Member
-) -> None:
+async def test_a_log_entry_is_one_line(built: Built, services: Services, member: Member) -> None:
     await log_in(services, member, caller_from(address="a\r\nb\x1b[31m\x7f\u2028\u202e"))
     (entry,) = await entries(built, AuditEvent.LOGIN)
     line = line_of(entry)
@@ -460,7 +460,9 @@ REWRITING_BY_ENGINE = {
 }
 
 
-async def test_the_database_lets_nobody_rewrite_it(built: Built, engine_name: str) -> None:
+async def test_the_database_refuses_changes_to_audit_entries(
+    built: Built, engine_name: str
+) -> None:
     await write(built, {"user_id": 1})
     before = [vars(entry) | {"_sa_instance_state": None} for entry in await entries(built)]
     for statement in REWRITING + REWRITING_BY_ENGINE[engine_name]:
@@ -469,12 +471,12 @@ async def test_the_database_lets_nobody_rewrite_it(built: Built, engine_name: st
     assert after == before
 
 
-async def test_not_even_one_whose_time_is_over_is_changed(built: Built) -> None:
+async def test_the_database_refuses_changes_to_expired_entries_too(built: Built) -> None:
     await write_over(built, 1)
     assert "not rewritten" in await refused(built, "UPDATE audit SET count = 2")
 
 
-async def test_purging_deletes_what_was_kept_for_long_enough_and_no_more(
+async def test_purging_deletes_exactly_the_expired_entries(
     built: Built, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("quart_app.services.audit.audit.BATCH_ROWS", 10)
@@ -485,7 +487,7 @@ async def test_purging_deletes_what_was_kept_for_long_enough_and_no_more(
     assert [entry.user_id for entry in await entries(built)] == [1, 2]
 
 
-async def test_a_short_retention_is_over_when_it_is(built: Built, services: Services) -> None:
+async def test_a_short_retention_is_respected(built: Built, services: Services) -> None:
     await write(built, {"user_id": 1}, kept_for=timedelta(seconds=1))
     await services.audit.purge()
     assert len(await entries(built)) == 1
@@ -495,7 +497,7 @@ async def test_a_short_retention_is_over_when_it_is(built: Built, services: Serv
 
 
 @pytest.mark.parametrize("engine_name", ["postgresql"])
-async def test_one_process_purges_at_a_time(
+async def test_only_one_process_purges_at_a_time(
     built: Built,
     services: Services,
     monkeypatch: pytest.MonkeyPatch,
@@ -513,7 +515,7 @@ async def test_one_process_purges_at_a_time(
 
 
 @pytest.mark.parametrize("engine_name", ["postgresql"])
-async def test_a_purge_tries_again_while_another_process_purges(
+async def test_a_purge_is_retried_while_another_process_purges(
     built: Built, services: Services
 ) -> None:
     await write_over(built, 3)
@@ -526,7 +528,7 @@ async def test_a_purge_tries_again_while_another_process_purges(
 
 
 @pytest.mark.parametrize("engine_name", ["postgresql"])
-async def test_a_switch_and_a_purge_do_not_wait_for_each_other(
+async def test_a_switch_and_a_purge_do_not_block_each_other(
     built: Built, services: Services, member: Member
 ) -> None:
     await write_over(built, 3)
@@ -542,7 +544,7 @@ async def test_a_switch_and_a_purge_do_not_wait_for_each_other(
         assert await db.scalar(select(func.count()).where(over)) == 0
 
 
-async def test_a_table_of_that_name_that_is_not_ours_is_refused(empty_database_url: URL) -> None:
+async def test_another_programs_table_of_the_same_name_is_refused(empty_database_url: URL) -> None:
     await upgrade_schema(empty_database_url)
     built = build_services(
         Settings(
@@ -565,7 +567,7 @@ async def test_a_table_of_that_name_that_is_not_ours_is_refused(empty_database_u
 # --- read ----------------------------------------------------------------------------------------
 
 
-async def test_pages_go_back_to_the_first_entry_and_skip_none(
+async def test_paging_reaches_the_first_entry_and_skips_nothing(
     built: Built, services: Services
 ) -> None:
     reader = await an_admin(services)
@@ -585,14 +587,16 @@ async def test_pages_go_back_to_the_first_entry_and_skip_none(
     assert seen == sorted(everything, reverse=True)[pages:]
 
 
-async def test_a_full_last_page_has_nothing_older(built: Built, services: Services) -> None:
+async def test_a_full_last_page_has_no_older_page(built: Built, services: Services) -> None:
     reader = await an_admin(services)
     await write(built, *({"user_id": each} for each in range(49)))
     page = await services.audit_reader.page(caller_of(reader), AuditFilter())
     assert (len(page.items), page.next_cursor) == (50, None)
 
 
-async def test_filters_narrow_and_join(built: Built, services: Services, member: Member) -> None:
+async def test_filters_narrow_the_results_and_combine(
+    built: Built, services: Services, member: Member
+) -> None:
     reader = await an_admin(services)
     await write(
         built,
@@ -628,9 +632,7 @@ async def test_filters_narrow_and_join(built: Built, services: Services, member:
     assert len(await found(from_day=earliest, to_day=latest)) == 4
 
 
-async def test_days_are_utcs_from_their_beginning_to_their_end(
-    built: Built, services: Services
-) -> None:
+async def test_days_are_utc_days_from_beginning_to_end(built: Built, services: Services) -> None:
     reader = await an_admin(services)
     noon = datetime(2026, 3, 15, 12, tzinfo=UTC)
     day = datetime(2026, 3, 15, tzinfo=UTC)
@@ -650,7 +652,7 @@ async def test_days_are_utcs_from_their_beginning_to_their_end(
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.MODERATOR, Role.REVIEWER])
-async def test_only_administrators_read_and_others_are_counted(
+async def test_only_administrators_can_read_and_other_attempts_are_counted(
     built: Built, services: Services, role: Role
 ) -> None:
     user, _ = await services.users.create_user(
@@ -667,7 +669,7 @@ async def test_only_administrators_read_and_others_are_counted(
     assert (entry.user_id, entry.count) == (user.id, 2)
 
 
-async def test_who_is_deactivated_reads_no_more(services: Services) -> None:
+async def test_a_deactivated_administrator_can_no_longer_read(services: Services) -> None:
     reader = await an_admin(services)
     await services.users.deactivate(NOBODY, "root")
     with pytest.raises(NotFound):
@@ -699,7 +701,7 @@ async def plans(built: Built) -> AsyncIterator[list[tuple[str, Any]]]:
     ],
 )
 @pytest.mark.parametrize("engine_name", ["sqlite"])
-async def test_a_page_is_a_seek_in_an_index(
+async def test_a_page_is_an_index_seek(
     built: Built,
     services: Services,
     plans: list[tuple[str, Any]],

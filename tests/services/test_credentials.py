@@ -9,7 +9,7 @@ OLD, NEW = (Fernet.generate_key().decode() for _ in range(2))
 SECRET = "токен \x00 token"
 
 
-def test_what_was_sealed_is_unsealed_and_looks_like_nothing() -> None:
+def test_encrypted_credentials_can_be_decrypted_and_reveal_nothing() -> None:
     token = Credentials((NEW,)).seal(SECRET)
     assert Credentials((NEW,)).unseal(token) == SECRET
     assert "token" not in token
@@ -17,7 +17,7 @@ def test_what_was_sealed_is_unsealed_and_looks_like_nothing() -> None:
     assert token != Credentials((NEW,)).seal(SECRET)
 
 
-def test_the_newest_key_seals_and_every_key_unseals() -> None:
+def test_the_newest_key_encrypts_and_every_key_decrypts() -> None:
     both = Credentials((NEW, OLD))
     assert both.unseal(Credentials((OLD,)).seal(SECRET)) == SECRET
     assert Credentials((NEW,)).unseal(both.seal(SECRET)) == SECRET
@@ -36,5 +36,5 @@ def test_the_newest_key_seals_and_every_key_unseals() -> None:
     ],
     ids=["empty", "plain", "cut", "lost key", "cut short", "not text", "surrogate"],
 )
-def test_what_no_key_of_ours_sealed_is_none(token: str) -> None:
+def test_credentials_encrypted_with_an_unknown_key_decrypt_to_none(token: str) -> None:
     assert Credentials((NEW,)).unseal(token) is None

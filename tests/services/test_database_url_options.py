@@ -27,7 +27,7 @@ async def shown_by(url: URL, *names: str) -> list[str | None]:
 
 
 @POSTGRESQL
-async def test_postgresql_options_of_the_url_are_added_to_ours_and_win(
+async def test_postgresql_options_in_the_url_are_merged_and_take_precedence(
     empty_database_url: URL,
 ) -> None:
     url = empty_database_url.update_query_dict(
@@ -38,7 +38,7 @@ async def test_postgresql_options_of_the_url_are_added_to_ours_and_win(
 
 
 @POSTGRESQL
-async def test_a_socket_folder_is_a_host_in_percent_encoding(empty_database_url: URL) -> None:
+async def test_a_socket_folder_is_a_percent_encoded_host(empty_database_url: URL) -> None:
     folder = quote(str(empty_database_url.query["host"]), safe="")
     for hosts in (folder, f"127.0.0.1:1,{folder}"):
         text = f"postgresql://{empty_database_url.username}@{hosts}/{empty_database_url.database}"
@@ -47,14 +47,14 @@ async def test_a_socket_folder_is_a_host_in_percent_encoding(empty_database_url:
 
 
 @POSTGRESQL
-async def test_an_option_of_the_url_wins_over_ours(empty_database_url: URL) -> None:
+async def test_an_option_in_the_url_overrides_the_default(empty_database_url: URL) -> None:
     url = empty_database_url.update_query_dict({"fallback_application_name": "theirs"})
     assert await shown_by(empty_database_url, "application_name") == ["quart_app"]
     assert await shown_by(url, "application_name") == ["theirs"]
 
 
 @pytest.mark.parametrize("writers_are_in_one_process", [True, False])
-async def test_a_timeout_of_a_sqlite_url_bounds_the_wait_for_the_write_lock(
+async def test_a_timeout_in_a_sqlite_url_limits_the_wait_for_the_write_lock(
     tmp_path: Path,
     writers_are_in_one_process: bool,  # noqa: FBT001 a parameter of pytest's
 ) -> None:

@@ -32,7 +32,7 @@ def visit(order: list[str]) -> Visit:
     return visit
 
 
-async def test_no_more_than_the_slots_are_at_it_at_once() -> None:
+async def test_no_more_visitors_than_slots_run_at_once() -> None:
     queue, now, most = FairQueue(3, MINUTE), 0, 0
 
     async def visit() -> None:
@@ -47,7 +47,7 @@ async def test_no_more_than_the_slots_are_at_it_at_once() -> None:
     assert (now, most) == (0, 3)
 
 
-async def test_who_comes_from_an_address_of_many_does_not_make_others_wait(
+async def test_a_busy_address_does_not_delay_other_addresses(
     order: list[str], visit: Visit
 ) -> None:
     queue = FairQueue(1, MINUTE)
@@ -64,7 +64,7 @@ async def test_who_comes_from_an_address_of_many_does_not_make_others_wait(
     await asyncio.gather(*crowd, return_exceptions=True)
 
 
-async def test_whoever_would_wait_for_too_long_is_refused_at_once(visit: Visit) -> None:
+async def test_a_visitor_whose_wait_would_be_too_long_is_refused_at_once(visit: Visit) -> None:
     queue = FairQueue(1, timedelta(seconds=A_MOMENT * 5))
     for _ in range(30):  # so that it knows how long a turn takes
         await visit(queue, "a")
@@ -78,7 +78,7 @@ async def test_whoever_would_wait_for_too_long_is_refused_at_once(visit: Visit) 
     assert {each.retry_after_seconds for each in refused} == {1}
 
 
-async def test_a_full_line_gives_way_to_others(visit: Visit) -> None:
+async def test_a_full_queue_of_one_address_gives_way_to_other_addresses(visit: Visit) -> None:
     queue = FairQueue(1, timedelta(seconds=A_MOMENT * 5))
     for _ in range(30):
         await visit(queue, "a")
@@ -89,7 +89,7 @@ async def test_a_full_line_gives_way_to_others(visit: Visit) -> None:
     assert sum(isinstance(each, Busy) for each in ends) > 20
 
 
-async def test_nobody_gives_way_to_who_comes_later_from_as_short_a_line(
+async def test_a_later_visitor_from_an_equally_short_queue_does_not_displace_an_earlier_one(
     order: list[str], visit: Visit
 ) -> None:
     queue = FairQueue(1, timedelta(seconds=A_MOMENT * 5))
@@ -104,7 +104,7 @@ async def test_nobody_gives_way_to_who_comes_later_from_as_short_a_line(
     assert all(isinstance(end, Busy) for end in ends[len(order) :])
 
 
-async def test_who_has_waited_for_the_longest_time_is_refused(visit: Visit) -> None:
+async def test_a_visitor_is_refused_after_the_longest_wait(visit: Visit) -> None:
     queue = FairQueue(1, timedelta(seconds=A_MOMENT * 3))
     async with queue.slot("slow"):  # longer than any turn before it
         with pytest.raises(Busy):
@@ -112,7 +112,7 @@ async def test_who_has_waited_for_the_longest_time_is_refused(visit: Visit) -> N
     await visit(queue, "a")
 
 
-async def test_who_goes_away_leaves_no_turn_behind(visit: Visit) -> None:
+async def test_a_cancelled_visitor_leaves_no_slot_occupied(visit: Visit) -> None:
     queue = FairQueue(2, MINUTE)
     for _ in range(20):
         tasks = [asyncio.create_task(visit(queue, str(number % 5))) for number in range(20)]
@@ -125,7 +125,7 @@ async def test_who_goes_away_leaves_no_turn_behind(visit: Visit) -> None:
     assert (queue._free, queue._waiting, queue._lines) == (2, 0, {})
 
 
-async def test_an_error_in_a_turn_ends_it() -> None:
+async def test_an_error_in_a_slot_releases_it() -> None:
     queue = FairQueue(1, MINUTE)
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):

@@ -69,7 +69,7 @@ async def create(services: Services, username: str, email: str | None = None) ->
 
 
 @pytest.mark.parametrize("typed", ["José", "José ", " josé\n", "JOSÉ", "Jose\u0301", "\u200bJosé"])
-async def test_a_name_is_found_however_a_keyboard_spells_it(services: Services, typed: str) -> None:
+async def test_a_name_is_found_in_every_keyboard_spelling(services: Services, typed: str) -> None:
     await create(services, "José")
     assert await who_logs_in(services, typed, PASSWORD) == "José"
 
@@ -83,13 +83,15 @@ async def test_a_name_is_found_however_a_keyboard_spells_it(services: Services, 
         "ADA@xn--strae-oqa.example",
     ],
 )
-async def test_an_address_is_found_by_its_host(services: Services, typed: str) -> None:
+async def test_an_email_address_is_matched_by_its_normalized_host(
+    services: Services, typed: str
+) -> None:
     await create(services, "ada", "Ada@straße.example")
     assert await who_logs_in(services, typed, PASSWORD) == "ada"
     assert await who_logs_in(services, "ada@strasse.example", PASSWORD) is None
 
 
-async def test_names_that_differ_only_in_spelling_work_to_the_letter(built: Built) -> None:
+async def test_names_that_differ_only_in_spelling_are_matched_exactly(built: Built) -> None:
     services = built.services
     names = ["bob", "Bob", "BOB", "bob ", "Zoe\u0301", "Zo\u00e9", "Eve"]
     await add_legacy_users(built, *names)
@@ -107,7 +109,7 @@ async def test_names_that_differ_only_in_spelling_work_to_the_letter(built: Buil
         assert found == {None, meant}
 
 
-async def test_many_names_of_one_spelling_hide_none(built: Built) -> None:
+async def test_many_names_of_one_spelling_all_remain_reachable(built: Built) -> None:
     names = ["aaaaa"[:n] + "AAAAA"[n:] for n in range(6)] + [f"aaaaa{' ' * n}" for n in range(1, 9)]
     await add_legacy_users(built, *names)
     await fill_in_keys(built)
@@ -116,7 +118,7 @@ async def test_many_names_of_one_spelling_hide_none(built: Built) -> None:
     assert await who_logs_in(built.services, "aAaAa", "password of aaaaa") is None
 
 
-async def test_a_name_comes_before_an_address(built: Built) -> None:
+async def test_a_name_takes_precedence_over_an_email_address(built: Built) -> None:
     await add_legacy_users(built, "eve@old.example", email="x{}")
     await add_legacy_users(built, "eve")
     await fill_in_keys(built)
@@ -125,7 +127,7 @@ async def test_a_name_comes_before_an_address(built: Built) -> None:
         assert found == "eve@old.example"
 
 
-async def test_who_was_created_without_keys_has_them_after_a_login(built: Built) -> None:
+async def test_a_user_created_without_keys_gets_them_at_login(built: Built) -> None:
     await add_legacy_users(built, "Bob")
     assert await who_logs_in(built.services, "bob", "password of Bob") is None
     assert await who_logs_in(built.services, "Bob", "password of Bob") == "Bob"
@@ -148,7 +150,7 @@ async def test_who_was_created_without_keys_has_them_after_a_login(built: Built)
         ("new", "josé@xn--bcher-kva.example", "email"),
     ],
 )
-async def test_nobody_is_created_beside_another_of_the_same_name(
+async def test_no_user_is_created_beside_another_of_the_same_name(
     built: Built, username: str, email: str, field: str
 ) -> None:
     for known in (("bob", "bob@example.com"), ("josé", "josé@bücher.example")):
@@ -159,7 +161,7 @@ async def test_nobody_is_created_beside_another_of_the_same_name(
     assert len(await built.services.users.everybody()) == 2
 
 
-async def test_nobody_is_created_beside_one_whom_an_older_version_created(built: Built) -> None:
+async def test_no_user_is_created_beside_one_of_an_older_version(built: Built) -> None:
     await add_legacy_users(built, "Bob")
     for username, email in (("bob", "a@example.com"), ("new", "BOB@old.example")):
         with pytest.raises(NameTaken):
@@ -167,12 +169,12 @@ async def test_nobody_is_created_beside_one_whom_an_older_version_created(built:
 
 
 @pytest.mark.parametrize("username", ["\u200b", "\u3164", "\u115f\u1160", "\ufe0f"])
-async def test_a_name_that_nobody_sees_is_refused(services: Services, username: str) -> None:
+async def test_an_invisible_name_is_refused(services: Services, username: str) -> None:
     with pytest.raises(InvalidInput):
         await create(services, username)
 
 
-async def test_of_users_created_at_once_with_one_name_one_exists(
+async def test_only_one_of_several_concurrent_users_with_one_name_is_created(
     built: Built, settings: Settings
 ) -> None:
     other = build_services(settings)  # as in a second process
@@ -189,7 +191,9 @@ async def test_of_users_created_at_once_with_one_name_one_exists(
     assert len(await built.services.users.everybody()) == 1
 
 
-async def test_of_users_created_at_once_with_one_address_one_exists(built: Built) -> None:
+async def test_only_one_of_several_concurrent_users_with_one_address_is_created(
+    built: Built,
+) -> None:
     answers = await asyncio.gather(
         *(
             create(built.services, f"user{at}", email)
@@ -201,7 +205,7 @@ async def test_of_users_created_at_once_with_one_address_one_exists(built: Built
     assert len(await built.services.users.everybody()) == 1
 
 
-async def test_a_login_reads_no_user_but_those_that_are_meant(built: Built) -> None:
+async def test_a_login_reads_only_the_matching_users(built: Built) -> None:
     """By an index: the time of a login does not grow with the number of users."""
     rows = [
         {
@@ -248,7 +252,7 @@ async def test_every_spelling_of_a_name_counts_as_the_same_guess(services: Servi
 @pytest.mark.parametrize("method", ["argon2", "scrypt:32768:8:1", "pbkdf2:sha256:1000"])
 @pytest.mark.parametrize("stored", [NFC_PASSWORD, NFD_PASSWORD])
 @pytest.mark.parametrize("typed", [NFC_PASSWORD, NFD_PASSWORD])
-async def test_a_password_is_right_however_its_accents_are_composed(
+async def test_a_password_matches_in_either_unicode_composition(
     built: Built, method: str, stored: str, typed: str
 ) -> None:
     await create(built.services, "bob")
@@ -265,7 +269,7 @@ async def test_a_password_is_right_however_its_accents_are_composed(
     assert await who_logs_in(built.services, "bob", wrong) is None
 
 
-async def test_a_password_is_compared_exactly_but_for_composition(built: Built) -> None:
+async def test_a_password_is_otherwise_compared_exactly(built: Built) -> None:
     passwords = built.passwords
     made = await passwords.hash("\u212bngström ﬁt")
     for other in ("ångström ﬁt", "\u212bngström fit", "\u212bNGSTRÖM ﬁt", "\u212bngström ﬁt "):

@@ -23,7 +23,7 @@ def passwords() -> Iterator[Passwords]:
     passwords.close()
 
 
-async def test_a_hash_is_argon2id_with_the_chosen_costs(passwords: Passwords) -> None:
+async def test_a_hash_is_argon2id_with_the_configured_cost(passwords: Passwords) -> None:
     made = await passwords.hash(PASSWORD)
     assert made.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     assert made != await passwords.hash(PASSWORD)
@@ -32,16 +32,14 @@ async def test_a_hash_is_argon2id_with_the_chosen_costs(passwords: Passwords) ->
     assert not await passwords.matches(made, f"{PASSWORD} ")
 
 
-async def test_the_decoy_costs_what_a_hash_costs(passwords: Passwords) -> None:
+async def test_the_decoy_hash_costs_the_same_as_a_real_one(passwords: Passwords) -> None:
     made = await passwords.hash(PASSWORD)
     assert extract_parameters(passwords._decoy) == extract_parameters(made)
     assert extract_parameters(made).type == Type.ID
 
 
 @pytest.mark.parametrize("method", LEGACY_METHODS)
-async def test_a_hash_of_the_older_application_matches_and_is_to_be_replaced(
-    passwords: Passwords, method: str
-) -> None:
+async def test_a_legacy_hash_matches_and_needs_a_rehash(passwords: Passwords, method: str) -> None:
     legacy = generate_password_hash(PASSWORD, method)
     assert await passwords.matches(legacy, PASSWORD)
     assert not await passwords.matches(legacy, PASSWORD[:-1])
@@ -49,7 +47,9 @@ async def test_a_hash_of_the_older_application_matches_and_is_to_be_replaced(
     assert passwords.needs_rehash(legacy)
 
 
-async def test_argon2id_of_other_costs_matches_and_is_to_be_replaced(passwords: Passwords) -> None:
+async def test_an_argon2id_hash_with_other_costs_matches_and_needs_a_rehash(
+    passwords: Passwords,
+) -> None:
     cheap = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PASSWORD)
     assert await passwords.matches(cheap, PASSWORD)
     assert passwords.needs_rehash(cheap)
@@ -80,9 +80,7 @@ async def test_argon2id_of_other_costs_matches_and_is_to_be_replaced(passwords: 
         "pbkdf2:sha256:1000$$00",
     ],
 )
-async def test_nobody_has_the_password_of_what_is_no_hash(
-    passwords: Passwords, garbage: str
-) -> None:
+async def test_an_invalid_hash_matches_no_password(passwords: Passwords, garbage: str) -> None:
     for password in ("", PASSWORD, garbage):
         assert not await passwords.matches(garbage, password)
 
@@ -92,7 +90,7 @@ async def test_nobody_has_the_password_of_what_is_no_hash(
     ["", "\x00", f"{PASSWORD}\x00x", "\ud800", "пароль\u0301", "🔑" * 8, "x" * 100_000],
     ids=["empty", "NUL", "NUL within", "surrogate", "Cyrillic", "emoji", "long"],
 )
-async def test_any_text_is_a_password_to_the_last_character(
+async def test_any_text_is_a_password_and_every_character_counts(
     passwords: Passwords, password: str
 ) -> None:
     made = await passwords.hash(password)
@@ -113,7 +111,7 @@ print(*{os.getpriority(os.PRIO_PROCESS, each.native_id) for each in threading.en
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a thread has no priority of its own")
-def test_a_process_of_low_priority_hashes_at_that_and_asks_for_no_higher_one() -> None:
+def test_hashing_never_raises_a_low_process_priority() -> None:
     """It may not have a higher one, and all that a thread does would fail with its beginning."""
     ended = subprocess.run(
         [sys.executable, "-c", _COMPARE_IN_A_NICE_PROCESS],
@@ -124,7 +122,7 @@ def test_a_process_of_low_priority_hashes_at_that_and_asks_for_no_higher_one() -
     assert (ended.stdout, ended.stderr) == (f"{min(19, os.nice(0) + 10)}\n", "")
 
 
-async def test_where_no_priority_may_be_set_passwords_are_hashed_all_the_same(
+async def test_passwords_are_hashed_even_if_no_priority_can_be_set(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(*_: object) -> None:
@@ -137,7 +135,9 @@ async def test_where_no_priority_may_be_set_passwords_are_hashed_all_the_same(
 
 
 @pytest.mark.alone
-async def test_the_event_loop_stays_free_while_passwords_are_hashed(passwords: Passwords) -> None:
+async def test_the_event_loop_stays_responsive_while_passwords_are_hashed(
+    passwords: Passwords,
+) -> None:
     ticks = 0
 
     async def tick() -> None:
@@ -158,7 +158,7 @@ async def test_the_event_loop_stays_free_while_passwords_are_hashed(passwords: P
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems don't tell")
-def test_there_are_as_many_threads_as_cores_that_the_process_may_use() -> None:
+def test_there_is_one_hashing_thread_per_usable_core() -> None:
     may_use = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(may_use)})
     try:

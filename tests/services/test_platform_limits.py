@@ -66,7 +66,7 @@ async def add_many(built: Built, member: Member, number: int) -> None:
 # --- how many ------------------------------------------------------------------------------------
 
 
-async def test_no_more_can_be_added_than_a_user_may_have(built: Built, member: Member) -> None:
+async def test_a_user_cannot_add_more_than_the_limit(built: Built, member: Member) -> None:
     platforms = replace(built.services.platforms, most_of_a_user=5)
     for name in ("Fourth", "Fifth"):
         await connect(platforms, member, name)
@@ -80,7 +80,7 @@ async def test_no_more_can_be_added_than_a_user_may_have(built: Built, member: M
     await connect(platforms, member, "Sixth")
 
 
-async def test_of_many_added_at_once_no_more_succeed_than_a_user_may_have(
+async def test_concurrent_additions_never_exceed_the_limit(
     built: Built, member: Member, settings: Settings
 ) -> None:
     other = build_services(replace(settings, platforms_per_user=8))  # as in a second process
@@ -99,7 +99,7 @@ async def test_of_many_added_at_once_no_more_succeed_than_a_user_may_have(
     assert len(listed.items) == 8
 
 
-async def test_a_user_of_the_older_application_who_has_more_keeps_them(
+async def test_a_legacy_user_above_the_limit_keeps_all_connections(
     built: Built, member: Member
 ) -> None:
     platforms = replace(built.services.platforms, most_of_a_user=5)
@@ -113,7 +113,7 @@ async def test_a_user_of_the_older_application_who_has_more_keeps_them(
     await platforms.switch(caller_of(member.id, sid="x" * 22), last)
 
 
-async def test_pages_hold_every_connection_once(built: Built, member: Member) -> None:
+async def test_the_pages_contain_every_connection_once(built: Built, member: Member) -> None:
     await add_many(built, member, 3 * PAGE_SIZE)
     seen: list[str] = []
     after: str | None = ""
@@ -128,7 +128,7 @@ async def test_pages_hold_every_connection_once(built: Built, member: Member) ->
     assert [each.name for each in exactly.items] == seen
 
 
-async def test_of_twenty_thousand_a_page_takes_no_more_memory_than_of_a_few(
+async def test_a_page_of_twenty_thousand_needs_no_more_memory_than_a_page_of_a_few(
     built: Built, member: Member
 ) -> None:
     await add_many(built, member, 20_000)
@@ -192,7 +192,7 @@ async def test_a_search_finds_names_servers_and_handles_in_any_spelling(
 @pytest.mark.parametrize(
     "typed", ["alice", "@alice", "Alice@mastodon.social", "@ALICE@MASTODON.SOCIAL"]
 )
-async def test_a_stored_account_is_not_added_again_in_another_spelling(
+async def test_a_stored_account_cannot_be_added_in_another_spelling(
     built: Built, member: Member, instance_url: str, username: str, typed: str
 ) -> None:
     await add_rows(
@@ -215,7 +215,7 @@ async def test_a_stored_account_is_not_added_again_in_another_spelling(
         assert stored.one() == (instance_url, username)
 
 
-async def test_of_spellings_of_one_account_added_at_once_one_succeeds(
+async def test_only_one_of_several_concurrent_spellings_of_one_account_is_added(
     built: Built, member: Member
 ) -> None:
     spellings = ["alice", "@alice", "Alice@garden.example", "ALICE", "@Alice@Garden.Example"]
@@ -230,7 +230,7 @@ async def test_of_spellings_of_one_account_added_at_once_one_succeeds(
     assert {type(each) for each in answers if not isinstance(each, int)} == {AccountTaken}
 
 
-async def test_an_account_is_kept_without_its_server(services: Services, member: Member) -> None:
+async def test_an_account_is_stored_without_its_server(services: Services, member: Member) -> None:
     number = await connect(services.platforms, member, "A", username="@Rosa@GARDEN.example")
     connection, _ = await services.platforms.connection(caller_of(member.id), number)
     assert (connection.username, connection.instance_url) == ("Rosa", "https://garden.example")
@@ -245,7 +245,7 @@ async def test_an_account_is_kept_without_its_server(services: Services, member:
 # --- switched off --------------------------------------------------------------------------------
 
 
-async def test_the_default_that_is_switched_off_is_the_default_no_longer(
+async def test_switching_off_the_default_removes_its_default_mark(
     services: Services, member: Member
 ) -> None:
     first, second, third = member.platform_ids
@@ -270,7 +270,7 @@ async def test_the_default_that_is_switched_off_is_the_default_no_longer(
 
 
 @pytest.mark.parametrize("is_active", [False, None])
-async def test_a_default_that_was_switched_off_before_is_passed_over(
+async def test_a_default_that_was_already_switched_off_is_skipped(
     built: Built,
     member: Member,
     is_active: bool | None,  # noqa: FBT001 a test's parameter

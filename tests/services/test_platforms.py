@@ -67,7 +67,7 @@ async def names_of(services: Services, member: Member) -> list[str]:
         ("https://127.0.0.1:8000", "https://127.0.0.1:8000"),
     ],
 )
-def test_an_address_is_kept_as_its_origin(typed: str, origin: str) -> None:
+def test_an_address_is_stored_as_its_origin(typed: str, origin: str) -> None:
     assert checked_url(typed) == origin
 
 
@@ -82,7 +82,7 @@ def test_an_address_is_kept_as_its_origin(typed: str, origin: str) -> None:
         *("a." * 127 + "example", "garden.example\x00", "https://garden.example\\@evil.example"),
     ],
 )
-def test_what_is_no_origin_is_refused(typed: str) -> None:
+def test_an_invalid_origin_is_refused(typed: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         checked_url(typed)
     assert refused.value.field == "instance_url"
@@ -99,7 +99,7 @@ SCRAPS = st.sampled_from(
 @given(st.text() | st.lists(SCRAPS | st.text(max_size=3), max_size=12).map("".join))
 @example("a..")
 @example("xn--\x80")
-def test_whatever_is_typed_is_an_https_origin_or_refused(typed: str) -> None:
+def test_any_input_becomes_an_https_origin_or_is_refused(typed: str) -> None:
     try:
         origin = checked_url(typed)
     except InvalidInput:
@@ -137,7 +137,7 @@ USES: dict[str, Callable[[Platforms, int, int], Awaitable[Any]]] = {
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
-async def test_another_users_connection_does_not_exist(
+async def test_another_users_connection_is_not_found(
     services: Services, member: Member, use: Callable[[Platforms, int, int], Awaitable[Any]]
 ) -> None:
     other = await make_member(services, "grace")
@@ -175,7 +175,7 @@ async def test_two_users_may_have_the_same_names_and_accounts(
 # --- keeping, changing, removing ---------------------------------------------------------------
 
 
-async def test_of_many_connections_of_one_name_one_is_made(
+async def test_only_one_of_several_concurrent_connections_with_one_name_is_created(
     services: Services, member: Member
 ) -> None:
     results = await asyncio.gather(
@@ -186,7 +186,7 @@ async def test_of_many_connections_of_one_name_one_is_made(
     assert (await names_of(services, member)).count("Garden") == 1
 
 
-async def test_of_many_connections_to_one_account_one_is_made(
+async def test_only_one_of_several_concurrent_connections_to_one_account_is_created(
     services: Services, member: Member
 ) -> None:
     results = await asyncio.gather(
@@ -196,7 +196,7 @@ async def test_of_many_connections_to_one_account_one_is_made(
     assert [type(result) for result in results].count(AccountTaken) == 5
 
 
-async def test_an_access_token_is_sealed_in_the_database(
+async def test_an_access_token_is_encrypted_in_the_database(
     services: Services, built: Built, member: Member
 ) -> None:
     connection = await connect(services, member)
@@ -212,7 +212,7 @@ async def test_an_access_token_is_sealed_in_the_database(
 @pytest.mark.parametrize(
     "name", ["", "   ", "x" * 101, "a\nb", "a\x00b", "a\udcffb", "\u200d", "a\u202eb", "a\u2028b"]
 )
-async def test_a_name_that_can_not_be_shown_is_refused(
+async def test_a_name_that_cannot_be_displayed_is_refused(
     services: Services, member: Member, name: str
 ) -> None:
     with pytest.raises(InvalidInput):
@@ -223,14 +223,14 @@ async def test_a_name_that_can_not_be_shown_is_refused(
 
 
 @pytest.mark.parametrize("name", ["می\u200cروم", "👩\u200d🌾", "Jardin\u00a0: photos", "ක්\u200dෂ"])
-async def test_a_name_may_hold_what_scripts_need(
+async def test_a_name_may_contain_characters_that_some_scripts_need(
     services: Services, member: Member, name: str
 ) -> None:
     connection = await connect(services, member, name=name, username=f"@{name}")
     assert (connection.name, connection.username) == (name, name)
 
 
-async def test_an_account_is_one_in_any_case_and_with_the_at_of_older_records(
+async def test_an_account_matches_in_any_case_and_with_a_legacy_at_sign(
     services: Services, member: Member, built: Built
 ) -> None:
     connection = await connect(services, member, username="Rosa")
@@ -244,7 +244,7 @@ async def test_an_account_is_one_in_any_case_and_with_the_at_of_older_records(
             await connect(services, member, name="Another", username=username)
 
 
-async def test_a_connection_is_renamed_but_not_to_anothers_name(
+async def test_a_connection_cannot_be_renamed_to_an_existing_name(
     services: Services, member: Member
 ) -> None:
     first, second, _ = member.platform_ids
@@ -260,7 +260,7 @@ async def test_a_connection_is_renamed_but_not_to_anothers_name(
     assert (renamed.name, is_default) == ("Сад", True)
 
 
-async def test_a_connection_that_is_switched_off_can_not_be_acted_for(
+async def test_a_connection_that_is_switched_off_cannot_be_current(
     services: Services, member: Member, clock: Clock
 ) -> None:
     second = member.platform_ids[1]
@@ -273,7 +273,7 @@ async def test_a_connection_that_is_switched_off_can_not_be_acted_for(
     assert (await services.platforms.switch(caller_of(member.id), second)).last_used == clock()
 
 
-async def test_a_login_begins_with_the_default_or_else_the_oldest_that_is_on(
+async def test_a_login_starts_with_the_default_or_the_oldest_active_connection(
     services: Services, member: Member
 ) -> None:
     async def begins_with() -> int | None:
@@ -294,7 +294,7 @@ async def test_a_login_begins_with_the_default_or_else_the_oldest_that_is_on(
     assert await begins_with() is None
 
 
-async def test_the_id_of_a_removed_connection_is_never_given_again(
+async def test_the_id_of_a_removed_connection_is_never_reused(
     services: Services, member: Member
 ) -> None:
     given_ids = set(member.platform_ids)
@@ -305,7 +305,7 @@ async def test_the_id_of_a_removed_connection_is_never_given_again(
         await services.platforms.remove(caller_of(member.id), connection.id)
 
 
-async def test_removing_the_default_leaves_none_until_the_next_is_connected(
+async def test_removing_the_default_leaves_no_default_until_the_next_is_added(
     services: Services, member: Member
 ) -> None:
     await services.platforms.remove(caller_of(member.id), member.platform_ids[0])
@@ -316,7 +316,7 @@ async def test_removing_the_default_leaves_none_until_the_next_is_connected(
     assert platforms.default_id == connection.id
 
 
-async def test_a_connection_that_other_records_name_is_kept(
+async def test_a_connection_that_other_records_reference_is_kept(
     services: Services, built: Built, member: Member
 ) -> None:
     first = member.platform_ids[0]

@@ -88,7 +88,7 @@ def wall_ahead() -> datetime:
 
 @pytest.mark.usefixtures("make_wrong")
 @pytest.mark.parametrize("wall", [wall_ahead, lambda: datetime.now(UTC)], ids=["ahead", "right"])
-async def test_a_database_clock_that_is_ahead_brings_no_session_back(
+async def test_a_database_clock_that_runs_ahead_revives_no_session(
     services: Services,
     member: Member,
     settings: Any,
@@ -109,7 +109,7 @@ async def test_a_database_clock_that_is_ahead_brings_no_session_back(
 
 
 @pytest.mark.usefixtures("make_wrong")
-async def test_a_login_while_the_clock_is_ahead_is_no_proof_that_it_is_right(
+async def test_a_login_while_the_clock_runs_ahead_does_not_confirm_the_clock(
     services: Services, member: Member, settings: Any, engine_name: str, clock: Any
 ) -> None:
     session = await ended_session(services, member)
@@ -125,7 +125,7 @@ async def test_a_login_while_the_clock_is_ahead_is_no_proof_that_it_is_right(
 
 
 @pytest.mark.usefixtures("make_wrong")
-async def test_the_audit_is_not_purged_by_a_clock_that_is_ahead(
+async def test_a_clock_that_runs_ahead_purges_no_audit_entries(
     services: Services, member: Member, built: Built, settings: Any, engine_name: str
 ) -> None:
     await ended_session(services, member)
@@ -137,7 +137,7 @@ async def test_the_audit_is_not_purged_by_a_clock_that_is_ahead(
         assert await db.scalar(text("SELECT count(*) FROM audit WHERE event = 'logout'")) == 1
 
 
-async def test_time_goes_on_by_the_clock_that_nobody_sets(
+async def test_time_advances_with_the_monotonic_clock(
     services: Services, member: Member, built: Built
 ) -> None:
     await services.accounts.log_in(NOBODY, login_name=member.username, password=PASSWORD)
@@ -151,7 +151,7 @@ async def test_time_goes_on_by_the_clock_that_nobody_sets(
         assert await purge_clock.now(db) - first < timedelta(minutes=1)
 
 
-async def test_an_idle_database_is_purged_late_and_not_early(built: Built) -> None:
+async def test_an_idle_database_is_purged_late_but_never_early(built: Built) -> None:
     """What stood there first is all that is known of the time before this process began."""
     boot = [0.0]
     purge_clock = new_purge_clock(boot=lambda: boot[0])

@@ -26,7 +26,7 @@ def alert(user_id: int, number: int, expires_at: datetime) -> dict[str, object]:
     return {"id": number, "user_id": user_id, "kind": AlertKind.NEW_DEVICE, **times}
 
 
-async def test_each_periodic_task_deletes_what_has_expired_of_its_subject(
+async def test_each_periodic_task_deletes_the_expired_rows_of_its_subject(
     built: Built, member: Member
 ) -> None:
     now = datetime.now(UTC)

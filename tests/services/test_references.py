@@ -173,7 +173,7 @@ def state_of(url: URL, statements: list[str]) -> list[Any]:
     ("engine_name", "statements"),
     [pytest.param(engine, each, id=f"{engine} {kind}") for engine, kind, each in KINDS],
 )
-async def test_what_a_row_refers_to_stays(
+async def test_a_referenced_connection_is_kept(
     services: Services, member: Member, database_url: URL, statements: list[str]
 ) -> None:
     connection_id, other_id = member.platform_ids[1:]
@@ -189,7 +189,7 @@ async def test_what_a_row_refers_to_stays(
         await services.platforms.remove(caller_of(member.id), other_id)
 
 
-async def test_a_default_is_no_reference(services: Services, member: Member) -> None:
+async def test_being_the_default_is_not_a_reference(services: Services, member: Member) -> None:
     await services.platforms.remove(caller_of(member.id), member.platform_ids[0])
     assert (await services.platforms.list_of(caller_of(member.id))).default_id is None
 
@@ -200,7 +200,7 @@ POSTS = (
 
 
 @pytest.mark.parametrize("engine_name", ["postgresql"])
-async def test_a_row_that_is_not_committed_yet_counts(
+async def test_an_uncommitted_reference_counts(
     services: Services, member: Member, database_url: URL
 ) -> None:
     with connected(database_url) as execute:
@@ -220,7 +220,7 @@ async def test_a_row_that_is_not_committed_yet_counts(
         assert execute("SELECT * FROM posts") == [(member.platform_ids[1],)]
 
 
-async def test_no_row_that_is_added_meanwhile_is_deleted(
+async def test_a_reference_added_during_the_removal_is_never_lost(
     built: Built, member: Member, database_url: URL
 ) -> None:
     """Either the row is refused, or the removal."""
@@ -259,7 +259,7 @@ async def test_no_row_that_is_added_meanwhile_is_deleted(
         "CREATE POLICY nobody ON posts USING (false)",
     ],
 )
-async def test_a_table_that_can_not_be_read_counts(
+async def test_an_unreadable_table_counts_as_a_reference(
     member: Member, database_url: URL, closing: str
 ) -> None:
     """Its key is enforced all the same, with the rights of its owner."""

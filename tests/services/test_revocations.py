@@ -67,7 +67,7 @@ def verdict(process: RevocationList | RevocationFollower, session: NewSession) -
 
 
 @pytest.mark.parametrize("cause", ["one", "all", "everybody"])
-async def test_another_process_learns_of_every_kind_of_ending(
+async def test_another_process_learns_of_every_kind_of_revocation(
     services: Services, member: Member, follow: Follow, cause: str
 ) -> None:
     session, other = await log_in(services, member), await log_in(services, member)
@@ -107,7 +107,7 @@ async def test_a_list_longer_than_a_batch_is_read_to_its_end(
     assert all(following.revocations.has_ended(sid) for sid in sids)
 
 
-async def test_concurrent_ends_lose_none(
+async def test_concurrent_revocations_are_all_read(
     services: Services, built: Built, clock: Clock, follow: Follow
 ) -> None:
     following = follow()
@@ -133,7 +133,7 @@ async def test_concurrent_ends_lose_none(
         assert await db.scalar(select(func.count()).select_from(Revocation)) == len(sids)
 
 
-async def test_a_transaction_that_is_held_open_hides_none_that_commits_after_it(
+async def test_a_long_transaction_hides_no_revocation_that_commits_after_it(
     built: Built, clock: Clock, follow: Follow
 ) -> None:
     following, release, is_written = follow(), asyncio.Event(), asyncio.Event()
@@ -159,7 +159,7 @@ async def test_a_transaction_that_is_held_open_hides_none_that_commits_after_it(
     assert following.revocations.has_ended(B_SID)
 
 
-async def test_an_ending_that_can_not_be_committed_ends_nothing(
+async def test_a_revocation_that_cannot_be_committed_ends_nothing(
     services: Services, member: Member, built: Built
 ) -> None:
     session = await log_in(services, member)
@@ -178,7 +178,7 @@ async def test_an_ending_that_can_not_be_committed_ends_nothing(
         assert await db.scalar(select(Login.ended_at)) is None
 
 
-async def test_whoever_goes_away_in_the_middle_of_a_logout_is_logged_out(
+async def test_a_client_that_disconnects_during_a_logout_is_logged_out(
     services: Services, member: Member, built: Built, clock: Clock
 ) -> None:
     session = await log_in(services, member)
@@ -211,7 +211,7 @@ async def test_whoever_goes_away_in_the_middle_of_a_logout_is_logged_out(
 # --- how old the list is -------------------------------------------------------------------------
 
 
-async def test_a_list_that_is_not_confirmed_gives_no_verdict_but_on_what_has_ended(
+async def test_a_stale_list_gives_a_verdict_only_on_ended_sessions(
     built: Built, clock: Clock
 ) -> None:
     clocks = [100.0, 5000.0]
@@ -240,7 +240,7 @@ async def test_a_list_that_is_not_confirmed_gives_no_verdict_but_on_what_has_end
     assert alive(B_SID) is None
 
 
-async def test_it_is_as_old_as_the_moment_before_it_was_read(built: Built) -> None:
+async def test_the_list_is_as_old_as_the_moment_before_it_was_read(built: Built) -> None:
     readings = iter([(0.0, 0.0), (7.0, 7.0)])
     revocations = RevocationList(
         refuse_after=timedelta(seconds=10), read_clocks=lambda: next(readings)
@@ -249,7 +249,7 @@ async def test_it_is_as_old_as_the_moment_before_it_was_read(built: Built) -> No
     assert revocations.age_seconds() == 7.0
 
 
-async def test_following_goes_on_by_itself_after_a_failure(
+async def test_the_follower_continues_after_a_failure(
     built: Built, follow: Follow, clock: Clock
 ) -> None:
     async with built.database.begin() as db:
@@ -273,7 +273,7 @@ async def test_following_goes_on_by_itself_after_a_failure(
 # --- restored, replaced, purged ------------------------------------------------------------------
 
 
-async def test_a_database_that_went_back_is_read_anew_and_nothing_is_forgotten(
+async def test_a_restored_database_is_read_again_and_nothing_is_forgotten(
     built: Built, clock: Clock, follow: Follow
 ) -> None:
     following = follow()
@@ -288,7 +288,7 @@ async def test_a_database_that_went_back_is_read_anew_and_nothing_is_forgotten(
     assert all(following.revocations.has_ended(sid) for sid in (A_SID, B_SID, C_SID))
 
 
-async def test_epochs_of_a_restored_database_take_the_maximum_and_logins_are_alive(
+async def test_epochs_after_a_restore_are_the_maximum_and_new_logins_are_valid(
     services: Services, member: Member, built: Built, follow: Follow
 ) -> None:
     for _ in range(2):
@@ -309,7 +309,7 @@ async def test_epochs_of_a_restored_database_take_the_maximum_and_logins_are_ali
 
 
 @pytest.mark.parametrize("cause", ["logout everywhere", "end", "passwd", "deactivate"])
-async def test_after_a_restore_ending_all_ends_what_the_database_forgot(  # noqa: PLR0917
+async def test_ending_all_sessions_after_a_restore_ends_those_missing_from_the_database(  # noqa: PLR0917
     services: Services, member: Member, built: Built, clock: Clock, follow: Follow, cause: str
 ) -> None:
     await services.sessions.end_all(caller_of(member.id), EndReason.LOGGED_OUT_EVERYWHERE)
@@ -332,7 +332,7 @@ async def test_after_a_restore_ending_all_ends_what_the_database_forgot(  # noqa
     assert verdict(following, stolen) is False
 
 
-async def test_after_a_restore_and_end_all_a_new_processs_logins_are_alive_at_the_others(
+async def test_after_a_restore_and_end_all_new_logins_are_valid_in_every_process(
     services: Services, member: Member, built: Built, settings: Settings, clock: Clock
 ) -> None:
     await services.sessions.end_all(caller_of(member.id), EndReason.LOGGED_OUT_EVERYWHERE)
@@ -348,7 +348,7 @@ async def test_after_a_restore_and_end_all_a_new_processs_logins_are_alive_at_th
     assert verdict(services.revocations, session) is True
 
 
-async def test_a_row_of_the_same_number_that_says_something_else_is_another_database(
+async def test_a_different_row_with_the_same_number_means_another_database(
     built: Built, clock: Clock, follow: Follow
 ) -> None:
     following = follow()
@@ -361,7 +361,7 @@ async def test_a_row_of_the_same_number_that_says_something_else_is_another_data
     assert following.revocations.has_ended(B_SID)
 
 
-async def test_with_clocks_apart_nobody_is_ended_and_nobody_is_locked_out(
+async def test_clock_skew_between_machines_ends_no_session_and_prevents_no_login(
     services: Services, member: Member, clock: Clock, built: Built
 ) -> None:
     session = await log_in(services, member)
@@ -388,7 +388,7 @@ async def test_only_the_ended_login_is_marked(
     assert alive == [other.sid]
 
 
-async def test_a_commit_that_fails_ends_nothing_here(
+async def test_a_failed_commit_ends_nothing_in_this_process(
     services: Services, member: Member, built: Built
 ) -> None:
     session = await log_in(services, member)
@@ -405,7 +405,7 @@ async def test_a_commit_that_fails_ends_nothing_here(
     assert verdict(services.revocations, session) is not False
 
 
-async def test_a_machine_whose_clock_is_behind_begins_sessions_that_are_alive(
+async def test_a_machine_whose_clock_is_behind_begins_valid_sessions(
     services: Services, member: Member, clock: Clock, follow: Follow
 ) -> None:
     clock.advance(timedelta(seconds=30))
@@ -417,7 +417,7 @@ async def test_a_machine_whose_clock_is_behind_begins_sessions_that_are_alive(
     assert verdict(following, session) is True
 
 
-async def test_only_what_expired_a_week_ago_by_the_databases_clock_is_purged(
+async def test_only_rows_expired_for_a_week_by_the_database_clock_are_purged(
     built: Built, follow: Follow, clock: Clock
 ) -> None:
     async with built.database.read() as db:
@@ -459,7 +459,7 @@ async def test_only_what_expired_a_week_ago_by_the_databases_clock_is_purged(
     assert following.revocations.has_ended(B_SID)
 
 
-async def test_an_ending_is_kept_as_long_as_the_longest_session_that_it_ends(
+async def test_a_revocation_is_kept_as_long_as_the_longest_session_that_it_ends(
     services: Services, built: Built, member: Member
 ) -> None:
     session = await log_in(services, member)

@@ -34,19 +34,19 @@ def store(url: URL, connection_id: int, access_token: str) -> None:
 
 
 @WITH_CONNECTIONS
-async def test_a_key_that_fits_is_not_spoken_of(database_url: URL) -> None:
+async def test_a_matching_key_is_not_reported(database_url: URL) -> None:
     assert await check(database_url, ENCRYPTION_KEY) is None
     assert await check(database_url, OTHER, ENCRYPTION_KEY) is None
 
 
 @WITH_CONNECTIONS
-async def test_keys_of_which_none_fits_are_refused(database_url: URL) -> None:
+async def test_keys_that_decrypt_nothing_are_refused(database_url: URL) -> None:
     with pytest.raises(WrongEncryptionKey, match=r"opens none .* \(3 tried\)"):
         await check(database_url, OTHER, Fernet.generate_key().decode())
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])
-async def test_a_single_one_of_a_lost_key_is_warned_of(
+async def test_a_single_credential_of_a_lost_key_causes_a_warning(
     database_url: URL, member: Member, which: int
 ) -> None:
     sealed = Fernet(OTHER).encrypt(b"a token").decode()
@@ -57,7 +57,7 @@ async def test_a_single_one_of_a_lost_key_is_warned_of(
 
 
 @pytest.mark.parametrize("access_token", ["", "a token that was never sealed", "gAAAA"])
-async def test_what_was_never_sealed_says_nothing_about_a_key(
+async def test_unencrypted_credentials_say_nothing_about_a_key(
     database_url: URL, member: Member, access_token: str
 ) -> None:
     for connection_id in member.platform_ids:
@@ -65,7 +65,7 @@ async def test_what_was_never_sealed_says_nothing_about_a_key(
     assert await check(database_url, OTHER) is None
 
 
-async def test_of_many_the_newest_and_the_oldest_are_tried(
+async def test_only_the_newest_and_the_oldest_of_many_credentials_are_tried(
     database_url: URL, member: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sealed_credentials, "TRIED_AT_EITHER_END", 1)
@@ -75,7 +75,7 @@ async def test_of_many_the_newest_and_the_oldest_are_tried(
         await check(database_url, OTHER)
 
 
-async def test_a_database_without_tables_has_no_say(empty_database_url: URL) -> None:
+async def test_a_database_without_tables_accepts_any_key(empty_database_url: URL) -> None:
     with connected(empty_database_url) as execute:
         execute("CREATE TABLE something_else (id INTEGER)")
     with pytest.raises(Unavailable):  # as before it is set up; the start goes on
@@ -83,7 +83,9 @@ async def test_a_database_without_tables_has_no_say(empty_database_url: URL) -> 
     await _refuse(empty_database_url)
 
 
-async def test_no_new_key_is_made_beside_sealed_credentials(empty_database_url: URL) -> None:
+async def test_no_new_key_is_generated_beside_encrypted_credentials(
+    empty_database_url: URL,
+) -> None:
     build_legacy_database(empty_database_url, encryption_key=ENCRYPTION_KEY)
     with pytest.raises(WrongEncryptionKey, match="is missing, and the database holds"):
         await _refuse(empty_database_url)

@@ -30,7 +30,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
     await database.close()
 
 
-async def test_writers_take_turns_in_order_and_readers_need_not_wait_for_them(
+async def test_writers_take_turns_in_order_without_blocking_readers(
     database: Database,
 ) -> None:
     wrote: list[int] = []
@@ -50,7 +50,7 @@ async def test_writers_take_turns_in_order_and_readers_need_not_wait_for_them(
     assert wrote == list(range(WRITERS))
 
 
-async def test_the_lock_is_taken_soon_after_another_process_lets_it_go(
+async def test_the_lock_is_taken_soon_after_another_process_releases_it(
     database: Database,
 ) -> None:
     async def write() -> float:
@@ -73,7 +73,7 @@ async def test_the_lock_is_taken_soon_after_another_process_lets_it_go(
     assert min(lateness) < 0.02  # of the calmest moment of a busy machine
 
 
-async def test_who_waits_for_too_long_is_told_so_and_the_line_goes_on(
+async def test_a_writer_that_waits_too_long_gets_an_error_and_the_next_one_continues(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_SECONDS", 0)
@@ -87,7 +87,7 @@ async def test_who_waits_for_too_long_is_told_so_and_the_line_goes_on(
         await db.execute(ASKED)
 
 
-async def test_what_asks_nothing_takes_no_lock_and_leaves_none_to_the_next(
+async def test_a_transaction_without_statements_takes_no_lock_and_leaves_none(
     database: Database,
 ) -> None:
     async with database.begin() as db:
@@ -98,7 +98,7 @@ async def test_what_asks_nothing_takes_no_lock_and_leaves_none_to_the_next(
             other.execute("BEGIN IMMEDIATE")
 
 
-async def test_who_goes_on_after_beginning_failed_is_still_in_a_transaction(
+async def test_a_caller_that_ignores_a_failed_begin_is_still_in_a_transaction(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def write_and_fail() -> None:

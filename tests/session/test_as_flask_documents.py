@@ -76,7 +76,7 @@ async def told(client: Client, name: str) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("first", ["set a key", "keep a list", "make it permanent", "do nothing"])
 @pytest.mark.parametrize("second", HANDLERS)
-async def test_a_handler_finds_the_same_as_with_a_stock_session(
+async def test_a_handler_sees_the_same_as_with_a_stock_session(
     clock: Clock, first: str, second: str
 ) -> None:
     if second.startswith("change inside") and first != "keep a list":
@@ -87,7 +87,7 @@ async def test_a_handler_finds_the_same_as_with_a_stock_session(
         assert await told(ours, name) == await told(stock, name), name
 
 
-async def test_a_permanent_session_is_not_sent_again_with_every_answer(clock: Clock) -> None:
+async def test_a_permanent_session_is_not_sent_with_every_response(clock: Clock) -> None:
     """The one difference: that refreshing is what loses updates (see docs/sessions.md)."""
     app = app_of(our_interface(clock))
     app.config["SESSION_REFRESH_EACH_REQUEST"] = True

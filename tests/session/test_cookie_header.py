@@ -8,7 +8,7 @@ from tests.conftest import Clock
 from tests.session.applications import SID, login_payload, signed_cookies
 
 
-def test_the_cost_of_a_header_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cost_of_parsing_a_header_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Signatures are compared for so many cookies only, whatever their number."""
     cookies = signed_cookies()
     compared = []
@@ -25,7 +25,7 @@ def test_the_cost_of_a_header_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
         assert len(compared) <= MOST_COOKIES_OF_A_NAME
 
 
-def test_http2_may_split_the_header(clock: Clock) -> None:
+def test_http_2_may_split_the_header(clock: Clock) -> None:
     cookies = signed_cookies()
     value = cookies.session_value(login_payload(clock)).encode()
     split = [(b"cookie", b'x="'), (b"accept", b"*/*"), (b"cookie", b"session=" + value)]
@@ -49,5 +49,5 @@ def test_http2_may_split_the_header(clock: Clock) -> None:
         (b"", []),
     ],
 )
-def test_a_header_is_split_at_semicolons_and_nothing_else(header: bytes, values: list[str]) -> None:
+def test_a_header_is_split_only_at_semicolons(header: bytes, values: list[str]) -> None:
     assert cookies_named(header, "a") == values

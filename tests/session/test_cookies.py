@@ -49,7 +49,7 @@ from tests.session.applications import (
         {"tenant": "1"},
     ],
 )
-async def test_a_signed_cookie_that_lacks_something_is_no_login(
+async def test_a_signed_cookie_with_missing_claims_is_not_a_login(
     clock: Clock, changes: dict[str, Any]
 ) -> None:
     client = plain_app(clock).test_client()
@@ -100,7 +100,7 @@ async def test_a_signature_from_the_future_is_refused(clock: Clock) -> None:
         lambda _: "A" * 12_000,
     ],
 )
-async def test_a_spoilt_cookie_is_no_login_and_no_error(
+async def test_a_damaged_cookie_is_neither_a_login_nor_an_error(
     clock: Clock, spoil: Callable[[str], str]
 ) -> None:
     app = plain_app(clock)
@@ -113,7 +113,7 @@ async def test_a_spoilt_cookie_is_no_login_and_no_error(
 
 
 @given(header=st.text(st.characters(max_codepoint=255, exclude_categories=["Cc"]), max_size=200))
-async def test_no_cookie_header_breaks_opening(header: str) -> None:
+async def test_no_cookie_header_breaks_opening_a_session(header: str) -> None:
     client = plain_app(Clock()).test_client()
     response = await client.get("/validate", headers={"Cookie": f"session={header}"})
     assert await response.get_json() == {"login": None, "session": {}}
@@ -121,7 +121,7 @@ async def test_no_cookie_header_breaks_opening(header: str) -> None:
 
 @pytest.mark.parametrize("digest", ["sha1", "sha256"])
 @pytest.mark.parametrize("keys", [[SECRET_KEY], [OTHER_KEY, SECRET_KEY]])
-async def test_either_digest_and_every_key_verifies(
+async def test_both_digests_and_every_key_verify(
     clock: Clock, digest: str, keys: list[str]
 ) -> None:
     client = plain_app(clock, keys=keys, digest=digest).test_client()
@@ -133,13 +133,13 @@ async def test_either_digest_and_every_key_verifies(
     assert newest.loads(cookie_of(client))["tenant"] == 2
 
 
-async def test_a_key_that_was_taken_away_verifies_nothing(clock: Clock) -> None:
+async def test_a_removed_key_verifies_nothing(clock: Clock) -> None:
     client = plain_app(clock, keys=[OTHER_KEY]).test_client()
     put_cookie(client, str(signer().dumps(login_payload(clock))))
     assert await logged_in_as(client) is None
 
 
-async def test_a_cookie_made_by_flask_is_read_here(clock: Clock) -> None:
+async def test_a_cookie_made_by_flask_can_be_read(clock: Clock) -> None:
     peer = flask_app().test_client()
     peer.get("/write")
     cookie = peer.get_cookie("session")

@@ -125,9 +125,7 @@ def copy_of(client: Client, app: Quart) -> Client:
 
 
 @pytest.mark.parametrize(("path", "user_id"), [("/login/7", 7), ("/remembered/u-7", "u-7")])
-async def test_a_session_begins_with_an_int_or_a_text_as_the_user(
-    serve: Serve, path: str, user_id: Any
-) -> None:
+async def test_a_user_id_is_an_int_or_a_text(serve: Serve, path: str, user_id: Any) -> None:
     app, _ = await serve()
     client = app.test_client()
     assert await user_of(client) is None
@@ -148,7 +146,7 @@ async def test_a_logout_ends_every_copy_of_the_cookie(serve: Serve) -> None:
     assert await user_of(other) == 7
 
 
-async def test_logout_everywhere_ends_the_users_sessions_and_no_others(serve: Serve) -> None:
+async def test_logout_everywhere_ends_exactly_the_users_sessions(serve: Serve) -> None:
     app, _ = await serve()
     first, second, somebody_else = (app.test_client() for _ in range(3))
     await first.post("/login/7")
@@ -160,7 +158,7 @@ async def test_logout_everywhere_ends_the_users_sessions_and_no_others(serve: Se
     assert await user_of(first) == 7
 
 
-async def test_everybodys_sessions_end_and_new_ones_begin(serve: Serve) -> None:
+async def test_all_sessions_end_and_new_ones_begin(serve: Serve) -> None:
     app, _ = await serve()
     first, second = app.test_client(), app.test_client()
     await first.post("/login/7")
@@ -171,7 +169,7 @@ async def test_everybodys_sessions_end_and_new_ones_begin(serve: Serve) -> None:
     assert await user_of(first) == 7
 
 
-async def test_a_new_login_ends_the_browsers_former_session(serve: Serve) -> None:
+async def test_a_new_login_ends_the_browsers_previous_session(serve: Serve) -> None:
     app, _ = await serve()
     client = app.test_client()
     await client.post("/login/7")
@@ -181,7 +179,9 @@ async def test_a_new_login_ends_the_browsers_former_session(serve: Serve) -> Non
     assert await user_of(copy) is None
 
 
-async def test_no_other_cookie_hides_the_session_and_a_logout_ends_them_all(serve: Serve) -> None:
+async def test_other_cookies_do_not_hide_the_session_and_a_logout_ends_them_all(
+    serve: Serve,
+) -> None:
     app, _ = await serve()
     one, other = app.test_client(), app.test_client()
     await one.post("/login/7")
@@ -201,7 +201,7 @@ async def test_no_other_cookie_hides_the_session_and_a_logout_ends_them_all(serv
     assert (await visitor.get("/alive", headers=many)).status_code == 200
 
 
-async def test_extra_claims_are_set_changed_and_removed(serve: Serve) -> None:
+async def test_extra_claims_can_be_set_changed_and_removed(serve: Serve) -> None:
     app, _ = await serve()
     client = app.test_client()
     await client.post("/login/7")
@@ -211,7 +211,7 @@ async def test_extra_claims_are_set_changed_and_removed(serve: Serve) -> None:
         assert (await response.get_json()) == {"user_id": 7, "extra": extra}
 
 
-async def test_a_claim_that_the_application_did_not_declare_so_is_refused(serve: Serve) -> None:
+async def test_an_undeclared_claim_is_refused(serve: Serve) -> None:
     app, sessions = await serve(PROPAGATE_EXCEPTIONS=False)
 
     @app.post("/wrong")
@@ -244,7 +244,7 @@ async def test_limits_come_from_the_configuration(serve: Serve, clock: Clock) ->
     assert await user_of(client) is None
 
 
-async def test_views_marked_so_are_no_activity(serve: Serve, clock: Clock) -> None:
+async def test_marked_views_are_not_activity(serve: Serve, clock: Clock) -> None:
     app, _ = await serve()
     client = app.test_client()
     await client.post("/login/7")
@@ -257,7 +257,7 @@ async def test_views_marked_so_are_no_activity(serve: Serve, clock: Clock) -> No
     ("key", "value"),
     [("IDLE", "8 hours"), ("IDLE", -1), ("RENEWAL", None), ("DIGEST", "md5")],
 )
-def test_a_wrong_configuration_is_refused_by_its_name(clock: Clock, key: str, value: Any) -> None:
+def test_an_invalid_configuration_key_is_named(clock: Clock, key: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"REVOCABLE_SESSIONS_{key}"):
         application(clock, **{f"REVOCABLE_SESSIONS_{key}": value})
 
@@ -303,7 +303,7 @@ class BrokenStore(MemoryRevocationStore):
             yield rows
 
 
-async def test_a_logout_that_can_not_be_written_is_503_and_changes_nothing(serve: Serve) -> None:
+async def test_a_logout_that_cannot_be_written_is_503_and_changes_nothing(serve: Serve) -> None:
     store = BrokenStore()
     app, _ = await serve(store=store)
     client = app.test_client()
@@ -317,7 +317,7 @@ async def test_a_logout_that_can_not_be_written_is_503_and_changes_nothing(serve
     assert await user_of(client) == 7
 
 
-async def test_a_stale_list_is_503_for_sessions_and_not_for_views_marked_so(clock: Clock) -> None:
+async def test_a_stale_list_is_503_except_for_marked_views(clock: Clock) -> None:
     app, sessions = application(clock)
     await app.startup()
     client, visitor = app.test_client(), app.test_client()
@@ -333,7 +333,7 @@ async def test_a_stale_list_is_503_for_sessions_and_not_for_views_marked_so(cloc
 # --- what Quart and Flask document ---------------------------------------------------------------
 
 
-async def test_without_a_key_the_session_is_null_with_its_clear_error(clock: Clock) -> None:
+async def test_without_a_secret_key_the_session_is_null_with_quarts_error(clock: Clock) -> None:
     app, _ = application(clock, SECRET_KEY=None)
 
     @app.get("/write")
@@ -348,7 +348,7 @@ async def test_without_a_key_the_session_is_null_with_its_clear_error(clock: Clo
         assert await user_of(app.test_client()) is None
 
 
-async def test_the_cookies_have_the_attributes_that_the_application_configured(
+async def test_the_cookies_have_the_configured_attributes(
     serve: Serve,
 ) -> None:
     app, _ = await serve(
@@ -368,12 +368,12 @@ async def test_the_cookies_have_the_attributes_that_the_application_configured(
     assert "HttpOnly" not in line
 
 
-async def test_the_path_is_the_application_root_where_none_is_set(serve: Serve) -> None:
+async def test_the_path_defaults_to_the_application_root(serve: Serve) -> None:
     app, _ = await serve(APPLICATION_ROOT="/app")
     assert "Path=/app" in set_cookies(await app.test_client().post("/login/7"))["session"]
 
 
-async def test_fallback_keys_verify_and_the_newest_signs(clock: Clock) -> None:
+async def test_fallback_keys_verify_and_the_newest_key_signs(clock: Clock) -> None:
     old = "an older key, of thirty-two bytes or more"
     before, _ = application(clock, SECRET_KEY=old)
     async with serving(before):
@@ -429,9 +429,7 @@ READS: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("way", [*READS, "{{ session }}", "{{ session.a }}", "{% for %}"])
-async def test_every_way_to_read_the_session_makes_the_response_vary(
-    serve: Serve, way: str
-) -> None:
+async def test_every_way_to_read_the_session_adds_vary(serve: Serve, way: str) -> None:
     app, _ = await serve(REVOCABLE_SESSIONS_AUTOMATIC=False)
 
     @app.post("/fill")
@@ -457,7 +455,7 @@ async def test_every_way_to_read_the_session_makes_the_response_vary(
     assert "Vary" not in (await client.get("/unread")).headers
 
 
-async def test_a_test_client_prepares_and_reads_the_session_as_quart_documents(
+async def test_the_test_client_prepares_and_reads_the_session_as_quart_documents(
     serve: Serve,
 ) -> None:
     app, _ = await serve()

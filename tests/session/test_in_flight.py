@@ -271,7 +271,7 @@ LONG = settings(
 )
 
 
-def test_no_order_of_answers_logs_in_again_or_undoes_a_switch(*, thorough: bool) -> None:
+def test_no_order_of_responses_logs_in_again_or_undoes_a_switch(*, thorough: bool) -> None:
     @settings(LONG, max_examples=3000 if thorough else 150)
     @given(SCHEDULES)
     def holds(schedule: list[tuple[str, int]]) -> None:
@@ -281,7 +281,7 @@ def test_no_order_of_answers_logs_in_again_or_undoes_a_switch(*, thorough: bool)
 
 
 @pytest.mark.parametrize("complaint", ["logged the browser in again", "undid a switch"])
-def test_the_same_is_broken_by_a_stock_session(complaint: str) -> None:
+def test_a_stock_session_fails_the_same_checks(complaint: str) -> None:
     """Hypothesis finds it by itself: a test that could not fail would show nothing."""
 
     @settings(LONG, max_examples=3000, derandomize=True, database=None, phases=[Phase.generate])

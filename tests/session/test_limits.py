@@ -63,7 +63,7 @@ async def test_activity_moves_the_idle_limit_and_not_the_absolute_one(clock: Clo
     assert await logged_in_as(client) is None
 
 
-async def test_activity_is_written_once_a_window_and_leaves_the_session_cookie_alone(
+async def test_activity_is_written_once_per_window_and_leaves_the_session_cookie_alone(
     clock: Clock, *, thorough: bool
 ) -> None:
     client = plain_app(clock).test_client()

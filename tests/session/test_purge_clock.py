@@ -34,7 +34,7 @@ async def sids_in(store: RevocationStore) -> list[str | None]:
     return [row.sid async for rows in store.revocations_after(None) for row in rows]
 
 
-async def test_rows_that_expired_longer_ago_than_they_are_kept_are_deleted(
+async def test_rows_past_their_retention_are_deleted(
     store: SQLAlchemyRevocationStore,
 ) -> None:
     old = [ended(f"{number:022}", expired_ago=WEEK + DAY) for number in range(1200)]
@@ -43,7 +43,7 @@ async def test_rows_that_expired_longer_ago_than_they_are_kept_are_deleted(
     assert await sids_in(store) == ["kept"]
 
 
-async def test_a_wall_clock_that_is_ahead_deletes_nothing_early(
+async def test_a_wall_clock_that_runs_ahead_deletes_nothing_early(
     store: SQLAlchemyRevocationStore,
 ) -> None:
     table = store.table
@@ -55,7 +55,7 @@ async def test_a_wall_clock_that_is_ahead_deletes_nothing_early(
     assert await sids_in(store) == ["alive"]
 
 
-async def test_an_idle_store_is_purged_late_and_not_early(
+async def test_an_idle_store_is_purged_late_but_never_early(
     store: SQLAlchemyRevocationStore,
 ) -> None:
     boot, table = [0.0], store.table

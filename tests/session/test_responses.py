@@ -56,9 +56,7 @@ READS: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("way", READS)
-async def test_an_answer_that_read_the_session_is_no_caches_business(
-    clock: Clock, way: str
-) -> None:
+async def test_a_response_that_read_the_session_is_not_cached(clock: Clock, way: str) -> None:
     app = plain_app(clock)
 
     @app.get("/read")
@@ -80,7 +78,7 @@ async def test_an_answer_that_read_the_session_is_no_caches_business(
     assert "Cache-Control" not in response.headers
 
 
-async def test_vary_is_added_to_what_a_handler_said(clock: Clock) -> None:
+async def test_vary_is_added_to_the_handlers_own(clock: Clock) -> None:
     app = plain_app(clock)
 
     @app.get("/read")
@@ -107,7 +105,7 @@ async def test_a_session_too_large_for_browsers_is_an_error(clock: Clock) -> Non
     assert issubclass(SessionTooLarge, ValueError)
 
 
-async def test_one_request_can_not_change_what_another_was_given(clock: Clock) -> None:
+async def test_one_request_cannot_change_values_given_to_another(clock: Clock) -> None:
     app = plain_app(clock)
 
     @app.post("/fill")

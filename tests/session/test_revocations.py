@@ -15,20 +15,20 @@ from tests.conftest import Clock
 HOUR = timedelta(hours=1)
 
 
-def test_an_older_end_of_all_sessions_does_not_undo_a_newer(clock: Clock) -> None:
+def test_an_older_revocation_of_all_sessions_does_not_undo_a_newer_one(clock: Clock) -> None:
     revocations = RevocationList(refuse_after=HOUR)
     for at in (clock(), clock() - HOUR):
         revocations.apply([RevocationRow(1, None, None, None, at, clock() + HOUR)])
     assert revocations.not_before == clock()
 
 
-def test_a_row_of_a_newer_version_is_not_an_error(clock: Clock) -> None:
+def test_a_row_written_by_a_newer_version_is_not_an_error(clock: Clock) -> None:
     revocations = RevocationList(refuse_after=HOUR)
     revocations.apply([RevocationRow(1, None, None, None, None, clock())])
     assert len(revocations) == 0
 
 
-def test_subscribers_are_called_when_the_list_has_the_revocation(clock: Clock) -> None:
+def test_subscribers_are_called_after_the_list_has_the_revocation(clock: Clock) -> None:
     revocations = RevocationList(refuse_after=HOUR)
     seen: list[tuple[str | None, bool]] = []
     revocations.subscribe(lambda row: seen.append((row.sid, revocations.has_ended(row.sid or ""))))
@@ -36,7 +36,7 @@ def test_subscribers_are_called_when_the_list_has_the_revocation(clock: Clock) -
     assert seen == [("a", True)]
 
 
-def test_the_extension_uses_the_list_that_it_is_given(clock: Clock) -> None:
+def test_the_extension_uses_a_given_list(clock: Clock) -> None:
     revocations = RevocationList(refuse_after=HOUR)
     sessions = RevocableSessions(
         Quart("app"),

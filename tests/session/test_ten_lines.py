@@ -94,7 +94,7 @@ def seconds_until_refused(client: httpx2.Client, cookie: dict[str, str]) -> floa
 
 @pytest.mark.alone
 @pytest.mark.parametrize("engine_name", ["sqlite", "postgresql"], indirect=True)
-def test_an_end_on_one_process_is_known_to_the_other_within_a_second(
+def test_another_process_learns_of_a_logout_within_a_second(
     folder: Path, empty_database_url: URL
 ) -> None:
     url = empty_database_url
@@ -120,7 +120,7 @@ def test_an_end_on_one_process_is_known_to_the_other_within_a_second(
         assert {each.get("/", headers=again).status_code for each in (a, b)} == {200}
 
 
-def test_the_library_loads_no_database_no_hasher_and_no_validation(folder: Path) -> None:
+def test_the_library_imports_no_database_no_hasher_and_no_validation(folder: Path) -> None:
     heavy = ("sqlalchemy", "argon2", "pydantic", "quart_app.services", "quart_app.web")
     script = (
         "import sys, quart_app.session as library\n"

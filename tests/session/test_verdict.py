@@ -9,7 +9,7 @@ from tests.conftest import Clock, set_cookies
 from tests.session.applications import cookie_of, logged_in_as, plain_app
 
 
-async def test_a_switch_is_kept_where_the_list_grows_old_under_way(clock: Clock) -> None:
+async def test_a_switch_is_kept_if_the_list_becomes_stale_during_the_request(clock: Clock) -> None:
     verdicts = iter([True, None])
     client = plain_app(clock, is_alive=lambda *_: next(verdicts)).test_client()
     await client.post("/create")
@@ -27,7 +27,7 @@ class Verdict:
         return self.is_alive
 
 
-async def test_what_ended_while_the_answer_was_made_sets_no_cookie(clock: Clock) -> None:
+async def test_a_session_that_ends_during_the_request_sets_no_cookie(clock: Clock) -> None:
     verdict = Verdict()
     app = plain_app(clock, is_alive=verdict)
 
@@ -54,7 +54,7 @@ async def test_what_ended_while_the_answer_was_made_sets_no_cookie(clock: Clock)
 
 
 @pytest.mark.parametrize("is_alive", [False, None])
-async def test_an_ended_or_undecided_session_is_empty_and_its_cookie_stays(
+async def test_an_ended_or_unverifiable_session_is_empty_and_its_cookie_is_kept(
     clock: Clock, *, is_alive: bool | None
 ) -> None:
     verdict = Verdict()

@@ -20,7 +20,7 @@ def line_of(**values: object) -> str:
 @pytest.mark.parametrize(
     "value", ['a" 200 "b', "a\nb", "a\rb", "a\x1b[31mb", "a\u2028b", "a\u202eb", "a\udcffb", "a\\b"]
 )
-def test_a_value_stays_one_part_of_one_line(name: str, value: str) -> None:
+def test_a_value_stays_one_field_of_one_line(name: str, value: str) -> None:
     line = line_of(**{name: value})
     assert line.isprintable()
     assert line.count('"') == 4
@@ -32,5 +32,5 @@ def test_different_values_are_different_lines() -> None:
     assert len({line_of(m=text) for text in texts}) == len(texts)
 
 
-def test_an_ordinary_line_stays_as_it_is() -> None:
+def test_an_ordinary_line_is_unchanged() -> None:
     assert line_of(U="/a b") == 'a:1 "GET /a%20b 2" 200 "-" 1us'

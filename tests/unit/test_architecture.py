@@ -31,7 +31,7 @@ def test_the_modules_are_found() -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_only_settings_reads_the_environment_and_nothing_is_a_user_session(path: Path) -> None:
+def test_only_settings_reads_the_environment_and_no_name_is_user_session(path: Path) -> None:
     names = set(names_in(path))
     assert not {name for name in names if "UserSession" in name}
     if path == PACKAGE / "settings/sources.py":
@@ -40,7 +40,7 @@ def test_only_settings_reads_the_environment_and_nothing_is_a_user_session(path:
         assert not names & ENVIRONMENT
 
 
-def test_no_table_of_ours_is_the_older_applications_sessions() -> None:
+def test_no_table_of_ours_is_the_legacy_session_table() -> None:
     assert "user_sessions" not in Base.metadata.tables
 
 
@@ -52,7 +52,7 @@ def test_no_table_of_ours_is_the_older_applications_sessions() -> None:
         (r"A-Za-z0-9_-\]\{", "session/claims.py"),  # the form of a session id
     ],
 )
-def test_a_number_that_must_agree_is_written_in_one_module(pattern: str, home: str) -> None:
+def test_a_shared_number_is_defined_in_one_module(pattern: str, home: str) -> None:
     found = {
         str(path.relative_to(PACKAGE)) for path in MODULES if re.search(pattern, path.read_text())
     }

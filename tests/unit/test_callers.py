@@ -19,7 +19,7 @@ def test_a_caller_with_a_login_has_its_user_and_session() -> None:
 
 
 @pytest.mark.parametrize("name", ["login", "user_id", "sid"])
-def test_a_caller_without_a_login_has_none(name: str) -> None:
+def test_a_caller_without_a_login_has_no_user(name: str) -> None:
     with pytest.raises(NotLoggedIn):
         getattr(Caller.command_line(), name)
 
@@ -35,7 +35,7 @@ def use_cases() -> Iterator[tuple[str, dict[str, inspect.Parameter]]]:
                 yield f"{name}.{method}", {each.name: each for each in parameters}
 
 
-def test_a_use_case_takes_its_caller_first_and_never_a_user_alone() -> None:
+def test_a_use_case_takes_its_caller_first_and_never_only_a_user() -> None:
     taking = {name: given for name, given in use_cases() if "caller" in given}
     assert {"accounts.log_in", "platforms.switch", "audit.record"} <= taking.keys()
     for name, given in taking.items():

@@ -14,7 +14,7 @@ def days(*numbers: int | None) -> list[tuple[date, int | None]]:
     return [(FIRST + timedelta(days=each), number) for each, number in enumerate(numbers)]
 
 
-def test_the_greatest_number_is_as_high_as_the_chart_and_the_others_in_proportion() -> None:
+def test_the_largest_number_is_as_high_as_the_chart_and_the_others_in_proportion() -> None:
     chart = chart_of(days(0, 5, 10, None))
     assert (chart.most, chart.total) == (10, 15)
     assert [column.height for column in chart.columns] == [0, HEIGHT / 2, HEIGHT, 0]
@@ -22,19 +22,19 @@ def test_the_greatest_number_is_as_high_as_the_chart_and_the_others_in_proportio
     assert chart.columns[3].number is None
 
 
-def test_one_beside_a_million_is_seen() -> None:
+def test_one_beside_a_million_is_visible() -> None:
     chart = chart_of(days(1, 1_000_000, 0))
     assert [column.height > 1 for column in chart.columns] == [True, True, False]
 
 
 @pytest.mark.parametrize("numbers", [(), (0, 0), (None, None)])
-def test_nothing_at_all_is_no_error(numbers: tuple[int | None, ...]) -> None:
+def test_an_empty_chart_is_not_an_error(numbers: tuple[int | None, ...]) -> None:
     chart = chart_of(days(*numbers))
     assert (chart.most, chart.total) == (0, 0)
     assert {column.height for column in chart.columns} <= {0}
 
 
-def test_columns_stand_beside_each_other_within_the_width() -> None:
+def test_columns_are_side_by_side_within_the_width() -> None:
     columns = chart_of(days(*range(30))).columns
     assert columns[0].x > 0
     assert columns[-1].x + columns[-1].width < 100
@@ -44,7 +44,7 @@ def test_columns_stand_beside_each_other_within_the_width() -> None:
         assert column.x < column.middle < column.x + column.width
 
 
-def test_every_seventh_day_has_its_date_and_none_at_the_edge() -> None:
+def test_every_seventh_day_has_its_date_except_at_the_edge() -> None:
     positions = [
         position
         for position, column in enumerate(chart_of(days(*range(30))).columns)

@@ -45,7 +45,7 @@ def test_silent_connections_are_closed_first_and_idle_ones_next(
     assert (register.closed_early, register.refused) == (3, 1)
 
 
-def test_a_busy_connection_that_waits_for_its_client_is_closed_before_one_is_refused(
+def test_a_connection_waiting_for_its_client_is_closed_before_a_new_one_is_refused(
     register: Register, sock: socket.socket
 ) -> None:
     served = admitted(register, sock, "a", Phase.BUSY)
@@ -55,7 +55,9 @@ def test_a_busy_connection_that_waits_for_its_client_is_closed_before_one_is_ref
     assert (served.phase, stalled.phase) == (Phase.BUSY, Phase.CLOSING)
 
 
-def test_an_address_at_its_bound_closes_its_own(register: Register, sock: socket.socket) -> None:
+def test_an_address_at_its_limit_closes_its_own_connections(
+    register: Register, sock: socket.socket
+) -> None:
     other = admitted(register, sock, "a", Phase.SILENT)
     own = [admitted(register, sock, "b", Phase.SILENT) for _ in range(2)]
     admitted(register, sock, "b", Phase.SILENT)
@@ -63,7 +65,9 @@ def test_an_address_at_its_bound_closes_its_own(register: Register, sock: socket
     assert [each.phase for each in own] == [Phase.CLOSING, Phase.SILENT]
 
 
-def test_without_a_bound_for_addresses_one_may_have_all(sock: socket.socket) -> None:
+def test_one_address_may_use_all_connections_without_a_limit_per_address(
+    sock: socket.socket,
+) -> None:
     register = Register(Bounds(total=3, per_address=None))
     for _ in range(3):
         admitted(register, sock, "proxy", Phase.BUSY)
@@ -71,9 +75,7 @@ def test_without_a_bound_for_addresses_one_may_have_all(sock: socket.socket) -> 
     assert register.admit(sock, None) is None  # a Unix socket
 
 
-def test_released_connections_make_room_and_leave_nothing(
-    register: Register, sock: socket.socket
-) -> None:
+def test_released_connections_free_their_places(register: Register, sock: socket.socket) -> None:
     for number in range(1000):
         admitted(register, sock, f"{number}", Phase.BUSY).release()
     assert register.closed_early == register.refused == 0
@@ -91,7 +93,7 @@ def test_a_closing_connection_does_not_become_idle_again(
 
 
 @pytest.mark.parametrize("descriptors", [64, 256, 1024, 4096, 20_000, 2**20])
-def test_descriptors_are_left_for_everything_else(descriptors: int) -> None:
+def test_file_descriptors_are_reserved_for_other_uses(descriptors: int) -> None:
     connections = connections_within(descriptors)
     assert descriptors // 2 <= connections or connections == 8192
     assert descriptors - connections >= min(384, descriptors // 2)

@@ -40,17 +40,17 @@ def assert_harmless(text: str) -> None:
     ],
     ids=ascii,
 )
-def test_a_payload_is_text(before: str, sign: str) -> None:
+def test_a_formula_becomes_text(before: str, sign: str) -> None:
     assert_harmless(f"{before}{sign}cmd|' /C calc'!A0")
 
 
 @given(st.lists(st.sampled_from([*SIGNS, *" \t\r\n;,\"'x1\u200b\xa0"]), max_size=12).map("".join))
-def test_every_text_is_text(text: str) -> None:
+def test_every_text_stays_text_in_a_spreadsheet(text: str) -> None:
     assert_harmless(text)
 
 
 @pytest.mark.parametrize(
     "text", ["", "ada", "a-b", "a=b", "2026-01-31T00:00:00Z", "::1", '{"a": -1}', "Zoë ☕", "a; b"]
 )
-def test_a_harmless_text_is_kept(text: str) -> None:
+def test_a_harmless_text_is_unchanged(text: str) -> None:
     assert list(csv.reader(io.StringIO(csv_lines([[text, None]])))) == [[text, ""]]

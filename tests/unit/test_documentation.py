@@ -51,7 +51,7 @@ def test_every_json_route_is_described() -> None:
     assert routes == set(re.findall(r"`(GET|POST|PATCH|DELETE) (/\S+)`", PAGE))
 
 
-def test_every_code_is_described_with_its_status() -> None:
+def test_every_error_code_is_described_with_its_status() -> None:
     described = {
         (int(status), code)
         for status, codes in re.findall(r"(?m)^\| (\d{3}) \| (.*) \|$", PAGE)
@@ -79,7 +79,7 @@ def functions_in(path: Path) -> set[str]:
     return {each.name for each in ast.parse(path.read_text()).body if isinstance(each, defined)}
 
 
-def test_every_requirement_has_a_row_with_its_test_or_what_is_missing() -> None:
+def test_every_requirement_has_a_row_with_its_test_or_the_gap() -> None:
     assert [row[0].partition(" ")[0] for row in rows()] == REQUIREMENTS
     for row in rows():
         assert len(row) == 4, row[0]
@@ -89,7 +89,7 @@ def test_every_requirement_has_a_row_with_its_test_or_what_is_missing() -> None:
         assert re.search("`tests/[^`]+::test_|the code only|nothing to show", row[3]) or not is_met
 
 
-def test_what_is_said_in_short_is_what_the_rows_say() -> None:
+def test_the_summary_matches_the_rows() -> None:
     text = " ".join(SECURITY.read_text().split())
     left = [row for row in rows() if row[3].startswith("**")]
     for mark in MARKS:
@@ -100,7 +100,7 @@ def test_what_is_said_in_short_is_what_the_rows_say() -> None:
     assert left == []
 
 
-def test_every_test_and_file_that_the_page_on_security_names_is_there() -> None:
+def test_every_test_and_file_named_on_the_security_page_exists() -> None:
     text = SECURITY.read_text()
     named = re.findall(r"`((?:quart_app|tests|docs|scripts)/[\w./-]+)(?:::(\w*))?`", text)
     linked = [(f"docs/{each}", "") for each in re.findall(r"\]\(([\w/.-]+\.md)", text)]
@@ -112,7 +112,7 @@ def test_every_test_and_file_that_the_page_on_security_names_is_there() -> None:
         assert not test or test in functions_in(ROOT / path), f"{path}::{test}"
 
 
-def test_every_heading_that_the_page_on_security_leads_to_is_there() -> None:
+def test_every_heading_linked_from_the_security_page_exists() -> None:
     for page, heading in re.findall(r"\]\(([\w.-]*)#([\w-]+)\)", SECURITY.read_text()):
         headings = re.findall("(?m)^#+ (.+)$", (SECURITY.parent / (page or SECURITY)).read_text())
         anchors = {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
@@ -154,7 +154,7 @@ def commands_in(text: str) -> list[list[str]]:
     return commands
 
 
-def test_every_program_that_a_document_calls_is_there_as_named() -> None:
+def test_every_program_called_in_a_document_exists() -> None:
     found = [(path.name, words) for path in DOCUMENTS for words in commands_in(path.read_text())]
     assert len(found) > 40
     for document, words in found:
@@ -170,7 +170,7 @@ def test_every_program_that_a_document_calls_is_there_as_named() -> None:
             assert path.is_dir() or os.access(path, os.X_OK), f"{document}: {program}"
 
 
-def test_every_administration_command_that_a_document_names_is_there() -> None:
+def test_every_administration_command_named_in_a_document_exists() -> None:
     administration = [
         (path.name, words[3:])
         for path in DOCUMENTS

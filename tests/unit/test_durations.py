@@ -30,5 +30,5 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
         (365 * DAY, "365 days"),
     ],
 )
-def test_a_duration_is_its_largest_unit_and_the_next_one(duration: timedelta, words: str) -> None:
+def test_a_duration_is_shown_in_its_two_largest_units(duration: timedelta, words: str) -> None:
     assert in_words(duration) == words

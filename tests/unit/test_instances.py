@@ -49,12 +49,12 @@ def test_a_stored_address_names_its_server(stored: str, server: str) -> None:
         "https://x:99999",
     ],
 )
-def test_an_address_that_names_no_server_stays_as_it_is(stored: str) -> None:
+def test_an_address_without_a_server_name_is_unchanged(stored: str) -> None:
     assert server_of(stored) == url_of(stored) == stored
 
 
 @given(st.text())
-def test_whatever_is_stored_can_be_shown(stored: str) -> None:
+def test_any_stored_value_can_be_shown(stored: str) -> None:
     assert server_of(server_of(stored)) == server_of(stored)
     assert url_of(url_of(stored)) == url_of(stored)
     username_of(stored, stored)
@@ -70,7 +70,7 @@ def test_whatever_is_stored_can_be_shown(stored: str) -> None:
         *("https://mastodon.social/@alice@mastodon.social", "acct:alice@mastodon.social"),
     ],
 )
-def test_these_are_one_account_of_a_server(username: str) -> None:
+def test_these_spellings_are_one_account(username: str) -> None:
     assert is_same_account("mastodon.social", username, "alice")
     assert account_at("mastodon.social", username).lower() == "alice"
 
@@ -83,11 +83,11 @@ def test_these_are_one_account_of_a_server(username: str) -> None:
         *("alice@mastodon.social:8443", "@@alice", ""),
     ],
 )
-def test_these_are_not_that_account(username: str) -> None:
+def test_these_are_other_accounts(username: str) -> None:
     assert not is_same_account("mastodon.social", username, "alice")
 
 
-def test_an_account_at_a_server_with_a_name_beyond_ascii_is_one() -> None:
+def test_accounts_on_an_internationalized_domain_are_matched() -> None:
     assert is_same_account("xn--strae-oqa.example", "alice@stra\u00dfe.example", "alice")
     assert not is_same_account("strasse.example", "alice@stra\u00dfe.example", "alice")
 
@@ -112,7 +112,7 @@ def test_a_host_is_mapped_as_browsers_do(host: str, ascii: str) -> None:  # noqa
     "host",
     ["", ".", "a..b", "-a", "a-", "a b", "a/b", "x" * 64, "xn--a", "\u2100", "a.\u200d", "\ud800"],
 )
-def test_what_no_host_can_be_called_is_refused(host: str) -> None:
+def test_an_invalid_host_name_is_refused(host: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         ascii_host(host)
 
@@ -130,7 +130,7 @@ def test_what_no_host_can_be_called_is_refused(host: str) -> None:
         "Authorization: Bearer abc-DEF_123.~+/=",
     ],
 )
-def test_a_token_is_kept_without_what_was_copied_around_it(pasted: str) -> None:
+def test_a_token_is_stored_without_text_that_was_copied_around_it(pasted: str) -> None:
     assert checked_token(pasted) == "abc-DEF_123.~+/="
 
 
@@ -169,13 +169,13 @@ def test_the_first_character_that_no_header_can_carry_is_named(pasted: str, name
 
 
 @pytest.mark.parametrize("pasted", ["", " ", "\n", "Bearer", "Bearer ", "\u00a0"])
-def test_no_token_is_refused(pasted: str) -> None:
+def test_an_empty_token_is_refused(pasted: str) -> None:
     with pytest.raises(InvalidInput, match="Enter an access token"):
         checked_token(pasted)
 
 
 @given(st.text())
-def test_a_token_that_is_kept_can_be_sent(pasted: str) -> None:
+def test_a_stored_token_can_be_sent(pasted: str) -> None:
     try:
         token = checked_token(pasted)
     except InvalidInput:

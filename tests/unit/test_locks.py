@@ -15,7 +15,7 @@ LIBRARY = Path(table.__file__)
 AGREED = {"UPGRADE_SCHEMA": 201, "REVOCATIONS": 202, "CHANGES": 203}
 
 
-def test_no_two_locks_have_one_number() -> None:
+def test_every_lock_has_a_number_of_its_own() -> None:
     assert len(AdvisoryLock.__members__) == len(set(AdvisoryLock))
     assert all(0 < lock < 2**63 for lock in AdvisoryLock)
 
@@ -25,12 +25,12 @@ def test_older_processes_take_the_same_locks() -> None:
         assert AdvisoryLock[name] == 7225838017654000 + end
 
 
-def test_the_session_library_takes_the_lock_of_revocations_and_no_other() -> None:
+def test_the_session_library_takes_only_the_lock_of_revocations() -> None:
     assert int(AdvisoryLock.REVOCATIONS) == table.COMMIT_ORDER_LOCK
     assert table.CREATE_TABLE_LOCK not in set(AdvisoryLock)
 
 
-def test_no_other_module_has_a_number_of_a_lock() -> None:
+def test_no_other_module_contains_a_lock_number() -> None:
     for path in PACKAGE.rglob("*.py"):
         if path in {Path(locks.__file__), LIBRARY}:
             continue

@@ -82,7 +82,7 @@ def test_a_traceback_is_indented_and_printable(
     assert "ValueError: " in lines.getvalue()
 
 
-def test_values_that_do_not_fit_are_shown_with_the_format(
+def test_values_that_do_not_fit_the_format_are_shown_beside_it(
     logger: logging.Logger, lines: io.StringIO
 ) -> None:
     logger.error("%d of %s", "\x1b", "a", "b")  # noqa: PLE1205 that is the case
@@ -90,6 +90,6 @@ def test_values_that_do_not_fit_are_shown_with_the_format(
     assert "%d of %s" in lines.getvalue()
 
 
-def test_an_exception_that_is_none_is_nothing(logger: logging.Logger, lines: io.StringIO) -> None:
+def test_an_empty_exc_info_is_ignored(logger: logging.Logger, lines: io.StringIO) -> None:
     logger.error("no exception", exc_info=True)  # noqa: LOG014 that is the case
     assert_one_record(lines.getvalue())

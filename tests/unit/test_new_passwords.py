@@ -30,7 +30,7 @@ def refusal(password: str, username: str = "ada", email: str = "lady.l@example.c
     return None
 
 
-def test_eight_to_1024_characters_of_any_kind() -> None:
+def test_a_password_has_8_to_1024_characters_of_any_kind() -> None:
     of_eight = ["8 signs!", "żółw żół", "🔑🐎🔋📎🔑🐎🔋📎", "........", " x y z  "]
     assert [refusal(password) for password in (*of_eight, "x" * 1024)] == [None] * 6
     for password in ("", "7 signs", "🔑" * 7, "x" * 1025):
@@ -41,11 +41,11 @@ def test_eight_to_1024_characters_of_any_kind() -> None:
     "password",
     ["password", "PassWord", "12345678", "qwertyuiop", "iloveyou1", "1QAZ2wsx", " password1 "],
 )
-def test_one_of_the_commonest_is_refused_in_any_case(password: str) -> None:
+def test_a_common_password_is_refused_in_any_case(password: str) -> None:
     assert refusal(password) == COMMONEST
 
 
-def test_the_list_is_long_enough_and_holds_only_what_could_be_chosen() -> None:
+def test_the_list_of_common_passwords_is_long_and_contains_only_valid_choices() -> None:
     listed = _commonest_passwords()
     assert len(listed) >= 3000  # OWASP ASVS 5.0, 6.2.4
     assert all(len(each) >= 8 and each == each.casefold() for each in listed)
@@ -70,14 +70,14 @@ def test_the_list_is_long_enough_and_holds_only_what_could_be_chosen() -> None:
         ("!!!!!!!!", "x@example.com", "!!!!!!!!"),
     ],
 )
-def test_the_own_name_or_address_is_refused_with_trivial_additions(
+def test_the_users_own_name_or_address_is_refused_with_trivial_additions(
     username: str, email: str, password: str
 ) -> None:
     assert refusal(password, username, email) == OWN
 
 
 @pytest.mark.parametrize("password", ["quart_app", "Quart App!", "mastodon", "Pixelfed2026"])
-def test_what_the_service_is_called_is_refused(password: str) -> None:
+def test_the_services_name_is_refused(password: str) -> None:
     assert refusal(password) == SERVICE
 
 
@@ -97,23 +97,23 @@ def test_what_the_service_is_called_is_refused(password: str) -> None:
         ("ada", "passwords are dull"),
     ],
 )
-def test_a_passphrase_is_taken_whatever_words_are_in_it(username: str, password: str) -> None:
+def test_a_passphrase_is_accepted_whatever_words_it_contains(username: str, password: str) -> None:
     assert refusal(password, username) is None
 
 
 @given(st.lists(st.sampled_from(WORDS), min_size=2, unique=True), st.sampled_from(" -.1"))
-def test_two_different_words_are_no_name(words: list[str], between: str) -> None:
+def test_two_different_words_are_not_a_name(words: list[str], between: str) -> None:
     password = between.join(words)
     for username in words:
         assert refusal(f"{password}!!", username, f"{username}@example.com") is None
 
 
 @given(st.text(max_size=40), st.text(min_size=1, max_size=20), st.text(max_size=20))
-def test_nothing_that_is_typed_is_an_accident(password: str, username: str, email: str) -> None:
+def test_invisible_input_is_refused(password: str, username: str, email: str) -> None:
     refusal(password, username, f"{email}@example.com")
 
 
-def test_what_we_make_is_never_refused() -> None:
+def test_a_generated_password_is_never_refused() -> None:
     assert {refusal(generated_password()) for _ in range(100)} == {None}
 
 
@@ -121,7 +121,7 @@ def test_what_we_make_is_never_refused() -> None:
     "folder",
     ["quart_app/services/identity/vendor", "quart_app/web/static/vendor", "tests/browser/vendor"],
 )
-def test_files_of_others_are_unchanged(folder: str) -> None:
+def test_vendored_files_are_unchanged(folder: str) -> None:
     path = ROOT / folder
     listed = dict(re.findall(r"(?m)^\| `([^`]+)` \|.*\| `([0-9a-f]{64})` \|$", _readme(folder)))
     assert {each.name for each in path.iterdir()} == {*listed, "README.md"}

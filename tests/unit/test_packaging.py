@@ -20,7 +20,7 @@ REQUIREMENT = re.compile(
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_a_lock_has_a_hash_for_every_release_and_names_no_registry(lock: str) -> None:
+def test_a_lock_file_has_hashes_for_every_release_and_names_no_registry(lock: str) -> None:
     text = (ROOT / lock).read_text()
     requirements = re.sub(r"(?m)^ *#.*\n", "", text)
     assert REQUIREMENT.sub("", requirements) == ""  # nothing else: no option, no address
@@ -28,7 +28,7 @@ def test_a_lock_has_a_hash_for_every_release_and_names_no_registry(lock: str) ->
     assert "://" not in text
 
 
-def test_what_is_tested_is_what_is_served() -> None:
+def test_tests_and_production_use_the_same_versions() -> None:
     served, tested = (
         {(match["name"], match["version"]) for match in REQUIREMENT.finditer(text)}
         for text in ((ROOT / lock).read_text() for lock in LOCKS)
@@ -36,7 +36,7 @@ def test_what_is_tested_is_what_is_served() -> None:
     assert served < tested
 
 
-def test_the_lock_holds_every_dependency() -> None:
+def test_the_lock_file_contains_every_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     locked = {match["name"] for match in REQUIREMENT.finditer((ROOT / LOCKS[0]).read_text())}
     assert {re.split(r"[\[>=<]", wanted)[0] for wanted in project["dependencies"]} <= locked
@@ -49,7 +49,7 @@ def test_the_lock_holds_every_dependency() -> None:
         ("python-dotenv", ["dotenv.parser"]),
     ],
 )
-def test_a_dependency_whose_private_parts_are_used_has_an_upper_bound(
+def test_a_dependency_whose_private_api_is_used_has_an_upper_bound(
     name: str, private_parts: list[str]
 ) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -62,7 +62,7 @@ def test_a_dependency_whose_private_parts_are_used_has_an_upper_bound(
         assert part in sources
 
 
-def test_private_parts_of_others_are_used_where_the_decision_says() -> None:
+def test_private_apis_are_used_only_where_the_decision_says() -> None:
     marked = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "quart_app").rglob("*.py")
@@ -87,7 +87,7 @@ def unpacked_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "unpacked"
 
 
-def test_the_wheel_holds_every_file_of_the_package(unpacked_wheel: Path) -> None:
+def test_the_wheel_contains_every_file_of_the_package(unpacked_wheel: Path) -> None:
     def files(root: Path) -> set[str]:
         paths = (root / "quart_app").rglob("*")
         found = {str(path.relative_to(root)) for path in paths if path.is_file()}
@@ -101,7 +101,7 @@ def test_the_wheel_holds_every_file_of_the_package(unpacked_wheel: Path) -> None
     assert list(unpacked_wheel.glob("*.dist-info/licenses/LICENSE"))
 
 
-def test_the_wheel_alone_makes_a_database(unpacked_wheel: Path, tmp_path: Path) -> None:
+def test_the_wheel_alone_can_create_a_database(unpacked_wheel: Path, tmp_path: Path) -> None:
     run = [sys.executable, "-m", "quart_app"]
     environ = {"PYTHONPATH": str(unpacked_wheel)}
     made = subprocess.run(
@@ -113,7 +113,7 @@ def test_the_wheel_alone_makes_a_database(unpacked_wheel: Path, tmp_path: Path) 
     assert (tmp_path / "instance/quart_app.db").exists()
 
 
-def test_hypercorn_takes_every_option_of_ours() -> None:
+def test_hypercorn_accepts_every_option_of_ours() -> None:
     path = ROOT / "hypercorn.toml"
     options = tomllib.loads(path.read_text())
     config, default = Config.from_toml(path), Config()

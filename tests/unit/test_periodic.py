@@ -47,7 +47,7 @@ async def until_done(work: Work, times: int) -> None:
     pytest.fail("the work was not done")
 
 
-async def test_work_is_repeated_while_the_block_lasts_and_no_longer() -> None:
+async def test_a_task_repeats_until_the_block_ends() -> None:
     work = Work()
     async with running([task_of(work)]):
         assert not work.is_begun.is_set()
@@ -71,14 +71,14 @@ async def test_the_first_failure_and_the_recovery_are_logged(
     ]
 
 
-async def test_a_task_that_fails_does_not_keep_the_others_from_their_work() -> None:
+async def test_a_failing_task_does_not_stop_the_others() -> None:
     failing, working = Work(*[OSError()] * 1000), Work()
     async with running([task_of(failing), task_of(working)]):
         await until_done(working, 3)
 
 
 @pytest.mark.parametrize("must_finish", [True, False])
-async def test_work_under_way_at_the_end_is_finished_only_if_it_must_be(
+async def test_a_running_task_is_finished_at_the_end_only_if_it_must_be(
     must_finish: bool,  # noqa: FBT001
 ) -> None:
     work = Work()

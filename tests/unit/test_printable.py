@@ -19,6 +19,6 @@ from quart_app.text.printable import printable
         ("bytes \udcff\ud800", "bytes \\udcff\\ud800"),
     ],
 )
-def test_what_is_not_printable_is_escaped(text: str, shown: str) -> None:
+def test_unprintable_characters_are_escaped(text: str, shown: str) -> None:
     assert printable(text) == shown
     printable(text).encode()  # whatever it was, it can be written

@@ -47,7 +47,7 @@ def words_changed(name: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN))
-def test_a_plausible_slip_leads_to_the_setting(name: str) -> None:
+def test_a_plausible_typo_suggests_the_setting(name: str) -> None:
     tried = {*slips(name), *words_changed(name)} - KNOWN
     assert len(tried) > 4
     led = {slip: settings_like(slip, KNOWN) for slip in tried}
@@ -94,7 +94,7 @@ def test_a_plausible_slip_leads_to_the_setting(name: str) -> None:
         ("", []),
     ],
 )
-def test_a_part_of_a_name_leads_to_what_begins_with_it_or_holds_it(
+def test_part_of_a_name_suggests_settings_that_begin_with_it_or_contain_it(
     name: str, likely: list[str]
 ) -> None:
     assert settings_like(name, KNOWN) == likely

@@ -40,7 +40,7 @@ def refusal(folder: Path, **given: str) -> str:
     return message
 
 
-def test_two_secrets_are_enough_and_the_rest_is_as_the_contract_says(tmp_path: Path) -> None:
+def test_two_secrets_are_enough_and_the_defaults_are_documented(tmp_path: Path) -> None:
     settings = read(tmp_path)
     assert settings.secret_key == SECRET_KEY
     assert settings.platform_encryption_keys == (ENCRYPTION_KEY,)
@@ -314,7 +314,7 @@ def test_plain_database_urls_are_understood(tmp_path: Path, given: str, understo
         ("ALLOWED_PRIVATE_NETWORKS", '["a\\nb"]'),
     ],
 )
-def test_a_wrong_value_is_one_line_that_names_the_setting(
+def test_an_invalid_value_is_one_line_that_names_the_setting(
     tmp_path: Path, name: str, text: str
 ) -> None:
     message = refusal(tmp_path, **{name: text})
@@ -348,18 +348,18 @@ def test_a_missing_key_is_named(tmp_path: Path, name: str) -> None:
         ("", ""),
     ],
 )
-def test_a_misspelt_setting_is_named_with_what_may_be_meant(
+def test_a_misspelt_setting_is_named_with_suggestions(
     tmp_path: Path, name: str, suggestion: str
 ) -> None:
     assert refusal(tmp_path, **{name: "x"}) == f"{PREFIX}{name} is not a setting{suggestion}"
 
 
-def test_a_name_that_is_no_line_is_shown_in_one(tmp_path: Path) -> None:
+def test_a_multi_line_name_is_shown_in_one_line(tmp_path: Path) -> None:
     message = refusal(tmp_path, **{"A\nB\x1b": "x"})
     assert message == f"{PREFIX}A\\nB\\x1b is not a setting"
 
 
-def test_what_others_put_into_the_environment_is_none_of_ours(tmp_path: Path) -> None:
+def test_other_environment_variables_are_ignored(tmp_path: Path) -> None:
     others = {"SECRET_KEY": "x", "QUART_SECRET_KEY": "x", "DATABASE_URL": "x"}
     assert Settings.from_environ(prefixed(NEEDED) | others, directory=tmp_path) == read(tmp_path)
 
@@ -382,7 +382,7 @@ def test_a_secret_can_be_read_from_a_file(
     assert getattr(Settings.from_environ(given, directory=tmp_path), attribute) == value
 
 
-def test_a_secret_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_secret_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     for file in ("absent", ".", "binary"):
         message = refusal(tmp_path, DATABASE_URL_FILE=file)
@@ -391,7 +391,7 @@ def test_a_secret_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
     assert both == f"{PREFIX}SECRET_KEY and {PREFIX}SECRET_KEY_FILE are both given; one must go"
 
 
-def test_the_environment_wins_over_env_and_that_over_instance_env(tmp_path: Path) -> None:
+def test_the_environment_overrides_env_which_overrides_instance_env(tmp_path: Path) -> None:
     (tmp_path / "instance").mkdir()
     lines = "".join(f"{name}={text}\n" for name, text in prefixed(NEEDED).items())
     (tmp_path / "instance/.env").write_text(
@@ -409,7 +409,7 @@ def test_the_environment_wins_over_env_and_that_over_instance_env(tmp_path: Path
     assert settings.login_queue == timedelta(seconds=3)
 
 
-def test_a_dollar_in_a_file_is_only_a_dollar(tmp_path: Path) -> None:
+def test_a_dollar_sign_in_a_file_is_literal(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(f"{PREFIX}SECRET_KEY={SECRET_KEY}${{HOME}}$x\n")
     given = prefixed({"PLATFORM_ENCRYPTION_KEY": ENCRYPTION_KEY})
     settings = Settings.from_environ(given, directory=tmp_path)
@@ -417,7 +417,7 @@ def test_a_dollar_in_a_file_is_only_a_dollar(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [".env", "instance/.env"])
-def test_a_settings_file_that_is_no_text_is_named(tmp_path: Path, path: str) -> None:
+def test_a_settings_file_that_is_not_text_is_named(tmp_path: Path, path: str) -> None:
     (tmp_path / "instance").mkdir()
     (tmp_path / path).write_bytes(b"QUART_APP_SECRET_KEY=\xff")
     assert refusal(tmp_path) == f"The file {path} can't be read: it is not UTF-8 text"
@@ -426,7 +426,7 @@ def test_a_settings_file_that_is_no_text_is_named(tmp_path: Path, path: str) -> 
 BOM = "\ufeff"
 
 
-def test_a_byte_order_mark_is_no_part_of_a_setting(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_a_setting(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(f"{BOM}{SECRET_KEY}\r\n", encoding="utf-8")
     (tmp_path / "url").write_text(f"{BOM}sqlite:///a.db\n", encoding="utf-8")
     (tmp_path / "fallbacks").write_text(f'{BOM}["{OTHER_KEY}"]', encoding="utf-8")
@@ -454,7 +454,7 @@ def test_a_byte_order_mark_is_no_part_of_a_setting(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"])
-def test_a_file_of_another_encoding_is_named(tmp_path: Path, encoding: str) -> None:
+def test_a_file_in_another_encoding_is_named(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "key").write_bytes(f"{SECRET_KEY}\xe9".encode(encoding))
     given = prefixed({"SECRET_KEY_FILE": "key", "PLATFORM_ENCRYPTION_KEY": ENCRYPTION_KEY})
     with pytest.raises(SettingsError, match="SECRET_KEY_FILE can't be read: it is not UTF-8 text"):
@@ -482,7 +482,7 @@ def test_a_line_of_ours_that_sets_nothing_is_named(tmp_path: Path, path: str, wr
     assert refusal(tmp_path) == f"The file {path} has no NAME=VALUE in line {line}"
 
 
-def test_lines_of_others_may_be_as_they_like(tmp_path: Path) -> None:
+def test_other_programs_lines_are_ignored(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("OTHER\nsource it\nX='y\n# QUART_APP_SESSION_DIGEST\n\n")
     assert read(tmp_path) == read(tmp_path / "absent")
 
@@ -517,7 +517,7 @@ def test_https_binds_the_cookie_to_the_host(tmp_path: Path, public_url: str) -> 
     ],
     ids=lambda wrong: next(iter(wrong)),
 )
-def test_a_server_with_a_wrong_setting_says_one_line_and_does_not_start(
+def test_a_server_with_an_invalid_setting_prints_one_line_and_does_not_start(
     tmp_path: Path, wrong: dict[str, str]
 ) -> None:
     ended = subprocess.run(

@@ -29,7 +29,7 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
         (-1000 * DAY, "in 2 years"),
     ],
 )
-def test_it_is_whole_units_of_the_largest(passed: timedelta, words: str) -> None:
+def test_a_duration_is_whole_numbers_of_the_largest_unit(passed: timedelta, words: str) -> None:
     assert ago(NOW - passed, NOW) == words
     assert ago((NOW - passed).replace(tzinfo=None), NOW) == words  # as older records have it
 
@@ -50,5 +50,5 @@ def test_it_is_whole_units_of_the_largest(passed: timedelta, words: str) -> None
         ("", ""),
     ],
 )
-def test_initials_are_of_two_words_that_have_a_letter(name: str, letters: str) -> None:
+def test_initials_come_from_two_words_with_letters(name: str, letters: str) -> None:
     assert initials(name) == letters

@@ -55,7 +55,7 @@ async def entries(built: Built, event: AuditEvent) -> list[AuditEntry]:
 # --- who may ---------------------------------------------------------------------------------
 
 
-async def test_nobody_else_sees_or_ends_anything(
+async def test_only_administrators_see_or_end_anything(
     app: Quart, browser: Client, root: Client, built: Built
 ) -> None:
     for path in PAGES:
@@ -71,7 +71,7 @@ async def test_nobody_else_sees_or_ends_anything(
     assert (refused.count, refused.actor_user_id) == (len(PAGES) + 2 * len(ACTIONS), 1)
 
 
-async def test_a_change_of_role_holds_at_once(root: Client, browser: Client, built: Built) -> None:
+async def test_a_role_change_applies_at_once(root: Client, browser: Client, built: Built) -> None:
     assert "/admin/users" in await text_of(root, "/")
     assert "/admin/users" not in await text_of(browser, "/")
     async with built.database.begin() as db:
@@ -85,7 +85,7 @@ async def test_a_change_of_role_holds_at_once(root: Client, browser: Client, bui
 # --- what they see ---------------------------------------------------------------------------
 
 
-async def test_users_are_listed_found_and_looked_at(
+async def test_users_are_listed_searched_and_shown(
     app: Quart, root: Client, services: Services, member: Member
 ) -> None:
     await make_member(services, "Борис<b>")
@@ -109,7 +109,7 @@ async def test_users_are_listed_found_and_looked_at(
         assert (await root.post(path)).status_code == 404
 
 
-async def test_users_are_paged_by_name(root: Client, built: Built) -> None:
+async def test_users_are_listed_in_pages_by_name(root: Client, built: Built) -> None:
     names = [f"user {number:03} & more" for number in range(PAGE_SIZE + 10)]
     async with built.database.begin() as db:
         db.add_all(
@@ -133,14 +133,12 @@ async def test_users_are_paged_by_name(root: Client, built: Built) -> None:
     assert seen == names
 
 
-async def test_nobody_comes_after_a_user_whom_no_database_can_hold(root: Client) -> None:
+async def test_paging_after_an_unencodable_name_finds_no_user(root: Client) -> None:
     for after, status in ((2**31 - 1, 200), (2**31, 422), (2**63, 422)):
         assert (await root.get(f"/admin/users?after={after}")).status_code == status
 
 
-async def test_everybodys_logins_are_listed_newest_first(
-    root: Client, app: Quart, member: Member
-) -> None:
+async def test_all_logins_are_listed_newest_first(root: Client, app: Quart, member: Member) -> None:
     for _ in range(PAGE_SIZE - 2):
         await log_in(app.test_client(), member)
     assert 'rel="next"' not in await text_of(root, "/admin/sessions")
@@ -155,7 +153,7 @@ async def test_everybodys_logins_are_listed_newest_first(
 # --- what they end ---------------------------------------------------------------------------
 
 
-async def test_one_login_is_ended_and_no_other(
+async def test_exactly_one_login_is_ended(
     root: Client, app: Quart, browser: Client, member: Member, built: Built
 ) -> None:
     phone = app.test_client()
@@ -195,7 +193,7 @@ async def test_every_session_of_a_user_is_ended(
         ("/admin/sessions/2/end", "You are logged out."),
     ],
 )
-async def test_who_ends_their_own_goes_to_the_login_page(
+async def test_an_administrator_who_ends_their_own_session_is_redirected_to_the_login_page(
     root: Client, browser: Client, path: str, sentence: str
 ) -> None:
     response = await root.post(path)
@@ -210,7 +208,7 @@ async def test_who_ends_their_own_goes_to_the_login_page(
 
 # Not everybody's: that refuses where this clock and the database's differ.
 @pytest.mark.parametrize("path", ENDS[:2])
-async def test_the_password_is_asked_for_again_after_a_while(
+async def test_an_old_login_is_asked_for_the_password_again(
     root: Client, browser: Client, clock: Clock, path: str
 ) -> None:
     clock.advance(timedelta(minutes=16))
@@ -228,7 +226,7 @@ async def test_the_password_is_asked_for_again_after_a_while(
     assert await ended(current_password=PASSWORD)
 
 
-async def test_the_password_is_asked_for_again_before_everybodys_sessions_end(
+async def test_the_password_is_required_before_all_sessions_are_ended(
     root: Client, browser: Client, clock: Clock
 ) -> None:
     clock.advance(timedelta(minutes=16))

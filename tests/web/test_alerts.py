@@ -70,11 +70,11 @@ def device_cookie_of(client: Client) -> str:
 # --- what is told, and where -----------------------------------------------------------------
 
 
-async def test_a_first_login_is_not_told_where_it_is_made(browser: Client) -> None:
+async def test_a_first_login_shows_no_alert_about_itself(browser: Client) -> None:
     assert not await is_told(browser)
 
 
-async def test_nobody_who_logs_in_twice_keeps_the_user_from_being_told(
+async def test_an_intruder_who_logs_in_twice_cannot_hide_the_alert(
     app: Quart, browser: Client, member: Member, clock: Clock
 ) -> None:
     intruder = app.test_client()
@@ -84,7 +84,7 @@ async def test_nobody_who_logs_in_twice_keeps_the_user_from_being_told(
     assert await is_told(browser)
 
 
-async def test_of_two_first_logins_at_once_one_is_told_of_the_other(
+async def test_of_two_simultaneous_first_logins_one_shows_an_alert_about_the_other(
     app: Quart, member: Member
 ) -> None:
     clients = [app.test_client() for _ in range(2)]
@@ -92,7 +92,7 @@ async def test_of_two_first_logins_at_once_one_is_told_of_the_other(
     assert sorted([await is_told(each) for each in clients]) == [False, True]
 
 
-async def test_a_new_browser_is_greeted_once_and_asked_about_nothing(
+async def test_a_new_browser_is_welcomed_once_and_shows_no_alerts(
     app: Quart, browser: Client, phone: Client, member: Member, clock: Clock
 ) -> None:
     for _ in range(3):
@@ -112,7 +112,7 @@ async def test_a_new_browser_is_greeted_once_and_asked_about_nothing(
     assert await is_told(phone)  # it was known before the last ones
 
 
-async def test_a_later_login_is_told_where_the_new_browser_is_known_by_then(
+async def test_a_browser_that_is_known_by_then_shows_alerts_about_later_logins(
     browser: Client, phone: Client, app: Quart, member: Member, clock: Clock
 ) -> None:
     clock.advance(MINUTE)
@@ -121,7 +121,7 @@ async def test_a_later_login_is_told_where_the_new_browser_is_known_by_then(
     assert (await text_of(browser, "/devices")).count(NEW_DEVICE) == 2
 
 
-async def test_a_known_device_is_told_after_a_long_absence(
+async def test_a_device_is_still_known_after_a_long_absence(
     app: Quart, browser: Client, member: Member, built: Built
 ) -> None:
     """Its own login is deleted by then."""
@@ -134,7 +134,7 @@ async def test_a_known_device_is_told_after_a_long_absence(
     assert await is_told(browser)
 
 
-async def test_a_login_from_a_new_device_is_told_on_every_page_of_the_others(
+async def test_every_page_of_the_other_devices_shows_a_login_from_a_new_device(
     browser: Client, phone: Client
 ) -> None:
     for path in PAGES:
@@ -159,7 +159,7 @@ async def test_a_device_that_logged_in_before_is_known_again(
     assert not await is_told(phone)
 
 
-async def test_a_device_is_known_to_each_user_apart(
+async def test_a_device_is_known_per_user(
     browser: Client, phone: Client, member: Member, services: Services, app: Quart
 ) -> None:
     eve, hers = await make_member(services, "eve"), app.test_client()
@@ -172,7 +172,7 @@ async def test_a_device_is_known_to_each_user_apart(
     assert not await is_told(browser)
 
 
-async def test_a_changed_password_is_told_on_the_other_devices(
+async def test_the_other_devices_show_a_changed_password(
     browser: Client, phone: Client, member: Member, clock: Clock
 ) -> None:
     await answer(browser)
@@ -184,7 +184,7 @@ async def test_a_changed_password_is_told_on_the_other_devices(
 
 
 @pytest.mark.usefixtures("phone")
-async def test_a_new_password_answers_all_that_was_told_there(
+async def test_a_new_password_dismisses_the_alerts_shown_there(
     browser: Client, member: Member
 ) -> None:
     assert await is_told(browser)
@@ -192,7 +192,7 @@ async def test_a_new_password_answers_all_that_was_told_there(
     assert not await is_told(browser)
 
 
-async def test_a_reset_is_told_at_the_next_login(
+async def test_the_next_login_shows_a_password_reset(
     browser: Client, services: Services, member: Member
 ) -> None:
     await services.users.reset_password(NOBODY, member.username, "another, and long enough")
@@ -200,7 +200,7 @@ async def test_a_reset_is_told_at_the_next_login(
     assert "An administrator changed your password" in await text_of(browser)
 
 
-async def test_after_a_new_password_no_other_device_is_known_any_more(
+async def test_a_new_password_makes_all_other_devices_unknown(
     browser: Client, phone: Client, member: Member
 ) -> None:
     assert (await change_password(browser, member)).status_code == 204
@@ -211,7 +211,7 @@ async def test_after_a_new_password_no_other_device_is_known_any_more(
     assert await is_told(browser)
 
 
-async def test_an_earlier_users_device_is_not_the_next_ones(
+async def test_a_device_known_to_one_user_is_not_known_to_the_next(
     app: Quart, browser: Client, member: Member, services: Services
 ) -> None:
     """Who keeps a copy of the cookie before another logs in there is another device to them."""
@@ -227,7 +227,7 @@ async def test_an_earlier_users_device_is_not_the_next_ones(
     assert await is_told(shared)  # known to the member before hers was
 
 
-async def test_whoever_got_in_can_not_answer_for_the_user(
+async def test_an_intruder_cannot_dismiss_the_users_alerts(
     app: Quart, browser: Client, member: Member, clock: Clock
 ) -> None:
     """Not even with many devices: none of them was known before the first."""
@@ -244,7 +244,7 @@ async def test_whoever_got_in_can_not_answer_for_the_user(
     assert (await text_of(browser, "/devices")).count(NEW_DEVICE) == 1
 
 
-async def test_an_old_device_that_a_new_password_made_unknown_can_not_answer_either(
+async def test_an_old_device_made_unknown_by_a_new_password_cannot_dismiss_them_either(
     app: Quart, browser: Client, member: Member, clock: Clock
 ) -> None:
     """An intruder's may be among them."""
@@ -260,7 +260,7 @@ async def test_an_old_device_that_a_new_password_made_unknown_can_not_answer_eit
     assert (await text_of(browser, "/devices")).count(NEW_DEVICE) == 2
 
 
-async def test_a_page_shows_one_card_and_the_list_of_devices_the_rest(
+async def test_pages_show_one_alert_and_the_device_list_shows_the_rest(
     app: Quart, browser: Client, member: Member, clock: Clock
 ) -> None:
     for _ in range(7):
@@ -276,7 +276,7 @@ async def test_a_page_shows_one_card_and_the_list_of_devices_the_rest(
     assert "There are more alerts" in text
 
 
-async def test_no_alert_is_answered_that_was_not_shown(
+async def test_only_alerts_that_were_shown_are_dismissed(
     app: Quart, browser: Client, member: Member, clock: Clock
 ) -> None:
     for _ in range(7):
@@ -293,9 +293,7 @@ async def test_no_alert_is_answered_that_was_not_shown(
     assert not await is_told(browser)
 
 
-async def test_what_a_browser_calls_itself_is_shown_as_text(
-    app: Quart, browser: Client, member: Member
-) -> None:
+async def test_a_user_agent_is_escaped(app: Quart, browser: Client, member: Member) -> None:
     await app.test_client().post(
         "/api/login",
         json={"username": member.username, "password": member.password},
@@ -309,7 +307,7 @@ async def ids_of_alerts(built: Built) -> list[int]:
         return list(await db.scalars(select(Alert.id).order_by(Alert.id)))
 
 
-async def test_who_logs_in_again_and_again_pushes_no_alert_out(
+async def test_repeated_logins_push_no_alert_out(
     app: Quart,
     built: Built,
     browser: Client,
@@ -332,9 +330,7 @@ async def test_who_logs_in_again_and_again_pushes_no_alert_out(
 
 
 @pytest.mark.usefixtures("browser", "phone")
-async def test_nobody_is_told_for_longer_than_a_month(
-    member: Member, clock: Clock, built: Built
-) -> None:
+async def test_alerts_are_shown_for_a_month(member: Member, clock: Clock, built: Built) -> None:
     async with built.database.read() as db:
         sids = [each.sid for each in await db.scalars(select(Login).order_by(Login.id))]
 
@@ -352,7 +348,7 @@ async def test_nobody_is_told_for_longer_than_a_month(
         assert await delete_expired_alerts(db, before=clock() + MINUTE, most=10) == 1
 
 
-async def test_an_id_is_not_given_twice(built: Built, app: Quart, member: Member) -> None:
+async def test_an_id_is_never_reused(built: Built, app: Quart, member: Member) -> None:
     ids = []
     for _ in range(2):
         await log_in(app.test_client(), member)
@@ -366,7 +362,7 @@ async def test_an_id_is_not_given_twice(built: Built, app: Quart, member: Member
 # --- the answers -----------------------------------------------------------------------------
 
 
-async def test_an_answer_on_one_device_holds_on_every_device_and_for_good(
+async def test_dismissing_on_one_device_applies_to_all_devices_permanently(
     app: Quart, browser: Client, phone: Client, member: Member, built: Built
 ) -> None:
     tablet = app.test_client()
@@ -383,7 +379,7 @@ async def test_an_answer_on_one_device_holds_on_every_device_and_for_good(
         assert len((await db.scalars(answered)).all()) == 1
 
 
-async def test_an_answer_that_comes_twice_is_written_down_once(
+async def test_a_repeated_dismissal_is_recorded_once(
     browser: Client, phone: Client, built: Built
 ) -> None:
     assert not await is_told(phone)
@@ -401,15 +397,13 @@ def again(client: Client) -> list[Any]:
 
 @pytest.mark.usefixtures("phone")
 @pytest.mark.parametrize("up_to", ["", "0", "-1", "x", "9" * 19, "1"])
-async def test_an_answer_to_nothing_is_refused_or_changes_nothing(
-    browser: Client, up_to: str
-) -> None:
+async def test_an_invalid_dismissal_changes_nothing(browser: Client, up_to: str) -> None:
     response = await browser.post("/account/it_was_me", form={"up_to": up_to})
     assert response.status_code in {303, 422}
     assert await is_told(browser)  # of the second
 
 
-async def test_this_was_not_me_ends_everything_at_once_and_asks_for_a_new_password(
+async def test_this_was_not_me_ends_every_session_and_asks_for_a_new_password(
     app: Quart, browser: Client, phone: Client, member: Member, built: Built
 ) -> None:
     stolen = [copy_of(app, browser), copy_of(app, phone)]
@@ -442,7 +436,7 @@ async def test_this_was_not_me_ends_everything_at_once_and_asks_for_a_new_passwo
     assert '{"ended": "all", "reason": "disowned"}' in details
 
 
-async def test_a_thief_who_says_it_was_not_they_gains_nothing(
+async def test_a_thief_who_says_this_was_not_me_gains_nothing(
     app: Quart, browser: Client, member: Member
 ) -> None:
     """Not even by doing it over and over: whoever knows the password gets in and changes it."""
@@ -460,7 +454,7 @@ async def test_a_thief_who_says_it_was_not_they_gains_nothing(
     assert (await change_password(browser, member)).status_code == 204
 
 
-async def test_whoever_was_logged_out_disowns_nothing(
+async def test_an_ended_session_cannot_say_this_was_not_me(
     app: Quart, browser: Client, phone: Client
 ) -> None:
     thief = copy_of(app, browser)
@@ -473,7 +467,7 @@ async def test_whoever_was_logged_out_disowns_nothing(
 # --- the cookie by which a device is known ---------------------------------------------------
 
 
-async def test_the_device_cookie_is_set_by_a_login_and_stays_after_the_logout(
+async def test_the_device_cookie_is_set_at_login_and_survives_the_logout(
     visitor: Client, member: Member
 ) -> None:
     body = {"username": member.username, "password": "not the password"}
@@ -487,7 +481,7 @@ async def test_the_device_cookie_is_set_by_a_login_and_stays_after_the_logout(
     assert device_cookie_of(visitor) == first
 
 
-async def test_over_https_it_belongs_to_this_host_alone(
+async def test_the_device_cookie_is_bound_to_this_host_over_https(
     settings: Settings, make_app: MakeApp, member: Member
 ) -> None:
     app = await make_app(with_setting(settings, public_url="https://app.example"))
@@ -497,7 +491,7 @@ async def test_over_https_it_belongs_to_this_host_alone(
     assert "Secure" in set_cookies(response)["__Host-session_device"]
 
 
-def test_ids_are_as_long_as_the_cookies() -> None:
+def test_ids_are_as_long_as_in_the_cookies() -> None:
     assert re.fullmatch("[A-Za-z0-9_-]{22}", new_device_id())
 
 
@@ -535,7 +529,7 @@ ID = "a" * 22
         *("a mapping", "a text", "empty", "no signature", "no ASCII"),
     ],
 )
-async def test_only_a_device_that_we_signed_for_this_user_is_known(
+async def test_only_a_device_cookie_signed_for_this_user_makes_a_device_known(
     app: Quart, browser: Client, member: Member, cookie: str, *, is_known: bool
 ) -> None:
     assert member.id == 1
@@ -548,7 +542,7 @@ async def test_only_a_device_that_we_signed_for_this_user_is_known(
     assert await is_told(browser) is not is_known
 
 
-async def test_a_device_of_many_people_forgets_the_first(
+async def test_a_device_shared_by_many_users_forgets_the_first(
     app: Quart, services: Services, member: Member
 ) -> None:
     client = app.test_client()

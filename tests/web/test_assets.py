@@ -26,7 +26,7 @@ def engine_name() -> str:
     return "sqlite"
 
 
-async def test_the_address_holds_a_hash_of_all_files(app: Quart, visitor: Client) -> None:
+async def test_the_address_contains_a_hash_of_all_files(app: Quart, visitor: Client) -> None:
     async with app.test_request_context("/"):
         path = url_for("static", filename="style.css")
     assert path == f"{STATIC}/style.css"
@@ -34,7 +34,7 @@ async def test_the_address_holds_a_hash_of_all_files(app: Quart, visitor: Client
     assert path in await (await visitor.get("/login")).get_data(as_text=True)
 
 
-def test_another_file_or_another_name_is_another_hash(
+def test_changed_contents_or_names_change_the_hash(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(assets, "FOLDER", tmp_path)
@@ -53,7 +53,7 @@ def test_another_file_or_another_name_is_another_hash(
         read()
 
 
-async def test_every_file_is_kept_for_a_year_by_whoever_asks(browser: Client) -> None:
+async def test_every_file_may_be_cached_for_a_year(browser: Client) -> None:
     assert {"style.css", "icon.svg", "vendor/pico-2.1.1.min.css"} <= set(read_tree().files)
     for name in read_tree().files:
         response = await browser.get(f"{STATIC}/{name}")
@@ -65,12 +65,12 @@ async def test_every_file_is_kept_for_a_year_by_whoever_asks(browser: Client) ->
         assert await response.get_data(as_text=False) == (FOLDER / name).read_bytes()
 
 
-async def test_kinds_are_named(visitor: Client) -> None:
+async def test_files_have_their_content_types(visitor: Client) -> None:
     for name, kind in (("style.css", "text/css; charset=utf-8"), ("icon.svg", "image/svg+xml")):
         assert (await visitor.get(f"{STATIC}/{name}")).headers["Content-Type"] == kind
 
 
-async def test_a_file_comes_compressed_to_whoever_takes_it(visitor: Client) -> None:
+async def test_a_file_is_compressed_for_clients_that_accept_it(visitor: Client) -> None:
     plain = await visitor.get(f"{STATIC}/style.css", headers={"Accept-Encoding": "gzip;q=0, br"})
     gzipped = await visitor.get(f"{STATIC}/style.css", headers=GZIP)
     content = await gzipped.get_data(as_text=False)
@@ -85,7 +85,9 @@ async def test_a_file_comes_compressed_to_whoever_takes_it(visitor: Client) -> N
 
 
 @pytest.mark.parametrize("headers", [{}, GZIP], ids=["plain", "gzip"])
-async def test_who_has_it_already_gets_no_content(visitor: Client, headers: dict[str, str]) -> None:
+async def test_a_conditional_request_gets_304_without_a_body(
+    visitor: Client, headers: dict[str, str]
+) -> None:
     path = f"{STATIC}/style.css"
     etag = (await visitor.get(path, headers=dict(headers))).headers["ETag"]
     for known in (etag, f"W/{etag}", f'"other", {etag}', "*"):
@@ -101,7 +103,7 @@ async def test_who_has_it_already_gets_no_content(visitor: Client, headers: dict
         assert response.status_code == 200
 
 
-async def test_head_tells_what_get_would(visitor: Client) -> None:
+async def test_head_has_the_headers_of_get(visitor: Client) -> None:
     for headers in ({}, GZIP):
         got = await visitor.get(f"{STATIC}/style.css", headers=dict(headers))
         told = await visitor.head(f"{STATIC}/style.css", headers=dict(headers))
@@ -114,7 +116,9 @@ async def test_head_tells_what_get_would(visitor: Client) -> None:
     ("asked", "first", "last"),
     [("bytes=0-9", 0, 9), ("bytes=10-", 10, len(STYLE) - 1), ("bytes=-7", len(STYLE) - 7, None)],
 )
-async def test_a_part_can_be_had(visitor: Client, asked: str, first: int, last: int | None) -> None:
+async def test_a_range_request_gets_the_range(
+    visitor: Client, asked: str, first: int, last: int | None
+) -> None:
     last = len(STYLE) - 1 if last is None else last
     etag = (await visitor.get(f"{STATIC}/style.css")).headers["ETag"]
     for headers in ({"Range": asked}, {"Range": asked, "If-Range": etag}):
@@ -136,13 +140,15 @@ async def test_a_part_can_be_had(visitor: Client, asked: str, first: int, last: 
     ],
     ids=str,
 )
-async def test_otherwise_it_comes_whole(visitor: Client, headers: dict[str, str]) -> None:
+async def test_an_invalid_range_request_gets_the_whole_file(
+    visitor: Client, headers: dict[str, str]
+) -> None:
     response = await visitor.get(f"{STATIC}/style.css", headers=headers)
     assert response.status_code == 200
     assert await response.get_data(as_text=False) == STYLE
 
 
-async def test_another_version_has_the_file_of_this_one_and_nobody_keeps_it(
+async def test_an_address_of_another_version_serves_this_file_uncached(
     visitor: Client,
 ) -> None:
     response = await visitor.get(f"{ELSEWHERE}/style.css")
@@ -172,7 +178,7 @@ async def test_another_version_has_the_file_of_this_one_and_nobody_keeps_it(
         f"{STATIC}/{'a' * 300}",
     ],
 )
-async def test_there_is_nothing_else(visitor: Client, path: str) -> None:
+async def test_other_static_paths_are_not_found(visitor: Client, path: str) -> None:
     assert (await visitor.get(path)).status_code == 404
 
 
@@ -180,7 +186,7 @@ def named_in(text: str) -> set[str]:
     return set(re.findall(r"url_for\('static', filename='([^']+)'\)", text))
 
 
-async def test_what_pages_and_files_name_is_there(browser: Client) -> None:
+async def test_every_asset_that_pages_and_files_reference_exists(browser: Client) -> None:
     named = set().union(*(named_in(path.read_text()) for path in TEMPLATES.glob("*.html")))
     page = await (await browser.get("/")).get_data(as_text=True)
     named |= set(re.findall(rf'"{STATIC}/([^"]+)"', page))  # those that the layout names by a loop

@@ -70,7 +70,7 @@ async def rows_of(client: Client, path: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_only_administrators_see_it(
+async def test_only_administrators_see_the_audit_log(
     served: Services, built: Built, browser: Client, member: Member, path: str
 ) -> None:
     response = await browser.get(path)
@@ -86,7 +86,7 @@ async def test_only_administrators_see_it(
     assert entry.request_id
 
 
-async def test_whose_role_is_taken_away_reads_no_more_from_the_next_request_on(
+async def test_an_administrator_who_loses_the_role_cannot_read_from_the_next_request_on(
     built: Built, admin: Client
 ) -> None:
     assert (await admin.get("/admin/audit")).status_code == 200
@@ -96,7 +96,7 @@ async def test_whose_role_is_taken_away_reads_no_more_from_the_next_request_on(
         assert (await admin.get(path)).status_code == 403
 
 
-async def test_the_way_there_is_shown_to_administrators_only(
+async def test_only_administrators_see_the_link_to_the_audit_log(
     admin: Client, browser: Client
 ) -> None:
     for path in ("/", "/platforms", "/account"):
@@ -110,7 +110,7 @@ async def test_the_way_there_is_shown_to_administrators_only(
 # --- what is written down of requests ------------------------------------------------------------
 
 
-async def test_every_answer_names_its_request_by_an_id_that_no_client_chose(
+async def test_every_response_has_a_server_generated_request_id(
     visitor: Client, browser: Client
 ) -> None:
     seen = set()
@@ -134,7 +134,7 @@ async def test_every_answer_names_its_request_by_an_id_that_no_client_chose(
     assert refused.headers["X-Request-Id"]
 
 
-async def test_a_login_and_a_logout_name_request_address_and_session(
+async def test_a_login_and_a_logout_are_recorded_with_request_address_and_session(
     app: Quart, built: Built, member: Member
 ) -> None:
     client = app.test_client()
@@ -158,7 +158,7 @@ async def test_a_login_and_a_logout_name_request_address_and_session(
     )
 
 
-async def test_what_a_member_does_is_theirs_and_of_their_session(
+async def test_a_users_actions_are_recorded_with_the_user_and_the_session(
     built: Built, browser: Client, member: Member
 ) -> None:
     await browser.post(f"/platforms/{member.platform_ids[1]}/switch")
@@ -175,7 +175,7 @@ async def test_what_a_member_does_is_theirs_and_of_their_session(
         assert entry.session == login.session
 
 
-async def test_refusals_of_other_sites_and_of_others_connections_are_counted(
+async def test_cross_site_requests_and_requests_for_others_connections_are_counted(
     served: Services, built: Built, visitor: Client, browser: Client, member: Member
 ) -> None:
     for client, headers in (
@@ -196,7 +196,7 @@ async def test_refusals_of_other_sites_and_of_others_connections_are_counted(
     }
 
 
-async def test_a_failed_login_in_the_browser_of_a_user_is_not_counted_as_theirs(
+async def test_a_failed_login_in_a_users_browser_is_not_counted_as_the_users(
     served: Services, built: Built, browser: Client
 ) -> None:
     wrong = {"username": "nobody is called that", "password": "wrong"}
@@ -206,14 +206,12 @@ async def test_a_failed_login_in_the_browser_of_a_user_is_not_counted_as_theirs(
     assert (entry.user_id, entry.actor_user_id) == (None, None)
 
 
-async def test_a_refusal_writes_nothing_at_once(visitor: Client, statements: list[str]) -> None:
+async def test_a_refusal_writes_nothing_immediately(visitor: Client, statements: list[str]) -> None:
     await visitor.post("/login", headers={"Sec-Fetch-Site": "cross-site"})
     assert not statements
 
 
-async def test_a_page_that_is_only_read_is_written_down_nowhere(
-    browser: Client, statements: list[str]
-) -> None:
+async def test_reading_a_page_is_not_recorded(browser: Client, statements: list[str]) -> None:
     await browser.get("/")
     assert statements
     assert not [each for each in statements if each.startswith("INSERT")]
@@ -222,7 +220,7 @@ async def test_a_page_that_is_only_read_is_written_down_nowhere(
 # --- the page ------------------------------------------------------------------------------------
 
 
-async def test_it_pages_by_what_is_older(built: Built, admin: Client) -> None:
+async def test_paging_leads_to_older_entries(built: Built, admin: Client) -> None:
     await write(built, *({"user_id": 1, "address": f"10.0.0.{each}"} for each in range(120)))
     seen: list[str] = []
     path: str | None = "/admin/audit?event=login&address="
@@ -255,7 +253,7 @@ async def test_filters_are_kept_in_the_form_and_in_the_links(
     assert "192.0.2.8" in await text_of(admin, "/admin/audit?user=%20ada%20&event=logout&notice=x")
 
 
-async def test_it_is_filtered_by_who_did_it_from_the_page_of_a_user_on(
+async def test_the_users_page_links_to_the_audit_log_filtered_by_that_user(
     built: Built, admin: Client, member: Member
 ) -> None:
     (root,) = {1, 2} - {member.id}
@@ -296,7 +294,7 @@ async def test_it_is_filtered_by_who_did_it_from_the_page_of_a_user_on(
         (f"event={'e' * 33}", "Event"),
     ],
 )
-async def test_a_filter_that_is_wrong_is_named(admin: Client, query: str, field: str) -> None:
+async def test_an_invalid_filter_is_named(admin: Client, query: str, field: str) -> None:
     response = await admin.get(f"/admin/audit?{query}")
     html = await response.get_data(as_text=True)
     assert response.status_code == 422
@@ -309,7 +307,7 @@ async def test_a_filter_that_is_wrong_is_named(admin: Client, query: str, field:
     assert (await admin.get(f"/admin/audit.csv?{query}")).status_code == 422
 
 
-async def test_what_stands_in_the_table_is_only_text(built: Built, admin: Client) -> None:
+async def test_values_in_the_table_are_escaped(built: Built, admin: Client) -> None:
     await write(built, {"address": "<script>alert(1)</script>", "event": "<b>new</b>"})
     await write(built, {"detail": json.dumps({"<i>": "<u>"}), "user_id": 999})
     html = await text_of(admin, "/admin/audit")
@@ -319,7 +317,7 @@ async def test_what_stands_in_the_table_is_only_text(built: Built, admin: Client
     assert not re.search(r"<style|<script(?![^>]* src=)|\sstyle=|\son[a-z]+=|javascript:", html)
 
 
-async def test_the_table_is_one_for_who_can_not_see_it(admin: Client) -> None:
+async def test_the_table_is_accessible_to_screen_readers(admin: Client) -> None:
     html = await text_of(admin, "/admin/audit")
     assert re.search(r"<table[^>]*>\s*<caption", html)
     assert html.count('scope="col"') == 6 + 3  # and of the table of logins a day
@@ -331,7 +329,7 @@ async def test_the_table_is_one_for_who_can_not_see_it(admin: Client) -> None:
 # --- the export ----------------------------------------------------------------------------------
 
 
-async def test_head_tells_of_the_export_and_makes_none(admin: Client) -> None:
+async def test_head_describes_the_export_without_making_one(admin: Client) -> None:
     told = await admin.head("/admin/audit.csv")
     export = await admin.get("/admin/audit.csv")
     assert (told.status_code, await told.get_data()) == (200, b"")
@@ -339,7 +337,7 @@ async def test_head_tells_of_the_export_and_makes_none(admin: Client) -> None:
         assert told.headers[name] == export.headers[name]
 
 
-async def test_the_export_is_what_the_filter_leaves_in_several_transactions(
+async def test_the_export_contains_the_filtered_entries_from_several_transactions(
     built: Built, admin: Client, member: Member, served: Services
 ) -> None:
     await write(built, *({"user_id": member.id, "event": "logout"} for _ in range(1101)))
@@ -383,7 +381,7 @@ async def test_the_export_is_what_the_filter_leaves_in_several_transactions(
     ],
 )
 @pytest.mark.parametrize("column", ["address", "detail", "request_id", "session"])
-async def test_no_cell_is_a_formula(
+async def test_no_exported_cell_is_a_formula(
     built: Built, admin: Client, column: str, begin: str, shown: str
 ) -> None:
     await write(built, {column: f'{begin}LINK("x")', "event": "x"})
@@ -518,7 +516,7 @@ async def use_a_reset_link(journey: _Journey, user_id: int) -> None:
     await journey.ask("GET", f"/reset?token={token}", 410)
 
 
-async def test_no_secret_is_written_down_or_told(
+async def test_no_secret_is_recorded_or_logged(
     served: Services,
     services: Services,
     journey: _Journey,

@@ -93,7 +93,7 @@ async def assert_no_trace(response: Response) -> str:
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, str | bytes) else None,
 )
-async def test_a_json_body_that_is_wrong_is_refused_by_name(
+async def test_an_invalid_json_body_is_refused_and_the_field_named(
     visitor: Client, body: str | bytes, status: int, field: str | None, sentence: str | None
 ) -> None:
     data = body.encode() if isinstance(body, str) else body
@@ -125,7 +125,7 @@ async def test_a_refusal_never_repeats_the_value(visitor: Client) -> None:
 @pytest.mark.parametrize(
     "content_type", [None, "", "text/plain", FORM, "multipart/form-data; boundary=x", "nonsense"]
 )
-async def test_a_json_address_takes_json_only(
+async def test_a_json_route_accepts_only_json(
     browser: Client, member: Member, content_type: str | None
 ) -> None:
     headers = None if content_type is None else {"Content-Type": content_type}
@@ -177,7 +177,7 @@ MANY_PARTS = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n' * 1_
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, bytes) else None,
 )
-async def test_a_form_that_is_wrong_is_shown_again_with_a_sentence(
+async def test_an_invalid_form_is_shown_again_with_an_explanation(
     visitor: Client, body: bytes, content_type: str | None, status: int, sentence: str
 ) -> None:
     headers = {"Content-Type": content_type} if content_type else None
@@ -309,7 +309,7 @@ def engine_name(case: tuple[str, Trouble]) -> str:
     return case[0]
 
 
-async def test_where_the_database_fails_a_login_is_put_off(
+async def test_a_login_during_a_database_failure_gets_a_retry_response(
     troubled: Troubled, member: Member, caplog: pytest.LogCaptureFixture
 ) -> None:
     fields = {"username": member.username, "password": member.password}
@@ -328,7 +328,7 @@ async def test_where_the_database_fails_a_login_is_put_off(
     assert member.username not in caplog.text
 
 
-async def test_where_the_database_fails_a_session_stays_what_it_is(
+async def test_a_session_survives_a_database_failure(
     troubled: Troubled, member: Member, case: tuple[str, Trouble]
 ) -> None:
     # Where the list of what has ended can't be read, nobody's session can be answered for.
@@ -351,7 +351,7 @@ async def test_where_the_database_fails_a_session_stays_what_it_is(
         assert (await state.get_json())["platform_connection_id"] == member.platform_ids[0]
 
 
-async def test_where_the_database_fails_the_process_lives_and_is_not_ready(
+async def test_a_database_failure_makes_the_process_not_ready_but_keeps_it_alive(
     troubled: Troubled,
 ) -> None:
     assert (await troubled.visitor.get("/healthz")).status_code == 200
@@ -370,7 +370,7 @@ async def test_where_the_database_fails_the_process_lives_and_is_not_ready(
 
 
 @pytest.mark.parametrize("case", [("sqlite", read_only), ("postgresql", read_only)])
-async def test_a_database_that_can_only_be_read_is_still_shown(
+async def test_pages_still_work_with_a_read_only_database(
     troubled: Troubled, member: Member
 ) -> None:
     for path in ("/", "/platforms", "/account", "/api/platforms"):

@@ -61,7 +61,7 @@ def told(app: Quart, caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     return [json.loads(line.getMessage()) for line in caplog.records]
 
 
-async def test_both_forms_are_counted_and_told_without_secrets(
+async def test_both_report_formats_are_counted_and_logged_without_secrets(
     app: Quart, visitor: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert await report(visitor, BY_REPORTING_API, "application/reports+json") == 204
@@ -88,7 +88,7 @@ async def test_both_forms_are_counted_and_told_without_secrets(
     assert "secret" not in caplog.text
 
 
-async def test_strangers_can_not_fill_the_log(
+async def test_anonymous_clients_cannot_fill_the_log(
     app: Quart, visitor: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number in range(MOST_COUNTED + 20):
@@ -104,7 +104,7 @@ async def test_strangers_can_not_fill_the_log(
         assert len(record.getMessage()) < 1000
 
 
-async def test_a_minute_after_the_first_it_is_told_and_at_the_end(
+async def test_counts_are_logged_a_minute_after_the_first_report_and_at_shutdown(
     app: Quart, visitor: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("quart_app.web.operations.csp_reports._FLUSH_AFTER_SECONDS", 0.01)
@@ -135,13 +135,13 @@ async def test_a_minute_after_the_first_it_is_told_and_at_the_end(
     ],
     ids=lambda value: str(value)[:30],
 )
-async def test_only_what_browsers_send_is_taken(
+async def test_only_the_formats_that_browsers_send_are_accepted(
     visitor: Client, said: Any, kind: str, status: int
 ) -> None:
     assert await report(visitor, said, kind) == status
 
 
-async def test_no_other_site_reports(visitor: Client) -> None:
+async def test_reports_from_other_sites_are_refused(visitor: Client) -> None:
     headers = {"Content-Type": "application/csp-report", "Origin": "https://evil.example"}
     assert (await visitor.post(PATH, data=b"{}", headers=headers)).status_code == 403
 

@@ -48,7 +48,7 @@ def _dropped(database_url: URL, postgres: URL) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("encoding", "held", "lacking"), ENCODINGS)
-async def test_a_login_name_that_the_database_cannot_hold_is_nobodys(
+async def test_a_login_name_that_the_database_cannot_encode_matches_no_user(
     visitor: Client, services: Services, held: str, lacking: str
 ) -> None:
     member = await make_member(services, held)
@@ -66,7 +66,7 @@ async def test_a_login_name_that_the_database_cannot_hold_is_nobodys(
 
 
 @pytest.mark.parametrize(("encoding", "held", "lacking"), ENCODINGS)
-async def test_a_new_name_that_the_database_cannot_hold_is_refused_for_its_field(
+async def test_a_new_name_that_the_database_cannot_encode_is_refused_with_its_field(
     visitor: Client, services: Services, held: str, lacking: str
 ) -> None:
     member = await make_member(services, held)

@@ -65,7 +65,7 @@ async def end(client: Client, path: str, password: str | None = None) -> Any:
 # --- the list ------------------------------------------------------------------------------------
 
 
-async def test_every_live_login_is_listed_newest_first_and_this_one_is_marked(
+async def test_live_logins_are_listed_newest_first_with_the_current_one_marked(
     app: Quart, member: Member, clock: Clock
 ) -> None:
     laptop = await device(app, member)
@@ -85,7 +85,7 @@ async def test_every_live_login_is_listed_newest_first_and_this_one_is_marked(
     assert len(await sessions(await device(app, member))) == 2  # the first is past its limit
 
 
-async def test_the_page_lists_them_in_words(app: Quart, member: Member, clock: Clock) -> None:
+async def test_the_page_describes_logins_in_words(app: Quart, member: Member, clock: Clock) -> None:
     await device(app, member, '<script>alert("x")</script>')
     clock.advance(timedelta(minutes=1))
     client = await device(app, member)
@@ -96,7 +96,7 @@ async def test_the_page_lists_them_in_words(app: Quart, member: Member, clock: C
     assert "<script>" not in text
 
 
-async def test_another_users_logins_do_not_exist(
+async def test_another_users_logins_are_not_found(
     app: Quart, member: Member, services: Services
 ) -> None:
     eve = await make_member(services, "eve")
@@ -109,7 +109,9 @@ async def test_another_users_logins_do_not_exist(
     assert await state_of(browser) == 200
 
 
-async def test_nothing_of_a_session_can_be_signed_from_the_list(app: Quart, member: Member) -> None:
+async def test_the_list_contains_nothing_that_could_forge_a_session(
+    app: Quart, member: Member
+) -> None:
     client = await device(app, member)
     (sid,) = [each.value for each in client.cookie_jar or () if each.name == "session"]
     for path in ("/api/sessions", "/devices"):
@@ -121,7 +123,7 @@ async def test_nothing_of_a_session_can_be_signed_from_the_list(app: Quart, memb
 
 
 @pytest.mark.parametrize("how", ["json", "page"])
-async def test_one_login_is_ended_and_no_other(app: Quart, member: Member, how: str) -> None:
+async def test_exactly_one_login_is_ended(app: Quart, member: Member, how: str) -> None:
     lost = await device(app, member, IPHONE)
     client = await device(app, member)
     third_of_another_day = await device(app, member)
@@ -141,7 +143,7 @@ async def test_one_login_is_ended_and_no_other(app: Quart, member: Member, how: 
 
 
 @pytest.mark.parametrize("path", ["/api/sessions", "/devices/others/end"])
-async def test_all_others_are_ended(
+async def test_all_other_logins_are_ended(
     app: Quart, member: Member, path: str, services: Services
 ) -> None:
     eve = await device(app, await make_member(services, "eve"))
@@ -158,7 +160,7 @@ async def test_all_others_are_ended(
 
 
 @pytest.mark.parametrize("how", ["json", "page"])
-async def test_to_end_ones_own_login_is_to_log_out(app: Quart, member: Member, how: str) -> None:
+async def test_ending_your_own_login_is_a_logout(app: Quart, member: Member, how: str) -> None:
     client = await device(app, member)
     (mine,) = await sessions(client)
     response = (
@@ -176,7 +178,7 @@ async def test_to_end_ones_own_login_is_to_log_out(app: Quart, member: Member, h
 
 
 @pytest.mark.parametrize("path", ["/api/sessions/{}", "/api/sessions"])
-async def test_a_login_of_more_than_15_minutes_gives_the_password_once_more(
+async def test_a_login_older_than_15_minutes_is_asked_for_the_password(
     app: Quart, member: Member, clock: Clock, path: str
 ) -> None:
     other = await device(app, member, IPHONE)
@@ -194,7 +196,7 @@ async def test_a_login_of_more_than_15_minutes_gives_the_password_once_more(
     assert await state_of(other) == 401
 
 
-async def test_activity_does_not_make_a_login_fresh(
+async def test_activity_does_not_make_a_login_recent(
     app: Quart, member: Member, clock: Clock
 ) -> None:
     await device(app, member, IPHONE)
@@ -205,7 +207,7 @@ async def test_activity_does_not_make_a_login_fresh(
     assert (await client.delete("/api/sessions")).status_code == 403
 
 
-async def test_the_page_asks_for_the_password_only_where_it_is_needed(
+async def test_the_page_asks_for_the_password_only_if_it_is_needed(
     app: Quart, member: Member, clock: Clock
 ) -> None:
     other = await device(app, member, IPHONE)
@@ -231,7 +233,7 @@ async def test_the_page_asks_for_the_password_only_where_it_is_needed(
 # --- how many ------------------------------------------------------------------------------------
 
 
-async def test_at_the_fifty_first_login_the_oldest_ends(
+async def test_the_fifty_first_login_ends_the_oldest(
     app: Quart, member: Member, services: Services, built: Built, clock: Clock
 ) -> None:
     oldest = await device(app, member)
@@ -250,7 +252,7 @@ async def test_at_the_fifty_first_login_the_oldest_ends(
     assert ended.end_reason == EndReason.TOO_MANY
 
 
-async def test_fifty_logins_at_once_are_fifty_rows(
+async def test_fifty_concurrent_logins_are_fifty_rows(
     app: Quart, member: Member, built: Built
 ) -> None:
     clients = [app.test_client() for _ in range(50)]
@@ -276,7 +278,7 @@ async def test_logins_are_purged_a_week_after_they_expired(
 pytestmark = pytest.mark.sqlite_unless_thorough
 
 
-async def test_the_device_cookie_is_verified_only_where_a_password_is_taken(
+async def test_the_device_cookie_is_verified_only_where_a_password_is_checked(
     app: Quart, member: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, verified = await device(app, member), []

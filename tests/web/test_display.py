@@ -77,7 +77,7 @@ async def _write_everywhere(built: Built, value: str, parameters: dict[str, obje
 
 @pytest.mark.sqlite_unless_thorough
 @pytest.mark.parametrize("value", TEXTS, ids=lambda value: ascii(value)[:20])
-async def test_pages_show_whatever_text_columns_hold(
+async def test_pages_show_any_text_a_column_can_hold(
     browser: Client, root: Client, built: Built, value: str
 ) -> None:
     await _add_alert(built)
@@ -89,7 +89,7 @@ async def test_pages_show_whatever_text_columns_hold(
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])
 @pytest.mark.parametrize("value", ["x'fffe00'", "x''", "5", "1.5", "CAST(x'61ff41' AS TEXT)"])
-async def test_pages_show_what_only_sqlite_keeps_in_a_text_column(
+async def test_pages_show_non_text_values_that_only_sqlite_stores(
     browser: Client, root: Client, built: Built, value: str
 ) -> None:
     await _add_alert(built)
@@ -98,7 +98,7 @@ async def test_pages_show_what_only_sqlite_keeps_in_a_text_column(
 
 
 @pytest.mark.parametrize("engine_name", ["postgresql"])
-async def test_pages_show_a_null_where_an_old_table_allows_it(
+async def test_pages_show_nulls_where_a_legacy_table_allows_them(
     browser: Client, root: Client, built: Built
 ) -> None:
     await _add_alert(built)
@@ -121,7 +121,9 @@ async def test_pages_show_a_null_where_an_old_table_allows_it(
         ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0", "Firefox 140 on Linux"),
     ],
 )
-async def test_a_user_agent_is_shown_in_words(user_agent: str | None, words: str) -> None:
+async def test_a_user_agent_is_shown_as_browser_and_system(
+    user_agent: str | None, words: str
+) -> None:
     assert (await described([user_agent]))[user_agent] == words
 
 
@@ -131,13 +133,15 @@ _PIECES = st.sampled_from(
 
 
 @given(st.one_of(st.text(max_size=300), st.lists(_PIECES, max_size=12).map("".join)))
-def test_every_user_agent_has_words_on_one_printable_line(user_agent: str) -> None:
+def test_every_user_agent_is_shown_as_one_printable_line(user_agent: str) -> None:
     words = asyncio.run(described([user_agent]))[user_agent]
     assert words.isprintable()
     assert words
 
 
-def test_a_failure_costs_one_log_line_with_its_cause(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_display_failure_causes_one_log_line_with_its_cause(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     @displayed(otherwise="unknown")
     def spoilt(value: str) -> str:
         raise ValueError(f"what is {value}?")
@@ -192,7 +196,7 @@ _PATHS = st.sampled_from([*PAGES, "/login", "/reset?token=%00", "/setup?token=["
 @given(_HEADERS, _PATHS, st.none() | st.binary(max_size=60))
 @example({"User-Agent": BREAKS_UA_PARSER}, "/devices", None)
 @example({"Accept-Encoding": "gzip;q=x", "Sec-Fetch-Site": "same-origin"}, "/devices", None)
-async def test_no_header_and_no_body_makes_a_server_error(
+async def test_no_header_and_no_body_causes_a_server_error(
     browser: Client, headers: dict[str, str], path: str, body: bytes | None
 ) -> None:
     if body is None:

@@ -65,7 +65,7 @@ async def log_in_again(client: Client, member: Member) -> Any:
         ("login", False),
     ],
 )
-async def test_a_copied_cookie_is_dead_once_its_session_ended(
+async def test_a_copied_cookie_is_invalid_after_its_session_ended(
     app: Quart, member: Member, address: str, *, is_over_on_other_devices: bool
 ) -> None:
     browser, other = app.test_client(), app.test_client()
@@ -89,7 +89,7 @@ async def test_a_copied_cookie_is_dead_once_its_session_ended(
 
 @pytest.mark.alone
 @pytest.mark.parametrize("cause", first(2, ["passwd", "end --all", "deactivate", "end"]))
-async def test_an_administrators_process_ends_sessions_here_within_a_second(
+async def test_another_process_ends_sessions_here_within_a_second(
     browser: Client, member: Member, services: Services, cause: str
 ) -> None:
     assert await state_of(browser) == 200
@@ -112,7 +112,7 @@ async def test_an_administrators_process_ends_sessions_here_within_a_second(
         assert await state_of(browser) == 200
 
 
-async def test_a_login_in_the_very_moment_of_logout_everywhere_stays_valid(
+async def test_a_login_during_a_logout_everywhere_stays_valid(
     app: Quart, member: Member, clock: Clock
 ) -> None:
     browser, other = app.test_client(), app.test_client()
@@ -124,7 +124,7 @@ async def test_a_login_in_the_very_moment_of_logout_everywhere_stays_valid(
     assert await state_of(other) == 200
 
 
-async def test_who_logs_out_after_the_idle_limit_ends_the_copies_that_somebody_kept_alive(
+async def test_a_logout_after_the_idle_limit_ends_copies_that_were_kept_active(
     app: Quart, browser: Client, clock: Clock
 ) -> None:
     thief = copy_of(app, browser)
@@ -137,7 +137,7 @@ async def test_who_logs_out_after_the_idle_limit_ends_the_copies_that_somebody_k
     assert await state_of(thief) == 401
 
 
-async def test_what_ended_is_written_down_with_its_reason(
+async def test_an_end_is_recorded_with_its_reason(
     app: Quart, browser: Client, member: Member, clock: Clock
 ) -> None:
     clock.advance(timedelta(minutes=5))
@@ -153,7 +153,7 @@ async def test_what_ended_is_written_down_with_its_reason(
     assert {login.address for login in logins} == {"<local>"}
 
 
-async def test_a_logout_that_is_repeated_writes_nothing_more(
+async def test_a_repeated_logout_writes_nothing(
     app: Quart, browser: Client, statements: list[str]
 ) -> None:
     thief = copy_of(app, browser)
@@ -164,7 +164,7 @@ async def test_a_logout_that_is_repeated_writes_nothing_more(
     assert statements == []
 
 
-async def test_deleting_every_login_logs_nobody_out(app: Quart, browser: Client) -> None:
+async def test_deleting_every_login_record_logs_nobody_out(app: Quart, browser: Client) -> None:
     database: Database = app.extensions["quart_app"].accounts.database
     async with database.begin() as db:
         for login in await db.scalars(select(Login)):
@@ -174,7 +174,7 @@ async def test_deleting_every_login_logs_nobody_out(app: Quart, browser: Client)
     assert await state_of(browser) == 401
 
 
-async def test_log_out_everywhere_is_asked_before_it_is_done(browser: Client) -> None:
+async def test_logging_out_everywhere_asks_for_confirmation(browser: Client) -> None:
     account = await (await browser.get("/account")).get_data(as_text=True)
     assert 'href="/logout_all"' in account
     assert 'action="/logout_all"' not in account
@@ -189,7 +189,7 @@ async def test_log_out_everywhere_is_asked_before_it_is_done(browser: Client) ->
 
 
 @pytest.mark.parametrize("meanwhile", ["logout", "logout_all", "end", "deactivate"])
-async def test_a_password_change_under_way_brings_no_ended_session_back(
+async def test_a_password_change_under_way_revives_no_ended_session(
     app: Quart, browser: Client, member: Member, services: Services, meanwhile: str
 ) -> None:
     thief = copy_of(app, browser)
@@ -226,7 +226,7 @@ async def test_a_password_change_under_way_brings_no_ended_session_back(
 # --- what can't be told is not answered ----------------------------------------------------------
 
 
-async def test_before_the_first_load_and_past_the_bound_nobody_is_answered(
+async def test_sessions_are_refused_before_the_first_load_and_while_the_list_is_stale(
     settings: Settings, make_app: MakeApp, member: Member
 ) -> None:
     app = await make_app(settings)

@@ -17,7 +17,7 @@ async def html_of(client: Client) -> str:
     return str(await (await client.get("/login")).get_data(as_text=True))
 
 
-async def test_where_nobody_exists_the_login_page_says_how_to_begin(
+async def test_the_login_page_explains_how_to_create_the_first_user(
     visitor: Client, services: Services
 ) -> None:
     for _ in range(2):
@@ -39,7 +39,7 @@ async def test_where_nobody_exists_the_login_page_says_how_to_begin(
 
 
 @pytest.mark.usefixtures("member")
-async def test_once_a_user_was_seen_the_page_asks_for_none(
+async def test_the_check_for_a_first_user_stops_once_a_user_was_found(
     visitor: Client, statements: list[str]
 ) -> None:
     assert HINT not in await html_of(visitor)
@@ -49,7 +49,7 @@ async def test_once_a_user_was_seen_the_page_asks_for_none(
     assert len(statements) == first
 
 
-async def test_the_page_stands_without_the_database(visitor: Client, built: Built) -> None:
+async def test_the_login_page_works_without_the_database(visitor: Client, built: Built) -> None:
     async with built.database.begin() as db:
         await db.execute(text("ALTER TABLE users RENAME TO away"))
     assert HINT not in await html_of(visitor)

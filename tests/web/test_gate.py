@@ -60,7 +60,7 @@ def test_every_error_has_a_status_and_a_code_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("kind", STATUS, ids=lambda kind: kind.code)
-async def test_every_error_is_a_problem_document_and_a_page_with_the_same_sentence(
+async def test_every_error_shows_the_same_sentence_as_problem_document_and_as_page(
     app: Quart, member: Member, kind: type[errors.AppError]
 ) -> None:
     async def fail() -> str:
@@ -102,7 +102,7 @@ async def test_every_error_is_a_problem_document_and_a_page_with_the_same_senten
         ("application/json", "application/problem+json"),
     ],
 )
-async def test_who_accepts_no_page_gets_a_problem_document(
+async def test_a_client_that_does_not_accept_html_gets_a_problem_document(
     visitor: Client, accept: str | None, mimetype: str
 ) -> None:
     response = await visitor.get("/nothing", headers={"Accept": accept} if accept else None)
@@ -110,7 +110,7 @@ async def test_who_accepts_no_page_gets_a_problem_document(
 
 
 @pytest.mark.parametrize("path", ["/crash", "/api/crash"])
-async def test_a_crash_logs_nobody_in_and_tells_no_secret(
+async def test_a_crash_logs_nobody_in_and_reveals_no_secret(
     app: Quart, member: Member, path: str
 ) -> None:
     async def crash() -> str:
@@ -145,7 +145,7 @@ def made_for(how: str, platform_id: object) -> dict[str, Any]:
         ("form", "/platforms/{}/default"),
     ],
 )
-async def test_a_request_made_for_another_connection_does_nothing(
+async def test_a_request_made_for_another_connection_changes_nothing(
     browser: Client, member: Member, how: str, path: str
 ) -> None:
     first, second, third = member.platform_ids
@@ -171,7 +171,7 @@ async def default_of(browser: Client) -> int:
     return int(default)
 
 
-async def test_a_page_may_be_read_for_another_connection(browser: Client) -> None:
+async def test_a_page_made_for_another_connection_may_be_read(browser: Client) -> None:
     response = await browser.get("/api/platforms", headers={"X-Platform-Connection-Id": "999"})
     assert response.status_code == 200
 
@@ -208,7 +208,7 @@ async def test_an_error_page_has_a_plain_heading_and_the_request_id(
         ("POST /login", {}, "/"),
     ],
 )
-async def test_the_page_of_a_stale_revocation_list_offers_to_try_again(
+async def test_the_page_about_a_stale_revocation_list_offers_to_try_again(
     app: Quart, browser: Client, asked: str, headers: dict[str, str], target: str
 ) -> None:
     app.extensions["quart_app"].revocations._bound_seconds = 0.0  # as if it were never confirmed

@@ -170,7 +170,7 @@ def assert_told(response: Answer) -> None:
     assert not {"server", "strict-transport-security"} & names
 
 
-async def test_every_kind_of_answer_carries_them(app: Quart, browser: Client) -> None:
+async def test_every_kind_of_response_has_the_headers(app: Quart, browser: Client) -> None:
     with_a_crash(app)
     for method, path, headers, body, status in ANSWERS:
         if status == 429:
@@ -183,11 +183,11 @@ async def test_every_kind_of_answer_carries_them(app: Quart, browser: Client) ->
         assert_told(response)
 
 
-def test_no_kind_of_answer_is_left_out() -> None:
+def test_the_list_of_kinds_is_complete() -> None:
     assert {answer[-1] for answer in ANSWERS} >= {int(status) for status in _STATUS.values()}
 
 
-async def test_every_route_s_answers_carry_them(
+async def test_every_routes_responses_have_the_headers(
     app: Quart, browser: Client, root: Client, visitor: Client, member: Member
 ) -> None:
     shown = set()
@@ -207,7 +207,7 @@ async def is_logged_in(client: Client) -> bool:
     return (await client.get("/api/session_state")).status_code == 200
 
 
-async def test_a_nonce_is_of_one_answer(visitor: Client) -> None:
+async def test_a_nonce_is_used_in_one_response(visitor: Client) -> None:
     nonces = set()
     for _ in range(3):
         policy = (await visitor.get("/login")).headers["Content-Security-Policy"]
@@ -215,7 +215,7 @@ async def test_a_nonce_is_of_one_answer(visitor: Client) -> None:
     assert len(nonces) == 3
 
 
-async def test_a_page_is_compressed_unless_another_site_may_have_asked_for_it(
+async def test_a_page_is_compressed_unless_another_site_may_have_requested_it(
     browser: Client,
 ) -> None:
     takes = {"Accept-Encoding": "gzip, br"}
@@ -241,7 +241,7 @@ async def test_a_page_is_compressed_unless_another_site_may_have_asked_for_it(
     assert "Content-Encoding" not in response.headers
 
 
-async def test_no_other_origin_gets_a_preflight_answered(visitor: Client) -> None:
+async def test_preflight_requests_of_other_origins_are_refused(visitor: Client) -> None:
     headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
     for path in ("/api/platforms", "/login", "/nothing", f"{STATIC}/style.css"):
         response = await begin_of_answer(visitor, "OPTIONS", path, headers)
@@ -250,22 +250,20 @@ async def test_no_other_origin_gets_a_preflight_answered(visitor: Client) -> Non
 
 
 @pytest.mark.parametrize("path", ["/login", "/nothing", "/crash", f"{STATIC}/style.css"])
-async def test_over_https_the_browser_is_told_to_stay_there(
-    make_app: MakeApp, settings: Settings, path: str
-) -> None:
+async def test_https_responses_have_hsts(make_app: MakeApp, settings: Settings, path: str) -> None:
     app = await make_app(with_setting(settings, public_url="https://quart.example"))
     response = await with_a_crash(app).test_client().get(path, scheme="https")
     assert response.headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
-async def test_a_static_file_is_no_activity(browser: Client, clock: Clock) -> None:
+async def test_requesting_a_static_file_is_not_activity(browser: Client, clock: Clock) -> None:
     clock.advance(timedelta(hours=1))
     assert not set_cookies(await browser.get(f"{STATIC}/style.css"))
     assert set_cookies(await browser.get("/"))  # a page is, at the same time
 
 
 @pytest.mark.parametrize("path", ["/", "/platforms", "/account", "/api/platforms"])
-async def test_what_a_member_sees_is_kept_by_no_cache(browser: Client, path: str) -> None:
+async def test_logged_in_pages_are_not_cached(browser: Client, path: str) -> None:
     response = await browser.get(path)
     assert response.headers["Cache-Control"] == "no-store"
     assert "Cookie" in response.headers["Vary"]

@@ -27,7 +27,7 @@ DIGEST_STEPS: list[dict[str, Any]] = [{"session_digest": "sha1"}, {"session_dige
 
 @pytest.mark.sqlite_unless_thorough
 @pytest.mark.parametrize("steps", [KEY_STEPS, DIGEST_STEPS], ids=["key", "digest"])
-async def test_nobody_is_logged_out_while_processes_are_restarted_one_by_one(
+async def test_a_rolling_restart_with_a_new_key_logs_nobody_out(
     settings: Settings, make_app: MakeApp, member: Member, steps: list[dict[str, Any]]
 ) -> None:
     browsers: list[Client] = []
@@ -53,7 +53,7 @@ async def test_nobody_is_logged_out_while_processes_are_restarted_one_by_one(
             await visit(processes)
 
 
-async def test_once_the_old_key_is_gone_what_it_signed_is_no_login(
+async def test_a_session_signed_with_a_removed_key_is_not_logged_in(
     settings: Settings, make_app: MakeApp, member: Member
 ) -> None:
     old = await make_app(replace(settings, secret_key=OLD))
@@ -63,7 +63,7 @@ async def test_once_the_old_key_is_gone_what_it_signed_is_no_login(
     assert await state_of(copy_of(new, browser)) == 401
 
 
-async def test_a_new_key_that_signs_before_every_process_knows_it_logs_out(
+async def test_signing_with_a_new_key_before_every_process_knows_it_logs_users_out(
     settings: Settings, make_app: MakeApp, member: Member
 ) -> None:
     """Why the steps are three, and not two."""

@@ -88,7 +88,7 @@ FAILURES: list[Callable[[Quart], None]] = [
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json"])
 @pytest.mark.parametrize("spoil", FAILURES, ids=lambda spoil: spoil.__name__.strip("_"))
-async def test_a_failure_anywhere_is_answered(
+async def test_a_failure_in_any_layer_gets_a_response(
     app: Quart,
     member: Member,
     spoil: Callable[[Quart], None],

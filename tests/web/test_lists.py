@@ -33,7 +33,7 @@ async def pages_of(browser: Client, path: str) -> list[list[Any]]:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 200])
-async def test_a_list_of_connections_leads_from_page_to_page(
+async def test_the_list_of_connections_leads_from_page_to_page(
     browser: Client, built: Built, member: Member, limit: int
 ) -> None:
     names = ["Ä & B = ?", "a/b#c%20d", "写真", "x" * 100]
@@ -48,7 +48,7 @@ async def test_a_list_of_connections_leads_from_page_to_page(
     ]
 
 
-async def test_a_client_that_asks_for_no_page_gets_two_hundred(
+async def test_a_request_without_a_page_gets_two_hundred_connections(
     browser: Client, built: Built, member: Member
 ) -> None:
     await add_many(built, member, 197)
@@ -62,7 +62,7 @@ async def test_a_client_that_asks_for_no_page_gets_two_hundred(
     assert [len(each) for each in await pages_of(browser, "/api/platforms")] == [200, 1]
 
 
-async def test_a_page_begins_after_a_connection_that_is_gone(
+async def test_a_page_can_begin_after_a_removed_connection(
     browser: Client, services: Services, member: Member
 ) -> None:
     response = await browser.get("/api/platforms?limit=1")
@@ -72,7 +72,7 @@ async def test_a_page_begins_after_a_connection_that_is_gone(
     assert [each["id"] for each in listed] == [member.platform_ids[1]]
 
 
-async def test_a_list_of_sessions_leads_from_page_to_page(
+async def test_the_list_of_sessions_leads_from_page_to_page(
     app: Quart, browser: Client, member: Member, clock: Clock
 ) -> None:
     for _ in range(4):
@@ -90,9 +90,7 @@ async def test_a_list_of_sessions_leads_from_page_to_page(
 
 @pytest.mark.parametrize("path", ["/api/platforms", "/api/sessions"])
 @pytest.mark.parametrize("limit", ["0", "201", "-1", "x", "1.5", "9" * 5000])
-async def test_a_limit_that_can_not_be_is_refused_by_name(
-    browser: Client, path: str, limit: str
-) -> None:
+async def test_an_invalid_limit_is_refused_by_name(browser: Client, path: str, limit: str) -> None:
     response = await browser.get(path, query_string={"limit": limit})
     problem = await response.get_json(force=True)
     assert (response.status_code, problem["code"], problem["field"]) == (
@@ -102,7 +100,7 @@ async def test_a_limit_that_can_not_be_is_refused_by_name(
     )
 
 
-async def test_one_account_too_many_is_refused_by_program_and_page(
+async def test_the_api_and_the_page_refuse_one_account_too_many(
     settings: Settings, make_app: MakeApp, member: Member
 ) -> None:
     app = await make_app(with_setting(settings, platforms_per_user=3))
@@ -124,7 +122,7 @@ async def test_one_account_too_many_is_refused_by_program_and_page(
     assert 'value="a-token"' in html
 
 
-async def test_legacy_spellings_are_shown_as_one_and_break_no_page(
+async def test_legacy_spellings_are_shown_as_one_account_and_break_no_page(
     browser: Client, built: Built, member: Member
 ) -> None:
     urls = ["https://Server.Example/", "http://server.example/@me", "server.example:443", "no url"]
@@ -152,7 +150,7 @@ async def test_legacy_spellings_are_shown_as_one_and_break_no_page(
         assert each["name"] in html
 
 
-async def test_switching_the_current_account_off_ends_acting_for_it(
+async def test_switching_the_current_account_off_leaves_no_current_account(
     app: Quart, browser: Client, member: Member
 ) -> None:
     first, second, _ = member.platform_ids

@@ -71,7 +71,7 @@ async def test_the_right_password_logs_in(visitor: Client, member: Member) -> No
 
 @both_ways
 @pytest.mark.parametrize("name", ["ada", "ada@example.com", "Ada@Example.COM"])
-async def test_the_name_or_the_address_will_do(
+async def test_a_name_or_an_email_address_logs_in(
     visitor: Client, member: Member, attempt: Attempt, name: str
 ) -> None:
     response = await attempt(visitor, username=name, password=member.password)
@@ -79,7 +79,7 @@ async def test_the_name_or_the_address_will_do(
     assert await is_logged_in(visitor)
 
 
-async def test_the_page_leads_to_the_dashboard(visitor: Client, member: Member) -> None:
+async def test_the_login_form_leads_to_the_dashboard(visitor: Client, member: Member) -> None:
     page = await visitor.get("/login")
     assert page.status_code == 200
     html = await page.get_data(as_text=True)
@@ -91,9 +91,7 @@ async def test_the_page_leads_to_the_dashboard(visitor: Client, member: Member) 
     assert (await visitor.get("/login")).headers["Location"] == "/"
 
 
-async def test_the_visitor_goes_on_to_the_page_that_was_asked_for(
-    visitor: Client, member: Member
-) -> None:
+async def test_a_login_continues_to_the_requested_page(visitor: Client, member: Member) -> None:
     asked = await visitor.get("/platforms?a=1&b=%C3%A9&c=&d")
     assert asked.status_code == 303
     html = await (await visitor.get(asked.headers["Location"])).get_data(as_text=True)
@@ -102,7 +100,7 @@ async def test_the_visitor_goes_on_to_the_page_that_was_asked_for(
     assert response.headers["Location"] == "/platforms?a=1&b=%C3%A9&c=&d"
 
 
-async def test_a_page_whose_address_is_too_long_is_forgotten_over_the_login(
+async def test_a_requested_page_with_too_long_an_address_is_forgotten(
     visitor: Client, member: Member
 ) -> None:
     asked = await visitor.get(f"/platforms?a={'x' * 2048}")
@@ -113,20 +111,20 @@ async def test_a_page_whose_address_is_too_long_is_forgotten_over_the_login(
 
 
 @pytest.mark.usefixtures("member")
-async def test_a_field_that_is_not_on_the_page_is_named(visitor: Client) -> None:
+async def test_an_unknown_form_field_is_named(visitor: Client) -> None:
     response = await by_page(visitor, username="ada", password="x", admin="1")
     html = await response.get_data(as_text=True)
     assert "<bdi>admin</bdi>: There is no such field here." in " ".join(html.split())
 
 
-async def test_the_address_of_a_refused_password_change_leads_back(browser: Client) -> None:
+async def test_a_refused_password_change_leads_back_to_its_page(browser: Client) -> None:
     response = await browser.get("/account/password")
     assert (response.status_code, response.headers["Location"]) == (303, "/account")
 
 
 @both_ways
 @pytest.mark.usefixtures("member")
-async def test_refusals_do_not_tell_why(
+async def test_refusals_do_not_reveal_the_reason(
     visitor: Client, services: Services, attempt: Attempt
 ) -> None:
     await make_member(services, "ben")
@@ -149,7 +147,7 @@ async def test_refusals_do_not_tell_why(
     assert not await is_logged_in(visitor)
 
 
-async def test_the_page_keeps_what_was_typed_except_the_password(visitor: Client) -> None:
+async def test_a_refused_form_keeps_everything_except_the_password(visitor: Client) -> None:
     form = {
         "username": '<ada">',
         "password": "typed secret",
@@ -163,13 +161,13 @@ async def test_the_page_keeps_what_was_typed_except_the_password(visitor: Client
     assert "typed secret" not in html
 
 
-async def test_a_login_replaces_the_session_that_was(browser: Client, services: Services) -> None:
+async def test_a_login_replaces_the_existing_session(browser: Client, services: Services) -> None:
     ben = await make_member(services, "ben")
     assert (await log_in(browser, ben))["user_id"] == ben.id
     assert (await (await browser.get("/api/session_state")).get_json())["user_id"] == ben.id
 
 
-async def test_a_failed_login_leaves_the_session_that_is(browser: Client, member: Member) -> None:
+async def test_a_failed_login_keeps_the_existing_session(browser: Client, member: Member) -> None:
     assert (await by_json(browser, username="ada", password="wrong")).status_code == 401
     assert (await (await browser.get("/api/session_state")).get_json())["user_id"] == member.id
 
@@ -182,7 +180,7 @@ def without_begin(statements: list[str]) -> list[str]:
     return [each.split()[0] for each in statements if not each.startswith("BEGIN")]
 
 
-async def test_a_login_makes_thirteen_statements(
+async def test_a_login_executes_thirteen_statements(
     visitor: Client, member: Member, statements: list[str]
 ) -> None:
     # The user, counted by name and by address; then, in one transaction, all that begins, and the
@@ -197,7 +195,7 @@ async def test_a_login_makes_thirteen_statements(
     assert without_begin(statements) == [*reserved[:2], *begun, *taken_back[1:]]
 
 
-async def test_a_refused_login_makes_the_same_statements_whether_the_name_is_known_or_not(
+async def test_a_refused_login_executes_the_same_statements_for_known_and_unknown_names(
     visitor: Client, member: Member, statements: list[str]
 ) -> None:
     for name in (member.username, "eve", "ada@example.com", "ADA@example.com", "eve@example.com"):
@@ -209,7 +207,9 @@ async def test_a_refused_login_makes_the_same_statements_whether_the_name_is_kno
         ]
 
 
-async def test_the_session_state_makes_no_statement(browser: Client, statements: list[str]) -> None:
+async def test_the_session_state_executes_no_statement(
+    browser: Client, statements: list[str]
+) -> None:
     statements.clear()
     assert (await browser.get("/api/session_state")).status_code == 200
     assert statements == []
@@ -277,14 +277,14 @@ def test_a_browser_would_follow_these_to_another_site(hostile: str) -> None:
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])
 @pytest.mark.parametrize("hostile", HOSTILE)
-async def test_a_path_of_another_site_leads_to_the_dashboard(
+async def test_a_next_path_of_another_site_leads_to_the_dashboard(
     visitor: Client, member: Member, hostile: str
 ) -> None:
     response = await by_page(visitor, username="ada", password=member.password, next=hostile)
     assert response.headers["Location"] == "/"
 
 
-async def test_what_is_no_page_leads_to_the_dashboard(visitor: Client, member: Member) -> None:
+async def test_an_invalid_next_path_leads_to_the_dashboard(visitor: Client, member: Member) -> None:
     """Such as where only forms are sent to: a page that answers one stands at that address."""
     for path, arrives in (
         ("/account/it_was_me", "/"),
@@ -331,7 +331,7 @@ async def given_password(services: Services) -> str:
     return password
 
 
-async def test_a_password_for_one_use_is_replaced_at_login(
+async def test_a_one_time_password_is_replaced_at_login(
     visitor: Client, given_password: str
 ) -> None:
     asked = await by_json(visitor, username="ben", password=given_password)
@@ -359,14 +359,12 @@ async def test_a_password_for_one_use_is_replaced_at_login(
 
 
 @pytest.mark.usefixtures("given_password")
-async def test_a_wrong_password_does_not_tell_that_a_new_one_is_due(visitor: Client) -> None:
+async def test_a_wrong_password_does_not_reveal_that_a_new_one_is_due(visitor: Client) -> None:
     response = await by_json(visitor, username="ben", password="wrong", new_password=NEW_PASSWORD)
     assert (await response.get_json(force=True))["code"] == "bad_credentials"
 
 
-async def test_a_new_password_is_not_taken_where_none_is_due(
-    visitor: Client, member: Member
-) -> None:
+async def test_a_new_password_is_refused_if_none_is_due(visitor: Client, member: Member) -> None:
     body = {"username": "ada", "password": member.password, "new_password": NEW_PASSWORD}
     refused = await by_json(visitor, **body)
     assert refused.status_code == 422
@@ -382,7 +380,7 @@ async def test_a_new_password_is_not_taken_where_none_is_due(
 
 
 @pytest.mark.parametrize("is_json", [True, False])
-async def test_a_member_changes_the_password_and_stays_logged_in(
+async def test_a_user_who_changes_the_password_stays_logged_in(
     browser: Client, visitor: Client, *, is_json: bool
 ) -> None:
     async def change(current: str, new: str = NEW_PASSWORD) -> Response:
@@ -408,7 +406,7 @@ async def test_a_member_changes_the_password_and_stays_logged_in(
 
 
 @pytest.mark.parametrize(("path", "status"), [("/logout", 303), ("/api/logout", 204)])
-async def test_logging_out_ends_the_session_and_empties_the_cache(
+async def test_logging_out_ends_the_session_and_clears_the_cache(
     browser: Client, path: str, status: int
 ) -> None:
     response = await browser.post(path)
@@ -423,7 +421,7 @@ async def test_logging_out_ends_the_session_and_empties_the_cache(
     assert again.status_code == status  # there is nothing left to end
 
 
-async def test_whose_session_is_over_elsewhere_or_by_its_time_finds_the_cache_emptied(
+async def test_a_session_that_ended_elsewhere_or_expired_has_its_cache_cleared(
     app: Quart, browser: Client, visitor: Client, member: Member, clock: Clock
 ) -> None:
     elsewhere = app.test_client()
@@ -447,7 +445,7 @@ async def set_up(client: Client, token: str, name: str = "eve") -> Response:
     return await client.post("/setup", form={"token": token, **form})
 
 
-async def test_the_set_up_link_makes_an_administrator_once(
+async def test_the_set_up_link_creates_one_administrator(
     visitor: Client, services: Services
 ) -> None:
     token = services.setup_tokens.set_up_token()
@@ -473,7 +471,7 @@ async def test_the_set_up_link_makes_an_administrator_once(
         *(("new_password", "short"), ("new_password", "Passw0rd"), ("new_password", "eve.2026")),
     ],
 )
-async def test_a_set_up_with_a_wrong_field_makes_nobody(
+async def test_an_invalid_set_up_form_creates_no_user(
     visitor: Client, services: Services, field: str, wrong: str
 ) -> None:
     form = {"username": "eve", "email": "eve@example.com", "new_password": PASSWORD, field: wrong}
@@ -496,7 +494,9 @@ def link_token(key: str = SECRET_KEY, salt: str = "quart_app-link", **signer: An
     return str(URLSafeTimedSerializer(key, salt=salt, **signer).dumps("set-up"))
 
 
-async def test_only_a_fresh_token_of_ours_sets_up(visitor: Client, services: Services) -> None:
+async def test_only_a_recent_token_signed_by_us_allows_the_set_up(
+    visitor: Client, services: Services
+) -> None:
     for wrong in (
         "",
         "x",
@@ -513,7 +513,7 @@ async def test_only_a_fresh_token_of_ours_sets_up(visitor: Client, services: Ser
     assert (await set_up(visitor, link_token())).status_code == 303
 
 
-async def test_of_set_ups_at_once_one_makes_the_user(
+async def test_only_one_of_several_concurrent_set_ups_creates_the_user(
     app: Quart, services: Services, engine_name: str
 ) -> None:
     token, names = services.setup_tokens.set_up_token(), ["eve", "mal", "ben"]

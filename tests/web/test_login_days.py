@@ -50,7 +50,7 @@ def today_by(clock: Clock) -> datetime:
     return datetime.combine(clock().date(), time(), UTC)
 
 
-async def test_logins_and_failed_ones_are_counted_by_days_of_utc(
+async def test_logins_and_failed_logins_are_counted_by_utc_day(
     root: Client, built: Built, clock: Clock
 ) -> None:
     today = today_by(clock)
@@ -83,7 +83,7 @@ async def test_logins_and_failed_ones_are_counted_by_days_of_utc(
     assert "The audit log begins" not in html
 
 
-async def test_the_chart_is_svg_that_says_what_it_shows_and_holds_no_style(
+async def test_the_chart_is_svg_with_a_text_alternative_and_no_style(
     root: Client, built: Built, clock: Clock
 ) -> None:
     await write(built, (today_by(clock) - 3 * DAY, "login_failed", 7))
@@ -102,7 +102,7 @@ async def test_the_chart_is_svg_that_says_what_it_shows_and_holds_no_style(
     assert re.search(r"<details>\s*<summary>[^<]+</summary>\s*<table[^>]*>\s*<caption", html)
 
 
-async def test_of_what_is_older_than_the_audit_nothing_is_claimed(
+async def test_days_before_the_first_audit_entry_are_shown_as_unknown(
     root: Client, built: Built, clock: Clock
 ) -> None:
     begins = today_by(clock) - 2 * DAY + timedelta(hours=7)
@@ -116,7 +116,7 @@ async def test_of_what_is_older_than_the_audit_nothing_is_claimed(
     assert said in re.sub("<[^>]+>", "", html)
 
 
-async def test_days_that_are_purged_are_said_to_be(
+async def test_purged_days_are_shown_as_unknown(
     make_app: MakeApp, settings: Settings, root: Client, built: Built, clock: Clock
 ) -> None:
     """An older entry stays where it was written for a longer time; others of then are gone."""
@@ -131,7 +131,7 @@ async def test_days_that_are_purged_are_said_to_be(
 
 
 @pytest.mark.usefixtures("root")
-async def test_where_nobody_logged_in_it_says_so(
+async def test_an_empty_chart_says_that_nobody_logged_in(
     app: Quart, services: Services, clock: Clock
 ) -> None:
     clock.advance((DAYS + 10) * DAY)  # the database's goes on by itself
@@ -148,7 +148,9 @@ async def test_where_nobody_logged_in_it_says_so(
     assert {row[1:] for row in table_of(html)} == {("0", "0")}
 
 
-async def test_it_stands_on_the_first_page_of_all_only(root: Client) -> None:
+async def test_the_chart_is_only_on_the_first_unfiltered_page_of_the_audit_log(
+    root: Client,
+) -> None:
     assert "<svg" in await page(root)
     for query in ("?event=login", "?user=ada", "?before=3", "?from_day=2026-01-01"):
         assert "<svg" not in await page(root, f"/admin/audit{query}")
@@ -182,7 +184,7 @@ def asked(app: Quart) -> Iterator[list[tuple[str, Any]]]:
         "/admin/users/1",
     ],
 )
-async def test_no_page_reads_through_a_whole_table(
+async def test_no_page_scans_a_whole_table(
     root: Client, built: Built, asked: list[tuple[str, Any]], path: str
 ) -> None:
     await page(root, path)

@@ -34,7 +34,7 @@ async def log_in_once(app: Quart, name: str = "ada", password: str = PASSWORD) -
 
 
 @pytest.mark.usefixtures("member")
-async def test_one_login_too_many_within_an_hour_is_told_when_to_come_back(
+async def test_one_login_too_many_within_an_hour_gets_a_retry_time(
     bounded: Quart, clock: Clock, services: Services
 ) -> None:
     await make_member(services, "ben")
@@ -56,7 +56,7 @@ async def test_one_login_too_many_within_an_hour_is_told_when_to_come_back(
 
 
 @pytest.mark.usefixtures("member")
-async def test_nobody_without_the_password_uses_it_up(bounded: Quart, clock: Clock) -> None:
+async def test_wrong_passwords_do_not_use_up_the_limit(bounded: Quart, clock: Clock) -> None:
     for _ in range(3 * MOST):
         await attempt(bounded.test_client(), "ada", WRONG)
     clock.advance(timedelta(minutes=20))
@@ -68,7 +68,7 @@ async def test_nobody_without_the_password_uses_it_up(bounded: Quart, clock: Clo
 
 
 @pytest.mark.usefixtures("member")
-async def test_logins_at_once_at_two_processes_are_bounded_together(
+async def test_concurrent_logins_at_two_processes_share_the_limit(
     settings: Settings, make_app: MakeApp
 ) -> None:
     setting = with_setting(settings, logins_per_user_per_hour=MOST)
@@ -79,7 +79,7 @@ async def test_logins_at_once_at_two_processes_are_bounded_together(
 
 
 @pytest.mark.usefixtures("member")
-async def test_a_password_can_be_changed_though_one_logged_in_too_often(bounded: Quart) -> None:
+async def test_a_password_can_be_changed_after_too_many_logins(bounded: Quart) -> None:
     client = bounded.test_client()
     assert (await attempt(client, "ada", PASSWORD))[0] == 200
     while await log_in_once(bounded) == 200:
@@ -88,7 +88,7 @@ async def test_a_password_can_be_changed_though_one_logged_in_too_often(bounded:
     assert (await client.post("/api/account/password", json=body)).status_code == 204
 
 
-async def test_ended_logins_of_one_user_are_kept_up_to_a_number(
+async def test_a_limited_number_of_ended_logins_is_kept_per_user(
     built: Built, member: Member, services: Services, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(login_records, "ENDED_KEPT", 10)

@@ -78,7 +78,7 @@ async def second_administrator(app: Quart, services: Services) -> Client:
 # --- create --------------------------------------------------------------------------------------
 
 
-async def test_a_new_user_chooses_their_password_by_a_link_that_is_shown_once(
+async def test_a_new_user_chooses_a_password_with_a_link_that_is_shown_once(
     app: Quart, root: Client, visitor: Client, built: Built, clock: Clock
 ) -> None:
     form = await page(root, "/admin/users/new")
@@ -107,7 +107,7 @@ async def test_a_new_user_chooses_their_password_by_a_link_that_is_shown_once(
 
 
 @ON_SQLITE
-async def test_the_first_link_is_good_for_a_day(
+async def test_the_first_link_is_valid_for_a_day(
     root: Client, visitor: Client, clock: Clock
 ) -> None:
     token = await created(root)
@@ -118,7 +118,7 @@ async def test_the_first_link_is_good_for_a_day(
 
 
 @ON_SQLITE
-async def test_a_new_administrator_administers(app: Quart, root: Client) -> None:
+async def test_a_new_administrator_can_administer(app: Quart, root: Client) -> None:
     token = await created(root, role="admin")
     client = app.test_client()
     await use(client, token)
@@ -148,7 +148,7 @@ async def test_a_new_administrator_administers(app: Quart, root: Client) -> None
         ({"password": "hunter22"}, 422, "password", "There is no such field here."),
     ],
 )
-async def test_what_is_wrong_is_told_at_its_field_and_nothing_typed_is_lost(  # noqa: PLR0917
+async def test_an_error_is_shown_at_its_field_and_the_input_is_kept(  # noqa: PLR0917
     root: Client, built: Built, fields: dict[str, str], status: int, field: str, sentence: str
 ) -> None:
     sent = NEW | {"role": "reviewer"} | fields
@@ -166,14 +166,16 @@ async def test_what_is_wrong_is_told_at_its_field_and_nothing_typed_is_lost(  # 
     assert await number_of_users(built) == 2
 
 
-async def test_of_two_who_create_the_same_user_at_once_one_does(root: Client, built: Built) -> None:
+async def test_only_one_of_two_concurrent_requests_creates_the_same_user(
+    root: Client, built: Built
+) -> None:
     answers = await asyncio.gather(*(root.post("/admin/users/new", form=NEW) for _ in range(4)))
     assert sorted(each.status_code for each in answers) == [200, 409, 409, 409]
     assert await number_of_users(built) == 3
 
 
 @ON_SQLITE
-async def test_a_role_that_was_taken_away_meanwhile_creates_nobody(
+async def test_an_administrator_who_lost_the_role_meanwhile_creates_no_user(
     browser: Client, built: Built
 ) -> None:
     await html_of(await browser.post("/admin/users/new", form=NEW), 403)
@@ -184,7 +186,7 @@ async def test_a_role_that_was_taken_away_meanwhile_creates_nobody(
 # --- deactivate, activate ------------------------------------------------------------------------
 
 
-async def test_who_is_deactivated_is_out_at_once_and_keeps_their_connections(
+async def test_a_deactivated_user_is_logged_out_at_once_and_keeps_the_connections(
     app: Quart, root: Client, browser: Client, visitor: Client, built: Built
 ) -> None:
     token = token_in(await html_of(await root.post("/admin/users/1/reset_link")))
@@ -217,7 +219,7 @@ async def test_who_is_deactivated_is_out_at_once_and_keeps_their_connections(
     ]
 
 
-async def test_a_new_role_holds_in_the_sessions_that_there_are(
+async def test_a_new_role_applies_to_existing_sessions(
     root: Client, browser: Client, built: Built
 ) -> None:
     await html_of(await browser.get("/admin/users"), 403)
@@ -238,7 +240,7 @@ async def test_a_new_role_holds_in_the_sessions_that_there_are(
 
 
 @ON_SQLITE
-async def test_nobody_who_is_not_there_is_changed(root: Client) -> None:
+async def test_changing_an_unknown_user_is_not_found(root: Client) -> None:
     for what in ("deactivate", "activate", "role"):
         assert (await root.get(f"/admin/users/99/{what}")).status_code == 404
         response = await root.post(f"/admin/users/99/{what}", form=_form(what))
@@ -248,7 +250,7 @@ async def test_nobody_who_is_not_there_is_changed(root: Client) -> None:
 # --- the last administrator ----------------------------------------------------------------------
 
 
-async def test_the_last_administrator_stays_one(
+async def test_the_last_administrator_cannot_be_removed(
     root: Client, services: Services, built: Built
 ) -> None:
     # One who can't log in is none.
@@ -270,7 +272,7 @@ async def test_the_last_administrator_stays_one(
     assert await written(built, 2, *changes) == []
 
 
-async def test_who_has_not_used_their_link_does_not_stand_in_for_the_last_administrator(
+async def test_an_administrator_with_an_unused_link_does_not_count_as_the_last(
     root: Client, visitor: Client
 ) -> None:
     token = await created(root, role="admin")
@@ -287,7 +289,7 @@ async def test_who_has_not_used_their_link_does_not_stand_in_for_the_last_admini
     assert (await root.post("/admin/users/2/role", form=_form("role"))).status_code == 303
 
 
-async def test_oneself_may_go_where_another_administrator_stays(
+async def test_administrators_may_remove_themselves_if_another_remains(
     app: Quart, root: Client, services: Services
 ) -> None:
     rita = await second_administrator(app, services)
@@ -313,7 +315,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize(("first", "second", "each_other"), CHANGES.values(), ids=CHANGES.keys())
-async def test_of_two_administrators_at_the_same_moment_one_is_left(
+async def test_two_administrators_who_remove_each_other_at_once_leave_one(
     app: Quart, root: Client, services: Services, first: str, second: str, *, each_other: bool
 ) -> None:
     rita = await second_administrator(app, services)
@@ -335,7 +337,7 @@ def _form(what: str) -> dict[str, str]:
     return {"role": "viewer"} if what == "role" else {}
 
 
-async def test_two_administrators_who_end_each_others_sessions_do_not_wait_for_each_other(
+async def test_two_administrators_who_end_each_others_sessions_do_not_deadlock(
     app: Quart, root: Client, services: Services
 ) -> None:
     rita = await second_administrator(app, services)
@@ -359,7 +361,7 @@ async def test_two_administrators_who_end_each_others_sessions_do_not_wait_for_e
         ("/admin/users/1/role", {"role": "moderator"}),
     ],
 )
-async def test_the_password_is_asked_for_again_after_a_while(
+async def test_an_old_login_is_asked_for_the_password_again(
     root: Client, built: Built, clock: Clock, path: str, form: dict[str, Any]
 ) -> None:
     async def entries() -> int | None:
@@ -381,7 +383,7 @@ async def test_the_password_is_asked_for_again_after_a_while(
     assert await entries() != before
 
 
-async def test_who_was_logged_out_meanwhile_changes_nothing(
+async def test_an_administrator_who_was_logged_out_meanwhile_changes_nothing(
     root: Client, services: Services, built: Built
 ) -> None:
     await services.users.end_sessions(NOBODY, "root")  # this process may not have heard of it yet

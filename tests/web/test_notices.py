@@ -40,14 +40,14 @@ async def test_a_notice_is_shown_once(browser: Client, member: Member) -> None:
     "query",
     ["notice=deactivated-oneself", "notice=switched", "notice=password", "notice=<b>", "unsent"],
 )
-async def test_a_link_can_not_make_a_page_say_anything(
+async def test_a_link_cannot_make_a_page_show_a_notice(
     browser: Client, visitor: Client, query: str
 ) -> None:
     for client, path in ((browser, "/"), (browser, "/account"), (visitor, "/login")):
         assert await said(client, f"{path}?{query}") == []
 
 
-async def test_tabs_do_not_take_each_others_notice(browser: Client, member: Member) -> None:
+async def test_tabs_keep_their_own_notices(browser: Client, member: Member) -> None:
     """Both forms are answered before either browser tab asks for its page."""
     await switch(browser, member.platform_ids[1], "/devices?a=1")
     await browser.post(f"/platforms/{member.platform_ids[0]}/default", form={"next": "/account"})
@@ -58,7 +58,7 @@ async def test_tabs_do_not_take_each_others_notice(browser: Client, member: Memb
     assert await said(browser, "/devices?a=1") == ["Switched to <bdi>Platform 2</bdi>"]
 
 
-async def test_what_nobody_looks_at_leaves_a_notice_waiting(
+async def test_requests_that_show_no_page_leave_a_notice_waiting(
     browser: Client, member: Member
 ) -> None:
     await switch(browser, member.platform_ids[1], "/devices")
@@ -73,7 +73,7 @@ async def test_a_refused_form_leaves_no_notice(browser: Client, member: Member) 
     assert set_cookies(await browser.post(path, form={"name": ""})) == {}
 
 
-async def test_the_notice_of_a_removed_current_connection_names_none(
+async def test_the_notice_about_a_removed_current_connection_names_no_other(
     browser: Client, member: Member
 ) -> None:
     await switch(browser, member.platform_ids[1], "/devices")
@@ -99,7 +99,7 @@ SENTENCE = "Call 555-0100"
         ([1, 2], {}, False),
     ],
 )
-async def test_only_a_sentence_that_we_signed_for_the_page_is_shown(
+async def test_only_a_notice_signed_for_the_page_is_shown(
     browser: Client, member: Member, payload: object, how: dict[str, str], *, is_shown: bool
 ) -> None:
     name = await switch(browser, member.platform_ids[1], "/devices")
@@ -108,7 +108,7 @@ async def test_only_a_sentence_that_we_signed_for_the_page_is_shown(
 
 
 @pytest.mark.parametrize("cookie", [SENTENCE, "", "\u00ff.a.b", "a.b.c"])
-async def test_a_cookie_without_a_signature_is_not_shown(
+async def test_an_unsigned_cookie_is_not_shown(
     browser: Client, member: Member, cookie: str
 ) -> None:
     name = await switch(browser, member.platform_ids[1], "/devices")
@@ -127,7 +127,7 @@ async def test_an_old_notice_is_not_shown(
     assert await said(browser, "/devices") == []
 
 
-async def test_the_cookie_belongs_to_this_host_and_to_no_script(
+async def test_the_cookie_is_bound_to_this_host_and_hidden_from_scripts(
     settings: Settings, make_app: MakeApp, app: Quart
 ) -> None:
     over_https = await make_app(with_setting(settings, public_url="https://app.example"))

@@ -74,7 +74,7 @@ async def is_refused(client: Client, response: Any) -> bool:
     return OVER in await html_of(client, "/login") and not await is_logged_in(client)
 
 
-async def test_it_leads_on_to_a_page_for_another_as_no_error(
+async def test_a_one_time_password_leads_to_the_page_for_a_new_one_without_an_error(
     app: Quart, visitor: Client, given: str
 ) -> None:
     response = await type_it(visitor, given, next="/devices", remember="true")
@@ -99,7 +99,7 @@ async def test_it_leads_on_to_a_page_for_another_as_no_error(
 
 
 @pytest.mark.parametrize("remember", [True, False])
-async def test_what_was_chosen_at_the_first_step_holds(
+async def test_choices_made_in_the_first_step_are_kept(
     visitor: Client, given: str, *, remember: bool
 ) -> None:
     await type_it(visitor, given, **({"remember": "true"} if remember else {}))
@@ -130,7 +130,7 @@ async def test_the_permit_works_once(app: Quart, visitor: Client, given: str) ->
     assert await is_refused(thief, await choose(thief, "the choice of a thief", user_id="1"))
 
 
-async def test_of_two_uses_at_once_one_sets_the_password(
+async def test_only_one_of_two_concurrent_uses_sets_the_password(
     app: Quart, visitor: Client, given: str, built: Built
 ) -> None:
     await type_it(visitor, given)
@@ -154,7 +154,7 @@ async def test_the_permit_is_short_lived(visitor: Client, given: str, clock: Clo
 
 
 @pytest.mark.parametrize("how", ["reset", "again", "own", "deactivated", "ended"])
-async def test_whatever_happens_to_the_account_ends_the_permit(
+async def test_any_other_change_to_the_user_ends_the_permit(
     app: Quart, visitor: Client, given: str, services: Services, how: str
 ) -> None:
     await type_it(visitor, given)
@@ -172,7 +172,7 @@ async def test_whatever_happens_to_the_account_ends_the_permit(
     assert await is_refused(visitor, await choose(visitor, user_id="1"))
 
 
-async def test_the_permit_is_no_session(visitor: Client, given: str) -> None:
+async def test_the_permit_is_not_a_session(visitor: Client, given: str) -> None:
     await type_it(visitor, given)
     for path in ("/", "/account", "/devices", "/api/platforms"):
         assert (await visitor.get(path)).status_code in {303, 401}
@@ -180,7 +180,7 @@ async def test_the_permit_is_no_session(visitor: Client, given: str) -> None:
     assert not await is_logged_in(visitor)
 
 
-async def test_who_never_typed_the_password_gets_no_page(
+async def test_the_page_needs_the_one_time_password(
     app: Quart, visitor: Client, given: str, browser: Client
 ) -> None:
     await type_it(visitor, given)
@@ -211,7 +211,7 @@ async def test_a_form_for_another_user_is_refused(
 
 
 @pytest.mark.parametrize("name", ["ben", "ben@example.com"])
-async def test_the_permit_does_not_pass_the_throttle(
+async def test_the_permit_does_not_bypass_the_rate_limit(
     app: Quart, visitor: Client, given: str, clock: Clock, name: str
 ) -> None:
     await type_it(visitor, given, username=name)
@@ -227,7 +227,7 @@ async def test_the_permit_does_not_pass_the_throttle(
     assert await is_logged_in(visitor)
 
 
-async def test_both_steps_leave_a_trace(
+async def test_both_steps_are_recorded(
     app: Quart, visitor: Client, given: str, built: Built
 ) -> None:
     await type_it(visitor, given)
@@ -242,7 +242,7 @@ async def test_both_steps_leave_a_trace(
     }
 
 
-async def test_the_session_that_the_browser_had_ends(
+async def test_the_browsers_previous_session_ends(
     app: Quart, browser: Client, member: Member, given: str
 ) -> None:
     copy = copy_of(app, browser)
@@ -252,7 +252,7 @@ async def test_the_session_that_the_browser_had_ends(
     await log_in(copy, member)
 
 
-async def test_the_cookie_belongs_to_this_host_and_to_no_script(
+async def test_the_cookie_is_bound_to_this_host_and_hidden_from_scripts(
     settings: Settings, make_app: MakeApp, given: str
 ) -> None:
     for public_url, name in (

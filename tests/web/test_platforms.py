@@ -62,7 +62,7 @@ async def let_another_table_refer_to(services: Services, platform_id: int) -> No
 # --- JSON --------------------------------------------------------------------------------------
 
 
-async def test_a_member_lists_connections_by_name(browser: Client, member: Member) -> None:
+async def test_connections_are_listed_by_name(browser: Client, member: Member) -> None:
     listed = await body_of(await browser.get("/api/platforms"))
     assert [each["id"] for each in listed] == list(member.platform_ids)
     assert listed[0] | {"created_at": None} == {
@@ -78,7 +78,7 @@ async def test_a_member_lists_connections_by_name(browser: Client, member: Membe
     }
 
 
-async def test_a_member_adds_a_connection(browser: Client, member: Member) -> None:
+async def test_a_user_adds_a_connection(browser: Client, member: Member) -> None:
     response = await add(browser)
     added = await body_of(response)
     assert response.status_code == 201
@@ -146,7 +146,7 @@ async def test_the_first_connection_becomes_the_default(
         ),
     ],
 )
-async def test_a_connection_that_can_not_be_is_refused_and_nothing_is_kept(
+async def test_an_invalid_connection_is_refused_and_not_stored(
     browser: Client, changes: dict[str, Any], status: int, code: str, field: str
 ) -> None:
     before = await connections(browser)
@@ -161,7 +161,7 @@ async def test_a_connection_that_can_not_be_is_refused_and_nothing_is_kept(
         assert await connections(browser) == before
 
 
-async def test_two_users_may_give_the_same_name(
+async def test_two_users_may_use_the_same_name(
     app: Quart, browser: Client, services: Services
 ) -> None:
     other = app.test_client()
@@ -169,7 +169,7 @@ async def test_two_users_may_give_the_same_name(
     assert [(await add(each)).status_code for each in (browser, other)] == [201, 201]
 
 
-async def test_of_requests_that_add_the_same_name_at_once_one_succeeds(browser: Client) -> None:
+async def test_only_one_of_several_concurrent_requests_adds_a_name(browser: Client) -> None:
     for name in ("first", "second", "third"):
         answers = await asyncio.gather(
             *(add(browser, name=name, username=f"{name}{number}") for number in range(4))
@@ -178,7 +178,9 @@ async def test_of_requests_that_add_the_same_name_at_once_one_succeeds(browser: 
     assert len(await connections(browser)) == 6
 
 
-async def test_a_member_renames_and_switches_off(browser: Client, member: Member) -> None:
+async def test_a_user_renames_a_connection_and_switches_it_off(
+    browser: Client, member: Member
+) -> None:
     first, second, _ = member.platform_ids
     path = f"/api/platforms/{second}"
     before = (await connections(browser))[second]
@@ -198,7 +200,7 @@ async def test_a_member_renames_and_switches_off(browser: Client, member: Member
     assert (await browser.patch(path, json={"name": "Renamed"})).status_code == 200
 
 
-async def test_a_member_switches_and_the_next_login_begins_with_the_default(
+async def test_a_user_switches_and_the_next_login_starts_with_the_default(
     browser: Client, member: Member
 ) -> None:
     first, second, third = member.platform_ids
@@ -215,7 +217,7 @@ async def test_a_member_switches_and_the_next_login_begins_with_the_default(
     assert (await log_in(browser, member))["platform_connection_id"] == second
 
 
-async def test_removing_the_active_default_leaves_none_and_its_id_is_not_given_again(
+async def test_removing_the_current_default_leaves_no_default_and_its_id_is_not_reused(
     browser: Client, member: Member
 ) -> None:
     first, second, third = member.platform_ids
@@ -229,7 +231,7 @@ async def test_removing_the_active_default_leaves_none_and_its_id_is_not_given_a
     assert (await body_of(await add(browser)))["id"] > third
 
 
-async def test_a_connection_in_use_stays(
+async def test_a_referenced_connection_is_not_removed(
     browser: Client, member: Member, services: Services
 ) -> None:
     first = member.platform_ids[0]
@@ -244,7 +246,7 @@ async def test_a_connection_in_use_stays(
 
 
 @pytest.mark.parametrize("which", OF_OTHERS_AND_ABSENT, ids=lambda which: str(which)[:20])
-async def test_what_is_not_the_members_is_not_there(
+async def test_another_users_connection_is_not_found(
     browser: Client, services: Services, which: str | int
 ) -> None:
     ben = await make_member(services, "ben")
@@ -273,7 +275,9 @@ async def test_what_is_not_the_members_is_not_there(
     assert len((await services.platforms.list_of(caller_of(ben.id))).items) == 3
 
 
-async def test_credentials_are_sealed_and_in_no_answer(browser: Client, services: Services) -> None:
+async def test_credentials_are_encrypted_and_in_no_response(
+    browser: Client, services: Services
+) -> None:
     added = await add(browser)
     number = (await body_of(added))["id"]
     path = f"/api/platforms/{number}"
@@ -312,7 +316,7 @@ async def shown(browser: Client, path: str) -> str:
     return html
 
 
-async def test_the_dashboard_shows_and_switches_the_active_connection(
+async def test_the_dashboard_shows_and_switches_the_current_connection(
     browser: Client, member: Member
 ) -> None:
     _, second, _ = member.platform_ids
@@ -327,7 +331,7 @@ async def test_the_dashboard_shows_and_switches_the_active_connection(
     assert f'action="/platforms/{second}/switch"' not in html
 
 
-async def test_a_member_adds_a_connection_by_the_page(browser: Client, member: Member) -> None:
+async def test_a_user_adds_a_connection_with_the_form(browser: Client, member: Member) -> None:
     response = await browser.post("/platforms/new", form=GARDEN)
     assert (response.status_code, response.headers["Location"]) == (
         303,
@@ -339,7 +343,7 @@ async def test_a_member_adds_a_connection_by_the_page(browser: Client, member: M
     assert await active(browser) == member.platform_ids[0]
 
 
-async def test_the_first_connection_added_by_the_page_is_acted_for_at_once(
+async def test_the_first_connection_added_with_the_form_becomes_current_at_once(
     browser: Client, member: Member
 ) -> None:
     for platform_id in member.platform_ids:
@@ -366,7 +370,7 @@ async def test_the_first_connection_added_by_the_page_is_acted_for_at_once(
         ({"access_token": "x" * 4097}, 422),
     ],
 )
-async def test_a_refused_form_keeps_everything_that_was_typed_in_the_page_alone(
+async def test_a_refused_form_keeps_the_input_in_the_page_only(
     browser: Client, changes: dict[str, str], status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     form = {**GARDEN, **changes}
@@ -389,7 +393,7 @@ async def test_a_refused_form_keeps_everything_that_was_typed_in_the_page_alone(
         assert ' value="' not in empty or ' value=""' in empty
 
 
-async def test_adding_does_not_depend_on_the_current_account(
+async def test_adding_a_connection_does_not_depend_on_the_current_account(
     browser: Client, member: Member
 ) -> None:
     assert "platform_connection_id" not in re.sub(
@@ -416,7 +420,7 @@ async def test_adding_does_not_depend_on_the_current_account(
     assert TOKEN not in await other_user.get_data(as_text=True)
 
 
-async def test_pages_choose_the_default_and_switch_off_and_on(
+async def test_pages_set_the_default_and_switch_connections_off_and_on(
     browser: Client, member: Member
 ) -> None:
     first, second, third = member.platform_ids
@@ -437,7 +441,7 @@ async def test_pages_choose_the_default_and_switch_off_and_on(
     assert await active(browser) == first
 
 
-async def test_a_connection_is_renamed_by_a_page(browser: Client, member: Member) -> None:
+async def test_a_connection_is_renamed_on_its_page(browser: Client, member: Member) -> None:
     path = f"/platforms/{member.platform_ids[1]}/rename"
     assert f'href="{path}"' in await shown(browser, "/platforms")
     assert 'value="Platform 2"' in await shown(browser, path)
@@ -454,7 +458,7 @@ async def test_a_connection_is_renamed_by_a_page(browser: Client, member: Member
     assert (await browser.post("/platforms/999/rename", form={"name": ""})).status_code == 404
 
 
-async def test_a_connection_is_removed_after_asking(browser: Client, member: Member) -> None:
+async def test_a_connection_is_removed_after_confirmation(browser: Client, member: Member) -> None:
     first, *others = member.platform_ids
     assert "Platform 1" in await shown(browser, f"/platforms/{first}/remove")
     assert first in await connections(browser)
@@ -465,7 +469,7 @@ async def test_a_connection_is_removed_after_asking(browser: Client, member: Mem
     assert "Platform 1" not in await shown(browser, "/platforms")
 
 
-async def test_what_people_type_is_never_markup(browser: Client) -> None:
+async def test_user_input_is_never_markup(browser: Client) -> None:
     name = "<script>alert(1)</script>\"'&"
     number = (await body_of(await add(browser, name=name, username="<b>")))["id"]
     await browser.post(f"/api/platforms/{number}/switch")

@@ -16,7 +16,7 @@ async def statuses(visitor: Client, count: int) -> set[int]:
     return {answer.status_code for answer in answers}
 
 
-async def test_many_who_ask_share_one_look_that_takes_no_lock(
+async def test_concurrent_probes_share_one_check_that_takes_no_lock(
     visitor: Client, statements: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await statuses(visitor, 1) == {200}
@@ -34,7 +34,7 @@ async def test_many_who_ask_share_one_look_that_takes_no_lock(
 
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])
-async def test_it_waits_for_nobody_who_writes(visitor: Client, settings: Settings) -> None:
+async def test_a_probe_does_not_wait_for_writers(visitor: Client, settings: Settings) -> None:
     path = settings.database_url.database or ""
     with closing(sqlite3.connect(path, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
@@ -43,7 +43,7 @@ async def test_it_waits_for_nobody_who_writes(visitor: Client, settings: Setting
         writer.execute("ROLLBACK")
 
 
-async def test_one_who_leaves_does_not_take_the_answer_from_others(visitor: Client) -> None:
+async def test_a_cancelled_probe_does_not_cancel_the_others(visitor: Client) -> None:
     first = asyncio.create_task(statuses(visitor, 1))
     others = asyncio.create_task(statuses(visitor, 5))
     await asyncio.sleep(0)

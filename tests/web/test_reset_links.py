@@ -82,7 +82,7 @@ async def column_of(built: Built, name: str, user_id: int = 1) -> Any:
 # --- made by an administrator --------------------------------------------------------------------
 
 
-async def test_a_link_is_shown_once_and_only_its_hash_is_kept(
+async def test_a_link_is_shown_once_and_only_its_hash_is_stored(
     root: Client, built: Built, clock: Clock
 ) -> None:
     page = await (await root.get("/admin/users/1")).get_data(as_text=True)
@@ -103,7 +103,7 @@ async def test_a_link_is_shown_once_and_only_its_hash_is_kept(
         assert token not in await (await root.get(path)).get_data(as_text=True)
 
 
-async def test_a_link_leads_to_the_public_address_whoever_the_request_was_sent_to(
+async def test_a_link_uses_the_public_url_whatever_host_the_request_names(
     make_app: MakeApp, settings: Settings, services: Services, member: Member
 ) -> None:
     app = await make_app(with_setting(settings, public_url="https://quart.example"))
@@ -121,7 +121,7 @@ async def test_a_link_leads_to_the_public_address_whoever_the_request_was_sent_t
     assert "evil.example" not in html
 
 
-async def test_the_password_is_asked_for_again_after_a_while(
+async def test_an_old_login_is_asked_for_the_password_again(
     root: Client, clock: Clock, built: Built
 ) -> None:
     clock.advance(timedelta(minutes=16))
@@ -137,7 +137,7 @@ async def test_the_password_is_asked_for_again_after_a_while(
     assert await column_of(built, "reset_token_hash") is not None
 
 
-async def test_for_a_deactivated_user_or_nobody_no_link_is_made(
+async def test_no_link_is_made_for_a_deactivated_or_unknown_user(
     root: Client, services: Services, built: Built
 ) -> None:
     await services.users.deactivate(NOBODY, "ada")
@@ -152,7 +152,7 @@ async def test_for_a_deactivated_user_or_nobody_no_link_is_made(
     assert {(await root.get(path)).status_code, (await root.post(path)).status_code} == {404}
 
 
-async def test_an_administrator_who_was_logged_out_meanwhile_makes_none(
+async def test_an_administrator_who_was_logged_out_meanwhile_makes_no_link(
     root: Client, services: Services, built: Built
 ) -> None:
     await services.users.end_sessions(NOBODY, "root")  # this process may not have heard of it yet
@@ -187,7 +187,7 @@ async def test_a_link_sets_the_password_once_and_ends_every_session(
     assert await column_of(built, "device_epoch") == known + 1  # every device is a new one
 
 
-async def test_where_a_link_was_used_nobody_is_asked_whether_it_was_them(
+async def test_a_used_link_asks_no_device_whether_it_was_the_user(
     root: Client, browser: Client, visitor: Client, member: Member
 ) -> None:
     by_link, new_device = (
@@ -209,7 +209,7 @@ async def test_where_a_link_was_used_nobody_is_asked_whether_it_was_them(
     assert (html.count(by_link), html.count(new_device)) == (0, 0)  # the new password answers it
 
 
-async def test_a_refused_password_leaves_the_link_good(
+async def test_a_refused_password_does_not_use_up_the_link(
     root: Client, app: Quart, visitor: Client
 ) -> None:
     token = await made_by(root)
@@ -230,7 +230,9 @@ async def test_a_refused_password_leaves_the_link_good(
     assert (await use(visitor, token)).status_code == 303
 
 
-async def test_of_many_uses_at_once_one_sets_the_password(root: Client, app: Quart) -> None:
+async def test_only_one_of_several_concurrent_uses_sets_the_password(
+    root: Client, app: Quart
+) -> None:
     token = await made_by(root)
     passwords = [f"{NEW_PASSWORD} {number}" for number in range(4)]
     answers = await asyncio.gather(*(use(app.test_client(), token, each) for each in passwords))
@@ -239,7 +241,7 @@ async def test_of_many_uses_at_once_one_sets_the_password(root: Client, app: Qua
         assert await can_log_in(app, password) is (answer.status_code == 303)
 
 
-async def test_of_many_uses_at_once_no_more_are_hashed_than_have_a_turn(
+async def test_concurrent_uses_hash_no_more_passwords_than_there_are_slots(
     root: Client, app: Quart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else who has a link keeps all who log in waiting."""
@@ -256,7 +258,7 @@ async def test_of_many_uses_at_once_no_more_are_hashed_than_have_a_turn(
     assert hashed <= app.extensions["quart_app"].accounts.hashing_queue._slots
 
 
-async def test_a_password_for_one_use_is_no_longer_due_after_a_link(
+async def test_a_link_replaces_a_one_time_password(
     root: Client, app: Quart, visitor: Client, services: Services
 ) -> None:
     await services.users.reset_password(NOBODY, "ada", None)
@@ -264,7 +266,7 @@ async def test_a_password_for_one_use_is_no_longer_due_after_a_link(
     assert await can_log_in(app, NEW_PASSWORD)
 
 
-async def test_who_made_and_who_used_a_link_is_written_down_and_told(
+async def test_creating_and_using_a_link_is_recorded_and_shown_to_the_user(
     root: Client, app: Quart, visitor: Client, built: Built
 ) -> None:
     token = await made_by(root)
@@ -304,7 +306,7 @@ async def test_another_user_who_uses_a_link_stays_logged_in(
 # --- good for nothing ----------------------------------------------------------------------------
 
 
-async def test_a_link_is_good_for_an_hour(
+async def test_a_link_is_valid_for_an_hour(
     root: Client, app: Quart, visitor: Client, clock: Clock
 ) -> None:
     assert timedelta(hours=1) == RESET_LINK_LIFETIME
@@ -316,7 +318,7 @@ async def test_a_link_is_good_for_an_hour(
     assert await can_log_in(app, PASSWORD)
 
 
-async def test_a_link_that_gets_too_old_while_the_password_is_hashed_sets_none(
+async def test_a_link_that_expires_while_the_password_is_hashed_sets_none(
     root: Client, built: Built, services: Services, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = await made_by(root)
@@ -336,7 +338,7 @@ async def test_a_link_that_gets_too_old_while_the_password_is_hashed_sets_none(
 @pytest.mark.parametrize(
     "event", ["a newer link", "change", "reset", "first login", "deactivation", "and activation"]
 )
-async def test_what_happens_meanwhile_makes_a_link_void(
+async def test_other_changes_to_the_user_make_a_link_invalid(
     root: Client, browser: Client, visitor: Client, services: Services, event: str
 ) -> None:
     password = PASSWORD
@@ -363,7 +365,7 @@ async def test_what_happens_meanwhile_makes_a_link_void(
     assert await is_void(visitor, token)
 
 
-async def test_a_login_leaves_a_link_good(
+async def test_a_login_leaves_a_link_valid(
     root: Client, app: Quart, visitor: Client, built: Built
 ) -> None:
     token = await made_by(root)
@@ -374,7 +376,7 @@ async def test_a_login_leaves_a_link_good(
     assert await opened(visitor, token) == 200
 
 
-async def test_only_to_the_letter_is_a_token_good_and_for_its_user_only(
+async def test_a_token_must_match_exactly_and_works_for_its_user_only(
     root: Client, visitor: Client, services: Services, app: Quart, built: Built
 ) -> None:
     ben = await make_member(services, "ben")
@@ -398,9 +400,7 @@ async def test_only_to_the_letter_is_a_token_good_and_for_its_user_only(
 # --- the token -----------------------------------------------------------------------------------
 
 
-async def test_the_page_is_kept_nowhere_and_its_address_sent_nowhere(
-    root: Client, visitor: Client
-) -> None:
+async def test_the_page_is_not_cached_and_sends_no_referrer(root: Client, visitor: Client) -> None:
     token = await made_by(root)
     for answer in (
         await visitor.get("/reset", query_string={"token": token}),
@@ -413,7 +413,7 @@ async def test_the_page_is_kept_nowhere_and_its_address_sent_nowhere(
         assert token not in answer.headers.get("Location", "")
 
 
-async def test_tokens_are_never_the_same(services: Services, member: Member) -> None:
+async def test_tokens_differ_every_time(services: Services, member: Member) -> None:
     urls = {
         (await services.reset_links.make_for_user_named(NOBODY, member.username)).url
         for _ in range(20)
@@ -422,7 +422,7 @@ async def test_tokens_are_never_the_same(services: Services, member: Member) -> 
 
 
 @pytest.mark.parametrize("columns", ["is_active = NULL", "reset_expires_at = NULL"])
-async def test_what_another_program_writes_makes_no_link_good(
+async def test_a_row_written_by_another_program_makes_no_valid_link(
     root: Client, visitor: Client, built: Built, columns: str
 ) -> None:
     token = await made_by(root)

@@ -45,7 +45,7 @@ def says_when(response: Any) -> bool:
     ("seconds", "words"),
     [(None, ""), (1, "1 second."), (59, "59 seconds."), (61, "2 minutes."), (7200, "2 hours.")],
 )
-async def test_every_such_error_says_when(
+async def test_every_temporary_error_has_retry_after(
     app: Quart,
     *,
     error: Callable[..., AppError],
@@ -64,7 +64,7 @@ async def test_every_such_error_says_when(
     assert (f"Try again in {words}" in text) is (seconds is not None)
 
 
-async def test_every_route_says_when_while_it_is_not_known_what_has_ended(
+async def test_every_route_has_retry_after_while_the_revocation_list_is_stale(
     app: Quart, browser: Client
 ) -> None:
     app.extensions["quart_app"].revocations._bound_seconds = 0
@@ -77,7 +77,7 @@ async def test_every_route_says_when_while_it_is_not_known_what_has_ended(
             assert says_when(response), path
 
 
-async def test_every_route_that_compares_a_password_says_when_it_is_throttled(
+async def test_every_route_that_compares_a_password_has_retry_after_when_rate_limited(
     app: Quart, services: Services, clock: Clock
 ) -> None:
     await services.users.create_user(
@@ -109,7 +109,7 @@ async def test_every_route_that_compares_a_password_says_when_it_is_throttled(
 
 
 @pytest.mark.usefixtures("member")
-async def test_a_throttled_login_says_how_long_to_wait(visitor: Client, clock: Clock) -> None:
+async def test_a_rate_limited_login_says_how_long_to_wait(visitor: Client, clock: Clock) -> None:
     await fail(visitor, OF_A_NAME.free + 1)
     wait = 1
     while wait < 100:
@@ -124,7 +124,7 @@ async def test_a_throttled_login_says_how_long_to_wait(visitor: Client, clock: C
     assert by_json.headers["Retry-After"] == page.headers["Retry-After"] == "128"
 
 
-async def test_too_many_streams_and_too_many_logins_say_when(
+async def test_too_many_streams_and_too_many_logins_have_retry_after(
     app: Quart, browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events_service, "MOST_OF_A_SESSION", 0)

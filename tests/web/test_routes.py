@@ -77,7 +77,7 @@ def asks_to_log_in(response: Response) -> bool:
     return response.status_code == HTTPStatus.UNAUTHORIZED
 
 
-async def test_every_route_needs_a_login_or_is_listed_as_public(
+async def test_every_route_requires_a_login_or_is_listed_as_public(
     app: Quart, visitor: Client
 ) -> None:
     views = app.view_functions.items()
@@ -90,7 +90,7 @@ async def test_every_route_needs_a_login_or_is_listed_as_public(
     assert not wrong
 
 
-async def test_a_new_route_is_closed_until_it_is_marked(app: Quart, visitor: Client) -> None:
+async def test_a_new_route_is_closed_until_it_is_marked_public(app: Quart, visitor: Client) -> None:
     async def new() -> str:
         return "for members only"
 
@@ -124,7 +124,7 @@ async def test_logging_out_without_a_session_leads_to_the_login_page(visitor: Cl
     ],
     ids=str,
 )
-async def test_no_route_acts_for_another_site(
+async def test_every_route_refuses_cross_site_requests(
     app: Quart, browser: Client, headers: dict[str, str]
 ) -> None:
     before = await (await browser.get("/api/platforms")).get_json()
@@ -153,7 +153,7 @@ async def test_no_route_acts_for_another_site(
     ],
     ids=str,
 )
-async def test_every_route_acts_for_its_own_site_and_for_what_is_no_browser(
+async def test_every_route_accepts_same_origin_requests_and_clients_that_are_no_browser(
     app: Quart, visitor: Client, headers: dict[str, str]
 ) -> None:
     for method, path in acting_routes(app):
@@ -198,7 +198,7 @@ async def send(
     ids=["declared", "declared as 10 MB", "chunked", "undeclared"],
 )
 @pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded"])
-async def test_no_route_takes_more_than_64_kib(
+async def test_no_route_accepts_more_than_64_kib(
     app: Quart, browser: Client, content_type: str, headers: dict[str, str], chunks: list[bytes]
 ) -> None:
     for method, path in acting_routes(app):
@@ -213,7 +213,7 @@ async def test_no_route_takes_more_than_64_kib(
 
 
 @pytest.mark.parametrize(("excess", "status"), [(0, 400), (1, 413)])
-async def test_the_limit_is_64_kib_to_the_byte(visitor: Client, excess: int, status: int) -> None:
+async def test_the_limit_is_exactly_64_kib(visitor: Client, excess: int, status: int) -> None:
     response = await visitor.post(
         "/api/login",
         data=b" " * (gate.LARGEST_BODY_BYTES + excess),
@@ -222,7 +222,7 @@ async def test_the_limit_is_64_kib_to_the_byte(visitor: Client, excess: int, sta
     assert response.status_code == status
 
 
-async def test_a_page_is_not_asked_for_with_a_large_body(visitor: Client) -> None:
+async def test_a_get_request_with_a_large_body_is_refused(visitor: Client) -> None:
     response = await visitor.get("/login", headers={"Content-Length": "65537"})
     assert response.status_code == 413
 
@@ -237,7 +237,7 @@ async def test_a_page_is_not_asked_for_with_a_large_body(visitor: Client) -> Non
         ("GET", "/api/login", 405, "method_not_allowed"),
     ],
 )
-async def test_what_is_not_there_is_a_problem_document(
+async def test_an_unknown_path_is_a_problem_document(
     visitor: Client, method: str, path: str, status: int, code: str
 ) -> None:
     response = await ask(visitor, method, path)
@@ -250,7 +250,7 @@ async def test_what_is_not_there_is_a_problem_document(
 @pytest.mark.parametrize(
     "path", ["/nothing", "/static/", "/static/../app.py", "/static/..%2f..%2fapp.py", "/a%00b"]
 )
-async def test_what_is_not_there_is_a_page_for_people(visitor: Client, path: str) -> None:
+async def test_an_unknown_path_is_a_page_for_browsers(visitor: Client, path: str) -> None:
     response = await visitor.get(path)
     assert response.status_code == 404
     assert response.mimetype == "text/html"

@@ -33,7 +33,7 @@ def read_event(text: bytes) -> tuple[str, Any]:
     return kind.removeprefix("event: "), json.loads(data.removeprefix("data: "))
 
 
-async def test_the_stream_says_that_no_proxy_may_keep_it_back(browser: Client) -> None:
+async def test_the_stream_forbids_proxy_buffering(browser: Client) -> None:
     async with browser.request(PATH) as connection:
         stream: Any = connection  # its protocol does not tell that it has a head
         await stream.send_complete()
@@ -49,20 +49,20 @@ async def test_the_stream_says_that_no_proxy_may_keep_it_back(browser: Client) -
 
 
 @pytest.mark.parametrize("headers", [{}, {"Cookie": "session=x"}, {"Last-Event-ID": "7"}])
-async def test_who_is_not_logged_in_has_none(visitor: Client, headers: dict[str, str]) -> None:
+async def test_a_visitor_gets_no_stream(visitor: Client, headers: dict[str, str]) -> None:
     response = await visitor.get(PATH, headers=headers)
     assert response.status_code == 401
     assert (await response.get_json(force=True))["code"] == "not_logged_in"
 
 
-async def test_its_head_and_other_methods_are_answered_at_once(browser: Client) -> None:
+async def test_head_and_other_methods_are_answered_at_once(browser: Client) -> None:
     response = await browser.head(PATH)
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "text/event-stream"
     assert (await browser.post(PATH)).status_code == 405
 
 
-async def test_to_listen_is_no_activity_and_idle_it_ends(
+async def test_listening_is_not_activity_and_ends_when_idle(
     app: Quart, browser: Client, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events_service, "HEARTBEAT_SECONDS", 0.05)
@@ -82,7 +82,7 @@ async def test_to_listen_is_no_activity_and_idle_it_ends(
     assert len(app.extensions["quart_app"].events) == 0
 
 
-async def test_activity_that_this_process_sees_keeps_the_stream(
+async def test_activity_in_this_process_keeps_the_stream_open(
     browser: Client, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events_service, "HEARTBEAT_SECONDS", 0.05)
@@ -97,7 +97,7 @@ async def test_activity_that_this_process_sees_keeps_the_stream(
         await stream.disconnect()
 
 
-async def test_who_reads_slowly_is_told_the_latest_of_each_kind(
+async def test_a_slow_reader_gets_the_latest_event_of_each_kind(
     app: Quart, browser: Client
 ) -> None:
     events = app.extensions["quart_app"].events
@@ -129,9 +129,7 @@ async def test_a_stopping_process_opens_no_stream(app: Quart, browser: Client) -
     assert response.headers["Retry-After"]
 
 
-async def test_the_session_is_renewed_at_once_when_that_is_asked_for(
-    browser: Client, clock: Clock
-) -> None:
+async def test_a_session_is_renewed_on_request(browser: Client, clock: Clock) -> None:
     clock.advance(timedelta(seconds=10))  # less than a renewal window
     assert not set_cookies(await browser.get("/account"))
     response = await browser.post("/api/session/renew")
@@ -147,7 +145,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("path", FORMS)
-async def test_a_form_made_for_another_account_is_shown_again_as_it_was_filled_in(
+async def test_a_form_made_for_another_account_is_shown_again_with_its_input(
     browser: Client, member: Member, path: str
 ) -> None:
     html = await (await browser.get(path)).get_data(as_text=True)
@@ -168,7 +166,7 @@ async def test_a_form_made_for_another_account_is_shown_again_as_it_was_filled_i
     assert response.status_code == 303
 
 
-async def test_a_form_of_what_is_gone_meanwhile_is_not_found(
+async def test_a_form_for_a_removed_connection_is_not_found(
     browser: Client, member: Member
 ) -> None:
     _, second, third = member.platform_ids
@@ -177,7 +175,7 @@ async def test_a_form_of_what_is_gone_meanwhile_is_not_found(
     assert (await browser.post(f"/platforms/{second}/rename", form=form)).status_code == 404
 
 
-async def test_a_form_made_while_the_session_acted_for_nobody_says_so(
+async def test_a_form_made_without_a_current_account_says_so(
     browser: Client, member: Member
 ) -> None:
     first, second, _ = member.platform_ids
@@ -191,7 +189,7 @@ async def test_a_form_made_while_the_session_acted_for_nobody_says_so(
     assert (await browser.post(path, form=form | {"name": "Fifth"})).status_code == 409
 
 
-async def test_a_form_of_another_user_s_page_is_refused(
+async def test_a_form_of_another_users_page_is_refused(
     app: Quart, services: Services, browser: Client, member: Member
 ) -> None:
     """Neither acts for a connection, so that only the user tells whose form it is."""
@@ -230,7 +228,7 @@ async def test_a_form_of_another_user_s_page_is_refused(
         await log_in(browser, other)
 
 
-async def test_each_form_says_whose_page_it_stands_on(
+async def test_each_form_carries_the_user_of_its_page(
     root: Client, browser: Client, app: Quart, member: Member
 ) -> None:
     await log_in(app.test_client(), member)  # of which the member is told
@@ -254,7 +252,7 @@ async def test_each_form_says_whose_page_it_stands_on(
     assert len(seen) >= 14
 
 
-async def test_after_a_login_one_is_back_at_the_page_whose_form_came_too_late(
+async def test_a_login_after_a_late_form_returns_to_the_page_of_the_form(
     visitor: Client, member: Member
 ) -> None:
     for referer, location in (

@@ -23,7 +23,7 @@ from tests.session.applications import (
 # --- the four use cases --------------------------------------------------------------------------
 
 
-async def test_create_signs_just_the_documented_keys(
+async def test_create_signs_exactly_the_documented_keys(
     visitor: Client, member: Member, clock: Clock
 ) -> None:
     await log_in(visitor, member)
@@ -44,7 +44,7 @@ async def test_create_signs_just_the_documented_keys(
     }
 
 
-async def test_every_login_has_another_sid(app: Quart, member: Member) -> None:
+async def test_every_login_has_a_different_sid(app: Quart, member: Member) -> None:
     sids = set()
     for _ in range(5):
         client = app.test_client()
@@ -85,9 +85,7 @@ async def test_https_binds_the_cookies_to_this_host(
         assert "Domain" not in line
 
 
-async def test_validate_makes_no_query_and_the_count_sees_those_that_are_made(
-    browser: Client, statements: list[str]
-) -> None:
+async def test_validate_executes_no_query(browser: Client, statements: list[str]) -> None:
     for _ in range(20):
         response = await browser.get("/api/session_state")
         assert response.status_code == 200
@@ -102,9 +100,7 @@ async def test_validate_refuses_a_visitor(visitor: Client) -> None:
     assert (await response.get_json())["code"] == "not_logged_in"
 
 
-async def test_switch_changes_the_platform_and_nothing_else(
-    browser: Client, member: Member
-) -> None:
+async def test_switch_changes_only_the_platform(browser: Client, member: Member) -> None:
     before = signer().loads(cookie_of(browser))
     response = await browser.post(f"/api/platforms/{member.platform_ids[2]}/switch")
     assert (await response.get_json())["platform_connection_id"] == member.platform_ids[2]
@@ -123,7 +119,7 @@ async def test_clear_deletes_both_cookies(browser: Client) -> None:
 # --- limits --------------------------------------------------------------------------------------
 
 
-async def test_what_is_not_activity_does_not_move_the_idle_limit(
+async def test_requests_that_are_not_activity_leave_the_idle_limit_unchanged(
     browser: Client, clock: Clock
 ) -> None:
     clock.advance(timedelta(hours=7))
@@ -160,7 +156,7 @@ async def test_renewing_is_activity_and_nothing_else(
         ({"user_id": True}, False),
     ],
 )
-async def test_ids_in_a_cookie_are_those_of_rows(
+async def test_ids_in_a_cookie_are_limited_to_row_ids(
     visitor: Client, clock: Clock, changes: dict[str, Any], *, is_login: bool
 ) -> None:
     put_cookie(visitor, str(signer().dumps(login_payload(clock, **changes))))
@@ -171,7 +167,7 @@ async def test_ids_in_a_cookie_are_those_of_rows(
 # --- Flask ---------------------------------------------------------------------------------------
 
 
-async def test_flask_reads_a_cookie_made_here(browser: Client, member: Member) -> None:
+async def test_flask_reads_our_cookie(browser: Client, member: Member) -> None:
     peer = flask_app().test_client()
     peer.set_cookie("session", cookie_of(browser))
     read = peer.get("/read").get_json()

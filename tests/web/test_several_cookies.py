@@ -59,7 +59,7 @@ async def log_out(app: Quart, cookie: str, path: str = "/api/logout") -> Any:
 # Their signatures hold the time, so that each process of pytest would name them otherwise.
 @pytest.mark.parametrize("foreign", FOREIGN, ids=map(str, range(len(FOREIGN))))
 @pytest.mark.usefixtures("member")
-async def test_no_cookie_of_others_hides_ours(app: Quart, foreign: str) -> None:
+async def test_a_cookie_of_another_application_does_not_hide_ours(app: Quart, foreign: str) -> None:
     ours = f"session={await log_in_once(app)}"
     arrangements = [f"{foreign}; {ours}", f"{ours}; {foreign}", f'x="; {foreign};{ours} ; y="']
     for cookie in arrangements:
@@ -86,7 +86,7 @@ async def test_a_logout_ends_every_session_that_the_browser_sends(
 
 
 @pytest.mark.usefixtures("member")
-async def test_of_several_sessions_the_first_that_has_not_ended_counts(
+async def test_the_first_of_several_sessions_that_has_not_ended_counts(
     app: Quart, services: Services
 ) -> None:
     ben = await make_member(services, "ben")
@@ -115,7 +115,7 @@ async def test_a_login_replaces_every_session_that_the_browser_sends(app: Quart)
 
 
 @pytest.mark.usefixtures("member")
-async def test_every_activity_cookie_is_looked_at(app: Quart, clock: Clock) -> None:
+async def test_every_activity_cookie_is_read(app: Quart, clock: Clock) -> None:
     session = f"session={await log_in_once(app)}"
     clock.advance(timedelta(hours=7))
     page = await app.test_client().get("/account", headers={"Cookie": session})
@@ -127,7 +127,7 @@ async def test_every_activity_cookie_is_looked_at(app: Quart, clock: Clock) -> N
 
 
 @pytest.mark.usefixtures("member")
-async def test_every_device_cookie_is_looked_at(app: Quart) -> None:
+async def test_every_device_cookie_is_read(app: Quart) -> None:
     """The page tells of a new device unless the browser is known."""
     body = {"username": "ada", "password": PASSWORD}
     first: Any = await app.test_client().post("/api/login", json=body)
@@ -144,7 +144,7 @@ async def test_every_device_cookie_is_looked_at(app: Quart) -> None:
 
 @pytest.mark.parametrize("more", [1, 500])
 @pytest.mark.usefixtures("member")
-async def test_too_many_session_cookies_are_refused_and_not_overlooked(
+async def test_too_many_session_cookies_are_refused_instead_of_ignored(
     app: Quart, more: int
 ) -> None:
     ours = await log_in_once(app)

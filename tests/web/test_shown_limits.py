@@ -42,7 +42,7 @@ async def html_of(client: Client, path: str) -> str:
         ),
     ],
 )
-async def test_the_login_page_says_how_long_a_remembered_session_lasts(
+async def test_the_login_page_shows_how_long_a_remembered_session_lasts(
     settings: Settings, make_app: MakeApp, absolute: timedelta, idle: timedelta, words: str
 ) -> None:
     app = await make_app(
@@ -53,7 +53,7 @@ async def test_the_login_page_says_how_long_a_remembered_session_lasts(
     assert label == words
 
 
-async def test_a_password_is_asked_for_again_with_the_limit_that_holds(
+async def test_the_password_prompt_shows_the_configured_limit(
     browser: Client, clock: Clock
 ) -> None:
     clock.advance(timedelta(minutes=16))
@@ -61,7 +61,7 @@ async def test_a_password_is_asked_for_again_with_the_limit_that_holds(
 
 
 @pytest.mark.parametrize("path", ["/account"])
-async def test_a_field_takes_what_the_server_takes(
+async def test_a_field_accepts_the_same_length_as_the_server(
     browser: Client, path: str, member: Member
 ) -> None:
     html = await html_of(browser, path)
@@ -72,7 +72,7 @@ async def test_a_field_takes_what_the_server_takes(
         assert (await browser.post("/account/password", form=form)).status_code == status
 
 
-def test_no_template_has_a_limit_of_its_own() -> None:
+def test_no_template_defines_a_limit_of_its_own() -> None:
     found = {
         f"{template.name}: {match[0]}"
         for template in TEMPLATES.glob("*.html")

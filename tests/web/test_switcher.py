@@ -65,7 +65,7 @@ async def add_many(built: Built, member: Member, number: int) -> None:
         await db.execute(insert(PlatformConnection), values)
 
 
-async def test_every_page_of_a_member_has_it(app: Quart, browser: Client) -> None:
+async def test_every_page_of_a_user_has_the_switcher(app: Quart, browser: Client) -> None:
     seen = set()
     for endpoint, method, path in routes(app):
         if (
@@ -90,7 +90,7 @@ async def test_every_page_of_a_member_has_it(app: Quart, browser: Client) -> Non
     ("method", "path", "status"),
     [("GET", "/nothing", 404), ("GET", "/logout", 405), ("POST", "/platforms", 422)],
 )
-async def test_a_page_of_an_error_has_it_too(
+async def test_an_error_page_has_the_switcher_too(
     browser: Client, method: str, path: str, status: int
 ) -> None:
     response = await ask(browser, method, path)
@@ -98,15 +98,13 @@ async def test_a_page_of_an_error_has_it_too(
     assert PANEL.search(await response.get_data(as_text=True))
 
 
-async def test_visitors_have_none(visitor: Client) -> None:
+async def test_pages_for_visitors_have_no_switcher(visitor: Client) -> None:
     html = await html_of(visitor, "/login")
     assert "switcher-panel" not in html
     assert "data-user-id" not in html
 
 
-async def test_an_error_is_answered_though_the_database_is_away(
-    browser: Client, built: Built
-) -> None:
+async def test_an_error_page_works_without_the_database(browser: Client, built: Built) -> None:
     async with built.database.begin() as db:
         await db.execute(text("ALTER TABLE platform_connections RENAME TO away"))
     html = await html_of(browser, "/nothing", status=404)
@@ -116,7 +114,7 @@ async def test_an_error_is_answered_though_the_database_is_away(
     assert "Log out" in await html_of(browser, "/", status=503)
 
 
-async def test_it_marks_in_words_for_whom_one_acts_what_is_default_and_what_is_off(
+async def test_the_current_the_default_and_disabled_accounts_are_labelled_in_words(
     browser: Client, member: Member
 ) -> None:
     first, second, third = member.platform_ids
@@ -139,7 +137,7 @@ async def test_it_marks_in_words_for_whom_one_acts_what_is_default_and_what_is_o
     assert "<bdi>@ada</bdi>@<bdi>pixelfed2.example</bdi>" in current
 
 
-async def test_who_acts_for_nobody_is_told_so(browser: Client, member: Member) -> None:
+async def test_a_session_without_a_current_account_says_so(browser: Client, member: Member) -> None:
     for connection_id in member.platform_ids:
         html = await html_of(browser, "/account")
         await browser.post(f"/platforms/{connection_id}/remove")
@@ -183,9 +181,7 @@ async def test_after_a_refused_form_they_lead_to_a_page_and_not_to_the_form(
     assert set(re.findall(r'name="next" value="(.*?)"', panel)) == {"/"}
 
 
-async def test_without_a_script_one_switches_and_stays_on_the_page(
-    browser: Client, member: Member
-) -> None:
+async def test_switching_without_scripts_stays_on_the_page(browser: Client, member: Member) -> None:
     response = await browser.post(
         f"/platforms/{member.platform_ids[2]}/switch", form={"next": "/devices"}
     )
@@ -216,7 +212,7 @@ async def test_names_are_never_markup(browser: Client) -> None:
     assert "Switched to <bdi>&lt;script&gt;" in html
 
 
-async def test_it_is_read_at_once_with_the_rest_of_the_frame_and_without_a_credential(
+async def test_it_is_loaded_in_one_query_with_the_page_and_without_credentials(
     browser: Client, statements: list[str]
 ) -> None:
     await html_of(browser, "/")
@@ -226,7 +222,7 @@ async def test_it_is_read_at_once_with_the_rest_of_the_frame_and_without_a_crede
     assert not any("access_token" in each for each in statements)
 
 
-async def test_of_hundreds_it_shows_the_first_and_the_current_one(
+async def test_it_shows_the_first_of_hundreds_and_the_current_one(
     browser: Client, member: Member, built: Built
 ) -> None:
     await add_many(built, member, 500)
@@ -262,7 +258,7 @@ async def test_hundreds_are_found_page_by_page(
 
 
 @pytest.mark.parametrize("number", [0, 50, 500])
-async def test_no_page_is_heavy_however_many_there_are(
+async def test_pages_stay_small_with_hundreds_of_accounts(
     browser: Client, member: Member, built: Built, number: int
 ) -> None:
     if number:
@@ -283,7 +279,7 @@ async def test_no_page_is_heavy_however_many_there_are(
         assert sum(weights) < HEAVIEST_PAGE_BYTES, (path, weights)
 
 
-async def test_a_page_that_reloads_itself_is_no_activity(browser: Client, clock: Clock) -> None:
+async def test_a_page_that_reloads_itself_is_not_activity(browser: Client, clock: Clock) -> None:
     before = (await (await browser.get("/api/session_state")).get_json())["last_activity"]
     clock.advance(timedelta(hours=1))
     response = await browser.get("/account", headers={"X-Unattended": "true"})
@@ -295,9 +291,7 @@ async def test_a_page_that_reloads_itself_is_no_activity(browser: Client, clock:
     assert state["last_activity"] > before
 
 
-async def test_times_are_told_in_words_with_the_exact_one_beside(
-    browser: Client, clock: Clock
-) -> None:
+async def test_times_are_relative_with_the_exact_one_beside(browser: Client, clock: Clock) -> None:
     clock.advance(timedelta(hours=3))
     html = await html_of(browser, "/account")
     (words, exact) = re.findall(

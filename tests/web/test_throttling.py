@@ -53,7 +53,7 @@ async def fail(client: Client, times: int, name: str = "ada", **headers: str) ->
         assert (await attempt(client, name, **headers))[0] == 401
 
 
-def test_the_wait_doubles_up_to_the_longest() -> None:
+def test_the_wait_doubles_up_to_the_maximum() -> None:
     waits = [wait_after(number, OF_A_NAME).total_seconds() for number in range(20)]
     assert waits[:6] == [0] * 6
     assert waits[6:11] == [1, 2, 4, 8, 16]
@@ -62,7 +62,7 @@ def test_the_wait_doubles_up_to_the_longest() -> None:
 
 
 @pytest.mark.usefixtures("member")
-async def test_the_sixth_wrong_password_makes_the_name_wait_whoever_it_is(
+async def test_the_sixth_wrong_password_makes_every_client_wait_for_that_name(
     app: Quart, visitor: Client, clock: Clock
 ) -> None:
     answers = []
@@ -84,7 +84,7 @@ async def test_the_sixth_wrong_password_makes_the_name_wait_whoever_it_is(
     await fail(app.test_client(), OF_A_NAME.free + 1)  # a right one begins anew
 
 
-async def test_a_name_is_the_same_in_any_case_and_not_another(
+async def test_a_name_is_limited_in_any_case_and_separately_from_others(
     visitor: Client, member: Member
 ) -> None:
     await fail(visitor, OF_A_NAME.free + 1, "ada@example.com")
@@ -92,7 +92,9 @@ async def test_a_name_is_the_same_in_any_case_and_not_another(
     assert (await attempt(visitor, member.username, PASSWORD))[0] == 200
 
 
-async def test_the_page_says_so_and_keeps_what_was_typed(visitor: Client, member: Member) -> None:
+async def test_the_page_shows_the_limit_and_keeps_the_input(
+    visitor: Client, member: Member
+) -> None:
     await fail(visitor, OF_A_NAME.free + 1)
     form = {"username": member.username, "password": WRONG, "next": "/account"}
     response = await visitor.post("/login", form=form)
@@ -103,7 +105,7 @@ async def test_the_page_says_so_and_keeps_what_was_typed(visitor: Client, member
     assert 'value="ada"' in text
 
 
-async def test_an_address_that_tries_many_names_waits(
+async def test_an_address_that_tries_many_names_must_wait(
     visitor: Client, member: Member, services: Services
 ) -> None:
     await fail_at_an_address(services, "<local>", OF_AN_ADDRESS.free)
@@ -112,7 +114,7 @@ async def test_an_address_that_tries_many_names_waits(
     assert (await attempt(visitor, member.username, PASSWORD))[0] == 429
 
 
-async def test_addresses_are_told_apart_by_the_proxys_word_only(
+async def test_addresses_are_distinguished_by_trusted_proxy_headers_only(
     settings: Settings, make_app: MakeApp, member: Member, services: Services
 ) -> None:
     app = await make_app(with_setting(settings, trusted_proxies=1))
@@ -133,7 +135,7 @@ async def test_addresses_are_told_apart_by_the_proxys_word_only(
     assert await exhausted("2001:db8:0:1::1", "2001:db8:0:2::1") == 200
 
 
-async def test_without_a_proxy_nobody_is_believed(
+async def test_forwarded_headers_are_ignored_without_a_trusted_proxy(
     visitor: Client, member: Member, services: Services
 ) -> None:
     await fail_at_an_address(services, "<local>", OF_AN_ADDRESS.free - 3)
@@ -143,7 +145,7 @@ async def test_without_a_proxy_nobody_is_believed(
     assert (await attempt(visitor, member.username, PASSWORD))[0] == 429
 
 
-async def test_a_device_that_logged_in_before_is_never_locked_out_by_others(
+async def test_a_known_device_is_never_locked_out_by_others(
     app: Quart, browser: Client, member: Member, services: Services
 ) -> None:
     stranger = app.test_client()
@@ -189,7 +191,7 @@ async def test_a_known_device_is_known_for_its_own_user_only(
 
 
 @pytest.mark.parametrize("count", [60])
-async def test_right_passwords_in_flight_are_never_refused(
+async def test_concurrent_right_passwords_are_never_refused(
     app: Quart, member: Member, count: int, *, thorough: bool
 ) -> None:
     answers = await asyncio.gather(
@@ -201,7 +203,7 @@ async def test_right_passwords_in_flight_are_never_refused(
     assert {status for status, *_ in answers} == {200}
 
 
-async def test_of_many_guesses_in_flight_no_more_are_compared_than_one_by_one(
+async def test_concurrent_guesses_are_limited_like_sequential_ones(
     app: Quart, member: Member, built: Built
 ) -> None:
     """The clock stands still, so after the first wait nothing is compared any more."""
@@ -226,7 +228,7 @@ async def test_of_many_guesses_in_flight_no_more_are_compared_than_one_by_one(
     }
 
 
-async def test_a_right_password_that_begins_no_session_leaves_a_trace(
+async def test_a_right_password_that_begins_no_session_is_recorded(
     app: Quart, visitor: Client, member: Member, built: Built, services: Services
 ) -> None:
     body = {"username": member.username, "password": PASSWORD, "new_password": "not asked for!"}
@@ -251,7 +253,7 @@ async def test_a_right_password_that_begins_no_session_leaves_a_trace(
     assert list(counts.values()) == [2]
 
 
-async def test_it_is_counted_for_all_processes_and_past_a_restart(
+async def test_counts_are_shared_between_processes_and_survive_a_restart(
     settings: Settings, make_app: MakeApp, member: Member
 ) -> None:
     one, other = await make_app(settings), await make_app(settings)
@@ -262,7 +264,7 @@ async def test_it_is_counted_for_all_processes_and_past_a_restart(
         assert (await attempt(app.test_client(), member.username, PASSWORD))[0] == 429
 
 
-async def test_failures_are_forgotten_after_an_hour_and_their_rows_go(
+async def test_failures_expire_after_an_hour_and_their_rows_are_deleted(
     visitor: Client, member: Member, clock: Clock, built: Built
 ) -> None:
     for number in range(12):
@@ -275,7 +277,7 @@ async def test_failures_are_forgotten_after_an_hour_and_their_rows_go(
         assert await db.scalar(select(func.count()).select_from(Throttle)) == 2
 
 
-async def test_a_session_that_guesses_waits_and_a_new_login_does_not(
+async def test_a_session_that_guesses_must_wait_but_a_new_login_need_not(
     browser: Client, app: Quart, member: Member, clock: Clock
 ) -> None:
     clock.advance(timedelta(minutes=16))
@@ -296,9 +298,7 @@ async def test_a_session_that_guesses_waits_and_a_new_login_does_not(
     ).status_code == 204
 
 
-async def test_a_session_that_shows_the_right_password_begins_anew(
-    browser: Client, clock: Clock
-) -> None:
+async def test_the_right_password_resets_a_sessions_count(browser: Client, clock: Clock) -> None:
     clock.advance(timedelta(minutes=16))
 
     async def confirm(password: str) -> int:
@@ -311,7 +311,7 @@ async def test_a_session_that_shows_the_right_password_begins_anew(
         assert await confirm(PASSWORD) == 404  # there is no such login
 
 
-async def test_no_name_and_no_password_stands_in_the_table(visitor: Client, built: Built) -> None:
+async def test_the_table_contains_no_name_and_no_password(visitor: Client, built: Built) -> None:
     await fail(visitor, 1, "a-password-in-the-wrong-field")
     async with built.database.read() as db:
         for row in await db.scalars(select(Throttle)):
@@ -319,7 +319,7 @@ async def test_no_name_and_no_password_stands_in_the_table(visitor: Client, buil
             assert len(row.key) == 32
 
 
-async def test_a_clock_that_was_set_back_makes_nobody_wait_until_that_time(
+async def test_a_clock_that_was_set_back_does_not_prolong_the_wait(
     visitor: Client, clock: Clock
 ) -> None:
     await fail(visitor, OF_A_NAME.free + 1)
@@ -331,7 +331,7 @@ async def test_a_clock_that_was_set_back_makes_nobody_wait_until_that_time(
     await fail(visitor, 1)
 
 
-async def test_a_clock_that_is_a_little_behind_makes_nobody_wait_for_longer(
+async def test_a_clock_that_is_slightly_behind_does_not_prolong_the_wait(
     visitor: Client, clock: Clock
 ) -> None:
     await fail(visitor, 1)

@@ -1,0 +1,85 @@
+"""The Fediverse servers that tests connect to, started when a test first asks for them."""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+from standins.certificates import CertificateAuthority, ServerCertificate
+from standins.loop_thread import LoopThread, loop_thread
+from standins.serving import ServedStandIn, served
+from standins.software import SOFTWARE
+from standins.tls_front import LOOPBACK
+
+from tests.peers.browser import authorise
+
+NAMES = {name: f"{name}.test" for name in SOFTWARE}
+"""The host names of the stand-ins, beside `localhost`."""
+
+
+@dataclass(frozen=True)
+class Peers:
+    """All stand-ins by name, and what a client needs to reach them."""
+
+    by_name: dict[str, ServedStandIn]
+    ca_file: str
+    tls: ssl.SSLContext
+
+    def __getitem__(self, name: str) -> ServedStandIn:
+        return self.by_name[name]
+
+    def addresses(self, hostname: str) -> list[str]:
+        """Return what the tests' resolver says of a host name; nothing for an unknown one."""
+        return [LOOPBACK] if hostname in {*NAMES.values(), "localhost"} else []
+
+    def authorise(self, url: str, as_user: str = "ada", *, allow: bool = True) -> str:
+        """Play the browser at a stand-in: see `tests.peers.browser.authorise`."""
+        return authorise(url, as_user, verify=self.tls, allow=allow)
+
+    def reset(self) -> None:
+        """Make every stand-in as it was when it started."""
+        for peer in self.by_name.values():
+            peer.start()
+            peer.records.reset()
+
+
+@pytest.fixture(scope="session")
+def peer_authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
+    """The authority that signs the certificates of all peers."""
+    return CertificateAuthority(tmp_path_factory.mktemp("peers"))
+
+
+@pytest.fixture(scope="session")
+def peer_certificate(peer_authority: CertificateAuthority) -> ServerCertificate:
+    return peer_authority.certificate("localhost", LOOPBACK, *NAMES.values())
+
+
+@pytest.fixture(scope="session")
+def peer_thread() -> Iterator[LoopThread]:
+    with loop_thread() as thread:
+        yield thread
+
+
+@pytest.fixture(scope="session")
+def running_peers(
+    peer_authority: CertificateAuthority,
+    peer_certificate: ServerCertificate,
+    peer_thread: LoopThread,
+) -> Iterator[Peers]:
+    with ExitStack() as stack:
+        by_name = {
+            name: stack.enter_context(
+                served(software, peer_thread, peer_certificate, hostname=NAMES[name])
+            )
+            for name, software in SOFTWARE.items()
+        }
+        ca_file = str(peer_authority.file)
+        yield Peers(by_name, ca_file, ssl.create_default_context(cafile=ca_file))
+
+
+@pytest.fixture
+def peers(running_peers: Peers) -> Peers:
+    """The stand-ins, as if each had just been started."""
+    running_peers.reset()
+    return running_peers

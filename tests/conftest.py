@@ -42,7 +42,6 @@ from quart_app.storage.schema import upgrade_schema
 from quart_app.web.rendering.assets import read_tree
 from tests import workers
 from tests.callers import NOBODY, caller_of
-from tests.peers import fixtures
 
 # Of nobody, and always the same: names of tests hold them.
 SECRET_KEY = hashlib.sha256(b"the tests' secret key").hexdigest()
@@ -70,6 +69,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(workers)
+    from tests.peers import fixtures  # noqa: PLC0415 it imports `lacking` from here
+
     config.pluginmanager.register(fixtures)
     # A shell starts what runs in the background deaf to the one, and nohup to the other; and so
     # would be all that we start.

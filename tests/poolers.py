@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +14,8 @@ import pytest
 from sqlalchemy import URL
 
 from tests.conftest import lacking
+from tests.listening import STARTUP_SECONDS, wait_until_listening
 
-_STARTUP_SECONDS = 20
 # Only what it can't guess: where the server is, who may come, and how connections are pooled.
 _CONFIGURATION = """
 [databases]
@@ -58,20 +57,8 @@ def pgbouncer(config: pytest.Config, url: URL) -> Iterator[URL]:
         as_owner = ["-u", owner.pw_name] if os.geteuid() == 0 else []
         process = subprocess.Popen([str(program), *as_owner, str(file)], stderr=subprocess.DEVNULL)
         try:
-            _wait_until_listening(process, port, Path(folder, "log"))
+            wait_until_listening(process, port, Path(folder, "log"))
             yield url.set(host="127.0.0.1", port=port, query={})
         finally:
             process.terminate()
-            process.wait(_STARTUP_SECONDS)
-
-
-def _wait_until_listening(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    deadline = time.monotonic() + _STARTUP_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    raise AssertionError(log.read_text() if log.exists() else "PgBouncer did not start")
+            process.wait(STARTUP_SECONDS)

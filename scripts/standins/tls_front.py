@@ -12,7 +12,11 @@ _PIECE_BYTES = 65536
 
 
 class TlsFront:
-    """Decrypts each connection and passes its bytes on; it can be down for a while."""
+    """Decrypts each connection and passes its bytes on; it can be down for a while.
+
+    `closes` is for a server that closes each connection after one answer and does not say so: then
+    the front says it, as a reverse proxy would. Otherwise clients use a connection that is gone.
+    """
 
     def __init__(
         self,
@@ -21,7 +25,9 @@ class TlsFront:
         certificate: ServerCertificate,
         *,
         hostname: str = "localhost",
+        closes: bool = False,
     ) -> None:
+        self._closes = closes
         self._upstream_port = upstream_port
         self._thread, self._context = thread, certificate.context()
         self.port = free_port()
@@ -68,33 +74,36 @@ class TlsFront:
             return
         self._connections[task] = writer
         try:
-            await _between(reader, writer, self._upstream_port)
+            await self._copy_both_ways(reader, writer)
         except OSError:
             writer.transport.abort()
         finally:
             writer.close()
             del self._connections[task]
 
+    async def _copy_both_ways(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Pass bytes on until either side ends: HTTP/1.1 has no use for half a connection."""
+        from_upstream, to_upstream = await asyncio.open_connection(LOOPBACK, self._upstream_port)
+        ways = [_copy(reader, to_upstream), _copy(from_upstream, writer, closes=self._closes)]
+        tasks = [asyncio.ensure_future(way) for way in ways]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            to_upstream.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-async def _between(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream_port: int
+
+async def _copy(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, closes: bool = False
 ) -> None:
-    """Pass bytes both ways until either side ends: HTTP/1.1 has no use for half a connection."""
-    from_upstream, to_upstream = await asyncio.open_connection(LOOPBACK, upstream_port)
-    ways = [_copy(reader, to_upstream), _copy(from_upstream, writer)]
-    tasks = [asyncio.ensure_future(way) for way in ways]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        to_upstream.close()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
         while piece := await reader.read(_PIECE_BYTES):
+            if closes:
+                piece, closes = piece.replace(b"\r\n", b"\r\nConnection: close\r\n", 1), False
             writer.write(piece)
             await writer.drain()
 

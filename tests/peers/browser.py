@@ -68,6 +68,7 @@ def authorise(
 def _answers(form: _Form, user: str, password: str | None, *, allow: bool) -> dict[str, str]:
     """Return what the user fills in: a stand-in's field for the name, or snac's two."""
     if password is not None:
+        assert allow, "snac has no button to deny"
         return {"login": user, "passwd": password}
     decision = ("decision", "allow" if allow else "deny")
     assert decision in form.buttons, f"the page has no such button: {decision[1]}"

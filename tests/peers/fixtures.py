@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from standins.certificates import CertificateAuthority, ServerCertificate
@@ -13,6 +14,7 @@ from standins.software import SOFTWARE
 from standins.tls_front import LOOPBACK
 
 from tests.peers.browser import authorise
+from tests.peers.snac import Snac, running_snac
 
 NAMES = {name: f"{name}.test" for name in SOFTWARE}
 """The host names of the stand-ins, beside `localhost`."""
@@ -23,7 +25,7 @@ class Peers:
     """All stand-ins by name, and what a client needs to reach them."""
 
     by_name: dict[str, ServedStandIn]
-    ca_file: str
+    ca_file: Path
     tls: ssl.SSLContext
 
     def __getitem__(self, name: str) -> ServedStandIn:
@@ -56,6 +58,12 @@ def peer_certificate(peer_authority: CertificateAuthority) -> ServerCertificate:
 
 
 @pytest.fixture(scope="session")
+def peer_tls(peer_authority: CertificateAuthority) -> ssl.SSLContext:
+    """What a client needs to trust every peer."""
+    return ssl.create_default_context(cafile=peer_authority.file)
+
+
+@pytest.fixture(scope="session")
 def peer_thread() -> Iterator[LoopThread]:
     with loop_thread() as thread:
         yield thread
@@ -66,6 +74,7 @@ def running_peers(
     peer_authority: CertificateAuthority,
     peer_certificate: ServerCertificate,
     peer_thread: LoopThread,
+    peer_tls: ssl.SSLContext,
 ) -> Iterator[Peers]:
     with ExitStack() as stack:
         by_name = {
@@ -74,8 +83,7 @@ def running_peers(
             )
             for name, software in SOFTWARE.items()
         }
-        ca_file = str(peer_authority.file)
-        yield Peers(by_name, ca_file, ssl.create_default_context(cafile=ca_file))
+        yield Peers(by_name, peer_authority.file, peer_tls)
 
 
 @pytest.fixture
@@ -83,3 +91,16 @@ def peers(running_peers: Peers) -> Peers:
     """The stand-ins, as if each had just been started."""
     running_peers.reset()
     return running_peers
+
+
+@pytest.fixture(scope="session")
+def snac(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    peer_thread: LoopThread,
+    peer_authority: CertificateAuthority,
+) -> Iterator[Snac]:
+    """The real server; its users are alice and bob."""
+    folder = tmp_path_factory.mktemp("snac")
+    with running_snac(request.config, folder, peer_thread, peer_authority) as snac:
+        yield snac

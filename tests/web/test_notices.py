@@ -6,9 +6,20 @@ import pytest
 from itsdangerous import URLSafeTimedSerializer
 from quart import Quart
 from quart.typing import TestClientProtocol as Client
+from sqlalchemy import select
 
+from quart_app.composition import Built
+from quart_app.model import Login
+from quart_app.services import Services
 from quart_app.settings import Settings, with_setting
-from tests.conftest import SECRET_KEY, MakeApp, Member, set_cookies
+from tests.conftest import (
+    SECRET_KEY,
+    MakeApp,
+    Member,
+    log_in,
+    make_member,
+    set_cookies,
+)
 from tests.session.applications import put_cookie
 
 pytestmark = pytest.mark.sqlite_unless_thorough
@@ -81,8 +92,46 @@ async def test_the_notice_about_a_removed_current_connection_names_no_other(
     assert await said(browser, "/devices") == []
 
 
-def signed(payload: object, *, key: str = SECRET_KEY, salt: str = "quart_app-notice") -> str:
-    return str(URLSafeTimedSerializer([key], salt=salt).dumps(payload))
+async def test_a_notice_for_one_user_is_not_shown_to_the_next_one_in_the_browser(
+    browser: Client, member: Member, services: Services
+) -> None:
+    """Neither the first user's session nor its end is followed by a page, as in a closed tab."""
+    eve = await make_member(services, "eve")
+    await switch(browser, member.platform_ids[1], "/devices")
+    await browser.post("/logout")
+    await log_in(browser, eve)
+    assert await said(browser, "/devices") == []
+
+
+async def test_a_notice_is_not_shown_after_the_same_user_logged_in_again(
+    browser: Client, member: Member
+) -> None:
+    await switch(browser, member.platform_ids[1], "/devices")
+    await log_in(browser, member)
+    assert await said(browser, "/devices") == []
+
+
+async def test_what_a_user_is_told_waits_for_nobody_who_is_not_logged_in(
+    browser: Client, member: Member
+) -> None:
+    """The start page and the login page are public, and may be the destination of a form."""
+    response = await browser.post(
+        f"/platforms/{member.platform_ids[0]}/default", form={"next": "/login"}
+    )
+    assert response.headers["Location"] == "/login"
+    browser.cookie_jar.clear("localhost.local", "/", "session")  # type: ignore[union-attr]
+    assert await said(browser, "/login") == []
+
+
+def signed(
+    payload: object, sid: str, *, key: str = SECRET_KEY, salt: str = "quart_app-notice"
+) -> str:
+    return str(URLSafeTimedSerializer([key], salt=f"{salt}:{sid}").dumps(payload))
+
+
+async def sid_of(built: Built) -> str:
+    async with built.database.read() as db:
+        return (await db.scalars(select(Login.sid))).one()
 
 
 SENTENCE = "Call 555-0100"
@@ -94,16 +143,24 @@ SENTENCE = "Call 555-0100"
         (["/devices", SENTENCE], {}, True),
         (["/devices", SENTENCE], {"key": OTHER_KEY}, False),
         (["/devices", SENTENCE], {"salt": "cookie-session"}, False),
+        (["/devices", SENTENCE], {"sid": ""}, False),
+        (["/devices", SENTENCE], {"sid": "another session"}, False),
         (["/account", SENTENCE], {}, False),
         (SENTENCE, {}, False),
         ([1, 2], {}, False),
     ],
 )
 async def test_only_a_notice_signed_for_the_page_is_shown(
-    browser: Client, member: Member, payload: object, how: dict[str, str], *, is_shown: bool
+    browser: Client,
+    member: Member,
+    built: Built,
+    payload: object,
+    how: dict[str, str],
+    *,
+    is_shown: bool,
 ) -> None:
     name = await switch(browser, member.platform_ids[1], "/devices")
-    put_cookie(browser, signed(payload, **how), name)
+    put_cookie(browser, signed(payload, **({"sid": await sid_of(built)} | how)), name)
     assert await said(browser, "/devices") == ([SENTENCE] if is_shown else [])
 
 
@@ -117,12 +174,12 @@ async def test_an_unsigned_cookie_is_not_shown(
 
 
 async def test_an_old_notice_is_not_shown(
-    browser: Client, member: Member, monkeypatch: pytest.MonkeyPatch
+    browser: Client, member: Member, built: Built, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = await switch(browser, member.platform_ids[1], "/devices")
+    name, sid = await switch(browser, member.platform_ids[1], "/devices"), await sid_of(built)
     with monkeypatch.context() as patch:
         patch.setattr("itsdangerous.timed.time.time", lambda: 1_700_000_000)
-        old = signed(["/devices", SENTENCE])
+        old = signed(["/devices", SENTENCE], sid)
     put_cookie(browser, old, name)
     assert await said(browser, "/devices") == []
 

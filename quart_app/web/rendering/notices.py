@@ -2,7 +2,8 @@
 
 The sentence travels in a signed cookie of its own, because an address could be forged by a link
 and would show it again with each reload, and because only login, logout and switch may write the
-session. Each destination has its own cookie, so two tabs don't take each other's notice.
+session. Each destination has its own cookie, so two tabs don't take each other's notice. The
+signature covers the session, so the next user of the browser is not shown what was for the last one.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from quart import Quart, current_app
 from quart.typing import ResponseTypes
 
+from quart_app.session import validate_session
 from quart_app.web.pipeline.cookies import own_cookies
 
 # The place of the current connection's name in a sentence. Names stay out of cookies.
@@ -26,22 +28,27 @@ _PATH_HASH_LENGTH: Final = 8
 
 def install(app: Quart, keys: Sequence[str]) -> None:
     """Let the views of `app` leave notices; `keys` are the session's, newest first."""
-    app.extensions["quart_app.notices"] = URLSafeTimedSerializer(list(reversed(keys)), salt=_SALT)
+    app.extensions["quart_app.notices"] = URLSafeTimedSerializer(list(reversed(keys)))
 
 
 def leave_notice(response: ResponseTypes, sentence: str, destination: str) -> None:
-    """Show `sentence` on the page that the redirect `response` leads to."""
+    """Show `sentence` on the page that the redirect `response` leads to.
+
+    Only the session that the response leaves the browser with shows it, or if it leaves none, a
+    browser where nobody is logged in. So begin or clear the session first.
+    """
     path = unquote(urlsplit(destination).path)
-    own_cookies().set(
-        response, _name_for(path), str(_serializer().dumps([path, sentence])), _LIFETIME
-    )
+    value = str(_serializer().dumps([path, sentence], salt=_salt_of_session()))
+    own_cookies().set(response, _name_for(path), value, _LIFETIME)
 
 
 def waiting_notice(path: str) -> str | None:
-    """Return the sentence that waits for the page at `path`; None where there is none."""
+    """Return the sentence that waits for the page at `path`, in this session; None without one."""
     for value in own_cookies().values(_name_for(path)):
         try:
-            payload = _serializer().loads(value, max_age=int(_LIFETIME.total_seconds()))
+            payload = _serializer().loads(
+                value, max_age=int(_LIFETIME.total_seconds()), salt=_salt_of_session()
+            )
         except (BadData, ValueError, RecursionError):
             continue
         match payload:
@@ -57,6 +64,12 @@ def forget_notice(response: ResponseTypes, path: str) -> None:
 
 def _serializer() -> URLSafeTimedSerializer:
     return cast(URLSafeTimedSerializer, current_app.extensions["quart_app.notices"])
+
+
+def _salt_of_session() -> str:
+    """Return the salt of the signature, which differs for each session."""
+    claims = validate_session()
+    return f"{_SALT}:{claims.sid if claims else ''}"
 
 
 def _name_for(path: str) -> str:

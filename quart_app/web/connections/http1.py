@@ -4,7 +4,7 @@ import re
 from typing import Any, Final, NoReturn
 
 import h11
-from hypercorn.events import Event, RawData
+from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.h11 import H2ProtocolAssumedError, H11Protocol
 from hypercorn.typing import H11SendableEvent
 
@@ -23,10 +23,12 @@ class BoundedH11Connection(h11.Connection):
         super().__init__(h11.SERVER, max_incomplete_event_size=largest_head_bytes)
         self._largest_head_bytes = largest_head_bytes
         self._requests = self._chunks = 0
-        self.is_refused = False
+        self.is_refused = self.is_closed = False
 
     def next_event(self) -> Any:
         """Return h11's next event. Raises h11.RemoteProtocolError with the status of the answer."""
+        if self.is_closed:  # nobody would read an answer to what was received before
+            return h11.ConnectionClosed()
         if self.is_refused:
             raise h11.RemoteProtocolError("Nothing is read after a refusal")
         if self.their_state is h11.IDLE:
@@ -97,6 +99,9 @@ class BoundedH11Protocol(H11Protocol):
 
     async def handle(self, event: Event) -> None:
         """Read what the client sent, a piece at a time."""
+        if isinstance(event, Closed):
+            await self._close(event)
+            return
         if not isinstance(event, RawData) or len(event.data) <= PIECE_BYTES:
             await super().handle(event)
             return
@@ -105,6 +110,17 @@ class BoundedH11Protocol(H11Protocol):
                 await super().handle(RawData(event.data[end - PIECE_BYTES : end]))
             except H2ProtocolAssumedError as error:
                 raise H2ProtocolAssumedError(error.data + event.data[end:]) from None
+
+
+    async def _close(self, event: Closed) -> None:
+        """End the wait for the end of an answer, before which the next request is not read.
+
+        The answer of a closed connection has no end, so Hypercorn would wait for ever (`PAUSED` in
+        `_handle_events`): each such connection kept its memory, and held up the server's stop.
+        """
+        self.connection.is_closed = True
+        await super().handle(event)
+        await self.can_read.set()
 
 
 def _without_upgrade(request: h11.Request) -> h11.Request:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from hypercorn.middleware import ProxyFixMiddleware
 from hypercorn.typing import ASGIFramework
@@ -44,7 +45,7 @@ from quart_app.web.pages import (
 from quart_app.web.pipeline import access_log, cookies, gate, limits, wire
 from quart_app.web.pipeline.claims import EXTRA_CLAIMS, is_id
 from quart_app.web.pipeline.device_cookie import DeviceCookie
-from quart_app.web.pipeline.headers import headers_of_every_answer
+from quart_app.web.pipeline.headers import headers_of_every_answer, headers_of_refusal
 from quart_app.web.pipeline.last_resort import Application
 from quart_app.web.pipeline.stop_signal import called_on_the_signal_to_stop
 from quart_app.web.rendering import assets, display, error_responses, notices, template_filters
@@ -116,10 +117,11 @@ def create_app(
 
     app.after_serving(built.close)
 
-    bound_hypercorn()
+    make_headers = partial(headers_of_refusal, is_https=settings.is_https)
+    bound_hypercorn(make_headers)
     access_log.install()
     _configure_audit_log(app)
-    _wrap_asgi(app, settings)
+    _wrap_asgi(app, settings, make_headers)
     return app
 
 
@@ -193,13 +195,12 @@ def _configure_audit_log(app: Quart) -> None:
     assert app.logger.name == "quart_app"  # noqa: S101
 
 
-def _wrap_asgi(app: Quart, settings: Settings) -> None:
+def _wrap_asgi(app: Quart, settings: Settings, make_headers: wire.MakeHeaders) -> None:
     """Wrap Quart in the ASGI middleware that reads a request first."""
-    headers = headers_of_every_answer(is_https=settings.is_https)
-    readable: ASGIFramework = wire.RejectInvalidHost(app.asgi_app, headers)
+    readable: ASGIFramework = wire.RejectInvalidHost(app.asgi_app, make_headers)
     if settings.trusted_proxies:
         readable = ProxyFixMiddleware(readable, trusted_hops=settings.trusted_proxies)
-    app.asgi_app = wire.RejectInvalidTarget(readable, headers)  # type: ignore[method-assign]
+    app.asgi_app = wire.RejectInvalidTarget(readable, make_headers)  # type: ignore[method-assign]
 
 
 def _freeze_gc() -> None:

@@ -1,5 +1,6 @@
 """HTTP/2 requests that can't be served: each is refused alone, and none writes to the log."""
 
+import re
 import socket
 import struct
 import time
@@ -11,6 +12,7 @@ import pytest
 
 from tests.conftest import migrated_database, settings_for
 from tests.servers import Server, hypercorn
+from tests.web.test_headers import ALWAYS
 
 pytestmark = pytest.mark.xdist_group("wire")
 
@@ -61,6 +63,7 @@ class Client:
         self._encoder, self._decoder = hpack.Encoder(), hpack.Decoder()
         self._received = b""
         self.statuses: dict[int, int] = {}
+        self.fields: dict[int, dict[bytes, bytes]] = {}
         self.resets: set[int] = set()
         self.goaway: int | None = None
         self.has_ended = False
@@ -108,6 +111,7 @@ class Client:
         if kind == HEADERS:
             fields = dict(self._decoder.decode(payload, raw=True))
             self.statuses[stream] = int(bytes(fields[b":status"]))
+            self.fields[stream] = {bytes(name): bytes(value) for name, value in fields.items()}
         elif kind == RST_STREAM:
             self.resets.add(stream)
         elif kind == GOAWAY:
@@ -160,6 +164,9 @@ CAN_NOT_BE_SERVED: dict[str, list[Field]] = {
     "WebSocket": [*with_field(b":method", b"CONNECT"), (b":protocol", b"websocket")],
     "other protocol": [*with_field(b":method", b"CONNECT"), (b":protocol", b"x")],
     "protocol without CONNECT": with_field(b":protocol", b"websocket"),
+    "length that is no number": with_field(b"content-length", b"+0"),
+    "two lengths": [*GET, (b"content-length", b"0"), (b"content-length", b"1")],
+    "long length": with_field(b"content-length", b"9" * 5000),
     "many fields": [*GET, *((b"x-%d" % number, b"a") for number in range(150))],
     "large fields in a small frame": [*GET, *([(b"x-a", b"a" * 2000)] * 12)],
 }
@@ -192,10 +199,73 @@ def test_the_remaining_body_of_a_refused_request_does_not_affect_others(client: 
     assert client.statuses == {1: 413, AFTERWARDS: 200}
 
 
+def log_out(length: bytes) -> list[Field]:
+    """Return a request whose body is said to be of this length."""
+    request = dict(GET) | {b":method": b"POST", b":path": b"/logout", b"content-length": length}
+    return list(request.items())
+
+
+WRONG_LENGTHS: dict[str, tuple[bytes, list[bytes]]] = {
+    "shorter": (b"5", [b"abc"]),
+    "longer": (b"2", [b"abc"]),
+    "longer, in pieces": (b"4", [b"abc", b"abc"]),
+    "a body where there is none": (b"0", [b"a"]),
+    "none where there is a body": (b"3", [b""]),
+    "longer than any that is taken": (b"9" * 30, [b""]),
+}
+
+
+@pytest.mark.parametrize(("length", "pieces"), WRONG_LENGTHS.values(), ids=WRONG_LENGTHS)
+def test_a_body_of_another_length_than_announced_harms_no_other(
+    client: Client, http2_server: Server, length: bytes, pieces: list[bytes]
+) -> None:
+    client.ask(1, with_field(b":path", b"/login"))  # under way meanwhile
+    client.ask(3, log_out(length), ends=False)
+    for piece in pieces:
+        client.frame(DATA, END_STREAM if piece is pieces[-1] else 0, 3, piece)
+    client.ask(AFTERWARDS)
+    client.read_until(lambda: {1, AFTERWARDS} <= client.statuses.keys())
+    assert client.statuses[1] == client.statuses[AFTERWARDS] == 200
+    client.read_until(lambda: 3 in client.resets | client.statuses.keys())
+    assert client.statuses.get(3, 413) == 413  # nothing was carried out
+    assert '"POST /logout 2" 303' not in http2_server.log.read_text()
+
+
+def test_a_body_of_the_announced_length_is_read_with_its_trailers(client: Client) -> None:
+    client.ask(1, log_out(b"6"), ends=False)
+    client.frame(DATA, 0, 1, b"abc")
+    client.frame(DATA, 0, 1, b"=de")
+    client.ask(1, [(b"x-checksum", b"a")])
+    client.read_until(lambda: 1 in client.statuses)
+    assert client.statuses == {1: 303}
+    assert not client.resets
+
+
+def test_a_refusal_has_the_headers_of_every_answer(client: Client) -> None:
+    client.ask(1, without(b":path"))
+    client.ask(3, with_field(b":path", b"/login?\xff"))
+    client.read_until(lambda: {1, 3} <= client.statuses.keys())
+    for stream in (1, 3):
+        fields = client.fields[stream]
+        assert {name: fields.get(name.lower().encode()) for name in ALWAYS} == {
+            name: value.encode() for name, value in ALWAYS.items()
+        }
+        assert re.fullmatch(rb"[0-9a-f]{24}", fields[b"x-request-id"])
+    assert client.fields[1][b"x-request-id"] != client.fields[3][b"x-request-id"]
+
+
 def requests_reset_at_once(client: Client) -> bytes:
     return b"".join(
         frame(HEADERS, END_HEADERS | END_STREAM, stream, client.encoded(GET))
         + frame(RST_STREAM, 0, stream, CANCEL)
+        for stream in range(1, 1201, 2)
+    )
+
+
+def bodies_of_wrong_lengths(client: Client) -> bytes:
+    return b"".join(
+        frame(HEADERS, END_HEADERS, stream, client.encoded(log_out(b"5")))
+        + frame(DATA, END_STREAM, stream, b"abc")
         for stream in range(1, 1201, 2)
     )
 
@@ -214,6 +284,7 @@ FLOODS: dict[str, Callable[[Client], bytes]] = {
     "window updates": lambda _: frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1)) * 3000,
     "frames of no such kind": lambda _: frame(UNKNOWN, 0, 0, b"") * 3000,
     "requests reset at once": requests_reset_at_once,
+    "bodies of wrong lengths": bodies_of_wrong_lengths,
     "a body of single bytes": body_of_single_bytes,
     "continuations": lambda client: (
         frame(HEADERS, END_STREAM, 1, client.encoded(GET)) + frame(CONTINUATION, 0, 1, b"") * 3000

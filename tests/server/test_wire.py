@@ -1,5 +1,6 @@
 """What arrives on the wire and can't be read: answered all the same, and logged in one line."""
 
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -86,6 +87,37 @@ def assert_is_problem(answer: tuple[int, dict[str, str], bytes], status: int, co
 )
 def test_an_unreadable_request_is_a_bad_request(server: Server, lines: tuple[bytes, ...]) -> None:
     assert_is_problem(ask(server, *lines), 400, "bad_request")
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        ((b"GET /login HTTP/1.1",), 400),
+        ((b"GET /login",), 400),
+        ((b"GET /" + b"a" * 20_000 + b" HTTP/1.1", b"Host: a"), 414),
+        ((b"GET / HTTP/1.1", b"Host: a", b"X: " + b"a" * 20_000), 431),
+        (
+            (
+                *(b"POST /logout HTTP/1.1", b"Host: a"),
+                *(b"Content-Length: 5", b"Transfer-Encoding: chunked"),
+            ),
+            400,
+        ),
+        ((b"POST /logout HTTP/1.1", b"Host: a", b"Transfer-Encoding: gzip"), 501),
+    ],
+    ids=lambda value: str(b" ".join(value))[:60] if isinstance(value, tuple) else None,
+)
+def test_what_the_server_refuses_by_itself_has_the_headers_of_every_answer(
+    server: Server, lines: tuple[bytes, ...], status: int
+) -> None:
+    answers = [ask(server, *lines) for _ in range(2)]
+    for answered, headers, body in answers:
+        assert (answered, body) == (status, b"")
+        assert {name: headers.get(name.lower()) for name in ALWAYS} == {
+            name: value.lower() for name, value in ALWAYS.items()
+        }
+        assert re.fullmatch("[0-9a-f]{24}", headers["x-request-id"])
+    assert answers[0][1]["x-request-id"] != answers[1][1]["x-request-id"]
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
 """HTTP/1.1 as h11 reads it, with bounds on heads and chunks, and without upgrades."""
 
 import re
+from dataclasses import replace
 from typing import Any, Final, NoReturn
 
 import h11
 from hypercorn.events import Closed, Event, RawData
-from hypercorn.protocol.h11 import H2ProtocolAssumedError, H11Protocol
+from hypercorn.protocol.events import EndBody, Response
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.h11 import STREAM_ID, H2ProtocolAssumedError, H11Protocol
 from hypercorn.typing import H11SendableEvent
 
 from quart_app.web.connections.heads import MOST_FIELDS, PIECE_BYTES
+from quart_app.web.connections.refusals import headers_of_refusal, with_headers_of_refusal
 
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")  # as h11, which takes a bare LF for a line end
 # A body has 64 KiB at most. In chunks of one byte, the chunks would cost more than all the rest.
@@ -111,7 +115,6 @@ class BoundedH11Protocol(H11Protocol):
             except H2ProtocolAssumedError as error:
                 raise H2ProtocolAssumedError(error.data + event.data[end:]) from None
 
-
     async def _close(self, event: Closed) -> None:
         """End the wait for the end of an answer, before which the next request is not read.
 
@@ -121,6 +124,18 @@ class BoundedH11Protocol(H11Protocol):
         self.connection.is_closed = True
         await super().handle(event)
         await self.can_read.set()
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """Send a part of an answer; also one of Hypercorn's own gets our headers."""
+        if isinstance(event, Response):
+            event = replace(event, headers=with_headers_of_refusal(event.headers))
+        await super().stream_send(event)
+
+    async def _send_error_response(self, status_code: int) -> None:
+        """Answer a request that can't be read."""
+        headers = [*headers_of_refusal(), (b"connection", b"close")]
+        await self.stream_send(Response(STREAM_ID, headers, status_code))
+        await self.stream_send(EndBody(STREAM_ID))
 
 
 def _without_upgrade(request: h11.Request) -> h11.Request:

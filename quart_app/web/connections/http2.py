@@ -2,21 +2,24 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import h2.errors
 import h2.events
 import h2.exceptions
+import h2.stream
 from h2.utilities import HeaderValidationFlags, validate_headers
 from hypercorn.events import Closed, Event, RawData
-from hypercorn.protocol.events import Body, Data, EndBody, EndData
+from hypercorn.protocol.events import Body, Data, EndBody, EndData, Response
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol
 
 from quart_app.web.connections.heads import MOST_FIELDS, PIECE_BYTES
+from quart_app.web.connections.refusals import headers_of_refusal, with_headers_of_refusal
 
 # RFC 9110 section 5.6.2, as h11 has it for HTTP/1.1.
 _TOKEN: Final = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
@@ -35,6 +38,18 @@ _OF_A_REQUEST: Final = HeaderValidationFlags(
 )
 
 
+class StreamOfAnyLength(h2.stream.H2Stream):
+    """A stream of h2 that leaves it to BoundedH2Protocol to compare Content-Length with the body.
+
+    h2 ends the connection with all its requests where they differ. RFC 9113 section 8.1.1 asks for
+    the end of that stream only.
+    """
+
+    def _initialize_content_length(self, headers: Iterable[Any]) -> None:
+        if self.config.client_side:
+            super()._initialize_content_length(headers)
+
+
 class BoundedH2Protocol(H2Protocol):
     """One connection of HTTP/2."""
 
@@ -43,6 +58,8 @@ class BoundedH2Protocol(H2Protocol):
         # Else one malformed request makes h2 end the connection, with all its other requests.
         self.connection.config.validate_inbound_headers = False
         self._allowed_for_nothing = _FRAMES_FOR_NOTHING
+        # By stream that has announced one: the bytes of its body that have not come yet.
+        self._missing_bytes: dict[int, int] = {}
 
     async def handle(self, event: Event) -> None:
         """Read what the client sent, a piece at a time."""
@@ -58,6 +75,8 @@ class BoundedH2Protocol(H2Protocol):
 
         A client takes nothing while it keeps its window at 0 (RFC 9113 section 5.2).
         """
+        if isinstance(event, Response):
+            event = replace(event, headers=with_headers_of_refusal(event.headers))
         if not isinstance(event, Body | Data | EndBody | EndData):
             await super().stream_send(event)
             return
@@ -85,6 +104,11 @@ class BoundedH2Protocol(H2Protocol):
                 self._refuse(event, status)
                 return
             self._allowed_for_nothing += _FRAMES_FOR_NOTHING_PER_REQUEST
+            if (length := _content_length(event.headers)) is not None:
+                self._missing_bytes[event.stream_id] = length
+        elif self._shows_wrong_length(event):
+            await self._end_stream_of_wrong_length(event)
+            return
         elif isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
             # The rest of a body that was answered already. Hypercorn would fail with a KeyError.
             self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
@@ -94,8 +118,37 @@ class BoundedH2Protocol(H2Protocol):
             return
         await super()._handle_events([event])
 
+    def _shows_wrong_length(
+        self, event: h2.events.Event
+    ) -> TypeGuard[h2.events.DataReceived | h2.events.StreamEnded]:
+        """Count the bytes of a body, and tell whether they can't be what was announced."""
+        if isinstance(event, h2.events.DataReceived) and event.stream_id in self._missing_bytes:
+            self._missing_bytes[event.stream_id] -= len(event.data)
+            return self._missing_bytes[event.stream_id] < 0
+        if isinstance(event, h2.events.StreamEnded):
+            return self._missing_bytes.pop(event.stream_id, 0) != 0
+        if isinstance(event, h2.events.StreamReset):
+            self._missing_bytes.pop(event.stream_id, None)
+        return False
+
+    async def _end_stream_of_wrong_length(
+        self, event: h2.events.DataReceived | h2.events.StreamEnded
+    ) -> None:
+        """Reset one stream. Its request has not been carried out, as its body has no end.
+
+        It costs as much as a reset by the client, which could make us reset streams instead
+        (CVE-2025-8671).
+        """
+        self._allowed_for_nothing -= _FRAMES_PER_RESET
+        with suppress(h2.exceptions.ProtocolError):  # h2 has read on already: it may be over
+            self.connection.reset_stream(event.stream_id, h2.errors.ErrorCodes.PROTOCOL_ERROR)
+        if isinstance(event, h2.events.DataReceived):
+            self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        self._missing_bytes.pop(event.stream_id, None)
+        await self._close_stream(event.stream_id)
+
     def _refuse(self, request: h2.events.RequestReceived, status: HTTPStatus) -> None:
-        fields = [(b":status", b"%d" % status), (b"content-length", b"0")]
+        fields = [(b":status", b"%d" % status), *headers_of_refusal()]
         # h2 has read on already: the client may have ended the stream, or reset it.
         with suppress(h2.exceptions.ProtocolError):
             self.connection.send_headers(
@@ -135,7 +188,8 @@ def _reason_to_refuse(
     try:
         for _ in validate_headers(headers, _OF_A_REQUEST):
             pass
-    except h2.exceptions.ProtocolError:
+        _content_length(headers)
+    except (h2.exceptions.ProtocolError, ValueError):
         return HTTPStatus.BAD_REQUEST
     fields = dict(headers)
     method, target = fields.get(b":method", b""), fields.get(b":path", b"")
@@ -144,3 +198,17 @@ def _reason_to_refuse(
     if not _TOKEN.fullmatch(method) or not _TARGET.fullmatch(target):
         return HTTPStatus.BAD_REQUEST
     return None
+
+
+def _content_length(headers: Sequence[tuple[bytes, bytes]]) -> int | None:
+    """Return the length of the body in bytes; None where it is not announced.
+
+    Raises ValueError if it is not a number, or if there are two.
+    """
+    values = {value for name, value in headers if name == b"content-length"}
+    if not values:
+        return None
+    (value,) = values
+    if not value.isdigit():
+        raise ValueError
+    return int(value)

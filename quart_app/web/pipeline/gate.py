@@ -43,12 +43,12 @@ from quart_app.web.pipeline.claims import current_connection_id
 from quart_app.web.pipeline.compression import compress_page
 from quart_app.web.pipeline.device_cookie import DeviceCookie
 from quart_app.web.pipeline.headers import (
+    REQUEST_ID_HEADER,
     csp_nonce,
     headers_of_every_answer,
     headers_of_page,
     say_when_to_try_again,
 )
-from quart_app.web.pipeline.last_resort import REQUEST_ID_HEADER
 from quart_app.web.pipeline.request_ids import request_id
 from quart_app.web.pipeline.streaming import end_with_session
 

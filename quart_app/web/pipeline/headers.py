@@ -8,7 +8,9 @@ from quart import g
 from quart.wrappers import Response
 
 from quart_app.errors import AppError
+from quart_app.web.pipeline.request_ids import new_request_id
 
+REQUEST_ID_HEADER: Final = "X-Request-Id"
 CSP_REPORTS_PATH: Final = "/api/csp_reports"
 _NONCE_BYTES: Final = 16  # CSP level 3, section 7.1: 128 bits at least
 _REPORTING_GROUP: Final = "csp"
@@ -32,10 +34,15 @@ _STRICT_TRANSPORT_SECURITY: Final = "max-age=31536000"
 
 
 def headers_of_every_answer(*, is_https: bool) -> dict[str, str]:
-    """Return the headers of an answer that has none of its own."""
+    """Return the headers of every answer, but for those that it sets itself, and its request id."""
     if is_https:
         return {**_HEADERS, "Strict-Transport-Security": _STRICT_TRANSPORT_SECURITY}
     return dict(_HEADERS)
+
+
+def headers_of_refusal(*, is_https: bool) -> dict[str, str]:
+    """Return the headers of an answer to a request that never reaches the application."""
+    return {**headers_of_every_answer(is_https=is_https), REQUEST_ID_HEADER: new_request_id()}
 
 
 def headers_of_page(nonce: str, *, is_https: bool) -> dict[str, str]:

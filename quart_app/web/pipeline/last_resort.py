@@ -18,11 +18,11 @@ from quart import request as current_request
 from quart.typing import ResponseTypes
 from quart.wrappers import Request
 
+from quart_app.web.pipeline.headers import REQUEST_ID_HEADER
 from quart_app.web.pipeline.problems import is_for_program, problem_document
 from quart_app.web.pipeline.request_ids import IdentifiedRequest, request_id_of
 from quart_app.web.pipeline.streaming import StreamCut
 
-REQUEST_ID_HEADER: Final = "X-Request-Id"
 HEADING: Final = "Something went wrong"
 SENTENCE: Final = (
     "The error was logged. Please try again. If it happens again, give an administrator the"

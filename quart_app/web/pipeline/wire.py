@@ -3,7 +3,7 @@
 Quart parses a request's target and host before any handler of ours runs, and fails at some.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,10 +19,10 @@ from hypercorn.typing import (
 from werkzeug.sansio.utils import get_host
 
 from quart_app import errors
-from quart_app.web.pipeline.last_resort import REQUEST_ID_HEADER
 from quart_app.web.pipeline.problems import BAD_REQUEST, problem_document
-from quart_app.web.pipeline.request_ids import new_request_id
 
+# Returns the headers of one refusal, with its request id.
+MakeHeaders = Callable[[], Mapping[str, str]]
 # Of an Accept header; browsers send less than 200 bytes.
 _LONGEST_PREFERENCE_BYTES = 1024
 _MOST_QUERY_FIELDS = 100
@@ -34,15 +34,15 @@ class RejectInvalidHost:
     It runs after the middleware that applies a proxy's headers, to check a forwarded host, too.
     """
 
-    def __init__(self, app: ASGIFramework, headers: Mapping[str, str]) -> None:
-        self.app, self.headers = app, headers
+    def __init__(self, app: ASGIFramework, make_headers: MakeHeaders) -> None:
+        self.app, self.make_headers = app, make_headers
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         """Answer by 400, or pass on."""
         if scope["type"] == "http" and not _has_readable_host(scope):
-            await _refuse(send, "http.response", HTTPStatus.BAD_REQUEST, self.headers)
+            await _refuse(send, "http.response", HTTPStatus.BAD_REQUEST, self.make_headers())
         else:
             await self.app(scope, receive, send)
 
@@ -53,8 +53,8 @@ class RejectInvalidTarget:
     It runs first, on the server's own scope, because it repairs that for the server's access log.
     """
 
-    def __init__(self, app: ASGIFramework, headers: Mapping[str, str]) -> None:
-        self.app, self.headers = app, headers
+    def __init__(self, app: ASGIFramework, make_headers: MakeHeaders) -> None:
+        self.app, self.make_headers = app, make_headers
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -66,14 +66,16 @@ class RejectInvalidTarget:
         _forget_long_preferences(scope)
         is_readable = _has_readable_target(scope)
         if _is_handshake(scope):
-            await _refuse(send, "http.response", HTTPStatus.NOT_FOUND, self.headers)
+            await _refuse(send, "http.response", HTTPStatus.NOT_FOUND, self.make_headers())
         elif scope["type"] == "websocket":
             await receive()  # the handshake
-            await _refuse(send, "websocket.http.response", HTTPStatus.NOT_FOUND, self.headers)
+            await _refuse(
+                send, "websocket.http.response", HTTPStatus.NOT_FOUND, self.make_headers()
+            )
         elif is_readable:
             await self.app(scope, receive, send)
         else:
-            await _refuse(send, "http.response", HTTPStatus.BAD_REQUEST, self.headers)
+            await _refuse(send, "http.response", HTTPStatus.BAD_REQUEST, self.make_headers())
 
 
 def _is_handshake(scope: HTTPScope | WebsocketScope) -> bool:
@@ -137,7 +139,6 @@ async def _refuse(
     all_headers = {
         "Content-Type": "application/problem+json",
         "Content-Length": str(len(body)),
-        REQUEST_ID_HEADER: new_request_id(),
         **headers,
     }
     start: Any = {

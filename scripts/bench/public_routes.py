@@ -7,17 +7,16 @@ With --strict it is a failure that a request costs more than four times as much,
 `GET /healthz` costs 1.2 ms; a login's password hash is not measured.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from environment import ROOT, run_in_environment
+from parsers import PrintableParser
 
-parser = argparse.ArgumentParser(
+parser = PrintableParser(
     prog="scripts/bench/public_routes.py",
     description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
 )
 parser.add_argument("--requests", type=int, default=60, help="for each case (60)")
 parser.add_argument("--strict", action="store_true", help="exit with 1 above four times")

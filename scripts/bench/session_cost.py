@@ -8,17 +8,16 @@ machine moves the microseconds but hardly the ratios. With --strict it is a fail
 more than the goal.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from environment import run_in_environment
+from parsers import PrintableParser
 
-parser = argparse.ArgumentParser(
+parser = PrintableParser(
     prog="scripts/bench/session_cost.py",
     description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
 )
 parser.add_argument("--rounds", type=int, default=400, help="of each contender (400)")
 parser.add_argument("--requests", type=int, default=20, help="in a round (20)")

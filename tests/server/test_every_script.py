@@ -190,6 +190,25 @@ def test_a_script_runs_successfully(
     SHORT_RUNS[script](clone)
 
 
+CONTROLS = "--\x1b[2J\u202e\x9b\n"
+WRONG_ARGUMENTS = [
+    *([benchmark, CONTROLS] for benchmark in BENCHMARKS),
+    [BENCHMARKS[0], "--quick", CONTROLS.lstrip("-")],
+    ["scripts/migrate_to_cookie_sessions.py", CONTROLS],
+    ["scripts/serve", CONTROLS],
+    ["scripts/serve", "--", CONTROLS],
+    ["scripts/serve", "--", "--backlog", CONTROLS.lstrip("-")],
+    ["scripts/serve", "--", "--verify-mode", CONTROLS.lstrip("-")],
+]
+
+
+@pytest.mark.parametrize("command", WRONG_ARGUMENTS, ids=lambda command: ascii(" ".join(command)))
+def test_no_script_repeats_control_characters_of_a_wrong_argument(command: list[str]) -> None:
+    said = run(ROOT, *command, exit_code=2)
+    assert "\\x1b[2J\\u202e\\x9b" in said
+    assert all(line.isprintable() for line in said.split("\n"))
+
+
 @pytest.mark.thorough
 @pytest.mark.timeout(SECONDS)
 @pytest.mark.parametrize("benchmark", BENCHMARKS)

@@ -1,6 +1,7 @@
 """Find the prose patterns that this project does not use, for `scripts/check`.
 
-It reads Markdown, comments, docstrings and templates. docs/glossary.md says which words to use.
+It reads Markdown, comments, docstrings, names of tests, and templates. docs/glossary.md says which
+words to use.
 """
 
 import ast
@@ -119,9 +120,13 @@ def _of_markdown(path: Path) -> Iterator[Text]:
 
 
 def _of_python(path: Path) -> Iterator[Text]:
-    """Yield docstrings, and comments: those on following lines are one text."""
+    """Yield docstrings, names of tests, and comments: those on following lines are one text."""
     source = path.read_text()
     for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            kind, _, sentence = node.name.partition("_")
+            if kind == "test":
+                yield Text(path, node.lineno, sentence.replace("_", " ").capitalize())
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             docstring = ast.get_docstring(node, clean=True)
             if docstring:

@@ -8,11 +8,11 @@ from quart_app.session.claims import Claims
 
 NOBODY: Final = Caller.command_line()
 A_SID: Final = "s" * 22
-_NEVER_OVER: Final = 2**62  # an epoch that nothing ends
+_NEVER_OVER: Final = 2**62  # an epoch that no revocation reaches
 
 
 def caller_of(user_id: int, *, sid: str = A_SID, **origin: Any) -> Caller:
-    """Return a caller whose login has not ended; `origin` is the rest of a Caller, if any."""
+    """Return a caller whose login has not ended; `origin` holds the other fields of Caller."""
     claims = Claims(
         user_id=user_id,
         sid=sid,
@@ -34,7 +34,7 @@ def caller_from(
     user_agent: str | None = None,
     request_id: str | None = None,
 ) -> Caller:
-    """Return a caller from an address, in a request."""
+    """Return a caller in a request, from an address."""
     return Caller(
         claims=claims,
         address=address,

@@ -1,4 +1,4 @@
-"""Every cause that ends sessions, brought about over HTTP or from the command line."""
+"""Every cause that ends sessions, triggered over HTTP or from the command line."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ OWN, OTHER, SOMEBODYS = "own", "other", "somebody's"
 
 @dataclass(frozen=True)
 class Scene:
-    """A user who is logged in on two devices, the older one their own here."""
+    """A user who is logged in on two devices; `own` is the older login."""
 
     processes: Processes
     name: str
@@ -25,15 +25,16 @@ class Scene:
 
     @property
     def here(self) -> Server:
-        """Where the cause is brought about."""
+        """The server on which the cause is triggered."""
         return self.processes.a
 
 
 @dataclass(frozen=True)
 class Cause:
-    """What ends sessions, whose, and the password that the user has afterwards, if any.
+    """A cause, the sessions that it ends, and the user's password afterwards, if the user can log
+    in.
 
-    `bring_about` returns since when they must be refused.
+    `bring_about` returns when the sessions should start to be refused.
     """
 
     bring_about: Callable[[Scene], float]
@@ -113,7 +114,7 @@ def _by_administrator(path: str) -> Callable[[Scene], float]:
 def _by_command(*arguments: str, typed: str = "") -> Callable[[Scene], float]:
     def administer(scene: Scene) -> float:
         scene.processes.run(*(each.format(name=scene.name) for each in arguments), typed=typed)
-        return time.monotonic()  # that it has ended is true once the command has
+        return time.monotonic()  # a command has ended the sessions when it exits
 
     return administer
 

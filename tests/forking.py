@@ -1,9 +1,9 @@
-"""Processes that are forked from one in which the application is imported already.
+"""Start processes by forking one that has already imported the application.
 
-Importing it costs seconds of a core on a slow machine, and the tests start hundreds of servers and
-commands. `Forked` is a subprocess.Popen whose process is `python -m <module> <arguments>` like any
-other, but for the imports. The tests of how processes start don't use it: those of
-scripts/serve, of closed streams, of encodings and of the interpreter's options.
+Importing it takes seconds of CPU time on a slow machine, and the tests start hundreds of servers
+and commands. `Forked` is a subprocess.Popen that behaves like `python -m <module> <arguments>`
+without the imports. The tests of how processes start don't use it: those of scripts/serve, closed
+streams, encodings and interpreter options.
 """
 
 import atexit
@@ -19,7 +19,7 @@ from typing import Any
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
-# Variables of the interpreter that the template process has, too; with others it can't be used.
+# Interpreter variables that the template process has, too; it cannot be used with others.
 _OF_TEMPLATE = {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
 _OPTIONS = {"cwd", "stdin", "stdout", "stderr", "pass_fds", "text"}
 
@@ -27,14 +27,14 @@ _OPTIONS = {"cwd", "stdin", "stdout", "stderr", "pass_fds", "text"}
 class Forked(subprocess.Popen[Any]):
     """A process of `[sys.executable, "-m", module, *arguments]`, started by a fork.
 
-    `env` and `cwd` are required. Of Popen's other arguments it takes streams, `pass_fds` and those
-    for text. `communicate`, `wait`, signals and the exit code are Popen's own.
+    `env` and `cwd` are required. It accepts streams, `pass_fds` and the text options of Popen.
+    `communicate`, `wait`, signals and the exit code are Popen's own.
     """
 
     def _execute_child(self, args: Any, *rest: Any) -> None:
-        """Let the template process fork; called by Popen, whose signature is the same since 3.11.
+        """Make the template process fork; called by Popen, with the same signature since 3.11.
 
-        Popen offers no other way to keep its pipes and its waiting with a process of another kind.
+        Popen has no other way to keep its pipes and `wait` for another kind of process.
         """
         _, _, _, pass_fds, cwd, env = rest[:6]
         p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite = rest[9:15]
@@ -59,7 +59,7 @@ class Forked(subprocess.Popen[Any]):
 
 
 def popen(args: list[Any], *, env: dict[str, str], **options: Any) -> subprocess.Popen[Any]:
-    """Start `[sys.executable, "-m", module, *arguments]`: by a fork where that is the same."""
+    """Start `[sys.executable, "-m", module, *arguments]`, by a fork if that makes no difference."""
     of_interpreter = {name for name in env if name.startswith("PYTHON")} - _OF_TEMPLATE
     can_be_forked = not of_interpreter and options.keys() <= _OPTIONS
     return (Forked if can_be_forked else subprocess.Popen)(args, env=env, **options)
@@ -68,7 +68,7 @@ def popen(args: list[Any], *, env: dict[str, str], **options: Any) -> subprocess
 def run(
     args: list[Any], *, env: dict[str, str], timeout: float, typed: Any = None, **options: Any
 ) -> subprocess.CompletedProcess[Any]:
-    """Run it to its end and capture what it writes. Raises TimeoutExpired."""
+    """Run a process to its end and capture its output. Raises TimeoutExpired."""
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with popen(args, env=env, **streams, **options) as process:
         try:
@@ -81,8 +81,9 @@ def run(
 
 @cache
 def _template(_process_id: int) -> socket.socket:
-    """Return the socket to the template process of this process; it ends when that is closed."""
-    # Its grandchildren become ours, to be waited for, when the process between has ended.
+    """Return this process's socket to its template process, which ends with the socket."""
+    # Its grandchildren become our children, which we can wait for, when the process between has
+    # ended.
     if ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError("prctl")
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -1,4 +1,4 @@
-"""Cases of a test of which a run holds the first few, and `--thorough` all."""
+"""Parametrized cases: the first few run by default, and all of them with `--thorough`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,9 +7,9 @@ import pytest
 
 
 def first(number: int, cases: Sequence[Any]) -> list[Any]:
-    """Return the cases for `parametrize`; those after the first `number` run with --thorough.
+    """Return the cases for `parametrize`; those after the first `number` run only with --thorough.
 
-    Put the cases first that differ most. A tuple is a case of several arguments.
+    Put the cases that differ most first. A tuple is a case of several arguments.
     """
     return [
         *cases[:number],

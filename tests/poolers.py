@@ -1,4 +1,4 @@
-"""PgBouncer between the application and PostgreSQL: Debian's, with its default settings."""
+"""PgBouncer, Debian's with default settings, between the application and PostgreSQL."""
 
 import os
 import pwd
@@ -16,7 +16,7 @@ from sqlalchemy import URL
 from tests.conftest import lacking
 from tests.listening import STARTUP_SECONDS, wait_until_listening
 
-# Only what it can't guess: where the server is, who may come, and how connections are pooled.
+# Only settings without a default: the server's address, authentication and the pool mode.
 _CONFIGURATION = """
 [databases]
 * = host={server_folder} port={server_port} user={user}
@@ -32,7 +32,7 @@ logfile = {folder}/log
 
 @contextmanager
 def pgbouncer(config: pytest.Config, url: URL) -> Iterator[URL]:
-    """Give the URL by which PgBouncer leads to a database, until the block ends."""
+    """Yield a URL that reaches the database through PgBouncer, until the block ends."""
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
         lacking(config, "PgBouncer (Debian's package pgbouncer)")
@@ -53,7 +53,7 @@ def pgbouncer(config: pytest.Config, url: URL) -> Iterator[URL]:
                 folder=folder,
             )
         )
-        # It refuses to be root, and may read the server's socket only as the server's user.
+        # It refuses to run as root, and only the server's user may read the server's socket.
         as_owner = ["-u", owner.pw_name] if os.geteuid() == 0 else []
         process = subprocess.Popen([str(program), *as_owner, str(file)], stderr=subprocess.DEVNULL)
         try:

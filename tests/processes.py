@@ -1,4 +1,4 @@
-"""Two processes over one database: who logs in at one, and when the other hears of the end."""
+"""Two processes over one database: log in at one, and time when the other refuses the session."""
 
 import asyncio
 import hashlib
@@ -35,7 +35,7 @@ RECOVERED_WITHIN_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Processes:
-    """Processes A and B, and what is administered beside them."""
+    """Processes A and B, and commands that run beside them."""
 
     a: Server
     b: Server
@@ -50,7 +50,7 @@ class Processes:
         return new_user(self.settings, role)
 
     def run(self, *arguments: str, typed: str = "") -> str:
-        """Run `python -m quart_app …` to its end, and return what it says."""
+        """Run `python -m quart_app …` to its end, and return its output."""
         ended = run(
             [sys.executable, "-m", "quart_app", *arguments],
             cwd=self.folder,
@@ -80,13 +80,13 @@ def new_user(settings: Settings, role: Role = Role.VIEWER) -> str:
 
 @contextmanager
 def two_processes(settings: Settings, folder: Path, *, app: str = APP) -> Iterator[Processes]:
-    """Serve by two processes until the block ends."""
+    """Serve with two processes until the block ends."""
     with hypercorns(2, settings, folder, app=app) as (a, b):
         yield Processes(a, b, settings, folder)
 
 
 def cookie_of(response: httpx2.Response) -> str | None:
-    """Return the value of the session cookie that an answer sets; None where it sets none."""
+    """Return the session cookie's value that a response sets; None if it sets none."""
     for line in response.headers.get_list("Set-Cookie"):
         name, _, rest = line.partition("=")
         if name == "session":
@@ -97,7 +97,7 @@ def cookie_of(response: httpx2.Response) -> str | None:
 def log_in(
     server: Server, name: str, password: str = PASSWORD, *, cookie: str | None = None
 ) -> str:
-    """Log in, in the browser that has this cookie already, and return the new one's value."""
+    """Log in, presenting this cookie if given, and return the new cookie's value."""
     response = server.ask(
         "POST", "/api/login", cookie, json={"username": name, "password": password}
     )
@@ -108,7 +108,7 @@ def log_in(
 
 
 def log_out(server: Server, cookie: str, *, everywhere: bool = False) -> None:
-    """Log out, and see it confirmed."""
+    """Log out and check the response."""
     path = "/api/logout_all" if everywhere else "/api/logout"
     assert server.ask("POST", path, cookie).status_code == 204
 
@@ -132,9 +132,10 @@ def connect(server: Server, cookie: str, name: str) -> int:
 
 
 def seconds_until_refused(server: Server, cookie: str, *, since: float) -> float:
-    """Replay the cookie until it is refused; until then, and no longer than the bound, it is not.
+    """Replay the cookie until it is refused, which must happen within the limit.
 
-    What counts is when a request was sent that was still answered: a busy machine is slow to ask.
+    The limit applies to the time at which the last accepted request was sent, because a busy
+    machine is slow to send.
     """
     while True:
         sent = time.monotonic() - since
@@ -147,7 +148,7 @@ def seconds_until_refused(server: Server, cookie: str, *, since: float) -> float
 
 
 def wait_until_recovered(server: Server, cookie: str) -> None:
-    """Ask until the answer is 200; meanwhile it is 503, for nobody can tell."""
+    """Repeat the request until it is answered with 200 instead of 503, which means a stale list."""
     deadline = time.monotonic() + RECOVERED_WITHIN_SECONDS
     while (status := server.status(cookie)) != 200:
         assert status == 503
@@ -156,7 +157,7 @@ def wait_until_recovered(server: Server, cookie: str) -> None:
 
 
 def _serializer() -> URLSafeTimedSerializer:
-    """Return what reads and writes session cookies, by the format's own words."""
+    """Return a serializer of session cookies, written from the format's documentation."""
     return URLSafeTimedSerializer(
         SECRET_KEY,
         salt="cookie-session",
@@ -166,14 +167,14 @@ def _serializer() -> URLSafeTimedSerializer:
 
 
 def session_of(cookie: str) -> dict[str, Any]:
-    """Return what is signed into a session cookie."""
+    """Return the signed contents of a session cookie."""
     payload = _serializer().loads(cookie)
     assert isinstance(payload, dict)
     return payload
 
 
 def with_session(cookie: str, **changes: object) -> str:
-    """Return the cookie of a session that is like this one's but for these values."""
+    """Return a cookie for the same session with these values changed."""
     return str(_serializer().dumps(session_of(cookie) | changes))
 
 
@@ -189,7 +190,7 @@ def ended_by_hand(cookie: str) -> NewRevocation:
 
 
 def end_without_a_word(settings: Settings, cookie: str) -> None:
-    """End the session of this cookie in the database, and notify nobody."""
+    """End the cookie's session in the database without a notification."""
 
     async def end() -> None:
         database = Database(settings.database_url)
@@ -210,7 +211,7 @@ def psycopg_connection(url: URL, **options: Any) -> Iterator[psycopg.Connection]
 
 @contextmanager
 def database_held(url: URL) -> Iterator[None]:
-    """Let nobody else write while the block lasts; on PostgreSQL nobody reads people, either."""
+    """Block other writers until the block ends; on PostgreSQL, readers of users and logins, too."""
     if url.get_backend_name() == "sqlite":
         with closing(sqlite3.connect(url.database or "", isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -225,7 +226,7 @@ def database_held(url: URL) -> Iterator[None]:
 
 @contextmanager
 def database_away(url: URL) -> Iterator[None]:
-    """Let nobody reach the database while the block lasts."""
+    """Make the database unreachable until the block ends."""
     if url.get_backend_name() == "sqlite":
         path = Path(url.database or "")
         aside = path.rename(path.with_suffix(".aside"))

@@ -26,14 +26,14 @@ APP = "quart_app.app:create_app()"
 
 
 def forgetful_client(url: str) -> httpx2.Client:
-    """A client that keeps no cookie by itself, for tests that copy and replay them."""
+    """Return a client that keeps no cookies, for tests that copy and replay them."""
     jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
     return httpx2.Client(base_url=url, cookies=jar, timeout=ANSWER_SECONDS)
 
 
 @dataclass(frozen=True)
 class Server:
-    """A Hypercorn process, its address and what it logs."""
+    """A Hypercorn process, its address and its log."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -43,17 +43,17 @@ class Server:
     def ask(
         self, method: str, path: str, cookie: str | None = None, **more: Any
     ) -> httpx2.Response:
-        """Send a request that presents this value of the session cookie, and no other."""
+        """Send a request with this value of the session cookie, and no other cookie."""
         headers = {} if cookie is None else {"Cookie": f"session={cookie}"}
         return self.client.request(method, path, headers=headers, **more)
 
     def status(self, cookie: str) -> int:
-        """Return how a validated request is answered."""
+        """Return the status of a session check."""
         return self.ask("GET", "/api/session_state", cookie).status_code
 
 
 def environ_of(settings: Settings) -> dict[str, str]:
-    """Return the environment from which the server reads these settings."""
+    """Return the environment variables for these settings."""
     return {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT),
@@ -79,7 +79,10 @@ def hypercorn(
     port: int = 0,
     worker_class: str = "asyncio",
 ) -> Iterator[Server]:
-    """Serve on loopback until the block ends; it must then end by itself. Port 0 is a free one."""
+    """Serve on loopback until the block ends; the process must then exit normally.
+
+    Port 0 means a free port.
+    """
     with hypercorns(1, settings, folder, environ=environ, port=port, worker_class=worker_class) as (
         server,
     ):
@@ -97,7 +100,7 @@ def hypercorns(
     port: int = 0,
     worker_class: str = "asyncio",
 ) -> Iterator[list[Server]]:
-    """Serve by so many processes, each on a port of its own, as `hypercorn` does."""
+    """Serve with this many processes, each on a port of its own, as `hypercorn` does."""
     with ExitStack() as stack:
         servers = [
             stack.enter_context(
@@ -125,9 +128,9 @@ def _started(
     port: int,
     worker_class: str,
 ) -> Iterator[Server]:
-    """Serve by one process, which need not be alive yet.
+    """Serve with one process, which may not be ready yet.
 
-    The socket is made here and inherited, as by socket activation, so that its port is known.
+    The socket is created here and inherited, as with socket activation, so that its port is known.
     """
     log = folder / f"server-{time.monotonic_ns()}.log"
     with socket.create_server(("127.0.0.1", port)) as listener, log.open("wb") as stream:
@@ -147,7 +150,7 @@ def _started(
         with forgetful_client(url) as client:
             server = Server(url, process, log, client)
             yield server
-        # Asked but once: a second signal could come when nobody handles it any more.
+        # Signalled only once: a second signal could arrive after the handlers were removed.
         assert process.wait(STARTUP_SECONDS) == 0, log.read_text()
     finally:
         if process.poll() is None:

@@ -1,4 +1,4 @@
-"""Who reads an event stream of a real process, and what is heard."""
+"""Readers of a real process's event stream, and the events that they receive."""
 
 import json
 import queue
@@ -27,7 +27,7 @@ class Heard(NamedTuple):
 
 @dataclass
 class Listener:
-    """Who reads a stream: what was heard, `closed` at its end."""
+    """A stream reader: `events` receives every event, and `closed` at the end."""
 
     events: queue.Queue[Heard] = field(default_factory=queue.Queue)
 
@@ -37,7 +37,7 @@ class Listener:
 
 @contextmanager
 def listening(server: Server, cookie: str) -> Iterator[Listener]:
-    """Read the session's stream in a thread while the block lasts."""
+    """Read the session's stream in a thread until the block ends."""
     listener = Listener()
     with (
         httpx2.Client(timeout=60) as client,
@@ -48,7 +48,7 @@ def listening(server: Server, cookie: str) -> Iterator[Listener]:
         assert response.status_code == 200
         assert response.headers["Content-Type"] == "text/event-stream"
         lines = response.iter_lines()
-        assert next(lines) == ":"  # at once, so that it is known to be open
+        assert next(lines) == ":"  # sent at once, so that the stream is known to be open
 
         def read() -> None:
             kind = ""
@@ -60,14 +60,14 @@ def listening(server: Server, cookie: str) -> Iterator[Listener]:
                         data = json.loads(line.removeprefix("data: "))
                         listener.events.put(Heard(kind, data, time.monotonic()))
             except httpx2.TransportError:
-                pass  # the block is over
+                pass  # the block has ended
             listener.events.put(Heard("closed", {}, time.monotonic()))
 
         thread = threading.Thread(target=read, daemon=True)
         thread.start()
         try:
             yield listener
-        finally:  # merely closed, it would stay open for as long as the thread reads
+        finally:  # if only closed, it would stay open for as long as the thread reads
             connection = response.extensions["network_stream"].get_extra_info("socket")
             with suppress(OSError):  # the server was faster
                 connection.shutdown(socket.SHUT_RDWR)

@@ -1,7 +1,7 @@
-"""The process from which others are forked, with the application imported: see tests/forking.py.
+"""The template process, which forks others with the application imported: see tests/forking.py.
 
-Each request is one message: JSON with the module, arguments, environment, working directory and
-the numbers that the file descriptors beside it get. The answer is the process id.
+Each request is one message: JSON with the module, arguments, environment, working directory and the
+numbers for the attached file descriptors. The response is the process id.
 """
 
 import fcntl
@@ -26,7 +26,7 @@ _MOST_FDS = 32
 def main() -> None:
     """Fork a process for each message, until the other end is closed."""
     template = socket.socket(fileno=int(sys.argv[1]))
-    gc.freeze()  # a fork then shares the memory of all that was imported
+    gc.freeze()  # a fork then shares the memory of everything imported
     while True:
         message, fds, _, _ = socket.recv_fds(template, 1 << 20, _MOST_FDS)
         if not message:
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def fork_grandchild() -> int:
-    """Fork twice, so that the process is adopted by the tests; return its id, and 0 in itself."""
+    """Fork twice, so that the tests adopt the process; return its id, and 0 in the process."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -61,14 +61,14 @@ def fork_grandchild() -> int:
 
 
 def run(request: dict[str, Any], fds: list[int]) -> None:
-    """Be the process that was asked for."""
+    """Become the requested process."""
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _ABOVE_TARGETS) for fd in fds]
     for fd in fds:
         os.close(fd)
     for fd, target in zip(high, request["targets"], strict=True):
         os.dup2(fd, target)
         os.close(fd)
-    # As the interpreter opens them at its start, in the C locale: PEP 538.
+    # The interpreter opens them like this in the C locale: PEP 538.
     sys.stdin, sys.stdout, sys.stderr = (
         os.fdopen(fd, mode, buffering, "utf-8", errors, closefd=False)
         for fd, mode, buffering, errors in (
@@ -81,7 +81,7 @@ def run(request: dict[str, Any], fds: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request["environ"])
     time.tzset()
-    sys.path[0] = str(Path.cwd())  # as `python -m` has it
+    sys.path[0] = str(Path.cwd())  # like `python -m`
     sys.argv = [request["module"], *request["arguments"]]
     runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
 

@@ -1,7 +1,7 @@
-"""The application as served, with every statement that SQLite carries out written to a file.
+"""The application as served, which writes every statement that SQLite executes to a file.
 
-Served by `hypercorn 'tests.traced:create_app()'`. SQLite itself tells of each statement, whoever
-in the process opened the connection, and through whatever library.
+Served by `hypercorn 'tests.tracing:create_app()'`. SQLite itself reports each statement, whichever
+library opened the connection.
 """
 
 import os
@@ -13,7 +13,7 @@ from quart import Quart
 
 from quart_app import app
 
-TRACE_FILE = "TRACE_FILE"  # the environment variable that names it
+TRACE_FILE = "TRACE_FILE"  # the environment variable with the file's path
 
 
 def create_app() -> Quart:

@@ -1,6 +1,7 @@
-"""Several workers that share the tests of one run: who must be alone, and what is said at the end.
+"""Parallel workers: tests that must run alone, and the report at the end of the run.
 
-`scripts/test` has a worker more than cores (pytest-xdist); in a single process nothing waits.
+`scripts/test` starts one worker more than there are cores (pytest-xdist); a single process needs no
+waiting.
 """
 
 import fcntl
@@ -14,7 +15,7 @@ import pytest
 
 @dataclass(frozen=True)
 class SaidAtTheEnd:
-    """What the run says of this machine when all tests are over."""
+    """The facts about this machine and the measurements that the run prints at the end."""
 
     lacking: set[str] = field(default_factory=set)
     measured: list[str] = field(default_factory=list)
@@ -24,19 +25,19 @@ said_at_the_end = SaidAtTheEnd()
 
 
 def is_worker(config: pytest.Config) -> bool:
-    """Tell whether other processes run tests of the same run at the same time."""
+    """Return whether other processes run tests of the same run at the same time."""
     return hasattr(config, "workerinput")
 
 
 def asks_processes(item: pytest.Item) -> bool:
-    """Tell whether it asks the two processes that tests share."""
+    """Return whether the test uses the two processes that tests share."""
     return "processes" in getattr(item, "fixturenames", ())
 
 
 def is_alone(item: pytest.Item) -> bool:
-    """Tell whether no other test may run beside it, for it holds a bound on time.
+    """Return whether no other test may run at the same time, because it has a time limit.
 
-    So do most who ask two processes; not those that wait more than they compute.
+    Most tests that use the two processes have one; those marked `untimed` only wait.
     """
     if item.get_closest_marker("alone") is not None:
         return True
@@ -44,7 +45,7 @@ def is_alone(item: pytest.Item) -> bool:
 
 
 def is_long(item: pytest.Item, collected: set[str]) -> bool:
-    """Tell whether it waits for --thorough: all of it, or on PostgreSQL what SQLite runs."""
+    """Return whether only --thorough runs it: always, or on PostgreSQL because SQLite runs it."""
     if item.get_closest_marker("thorough") is not None:
         return True
     parameters = getattr(item, "callspec", None)
@@ -57,7 +58,7 @@ def is_long(item: pytest.Item, collected: set[str]) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is long, and to one worker, at the end, those that must be alone."""
+    """Leave out long tests, and give those that must be alone to one worker, at the end."""
     if not config.getoption("thorough"):
         collected = {item.nodeid for item in items}
         long = [item for item in items if is_long(item, collected)]
@@ -80,7 +81,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def turn(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
-    """Let a test that must be alone begin when no other worker's test runs, and none beside it."""
+    """Start a test that must be alone when no other worker's test runs, and keep others waiting."""
     if not is_worker(request.config):
         yield
         return
@@ -91,7 +92,7 @@ def turn(
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hand what a worker has to say to the process that says it."""
+    """Send a worker's report to the main process."""
     if is_worker(session.config):
         output = session.config.workeroutput  # type: ignore[attr-defined] # pytest-xdist's
         output["lacking"] = sorted(said_at_the_end.lacking)
@@ -100,14 +101,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's
 def pytest_testnodedown(node: Any) -> None:
-    """Take what a worker had to say; one that crashed says nothing, and is a failure itself."""
+    """Add a worker's report; a worker that crashed has none, and is a failure itself."""
     output = getattr(node, "workeroutput", {})
     said_at_the_end.lacking.update(output.get("lacking", ()))
     said_at_the_end.measured.extend(output.get("measured", ()))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Name what this machine lacks, and what was measured."""
+    """Print the parts that this machine lacks, and the measurements."""
     if said_at_the_end.lacking:
         terminalreporter.section("not tested in this run")
         for part in sorted(said_at_the_end.lacking):

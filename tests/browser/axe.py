@@ -1,4 +1,4 @@
-"""axe-core, which looks for what keeps people out of a page, and what it leaves to us."""
+"""Check pages with axe-core and with measurements of our own that axe-core does not make."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +8,12 @@ from playwright.async_api import Page
 
 AXE = (Path(__file__).parent / "vendor" / "axe-4.14.1.min.js").read_text()
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-OF_COLOURS = ["color-contrast", "link-in-text-block"]  # what a theme alone can change
+OF_COLOURS = ["color-contrast", "link-in-text-block"]  # rules whose result depends on the theme
 
 
 @dataclass(frozen=True)
 class Look:
-    """A width, and a theme: the system's, or against it one that was chosen on the page."""
+    """A width and a theme: the system's, or one that a user chose instead."""
 
     width: int
     system: Literal["light", "dark"]
@@ -37,10 +37,10 @@ class Look:
         )
 
 
-# The narrow page is checked with every rule, and in the other theme the colours.
+# The narrow page is checked with every rule; in the other theme only the colours are checked.
 LOOKS = [Look(320, "light"), Look(1280, "dark", rules=tuple(OF_COLOURS))]
-# With --thorough, the wide page with every rule, too, and the colours of themes that were chosen,
-# which are those of the system's theme: a test of its own compares them.
+# With --thorough the wide page is checked with every rule, too, and so are the colours of chosen
+# themes. A chosen theme has the colours of the same system theme, which a test of its own compares.
 MORE_LOOKS = [
     Look(1280, "dark"),
     Look(320, "light", "dark", rules=tuple(OF_COLOURS)),
@@ -49,7 +49,7 @@ MORE_LOOKS = [
 
 
 async def load_axe(page: Page) -> None:
-    """By the debugger, as which the page's policy does not stop it."""
+    """Added through the debugger, because the page's policy blocks injected scripts."""
     await page.evaluate(AXE)
 
 
@@ -63,13 +63,13 @@ RUN = """async ([tags, rules]) => {
 
 
 async def violations(page: Page, rules: tuple[str, ...] = ()) -> list[str]:
-    """Return what axe-core finds, in words."""
+    """Return axe-core's violations as sentences."""
     found: list[str] = await page.evaluate(RUN, [TAGS, list(rules)])
     return found
 
 
-# WCAG 2.2: 1.4.10, nothing is wider than the page; 2.5.8, what is pressed is large enough, but for
-# links within a sentence.
+# WCAG 2.2, 1.4.10: nothing is wider than the page. WCAG 2.2, 2.5.8: targets are large enough,
+# except links within a sentence.
 MEASURE = """least => {
     const {scrollWidth, clientWidth} = document.documentElement;
     const wider = scrollWidth > clientWidth ? [`${scrollWidth - clientWidth} px too wide`] : [];
@@ -85,7 +85,7 @@ MEASURE = """least => {
     return [...wider, ...small];
 }"""
 LEAST_PIXELS = 24
-LETTER_PIXELS = 16  # of a browser in which nobody has chosen another size
+LETTER_PIXELS = 16  # the default size of a browser
 # WCAG 2.2, 1.4.12: what somebody may set for all text. By the debugger, past the page's policy.
 SPACE = """() => {
     const sheet = new CSSStyleSheet();
@@ -99,13 +99,13 @@ SPACE = """() => {
 
 
 async def measures(page: Page) -> list[str]:
-    """Return what is wider than the page or too small to be pressed."""
+    """Return the elements that are wider than the page or too small to click."""
     found: list[str] = await page.evaluate(MEASURE, LEAST_PIXELS)
     return found
 
 
 async def measures_of_larger_text(page: Page) -> list[str]:
-    """Return the same with letters twice as large (1.4.4), and with more room around them."""
+    """Return the same with text twice as large (1.4.4) and with more spacing (1.4.12)."""
     debugger = await page.context.new_cdp_session(page)
 
     async def set_letters(pixels: int) -> None:

@@ -13,10 +13,11 @@ from tests.browser.scenes import scene
 from tests.conftest import PASSWORD, lacking
 from tests.server.conftest import name, processes
 
-__all__ = ["name", "processes", "scene"]  # fixtures; the first two are those of the server's tests
+__all__ = ["name", "processes", "scene"]  # fixtures; the first two come from the server's tests
 
 CHROMIUM = Path("/usr/bin/chromium")
-# In a container Chromium runs as root, without its sandbox; the others keep it from calling home.
+# In a container Chromium runs as root, without its sandbox. The other options prevent background
+# network traffic.
 _CLOSED_WITHIN_SECONDS = 10
 _ARGUMENTS = [
     "--disable-gpu",
@@ -36,8 +37,8 @@ def chromium_path(request: pytest.FixtureRequest) -> Path:
     return CHROMIUM
 
 
-EXPECT_MS = 15_000  # a page may wait for a held answer, a hash and a busy machine
-# To start it takes seconds, so it is started once; for that the tests share an event loop, too.
+EXPECT_MS = 15_000  # a page may wait for a delayed response, a hash and a busy machine
+# Starting it takes seconds, so it is started once; the tests therefore share an event loop, too.
 IN_ONE_LOOP = pytest.mark.asyncio(loop_scope="session")
 
 
@@ -51,7 +52,7 @@ async def chromium(chromium_path: Path) -> AsyncIterator[Browser]:
 
 
 async def fill_and_log_in(page: Page, name: str, password: str = PASSWORD) -> None:
-    """Fill the form on the page for logging in, and send it."""
+    """Fill in the login form and submit it."""
     await page.get_by_label("Name or e-mail address").fill(name)
     await page.get_by_label("Password", exact=True).fill(password)
     await page.get_by_role("button", name="Log in").click()
@@ -62,7 +63,7 @@ OpenPage = Callable[..., Awaitable[Page]]
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def open_page(chromium: Browser, measured: Callable[[str], None]) -> AsyncIterator[OpenPage]:
-    """Open a page in a browser with nothing in it; an error on its console is a failure."""
+    """Open a page in an empty browser context; an error on its console fails the test."""
     complaints: list[str] = []
     contexts: list[BrowserContext] = []
 
@@ -76,7 +77,7 @@ async def open_page(chromium: Browser, measured: Callable[[str], None]) -> Async
             "console",
             lambda message: (
                 complaints.append(message.text)
-                # An answer of 400 or more is one, too, and so is a server that stops.
+                # Responses of 400 and above and a stopped server are logged as errors, too.
                 if message.type == "error" and not message.text.startswith("Failed to load")
                 else None
             ),
@@ -88,6 +89,7 @@ async def open_page(chromium: Browser, measured: Callable[[str], None]) -> Async
         try:
             async with asyncio.timeout(_CLOSED_WITHIN_SECONDS):
                 await context.close()
-        except TimeoutError:  # seen once: Playwright waited for ever; the browser ends it, too
+        # Seen once: Playwright waited forever; closing the browser closes the context, too.
+        except TimeoutError:
             measured(f"a browser's context was not closed within {_CLOSED_WITHIN_SECONDS} s")
     assert complaints == []

@@ -1,4 +1,4 @@
-"""An example of every page that people are shown, errors and what scripts open included."""
+"""An example of every page, including error pages and dialogs that scripts open."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from playwright.async_api import Page, expect
 
 from tests.conftest import PASSWORD
 
-COMMON = "password1"  # long enough, and refused
-# What stands in a path or a field as `{name}`: ids and tokens of the scene.
+COMMON = "password1"  # long enough, but refused
+# Values for `{name}` in a path or a field: ids and tokens of the scene.
 Values = dict[str, str]
 Act = Callable[[Page, Values], Awaitable[None]]
 
 
 @dataclass(frozen=True)
 class Example:
-    """A path, what is done there, and by what is seen that it is done."""
+    """A path, what to do there, and an element that shows that it is done."""
 
     path: str
     act: Act | None = None
@@ -28,7 +28,7 @@ class Example:
 
 
 def sends(button: str, **fields: str) -> Act:
-    """Fill in fields, each by its `id`, and press the form's button."""
+    """Fill in fields, each by its `id`, and submit the form."""
 
     async def act(page: Page, values: Values) -> None:
         for field, value in fields.items():
@@ -60,7 +60,7 @@ async def switches_where_the_server_is_away(page: Page, _values: Values) -> None
 
 
 async def hears_of_a_switch(page: Page, _values: Values) -> None:
-    """Let a script switch without the page's forms: they were made for another connection."""
+    """Switch in the background, so that the page's forms were made for another connection."""
     await page.evaluate("""async () => {
         const form = document.querySelector("#switcher-panel form");
         const id = Number(form.dataset.switch);
@@ -72,7 +72,7 @@ async def hears_of_a_switch(page: Page, _values: Values) -> None:
 
 
 async def is_refused_for_a_switch(page: Page, _values: Values) -> None:
-    """Send a form in spite of that, as without scripts."""
+    """Submit a form despite the switch, as a browser without scripts does."""
     async with page.expect_navigation():
         await page.evaluate("""async () => {
             const {dataset} = document.querySelector("#switcher-panel form");
@@ -83,7 +83,7 @@ async def is_refused_for_a_switch(page: Page, _values: Values) -> None:
 
 ERROR, OPENED = "#error", "#switcher-panel:popover-open"
 OPENS_THE_SWITCHER = presses("#switcher-button")
-# By who looks, and then by the endpoint that answers: a route without an example is a failure.
+# Examples by user and endpoint: a route without an example fails a test.
 EXAMPLES: dict[str, dict[str, list[Example]]] = {
     "a visitor": {
         "accounts.login_page": [

@@ -1,4 +1,4 @@
-"""People with much to show, and one with nothing, at a server of their own."""
+"""Users with much to show, and one with nothing, on a server of their own."""
 
 import asyncio
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from tests.processes import log_in, with_session
 from tests.servers import Server, hypercorn
 
 USERS, ENTRIES = 3, 12
-CONNECTIONS = 10  # more than eight, so that they can be searched
+CONNECTIONS = 10  # more than eight, so that the search is shown
 LONG = "A name as long as it can be, for nobody stops whoever types it, and so they type on and on"
 
 
@@ -30,7 +30,7 @@ class Scene:
 
 
 async def fill(settings: Settings) -> Values:
-    """Make people who have much to show, and one who has nothing; return their ids and tokens."""
+    """Create users with much to show and one with nothing; return their ids and tokens."""
     built = build_services(settings)
     services = built.services
     ids: dict[str, int] = {}
@@ -96,14 +96,14 @@ def scene(
         settings = settings_for(url)
         values = asyncio.run(fill(settings))
         with hypercorn(settings, folder) as server:
-            log_in(server, "member")  # of another device
+            log_in(server, "member")  # from another device
             values["login"] = "1"
             log_in(server, "walker")
             yield Scene(server, settings, values)
 
 
 async def enter(context: BrowserContext, scene: Scene, who: str) -> None:
-    """Log in as `who` begins with; what follows says how it goes on."""
+    """Log in as the user before the comma; the text after it describes the state to reach."""
     name, _, how = who.partition(", ")
     if name == "a visitor":
         return
@@ -114,7 +114,7 @@ async def enter(context: BrowserContext, scene: Scene, who: str) -> None:
     answer = await context.request.post(f"{scene.server.url}/account/it_was_me", form={"up_to": 99})
     assert answer.ok, await answer.text()
     if how == "who does nothing":
-        # What is asked for from here on is no activity.
+        # Requests from here on are not activity.
         await context.set_extra_http_headers({"X-Unattended": "true"})
         await make_older(context, scene, scene.settings.session_idle - timedelta(seconds=90))
     elif how == "an hour later":
@@ -124,9 +124,9 @@ async def enter(context: BrowserContext, scene: Scene, who: str) -> None:
 
 
 async def make_older(context: BrowserContext, scene: Scene, duration: timedelta) -> None:
-    """Let the login be of so long ago, and nothing be done since."""
+    """Move the login and the last activity into the past."""
     (cookie,) = [each for each in await context.cookies() if each["name"] == "session"]
     then = (datetime.now(UTC) - duration).isoformat()
     value = with_session(cookie["value"], created_at=then, last_activity=then)
-    await context.clear_cookies()  # that of its activity, too
+    await context.clear_cookies()  # including the activity cookie
     await context.add_cookies([{"name": "session", "value": value, "url": scene.server.url}])

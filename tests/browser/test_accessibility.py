@@ -1,4 +1,4 @@
-"""Every page by the rules of WCAG 2.2 AA, as far as a machine can tell, in both themes."""
+"""Every page by the rules of WCAG 2.2 AA that can be checked automatically, in both themes."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ pytestmark = [
     pytest.mark.xdist_group("accessibility"),  # one worker, so one server
 ]
 
-# Not for people: for who runs the machine, and a table for a spreadsheet.
+# These are for operators and spreadsheets, not pages.
 NO_PAGES = {"operations.healthz", "operations.readyz", "audit.export"}
 
 
@@ -46,13 +46,13 @@ async def show(page: Page, scene: Scene, example: Example) -> None:
 
 
 async def problems_of(page: Page, *, thorough: bool) -> list[str]:
-    """Return what is wrong with the page that is shown, in every look."""
+    """Return the violations of the current page in every look."""
     await load_axe(page)
     found = []
     for look in [*LOOKS, *(MORE_LOOKS if thorough else [])]:
         await look.take(page)
         problems = await violations(page, look.rules)
-        if look in LOOKS or not look.rules:  # in a chosen theme nothing has another place
+        if look in LOOKS or not look.rules:  # a chosen theme changes no layout
             problems += await measures(page)
         if look == LOOKS[0]:
             problems += await measures_of_larger_text(page)
@@ -84,7 +84,7 @@ async def test_every_page_is_accessible_in_both_themes_and_at_both_widths(
 
 @pytest.fixture
 def set_up_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The page by which the first user is made, of a server without users; one engine will do."""
+    """The set-up page of a server without users; one engine is enough."""
     with migrated_database("sqlite", request, tmp_path) as url:
         settings = settings_for(url)
         token = SetupTokens([settings.secret_key]).set_up_token()
@@ -112,7 +112,7 @@ async def test_the_set_up_page_is_accessible_too(
 
 
 def pages(settings: Settings) -> set[str]:
-    """Return the endpoints that answer with a page, or lead to one."""
+    """Return the endpoints that answer with a page or a redirect to one."""
     return {
         endpoint
         for endpoint, method, path in routes(create_app(settings))
@@ -125,7 +125,7 @@ async def test_the_list_of_pages_is_complete(scene: Scene) -> None:
     assert pages(scene.settings) - looked_at == set()
 
 
-# Of everything that is drawn, the colours that a theme decides.
+# The colours of every element that a theme decides.
 COLOURS = """() => [...document.querySelectorAll("body, body *")].map((each) => {
     const {color, backgroundColor, borderTopColor, fill} = getComputedStyle(each);
     return [each.nodeName, color, backgroundColor, borderTopColor, fill];
@@ -148,7 +148,7 @@ async def colours_in(page: Page, look: Look) -> object:
     return await page.evaluate(COLOURS)
 
 
-# What still moves once it was pointed at, had the focus and was told to be busy.
+# Animations that run after the element was hovered, focused and marked busy.
 MOVING = """() => document.getAnimations().map((each) => [
     each.effect.target.nodeName, Number(each.effect.getComputedTiming().activeDuration),
 ]).filter(([, milliseconds]) => milliseconds > 10)"""
@@ -176,6 +176,6 @@ async def test_nothing_moves_for_users_who_prefer_reduced_motion(
     if motion == "reduce":
         assert moving == []
         assert icon == "none"
-    else:  # as seen by the same eyes
+    else:  # with the same settings
         assert moving
         assert icon.startswith("url(")

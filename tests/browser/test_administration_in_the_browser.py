@@ -1,4 +1,4 @@
-"""An administrator's whole job, clicked through: create, hand on, change, shut out, read of it."""
+"""An administrator's tasks in the browser, from creating a user to reading the audit log."""
 
 import asyncio
 import re
@@ -35,7 +35,7 @@ async def test_a_user_is_created_with_a_link_given_a_role_and_deactivated(
     assert await admin.evaluate("navigator.clipboard.readText()") == link
     await admin.get_by_role("link", name="Done").click()
 
-    # The new user, elsewhere and at the other process.
+    # The new user, in another browser and on the other process.
     here = processes.b.url
     user = await open_page()
     await user.goto(here + re.sub("^https?://[^/]+", "", link))
@@ -57,7 +57,7 @@ async def test_a_user_is_created_with_a_link_given_a_role_and_deactivated(
     await admin.get_by_role("button", name=f"Deactivate {name}").click()
     await expect(admin.get_by_text("This user is deactivated")).to_be_visible()
     await expect(admin.get_by_role("link", name="Activate", exact=True)).to_be_visible()
-    # Whether the page leaves by itself or when it is next asked for.
+    # The page may leave before or after the next request.
     await user.wait_for_timeout(1000)
     await user.goto(f"{here}/admin/users")
     await expect(user).to_have_url(re.compile("/login"))

@@ -1,4 +1,4 @@
-"""A whole visit without a pointer: all of it can be reached, seen and left by keys alone."""
+"""A whole visit by keyboard: every control can be reached, seen and left."""
 
 import re
 from collections.abc import Callable
@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.xdist_group("accessibility"),  # one worker, so one server
 ]
 
-MOST_STEPS = 80  # from one end of a page to the other
+MOST_STEPS = 80  # enough to reach the end of any page
 # What has the focus, and what keeps anybody from seeing that (WCAG 2.2, 2.4.7 and 2.4.11).
 FOCUS = """async () => {
     // What moves out of its way does so with the next frame.
@@ -38,7 +38,7 @@ FOCUS = """async () => {
     ];
     return [`${each.tagName} ${words.trim()}`, wrong];
 }"""
-# What Tab is to come to, in order.
+# The controls that Tab should reach, in order.
 CONTROLS = """() => [...document.querySelectorAll("a, button, input, select, textarea, summary")]
     .filter((each) => each.tabIndex >= 0 && !each.disabled
         && (each.checkVisibility({visibilityProperty: true})))
@@ -52,14 +52,14 @@ async def is_focused(control: Locator) -> bool:
 
 
 class Keyboard:
-    """The keys of a page, which after each looks where the focus is."""
+    """Press keys on a page and report the focus after each."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.steps = 0
 
     async def press(self, key: str) -> str | None:
-        """Return what has the focus then; None where nothing has."""
+        """Return the focused element; None if nothing has the focus."""
         await self.page.keyboard.press(key)
         self.steps += 1
         return await self.look()
@@ -80,9 +80,9 @@ class Keyboard:
         raise AssertionError(f"{control} is not reached by {key}")
 
     async def round(self, key: str, start: Locator) -> list[str]:
-        """Return what the key leads through from `start` on, until it is there again.
+        """Return the elements that the key moves through from `start` until it returns there.
 
-        A date is one, although each of its numbers has the focus in turn.
+        A date counts once, although each of its numbers gets the focus in turn.
         """
         await start.focus()
         passed = [await self.look()]
@@ -133,7 +133,7 @@ async def log_in(keys: Keyboard) -> None:
 
 
 async def switch(keys: Keyboard) -> None:
-    """By the switcher, which gives the focus back."""
+    """The switcher returns the focus."""
     page, switcher = keys.page, keys.page.locator("#switcher-button")
     await keys.use(switcher)
     await expect(page.locator(".switcher-row", has_text="Notes")).to_be_focused()
@@ -145,7 +145,7 @@ async def switch(keys: Keyboard) -> None:
 
 
 async def add_a_connection(keys: Keyboard) -> None:
-    """Past the header, with a mistake at first."""
+    """Past the header, with a wrong password first."""
     page, main = keys.page, keys.page.locator("main")
     await keys.come_to(page.get_by_role("link", name="Skip to content"), "Shift+Tab")
     await page.keyboard.press("Enter")
@@ -216,6 +216,6 @@ async def test_a_warning_takes_the_focus_and_returns_it(scene: Scene, open_page:
         reached = {await keys.press(key) for _ in range(6)}
         assert reached - {None} == {"BUTTON Stay logged in", "BUTTON Log out"}
     await page.context.set_extra_http_headers({})
-    await page.keyboard.press("Escape")  # whoever presses that is there
+    await page.keyboard.press("Escape")  # pressing a key counts as activity
     await expect(warning).to_have_count(0)
     await expect(page.locator("main")).to_be_visible()

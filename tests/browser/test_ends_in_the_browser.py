@@ -1,4 +1,4 @@
-"""Whatever ends a session elsewhere, the browser that has it is at the login page in time."""
+"""A session that ends elsewhere: its browser shows the login page in time."""
 
 import asyncio
 import re
@@ -12,7 +12,7 @@ from tests.causes import CAUSES, OTHER, OWN, Scene
 from tests.long import first
 from tests.processes import ENDED_WITHIN_SECONDS, Processes, log_in
 
-# That it ends on PostgreSQL as soon, tests/server/test_ending_everywhere.py sees without a browser.
+# tests/server/test_ending_everywhere.py covers PostgreSQL without a browser.
 pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough]
 
 
@@ -39,9 +39,9 @@ async def test_each_cause_sends_the_browser_to_the_login_page(
     open_page: OpenPage,
 ) -> None:
     cause = CAUSES[ended_by]
-    # By script it would leave by itself, in the middle of being asked: tests/browser/test_tabs.py.
+    # With scripts the page would leave during the check: see tests/browser/test_tabs.py.
     page, here = await open_page(java_script_enabled=False), processes.b.url
-    # The browser is the device that is to end: the other one, or where only one's own ends, that.
+    # The browser gets the session that ends: the other device's if possible, or else the own one.
     if OTHER in cause.ends:
         own = await asyncio.to_thread(log_in, processes.a, name)
         scene = Scene(processes, name, own, other=await log_in_by_page(page, here, name))

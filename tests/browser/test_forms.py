@@ -1,4 +1,4 @@
-"""Forms in a real browser: sent once, with a word where that takes long; errors have the focus."""
+"""Forms in a real browser: submitted once, with a message if it is slow; errors get the focus."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from tests.servers import Server, hypercorn
 
 pytestmark = [IN_ONE_LOOP, pytest.mark.xdist_group("forms")]  # one worker, so one server
 
-# An answer to a wrong password is held for so long: time to see what the page says meanwhile.
+# How long the answer to a wrong password is held, so that the page's message can be read.
 HELD = timedelta(seconds=1)
 
 
@@ -26,7 +26,7 @@ HELD = timedelta(seconds=1)
 def server_and_name(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Server, str]]:
-    """A server, and somebody's name; one engine will do: this is about pages."""
+    """A server and a user's name. One engine is enough, because this is about pages."""
     folder = tmp_path_factory.mktemp("forms")
     with migrated_database("sqlite", request, folder) as url:
         settings = with_setting(settings_for(url), failed_login=HELD)
@@ -45,12 +45,12 @@ def name(server_and_name: tuple[Server, str]) -> str:
 
 
 def posts(server: Server, path: str) -> int:
-    """Count at the server."""
+    """Count the submissions that reached the server."""
     return server.log.read_text().count(f'"POST {path} ')
 
 
 async def posts_once_logged(server: Server, path: str, at_least: int) -> int:
-    """Count at the server, which writes the line after it has answered."""
+    """Count in the server's log, which is written after the response."""
     for _ in range(100):
         if posts(server, path) >= at_least:
             break
@@ -89,9 +89,9 @@ WATCH = """selector => {
 
 
 async def watch(page: Page) -> list[Any]:
-    """Return what the button is from now on: to ask for it, one would wait for the next page."""
+    """Return the button's state as a handle: a locator would wait for the next page."""
     states: list[Any] = []
-    last: Any = AT_REST  # a script may touch the form before it is sent
+    last: Any = AT_REST  # a script may change the form before it is submitted
 
     def hear(message: ConsoleMessage) -> None:
         kind, _, said = message.text.partition(" ")
@@ -116,7 +116,7 @@ async def test_a_form_is_submitted_once_and_shows_that_it_is_slow(
     await fill(page, name, "not the password")
     before = posts(server, "/login")
     states = await watch(page)
-    # While the answer is held; by click(), as Enter does.
+    # While the answer is held; click() submits like Enter does.
     await page.evaluate(
         "selector => setTimeout("
         "    () => { sameWidth(); document.querySelector(selector).click(); }, 700"
@@ -205,15 +205,16 @@ async def test_a_form_can_be_submitted_again_after_the_navigation_was_stopped(
     await page.goto(f"{server.url}/login")
     sent: list[Request] = []
     page.on("request", lambda request: sent.append(request) if request.method == "POST" else None)
-    await page.route("**/login", lambda _route: asyncio.sleep(0))  # there is no answer
+    await page.route("**/login", lambda _route: asyncio.sleep(0))  # there is no response
     states, expected = await watch(page), []
     for end in (
         "stop()",
-        # As from the back button's copy, of which this browser makes none under a driver.
+        # This is how the back button restores a page; the driver disables the browser's own cache
+        # for it.
         "dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true})); stop()",
     ):
         await fill(page, name, PASSWORD)
-        # From when it is sent, whatever the click takes.
+        # Counted from the submission, because the click itself takes time.
         await page.evaluate(
             f"addEventListener('submit', () => setTimeout(() => {{ {end} }}, 700), {{once: true}})"
         )

@@ -1,4 +1,4 @@
-"""The main job, in a real browser, with the database that real users arrive with."""
+"""The main job in a real browser, on a database of the legacy application."""
 
 import re
 from pathlib import Path
@@ -35,7 +35,8 @@ async def test_a_legacy_user_logs_in_switches_twice_and_logs_out(
     with hypercorn(legacy_settings, tmp_path) as server:
         page = await open_page()
         await page.goto(f"{server.url}/platforms")
-        await expect(page).to_have_url(re.compile("/login"))  # back to it after the login
+        # Redirected back to it after the login.
+        await expect(page).to_have_url(re.compile("/login"))
         await fill_and_log_in(page, "ada", "not her password")
         await expect(page.get_by_role("alert")).to_contain_text("Wrong name or password")
         await expect(page.get_by_label("Name or e-mail address")).to_have_value("ada")
@@ -43,7 +44,7 @@ async def test_a_legacy_user_logs_in_switches_twice_and_logs_out(
         await expect(page).to_have_url(f"{server.url}/platforms")
 
         await page.get_by_role("link", name="Dashboard").click()
-        active = page.locator("#acting")  # the heading that names whom one acts for
+        active = page.locator("#acting")  # the heading that names the current account
         first = await active.inner_text()
         others = await page.locator(".choices button strong").all_inner_texts()
         assert len({first, *others}) == 3

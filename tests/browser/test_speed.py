@@ -1,4 +1,4 @@
-"""What each page weighs in a real browser, whether anything moves, and what its policy forbids."""
+"""Page sizes and layout shifts in a real browser, and what the content security policy blocks."""
 
 import asyncio
 import re
@@ -20,10 +20,10 @@ from tests.web.test_routes import routes
 
 pytestmark = [IN_ONE_LOOP, pytest.mark.xdist_group("speed")]  # one worker, so one server
 
-MOST_BYTES = 60 * 1024  # of a page with all that it needs, as it comes over the wire
+MOST_BYTES = 60 * 1024  # of a page with its assets, as transferred
 CONNECTIONS = 12
-ENTRIES = 200  # of the audit: more than a page shows
-SETTLED_MS = 300  # what moves after a page has come does so by then
+ENTRIES = 200  # audit entries, more than a page shows
+SETTLED_MS = 300  # layout shifts after loading happen by then
 # Everything that moved, without what followed a click at once.
 WATCH_SHIFTS = """
 globalThis.shifts = [];
@@ -37,7 +37,7 @@ new PerformanceObserver((list) => {
 """
 
 
-# What the page needs of styles and scripts, and how many bytes of it came over the wire.
+# Return the styles and scripts that the page requests, and the bytes transferred.
 FETCHED = """
 Object.fromEntries(
     performance.getEntriesByType("resource")
@@ -48,7 +48,7 @@ Object.fromEntries(
 
 
 async def fill(settings: Settings) -> None:
-    """Make an administrator, user 1, with much to show."""
+    """Create an administrator, user 1, with much to show."""
     built = build_services(settings)
     services = built.services
     await services.users.create_user(
@@ -73,7 +73,7 @@ async def fill(settings: Settings) -> None:
 def settings_and_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Settings, Server]]:
-    """One engine will do: this is about pages."""
+    """One engine is enough, because this is about pages."""
     folder = tmp_path_factory.mktemp("speed")
     with migrated_database("sqlite", request, folder) as url:
         settings = settings_for(url)
@@ -83,7 +83,7 @@ def settings_and_server(
 
 
 def pages(settings: Settings) -> list[str]:
-    """Return a path of every page, for whoever is logged in."""
+    """Return a path of every page for this user."""
     return sorted(
         {
             path
@@ -97,7 +97,7 @@ def pages(settings: Settings) -> list[str]:
 
 
 async def weigh(page: Page, url: str) -> tuple[int, list[Any]]:
-    """Return the bytes of everything that the page asks for, and what moved."""
+    """Return the bytes of everything that the page requests, and its layout shifts."""
     session = await page.context.new_cdp_session(page)
     await session.send("Network.enable")
     await session.send("Network.setCacheDisabled", {"cacheDisabled": True})

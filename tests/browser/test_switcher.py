@@ -1,4 +1,4 @@
-"""The switcher in a real browser: by pointer, by keyboard, without scripts, and where it fails."""
+"""The switcher in a real browser: by pointer, by keyboard, without scripts, and after failures."""
 
 import asyncio
 import re
@@ -19,7 +19,7 @@ from tests.processes import Processes
 pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough]
 
 SWITCHES = 5
-WITHIN_MS = 1000  # of a machine that has much else to do; the median is printed
+WITHIN_MS = 1000  # for a busy machine; the median is printed
 LONG = "A name as long as it can be, for nobody stops whoever types it, and so they type on and on"
 OFF = "Café at the corner"
 NAMES = ["Photos", "Notes", "حديقة الزهور", LONG, OFF]
@@ -35,7 +35,7 @@ TOLD_WITHIN = """id => new Promise(told => {
 
 
 async def person(processes: Processes, number: int) -> tuple[str, dict[str, int]]:
-    """Create somebody who acts for "Photos"; return the name, and the connections' ids by name."""
+    """Create a user with the current account "Photos"; return the name and the ids by name."""
     name = await asyncio.to_thread(processes.new_user)
     built = build_services(processes.settings)
     services = built.services
@@ -63,7 +63,7 @@ async def log_in(page: Page, processes: Processes, name: str, path: str) -> None
     await page.goto(f"{processes.a.url}{path}")
     await fill_and_log_in(page, name)
     await expect(page).to_have_url(f"{processes.a.url}{path}")
-    await page.wait_for_load_state()  # with its scripts
+    await page.wait_for_load_state()  # after its scripts have loaded
 
 
 def row(page: Page, name: str) -> Locator:
@@ -76,11 +76,11 @@ async def opened(page: Page) -> None:
 
 
 async def acts_for(page: Page, name: str) -> None:
-    """See that all of the page agrees on it."""
+    """Check that every part of the page shows the same current account."""
     await expect(page.locator("#switcher-button strong")).to_have_text(name)
     await expect(page.locator("#switcher-panel [aria-current] strong")).to_have_text(name)
     await expect(page.locator("#switcher-panel [aria-current]")).to_contain_text("current")
-    # Once the server has written it anew, it can't be switched to.
+    # Once the server has rendered it again, its own button is disabled.
     await expect(page.locator("#switcher-panel form [aria-current]")).to_have_count(0)
 
 
@@ -155,7 +155,7 @@ async def test_the_switcher_works_by_keyboard(processes: Processes, open_page: O
     assert OFF not in titles
     await button.focus()
     await page.keyboard.press("Enter")
-    await expect(row(page, "Photos")).to_be_focused()  # the current one
+    await expect(row(page, "Photos")).to_be_focused()  # the current account
     await expect(button).to_have_attribute("aria-expanded", "true")
     for key, title in [
         ("Home", titles[0]),
@@ -185,7 +185,7 @@ async def test_the_switcher_works_by_keyboard(processes: Processes, open_page: O
     await button.focus()
     await page.keyboard.press("Space")
     await expect(row(page, "Photos")).to_be_focused()
-    await page.keyboard.press("Enter")  # stays at this one
+    await page.keyboard.press("Enter")  # stays on this one
     await expect(panel).to_be_hidden()
     await expect(button).to_be_focused()
     await page.keyboard.press("Enter")
@@ -211,15 +211,15 @@ async def test_typing_finds_one_of_more_than_eight_accounts(
     await expect(search).to_be_focused()
     await expect(rows).to_have_count(50)
     await page.keyboard.type("CAFE")
-    await expect(rows).to_have_count(1)  # and it is off: Enter does nothing
+    await expect(rows).to_have_count(1)  # and it is switched off: Enter does nothing
     await page.keyboard.press("Enter")
     await expect(page.locator("#switcher-panel")).to_be_visible()
     await search.fill("garden 1")
     await expect(rows).to_have_count(10)
     await expect(page.locator("#switcher-found")).to_have_text("10 results")
-    await page.keyboard.press("Enter")  # not one alone: only goes there
+    await page.keyboard.press("Enter")  # there are several matches: Enter only moves the focus
     await expect(row(page, "Garden 10")).to_be_focused()
-    await page.keyboard.press("5")  # typed into the search, wherever one is
+    await page.keyboard.press("5")  # typing goes to the search from anywhere in the panel
     await expect(search).to_have_value("garden 15")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("status")).to_have_text("Switched to Garden 15")
@@ -259,7 +259,7 @@ async def test_typing_finds_an_account_beyond_the_first_page(
     await page.get_by_label("Find an account").fill("")
     await expect(rows).to_have_count(MOST_CONNECTIONS)
     await page.get_by_label("Find an account").press_sequentially(last.upper())
-    await page.keyboard.press("Enter")  # before the server has answered
+    await page.keyboard.press("Enter")  # before the server has responded
     await expect(page.get_by_role("status")).to_have_text(f"Switched to {last}")
     await expect(page.locator("#switcher-button strong")).to_have_text(last)
     assert page.url.endswith("/account")
@@ -331,7 +331,7 @@ async def test_the_switcher_fits_names_of_any_length(
         assert box["y"] + box["height"] <= 640
         await expect(page.get_by_role("link", name="Manage")).to_be_in_viewport()
         await page.keyboard.press("Escape")
-    assert len(heights) == 1  # nothing moves
+    assert len(heights) == 1  # no layout shift
 
 
 @pytest.mark.untimed
@@ -340,7 +340,7 @@ async def test_a_failed_switch_shows_the_reason_and_the_current_account(
 ) -> None:
     name, ids = await person(processes, 5)
     page = await open_page()
-    # A page that hears of nothing, and so shows what is no longer so.
+    # A page without an event stream, which therefore shows an old state.
     await page.route("**/api/session_events", lambda route: route.abort())
     await log_in(page, processes, name, "/account")
     status, address = page.get_by_role("status"), processes.a.url
@@ -370,7 +370,7 @@ async def test_a_failed_switch_shows_the_reason_and_the_current_account(
     await expect(row(page, LONG)).to_have_count(0)
 
     await opened(page)
-    await row(page, NAMES[2]).click()  # none of it is stuck
+    await row(page, NAMES[2]).click()  # no control stays disabled
     await expect(status).to_have_text(f"Switched to {NAMES[2]}")
 
     await opened(page)

@@ -1,6 +1,6 @@
-"""Tabs and devices agree: on the account, and on when and why a session ends.
+"""Tabs and devices agree on the current account, and on when and why a session ends.
 
-By the machine's one clock, in the pages themselves; the times stand at the end of the run.
+Times are measured in the pages with the machine's clock, and printed at the end of the run.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ HEARD_AGAIN_SECONDS = 30
 HEARD_WITHIN_MS = ENDED_WITHIN_SECONDS * 1000
 Measured = Callable[[str], None]
 
-# When the page first says something, by the clock that all pages of the machine share.
+# Return when the page first shows a text, by the clock that all pages of the machine share.
 NOTE_WHEN_SAID = """() => {
   window.saidAt = {};
   new MutationObserver(() => {
@@ -36,7 +36,7 @@ NOTE_WHEN_SAID = """() => {
     if (text) window.saidAt[text] ??= performance.timeOrigin + performance.now();
   }).observe(document.getElementById("status"), { childList: true, subtree: true });
 }"""
-# Switch by the page's own switcher, and tell when it has.
+# Switch with the page's own switcher, and return when.
 SWITCH = """(id) => new Promise((resolve) => {
   document.addEventListener("session:switched", () =>
     resolve(performance.timeOrigin + performance.now()), { once: true });
@@ -46,7 +46,7 @@ NOW_MS = "performance.timeOrigin + performance.now()"
 
 
 async def enter(page: Page, url: str, name: str, path: str = "/") -> Page:
-    """Log in by the page, and see the path that was asked for."""
+    """Log in with the form; the browser is then at the requested path."""
     await page.goto(url + path)
     await fill_and_log_in(page, name)
     await expect(page).to_have_url(url + path)
@@ -62,7 +62,7 @@ async def another_tab(page: Page, path: str) -> Page:
 
 
 async def switch(page: Page, id_: int) -> float:
-    """Switch, and return when the page heard that it is done."""
+    """Switch, and return when the page was notified."""
     await page.locator(f'form[data-switch="{id_}"]').first.wait_for(state="attached")
     return float(await page.evaluate(SWITCH, id_))
 
@@ -78,11 +78,11 @@ async def wait_for_stream(*pages: Page) -> None:
             "async () => (await navigator.locks.query()).held.some((lock) =>"
             " lock.name === 'quart_app stream')"
         )
-    await asyncio.sleep(0.3)  # it has the lock, and now asks for the stream
+    await asyncio.sleep(0.3)  # it has the lock and now requests the stream
 
 
 async def gone_at(page: Page) -> tuple[float, dict[str, list[str]]]:
-    """Wait until the page has left for the login page; return when it came there, and the query."""
+    """Wait until the page has left for the login page; return when, and the query."""
     await page.wait_for_url(re.compile(r"/login\?"))
     at = await page.evaluate(
         "performance.timeOrigin + performance.getEntriesByType('navigation')[0].responseEnd"
@@ -152,7 +152,7 @@ async def test_two_tabs_that_switch_at_once_show_what_the_cookie_says(  # noqa: 
                 arg=str(current),
             )
         took.append(time.monotonic() - began)
-        await asyncio.sleep(0.2)  # and nothing comes after that
+        await asyncio.sleep(0.2)  # and nothing changes after that
         for page in (first, second):
             shown = await page.evaluate("document.body.dataset.platformConnectionId")
             assert shown == str(current)
@@ -197,11 +197,11 @@ async def test_other_devices_are_notified_of_changed_connections(
             took.append(await page.evaluate("window.changedAt.at(-1)") - at)
     measured(f"another device heard of changed connections after {max(took):.0f} ms")
     assert max(took) < HEARD_WITHIN_MS
-    # What this device acts for is its own affair, unless it is gone.
+    # The current account of this device changes only if it was removed.
     shown = await there.evaluate("document.body.dataset.platformConnectionId")
     assert shown == str(accounts[0])
     greeting = "Welcome. Your other devices will show this login."
-    assert await there.get_by_role("status").inner_text() == greeting  # and nothing since
+    assert await there.get_by_role("status").inner_text() == greeting  # and nothing changed since
     server.ask("DELETE", f"/api/platforms/{accounts[0]}", cookie)
     for page in (there, tab):
         await expect(page.get_by_role("status")).to_have_text(
@@ -226,7 +226,7 @@ async def test_a_logout_leaves_the_page_in_every_tab_and_on_every_device(
         "You logged out in another tab or window."
     )
 
-    # Logged in again in one, the other goes back to where it was.
+    # After a login in one tab, the other returns to its page.
     await fill_and_log_in(first, name)
     await expect(second).to_have_url(f"{processes.a.url}/devices")
 
@@ -249,7 +249,7 @@ async def test_a_logout_leaves_the_page_in_every_tab_and_on_every_device(
     await expect(second.get_by_role("status")).not_to_contain_text(unsent)
     measured(f"logged out everywhere, every tab was at the login page after {max(took):.0f} ms")
     assert max(took) < HEARD_WITHIN_MS
-    await second.go_back()  # and the way back shows nothing
+    await second.go_back()  # and the back button shows nothing
     await expect(second).to_have_url(f"{processes.a.url}/login?next=/account")
 
 
@@ -266,7 +266,7 @@ async def test_a_form_sent_in_one_tab_is_not_sent_again_for_a_user_who_logs_in_i
     await expect(page).to_have_url(f"{url}/")
     assert "POST" not in sent
 
-    # The answer to a form, too, is left when somebody else is logged in.
+    # The response to a form is left, too, if another user is logged in.
     connect(processes.a, await cookie_of(page.context), "Taken")
     await page.goto(f"{url}/platforms/new")
     for label, value in (
@@ -323,7 +323,7 @@ async def test_a_changed_password_leaves_the_tabs_of_its_browser_open(
     assert set(query) == {"next"}
     status = there.get_by_role("status")
     await expect(status).to_contain_text("your password was changed on another device")
-    await there.reload()  # it is said once
+    await there.reload()  # it is announced once
     await expect(there.get_by_role("heading", name="Log in")).to_be_visible()
     await expect(status).to_be_empty()
     await expect(first.locator("main")).to_be_visible()
@@ -417,7 +417,7 @@ async def test_a_form_opened_before_a_switch_is_not_sent_for_another_account(
     await field.press("Enter")
     await expect(form.get_by_role("heading", name="Blueberry")).to_be_visible()
 
-    # Without a script the server refuses it, and keeps what was typed.
+    # Without scripts the server refuses the form and keeps the input.
     plain = await enter(
         await open_page(java_script_enabled=False),
         processes.a.url,
@@ -470,7 +470,7 @@ async def test_an_idle_user_is_warned_and_can_stay_logged_in(
         await stay.click()
         for warning in warnings:
             await expect(warning).to_have_count(0)
-        # What is typed in one tab keeps the other from being warned.
+        # Typing in one tab prevents the warning in the other.
         field = second.get_by_label("Name", exact=True)
         for _ in range(IDLE_SECONDS):
             await field.press("a")

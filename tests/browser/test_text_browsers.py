@@ -1,4 +1,4 @@
-"""Every page in lynx and w3m, without the controls that need scripts and without hidden text."""
+"""Every page in lynx and w3m, without controls that need scripts and without hidden text."""
 
 import asyncio
 import re
@@ -19,11 +19,12 @@ TEXT_BROWSERS = {
     "lynx": ("-stdin", "-dump", "-nolist", "-assume_charset=utf-8", "-display_charset=utf-8"),
     "w3m": ("-dump", "-T", "text/html", "-I", "utf-8", "-O", "utf-8"),
 }
-# What scripts add: buttons that show a password or copy a link, the theme, the switcher's search.
+# Parts that scripts add: buttons that show a password or copy a link, the theme, the switcher's
+# search.
 SCRIPTED = re.compile(
     r"\b(?:Show|Hide) [^\n]*(?:[Pp]assword|token)|\bTheme\b|Copy the link|(?:\d|None) found\b"
 )
-# Controls without a form do nothing, except for those that the browser itself carries out.
+# Controls outside a form do nothing, except for those that the browser itself handles.
 INERT = """() => [...document.querySelectorAll("button, input, select, textarea")]
     .filter((each) => !each.readOnly && !each.hasAttribute("popovertarget"))
     .filter((each) => !each.form || !each.form.action || each.type === "button")
@@ -35,7 +36,7 @@ HIDDEN = """() => [...document.querySelectorAll("[hidden], template, noscript")]
 
 @pytest.fixture(params=TEXT_BROWSERS)
 def text_browser(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """The command that writes a page, from its standard input, as text."""
+    """The command that prints a page, read from standard input, as text."""
     path = shutil.which(request.param)
     if path is None:
         lacking(request.config, f"{request.param} (the Debian package)")
@@ -52,7 +53,7 @@ async def dumped(command: tuple[str, ...], html: str) -> str:
 
 
 async def show_without_scripts(page: Page, scene: Scene, example: Example) -> None:
-    """Show the page, and send its form where the example does no more than that."""
+    """Show the page; submit its form only if the example does nothing else."""
     await page.goto(scene.server.url + example.path.format_map(scene.values))
     if example.act and example.act.__qualname__.startswith(sends.__name__):
         async with page.expect_navigation():

@@ -1,4 +1,4 @@
-"""A theme that was chosen lasts, and is there before anything is seen; times stay true."""
+"""A chosen theme is kept and applied before the first frame; relative times stay correct."""
 
 import pytest
 from playwright.async_api import Page, expect
@@ -12,7 +12,7 @@ pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough, pytest.mark.untim
 
 LIGHT, DARK = "rgb(245, 246, 249)", "rgb(18, 20, 27)"
 COLOUR = "getComputedStyle(document.documentElement).backgroundColor"
-# What each frame shows, from the first on.
+# Record what each frame shows, beginning with the first.
 WATCH = f"""window.shown = [];
 (function look() {{
   if (document.body) window.shown.push({COLOUR});
@@ -20,7 +20,7 @@ WATCH = f"""window.shown = [];
 }})();"""
 
 
-async def test_the_theme_is_the_systems_until_one_is_chosen_and_the_choice_lasts(
+async def test_the_theme_is_the_systems_until_the_user_chooses_another_which_is_kept(
     processes: Processes, open_page: OpenPage
 ) -> None:
     page = await open_page(color_scheme="dark")
@@ -47,7 +47,7 @@ async def test_the_theme_is_the_systems_until_one_is_chosen_and_the_choice_lasts
         await page.wait_for_function("window.shown.length > 2")
         assert set(await page.evaluate("window.shown")) == {DARK}
     await theme.select_option("Light")
-    await expect(other.get_by_label("Theme")).to_have_value("light")  # the other tab follows
+    await expect(other.get_by_label("Theme")).to_have_value("light")  # the other tab changes, too
     await page.emulate_media(color_scheme="dark")
     await page.reload()
     assert await page.evaluate(COLOUR) == LIGHT
@@ -75,7 +75,7 @@ async def test_relative_times_stay_correct_by_the_servers_clock(
     processes: Processes, name: str, open_page: OpenPage, clock: Clock
 ) -> None:
     page = await open_page(bypass_csp=True)  # for the import below has no nonce
-    await page.clock.install(time="2001-01-01T00:00:00Z")  # this machine's is wrong
+    await page.clock.install(time="2001-01-01T00:00:00Z")  # this browser's clock is wrong
     await log_in(page, processes, name)
     last_login = page.locator("dd", has=page.locator("[data-ago]")).last
     await expect(last_login).to_contain_text("just now (")

@@ -1,4 +1,4 @@
-"""Twenty people, each in a browser of their own, press "Log in" at the same moment."""
+"""Twenty users, each in a browser of their own, press "Log in" at the same moment."""
 
 import asyncio
 import secrets
@@ -17,9 +17,9 @@ PEOPLE = 16
 DEVICES = 5  # of one of them
 # They share the cores with the browser, which draws twenty pages.
 PATIENCE_MS = 60_000
-# Beside other browsers the servers would get no processor for seconds, and rightly answer 503.
+# With other browsers running, the servers would starve for seconds and rightly answer 503.
 pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough, pytest.mark.alone]
-SCRIPTED = 5  # every fifth page runs scripts: twenty that do leave the servers no processor
+SCRIPTED = 5  # only every fifth page runs scripts: twenty with scripts would starve the servers
 
 
 async def create_people(processes: Processes) -> list[str]:

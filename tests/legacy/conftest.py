@@ -1,4 +1,4 @@
-"""A database of the older application, and the migration of it."""
+"""A database of the legacy application, and the migration command."""
 
 import pytest
 from sqlalchemy import URL
@@ -11,7 +11,7 @@ from tests.legacy.migrating import Ended, Migrate, as_text
 
 @pytest.fixture
 def legacy_url(empty_database_url: URL) -> URL:
-    """A database of the older application."""
+    """A database of the legacy application."""
     build_legacy_database(empty_database_url, encryption_key=ENCRYPTION_KEY)
     return empty_database_url
 
@@ -22,7 +22,7 @@ def migrate(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Migrate:
-    """Run the command in this process, in a folder where nothing else is."""
+    """Run the command in this process, in an empty working directory."""
     monkeypatch.chdir(tmp_path_factory.mktemp("state"))
 
     def run(url: URL, *arguments: object) -> Ended:

@@ -1,6 +1,6 @@
-"""A database of the older application, as its users bring it: built on SQLite or PostgreSQL.
+"""A database of the legacy application as users have it, on SQLite or PostgreSQL.
 
-That application was synchronous, wrote naive UTC and, on SQLite, never switched foreign keys on.
+That application was synchronous, wrote naive UTC and, on SQLite, never enabled foreign keys.
 """
 
 import sqlite3
@@ -16,7 +16,7 @@ from sqlalchemy import URL
 from sqlalchemy.engine import make_url
 from werkzeug.security import generate_password_hash
 
-# Who can log in by which password; what is wrong with some of them stands beside their rows.
+# Passwords of the users who can log in; the problems of the others are described at their rows.
 PASSWORDS = {
     "ada": "analytical engine 1843",
     "bert": "pbkdf2 of the year before",
@@ -26,9 +26,9 @@ PASSWORDS = {
     "Ζωή 李 ولد": "пароль от 李",
     "fred": "a role that nobody knows",
 }
-# What the connections' access tokens are when unsealed; 7's key is lost.
+# The decrypted access tokens of the connections; the key of 7 is lost.
 ACCESS_TOKENS = {id_: f"access-token-{id_}" for id_ in range(1, 8)}
-# Connections with this id and the user 99 were deleted; sessions and posts still name them.
+# Connections with this id and user 99 were deleted; sessions and posts still refer to them.
 GONE_CONNECTION_ID = 40
 GONE_USER_ID = 99
 OLD_ALEMBIC_REVISION = "f3c91d7ab204"
@@ -110,9 +110,9 @@ _COLUMNS: dict[str, dict[str, str]] = {
     },
     "alembic_version": {"version_num": "VARCHAR(32) NOT NULL PRIMARY KEY"},
 }
-# The schema over the older application's history: FIRST is `_COLUMNS`; MODELS is what its models
-# make on PostgreSQL, with the role an enumeration type; LATER has more columns of users, and keys
-# that delete what refers to a connection.
+# The schema at three points of the legacy application's history: FIRST is `_COLUMNS`. MODELS is the
+# schema that its models create on PostgreSQL, with the role as an enumeration type. LATER has more
+# columns of users, and foreign keys that delete rows which refer to a connection.
 FIRST, MODELS, LATER = "first", "models", "later"
 _LATER_COLUMNS = {
     "account_locked": "BOOLEAN",
@@ -138,7 +138,7 @@ _TYPES = {
     "sqlite": {"id": "INTEGER NOT NULL PRIMARY KEY", "datetime": "DATETIME"},
     "postgresql": {"id": "SERIAL NOT NULL PRIMARY KEY", "datetime": "TIMESTAMP"},
 }
-# A table of nobody's that we know, with whatever its engine allows.
+# A table that neither application knows, with everything its engine allows.
 _SOMETHING_ELSE = {
     "sqlite": """
         CREATE TABLE something_else ("a name with a space" FLOOB(3, 4), untyped, bytes BLOB,
@@ -183,7 +183,7 @@ def _users() -> Iterator[dict[str, Any]]:
             "role": roles.get(username, "VIEWER"),
             "is_active": None if username == "dora" else True,
             "created_at": "2024-02-29 23:59:59.123456",
-            # The clock of that machine was once wrong.
+            # That machine's clock was once wrong.
             "last_login": "2199-01-01 00:00:00.000000" if username == "fred" else None,
         }
 
@@ -197,7 +197,7 @@ def _platform_connections(encryption_key: str) -> Iterator[dict[str, Any]]:
         # Two defaults.
         (6, "写真", pixelfed, "zoe", True, True),
         (6, "Σημειώσεις", mastodon, "zoe", True, True),
-        # No default, and neither true nor false.
+        # No default, and a boolean that is neither true nor false.
         (7, "Old", mastodon, None, None, None),
         (7, "Older", pixelfed, "fred", True, False),
     ]
@@ -255,14 +255,14 @@ def _other_rows() -> dict[str, list[dict[str, Any]]]:
 def _users_of(engine: str, form: str) -> Iterator[dict[str, Any]]:
     for row in _users():
         if form != FIRST and engine == "postgresql" and row["role"] == "SUPERUSER":
-            row["role"] = None  # an enumeration type holds no name but its own
+            row["role"] = None  # an enumeration type contains only its own names
         if form == LATER:
             row |= {"account_locked": False, "email_verified": True}
         yield row
 
 
 def _columns_of(engine: str, form: str) -> dict[str, dict[str, str]]:
-    """Return each table's columns in a form of the schema."""
+    """Return each table's columns for a form of the schema."""
     columns = {table: dict(definitions) for table, definitions in _COLUMNS.items()}
     if form != FIRST and engine == "postgresql":
         columns["users"]["role"] = "userrole"
@@ -279,10 +279,10 @@ def _columns_of(engine: str, form: str) -> dict[str, dict[str, str]]:
 def build_legacy_database(
     url: URL | str, *, encryption_key: str, without: Collection[str] = (), form: str = FIRST
 ) -> None:
-    """Build it in an empty database, or where a SQLite file is to be made.
+    """Build it in an empty database, or in a new SQLite file.
 
-    `without` leaves out what earlier forms lacked: a column (`users.last_login`), a constraint or
-    an index, each by its name. `form` is FIRST, MODELS or LATER.
+    `without` leaves out parts that earlier forms lacked: a column (`users.last_login`), a
+    constraint or an index, each by its name. `form` is FIRST, MODELS or LATER.
     """
     engine = make_url(url).get_backend_name()
     rows = {
@@ -321,14 +321,14 @@ def build_legacy_database(
         for statement in _SOMETHING_ELSE[engine].split(";\n"):
             execute(statement)
         if engine == "postgresql":
-            # As far as the older application's inserts had brought them.
+            # The values that the legacy application's inserts left.
             execute(f"SELECT setval('users_id_seq', {GONE_USER_ID})")
             execute(f"SELECT setval('platform_connections_id_seq', {GONE_CONNECTION_ID})")
 
 
 @contextmanager
 def connected(url: URL | str) -> Iterator[Execute]:
-    """Give what runs a statement and returns its rows, in one transaction without foreign keys."""
+    """Yield a function that executes a statement and returns rows, without foreign keys."""
     url = make_url(url)
     if url.get_backend_name() == "sqlite":
         with closing(sqlite3.connect(Path(url.database or ""), isolation_level=None)) as sqlite:
@@ -338,7 +338,7 @@ def connected(url: URL | str) -> Iterator[Execute]:
         return
     dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(dsn) as postgres:
-        # As a dump is loaded with its triggers disabled.
+        # This is how a dump is loaded with triggers disabled.
         postgres.execute("SET session_replication_role = replica")
 
         def execute(query: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -349,7 +349,7 @@ def connected(url: URL | str) -> Iterator[Execute]:
 
 
 def snapshot(url: URL | str) -> Snapshot:
-    """Return every table's column names and its rows, sorted, as the driver reads them."""
+    """Return every table's column names and sorted rows, as the driver reads them."""
     with connected(url) as execute:
         names = execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
@@ -373,7 +373,7 @@ def _contents(
 
 
 def schema_of(url: URL | str) -> dict[str, list[str]]:
-    """Return what defines each table, view, function or sequence, in the engine's own words."""
+    """Return the definition of each table, view, function and sequence as the engine prints it."""
     if make_url(url).get_backend_name() == "sqlite":
         query = (
             "SELECT tbl_name, type || ' ' || name || ': ' || coalesce(sql, '') FROM sqlite_master"

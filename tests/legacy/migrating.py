@@ -1,4 +1,4 @@
-"""Run the migration, in this process or in one of its own, and look at what it left behind."""
+"""Run the migration, in this process or in a separate one, and inspect the result."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ _OUR_COLUMNS = {
     *("device_epoch", "reset_token_hash", "reset_expires_at"),
     *("legacy_refusal", "legacy_password_hash", "username_key", "email_key"),
 }
-# Of tables that are ours; what the sequences of the shared tables do, test_adoption tells.
+# Our own tables; test_adoption covers the sequences of the shared tables.
 _OUR_OBJECTS = {
     *("users_id_seq", "platform_connections_id_seq", "revocations_seq_seq", "logins_id_seq"),
     *("audit_id_seq", "audit_refuse", "alerts_id_seq", "changes_seq_seq"),
@@ -44,7 +44,7 @@ State = tuple[dict[str, Any], dict[str, list[str]]]
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended, and what it said."""
+    """A run's exit code and its output."""
 
     code: int
     said: str
@@ -52,7 +52,7 @@ class Ended:
 
     @property
     def report(self) -> dict[str, Any]:
-        """The one JSON object that stands on standard output."""
+        """Return the one JSON object on standard output."""
         (line,) = self.said.splitlines()
         report: dict[str, Any] = json.loads(line)
         assert report["exit_code"] == self.code
@@ -67,7 +67,7 @@ def as_text(url: URL) -> str:
 
 
 def command(url: URL, *arguments: object) -> list[str]:
-    """Return the command as an operator gives it."""
+    """Return the command as an operator would type it."""
     return [
         *(sys.executable, str(SCRIPT), "--database-url", as_text(url)),
         *map(str, arguments),
@@ -75,7 +75,7 @@ def command(url: URL, *arguments: object) -> list[str]:
 
 
 def start(url: URL, *arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """Start the script in a process of its own, without a terminal."""
+    """Start the script in a separate process without a terminal."""
     return subprocess.Popen(
         command(url, *arguments),
         stdin=subprocess.DEVNULL,
@@ -92,7 +92,7 @@ def end_of(process: subprocess.Popen[str]) -> Ended:
 
 
 class _Console:
-    """Keeps what is said, and can't be asked."""
+    """A console that records output and cannot ask questions."""
 
     def __init__(self) -> None:
         self.facts: dict[str, Any] = {}
@@ -109,7 +109,7 @@ class _Console:
 
 
 async def migrated(url: URL, *arguments: object) -> Ended:
-    """Run the script's work in this event loop, beside an application that goes on meanwhile."""
+    """Run the script's work in this event loop, beside an application that keeps running."""
     given = ["--database-url", as_text(url), *map(str, arguments)]
     options, is_json = cli.main(given, standalone_mode=False)
     console = _Console()
@@ -124,7 +124,7 @@ async def migrated(url: URL, *arguments: object) -> Ended:
 
 
 def state_of(url: URL) -> State:
-    """Return all that stands in the database and is not of this application's making."""
+    """Return everything in the database that is not this application's."""
     rows: Snapshot = snapshot(url)
     kept = {
         table: _of_theirs(columns, found) if table in SHARED else (columns, found)
@@ -150,7 +150,7 @@ def _of_theirs(
 
 
 def without_sessions(state: State) -> State:
-    """Return the same without the session table and what goes with it."""
+    """Return the same without the session table and its parts."""
     rows, schema = state
     gone = {"user_sessions", "user_sessions_id_seq"}
     return (
@@ -166,7 +166,7 @@ def change(url: URL, *statements: str) -> None:
 
 
 def bytes_of(url: URL) -> dict[str, str]:
-    """Return the SHA-256 of a SQLite file, its log and its journal; of PostgreSQL nothing."""
+    """Return the SHA-256 of a SQLite file, its log and its journal; nothing for PostgreSQL."""
     if url.get_backend_name() != "sqlite":
         return {}
     path = Path(url.database or "")

@@ -1,4 +1,4 @@
-"""A database of the older application is adopted: everything that stood there stays."""
+"""Adopting a legacy database: all of its data is kept."""
 
 import asyncio
 import re
@@ -35,12 +35,13 @@ from tests.legacy.legacy_database import (
 pytestmark = pytest.mark.sqlite_unless_thorough
 
 SHARED = {"users", "platform_connections"}
-# What we add; the last two are SQLite's, where ids would be given again (see storage.platforms).
+# The tables that we add; the last two exist only on SQLite, where ids would be reused (see
+# storage.platforms).
 NEW = {
     *("quart_app_version", "revocations", "logins", "audit", "alerts", "throttles", "changes"),
     *("platform_connection_ids", "sqlite_sequence"),
 }
-# PostgreSQL's sequences: those of the shared tables move, and are tested for themselves.
+# PostgreSQL's sequences: those of the shared tables advance, and have tests of their own.
 SEQUENCES = {
     *("users_id_seq", "platform_connections_id_seq"),
     *("revocations_seq_seq", "logins_id_seq", "audit_id_seq", "alerts_id_seq"),
@@ -51,16 +52,17 @@ FUNCTIONS = {"audit_refuse"}  # of PostgreSQL's triggers
 
 @pytest.fixture
 def legacy_url(empty_database_url: URL) -> URL:
-    """A database of the older application."""
+    """A database of the legacy application."""
     build_legacy_database(empty_database_url, encryption_key=ENCRYPTION_KEY)
     return empty_database_url
 
 
 @pytest.fixture
 async def database_url(request: pytest.FixtureRequest, empty_database_url: URL) -> URL:
-    """The same, adopted: what `app`, `visitor` and `services` run on here.
+    """The adopted legacy database, which `app`, `visitor` and `services` use.
 
-    Its parameter is a list of statements to run before; None makes a fresh database instead.
+    The parameter is a list of statements to run before the adoption; None creates a new database
+    instead.
     """
     statements: list[str] | None = getattr(request, "param", [])
     if statements is not None:
@@ -76,7 +78,7 @@ FRESH_AND_ADOPTED = pytest.mark.parametrize(
 
 
 def old_values(before: Snapshot, after: Snapshot, table: str) -> list[tuple[Any, ...]]:
-    """Return the table's rows of afterwards, reduced to the columns that it had before."""
+    """Return the table's rows after the adoption, with only the columns that it had before."""
     columns, rows = after[table]
     places = [columns.index(name) for name in before[table][0]]
     return sorted((tuple(row[place] for place in places) for row in rows), key=repr)
@@ -104,7 +106,7 @@ async def test_every_row_column_and_value_is_kept(legacy_url: URL) -> None:
     after, schema_after = snapshot(legacy_url), schema_of(legacy_url)
     for table in SHARED:
         assert old_values(before, after, table) == before[table][1]
-    # user_sessions, the old alembic_version and what is nobody's, to the letter.
+    # user_sessions, the old alembic_version and tables of other programs, unchanged.
     assert without(after, SHARED | NEW) == without(before, SHARED)
     ours = SHARED | NEW | SEQUENCES | FUNCTIONS
     assert without(schema_after, ours) == without(schema_before, ours)
@@ -124,7 +126,7 @@ async def test_the_default_is_the_lowest_connection_that_was_marked(database_url
     assert set(found.values()) == {None}
 
 
-# --- earlier forms, and what is refused ----------------------------------------------------------
+# --- earlier schemas, and refusals ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -284,7 +286,7 @@ async def test_an_objecting_triggers_message_is_quoted(legacy_url: URL) -> None:
 
 
 async def test_a_failure_at_the_very_end_rolls_everything_back(legacy_url: URL) -> None:
-    # A column that the second revision adds after the first is done with all of its work.
+    # A column that the second revision adds after the first has finished all of its work.
     change(legacy_url, "ALTER TABLE users ADD COLUMN must_change_password TEXT")
     change(legacy_url, "DROP INDEX ix_users_email")
     before = snapshot(legacy_url), schema_of(legacy_url)
@@ -321,7 +323,7 @@ async def test_of_several_concurrent_upgrades_one_runs_and_all_succeed(legacy_ur
     assert said == [f"{newest} {newest}", f"{newest} {newest}", f"None {newest}"]
 
 
-# --- the schema that both arrive at --------------------------------------------------------------
+# --- the resulting schema ------------------------------------------------------------------------
 
 
 async def in_database(url: URL, look: Any) -> Any:
@@ -334,11 +336,11 @@ async def in_database(url: URL, look: Any) -> Any:
 
 
 def differences(connection: Connection) -> list[Any]:
-    """Return how our tables differ from the model; tables that it does not name are others'.
+    """Return how our tables differ from the models; tables that the models lack belong to others.
 
-    NEW are left out by that, too: Alembic's own and the one row that a trigger keeps. Of a key that
-    came with its column to SQLite, SQLAlchemy doesn't see ON DELETE, so that it seems another; that
-    it is the model's, test_a_removed_default_is_no_users_default shows.
+    That also leaves out NEW: Alembic's own table and the single row that a trigger maintains.
+    SQLAlchemy doesn't see ON DELETE on a key that was added with its column on SQLite, so the key
+    seems to differ; test_a_removed_default_is_no_users_default shows that it does not.
     """
     context = MigrationContext.configure(
         connection,
@@ -374,7 +376,7 @@ def columns_and_indexes(connection: Connection) -> dict[str, Any]:
 
 
 def indexes(inspector: Inspector, table: str) -> set[tuple[Any, ...]]:
-    """Return indexes and unique constraints alike; SQLite takes a missing one only as an index."""
+    """Return indexes and unique constraints alike: SQLite adds a missing constraint as an index."""
     state: list[Any] = [*inspector.get_indexes(table), *inspector.get_unique_constraints(table)]
     return {(each["name"], *each["column_names"], each.get("unique", True)) for each in state}
 
@@ -507,11 +509,11 @@ async def test_a_sequence_that_is_further_ahead_is_kept(services: Services) -> N
     assert await new_user(services) == GONE_USER_ID + 1
 
 
-# --- those who arrive ----------------------------------------------------------------------------
+# --- legacy users --------------------------------------------------------------------------------
 
 
 async def log_in(visitor: Client, name: str, password: str) -> Any:
-    """Log in by JSON; return the answer's status and its body."""
+    """Log in with JSON; return the response's status and body."""
     response = await visitor.post("/api/login", json={"username": name, "password": password})
     return response.status_code, await response.get_json()
 
@@ -543,9 +545,9 @@ async def test_a_legacy_user_logs_in_and_the_hash_becomes_argon2id(
     assert (status, state["user_id"]) == (200, before["id"])
     after = user_row(database_url, username)
     assert after["password_hash"].startswith("$argon2id$v=19$m=19456,t=2,p=1$")
-    if database_url.get_backend_name() == "sqlite":  # as the older application wrote it
+    if database_url.get_backend_name() == "sqlite":  # as the legacy application wrote it
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}", after["last_login"])
-    assert after["legacy_password_hash"] == before["password_hash"]  # for the way back
+    assert after["legacy_password_hash"] == before["password_hash"]  # needed by a restoration
     ours = {"password_hash", "last_login", "legacy_password_hash"}
     assert without(after, ours) == without(before, ours)
     assert (await log_in(visitor, username, PASSWORDS[username]))[0] == 200

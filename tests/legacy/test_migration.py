@@ -1,4 +1,4 @@
-"""The session table is removed, and everything else is as it was."""
+"""The session table is removed, and everything else is unchanged."""
 
 import re
 from pathlib import Path
@@ -72,7 +72,7 @@ async def test_after_an_upgrade_only_the_table_remains_to_be_removed(
     assert state_of(legacy_url) == without_sessions(before)
 
 
-# --- told apart ----------------------------------------------------------------------------------
+# --- kinds of databases --------------------------------------------------------------------------
 
 
 async def test_a_database_that_never_had_the_table_has_nothing_to_remove(
@@ -132,7 +132,7 @@ def test_an_empty_database_is_refused(empty_database_url: URL, migrate: Migrate)
     assert bytes_of(empty_database_url) == before
 
 
-# --- what was there works ------------------------------------------------------------------------
+# --- legacy users and cookies --------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def migrated_url(legacy_url: URL, migrate: Migrate, tmp_path: Path) -> URL:
 
 @pytest.fixture
 def settings(migrated_url: URL) -> Settings:
-    """Those of the application over the migrated database."""
+    """The services of the application over the migrated database."""
     return Settings(
         secret_key=SECRET_KEY,
         platform_encryption_keys=(ENCRYPTION_KEY,),
@@ -172,7 +172,7 @@ async def test_legacy_users_log_in_and_keep_their_credentials(
 async def test_legacy_cookies_are_refused(
     make_app: MakeApp, settings: Settings, cookie: str | None
 ) -> None:
-    """Those of the session table, and those that Flask signed with the same key."""
+    """Cookies from the session table, and cookies that Flask signed with the same key."""
     app = await make_app(with_setting(settings, secret_key_fallbacks=()))
     if cookie is None:
         from flask import Flask  # noqa: PLC0415 what the older application was
@@ -227,7 +227,7 @@ def test_the_last_active_platform_becomes_the_default(
                 (1, 2, "2199-01-01 00:00:00.000000"),  # by a clock that was wrong
                 (1, 4, "2025-05-01 10:00:00.000000"),  # somebody else's
                 (6, 5, "2025-03-01 10:00:00.000000"),
-                (7, 6, "2025-03-01 10:00:00.000000"),  # neither on nor off
+                (7, 6, "2025-03-01 10:00:00.000000"),  # neither true nor false
             ]
         ),
     )
@@ -242,7 +242,7 @@ def test_the_last_active_platform_becomes_the_default(
         "Ζωή 李 ولد": 5,
     }
     assert ended.report["defaults_changed"] == 2
-    assert state_of(url) == without_sessions(before)  # is_default among it
+    assert state_of(url) == without_sessions(before)  # including is_default
 
 
 def test_nothing_is_carried_over_if_its_column_is_missing(

@@ -1,4 +1,4 @@
-"""The backup restores, and whatever is not the backup is refused."""
+"""The backup can be restored, and any other file is refused."""
 
 import sqlite3
 import stat
@@ -114,7 +114,7 @@ def test_another_databases_backup_is_refused(
 ) -> None:
     other = tmp_path / "other.backup"
     before = bytes_of(migrated_url)
-    # The same rows, of another removal: as in a copy of the database.
+    # The same rows from another removal, as in a copy of the database.
     assert migrate(migrated_url, "--yes", "--restore", backup).code == 0
     assert migrate(migrated_url, "--dry-run").code == 0
     change(migrated_url, "DROP TABLE user_sessions", "DELETE FROM quart_app_migration")
@@ -138,7 +138,7 @@ def test_the_other_engines_backup_is_refused(
 
 
 def _reseal(path: Path, content: bytes) -> None:
-    """Write it with a seal that fits, as nobody does by mistake."""
+    """Write it with a valid checksum, which does not happen by mistake."""
     import hashlib  # noqa: PLC0415
 
     head, seal = content[:-105], content[-105:]

@@ -1,4 +1,4 @@
-"""Whatever form the session table has, it comes back as it was, or is refused by name."""
+"""A session table of any form is restored as it was, or refused with the reason."""
 
 import sqlite3
 from contextlib import closing, suppress
@@ -110,7 +110,7 @@ def test_a_table_of_any_form_is_restored(
 
 
 def _raw_state(url: URL) -> object:
-    """Return what stands there; on SQLite with the numbers of rows, and text that is not UTF-8."""
+    """Return the table's contents; on SQLite with the row ids and text that is not UTF-8."""
     if url.get_backend_name() != "sqlite":
         return state_of(url)
     with closing(sqlite3.connect(url.database or "")) as connection:

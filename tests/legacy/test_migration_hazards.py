@@ -1,4 +1,4 @@
-"""What an operator's machine does meanwhile: signals after the commit, clocks, other files."""
+"""Events on an operator's machine during a run: signals after the commit, clocks, other files."""
 
 import os
 import signal
@@ -27,7 +27,8 @@ from tests.legacy.migrating import (
 )
 from tests.legacy.test_migration_killed import wait_for
 
-ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])  # it reads no further than us
+# It reads no further than our answers.
+ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])
 
 
 @ONE_ENGINE
@@ -142,7 +143,7 @@ def test_a_backup_that_changes_after_the_question_is_refused(
             other.replace(backup)
         else:
             with backup.open("r+b") as file:
-                file.seek(60)  # where SQLite keeps a number of the user's own
+                file.seek(60)  # SQLite stores a number of the user's choice there
                 file.write(b"#")
         return found
 

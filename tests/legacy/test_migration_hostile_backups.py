@@ -1,4 +1,4 @@
-"""A backup that somebody changed, or that is no file at all, changes nothing and runs nothing."""
+"""A changed backup, or a file that is no backup, changes nothing and runs nothing."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from tests.legacy.migrating import Migrate, change, command, state_of
 
 pytestmark = pytest.mark.sqlite_unless_thorough
 
-MEMORY_BYTES = 1 << 30  # of addresses, all libraries included
+MEMORY_BYTES = 1 << 30  # limit of the address space, all libraries included
 SECONDS = 60
 
 
@@ -38,7 +38,7 @@ def migrated_url(legacy_url: URL, migrate: Migrate, backup: Path) -> URL:
 
 
 def reseal(path: Path, payload: bytes, manifest: dict[str, Any]) -> str:
-    """Write a backup whose seal fits, as an attacker would, and return its checksum."""
+    """Write a backup with a valid checksum, as an attacker would, and return the checksum."""
     line = json.dumps(manifest, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
     digest = hashlib.sha256(payload + line).hexdigest()
     path.write_bytes(
@@ -53,7 +53,7 @@ def parts(path: Path) -> tuple[bytes, dict[str, Any]]:
 
 
 def remember(url: URL, digest: str, path: Path) -> None:
-    """Let the database take the checksum for the backup's own, as only its owner can."""
+    """Make the database accept the checksum, which only the database's owner can do."""
     values = f"backup_sha256 = '{digest}', backup_bytes = {path.stat().st_size}"
     change(url, f"UPDATE quart_app_migration SET {values}")  # noqa: S608 ours
 
@@ -79,7 +79,7 @@ def test_a_backup_with_a_recomputed_checksum_is_refused(
 def test_no_command_can_hide_in_the_backups_description(
     migrated_url: URL, migrate: Migrate, backup: Path, place: str
 ) -> None:
-    """Even where the database takes the checksum for right."""
+    """Even if the database accepts the checksum."""
     proof = Path("/tmp", f"quart_app-proof-{secrets.token_hex(8)}")  # noqa: S108 where the server may write
     evil = f"; COPY (SELECT 1) TO PROGRAM 'touch {proof}'; --"
     payload, manifest = parts(backup)
@@ -207,7 +207,7 @@ def _strange(kind: str, path: Path, original: bytes) -> Path:
         compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
         some = [compressor.compress(bytes(1 << 20)) for _ in range(64)]
         path.write_bytes(b"".join([*some, compressor.flush()]))
-    else:  # a manifest that takes much memory to read
+    else:  # a manifest that needs much memory to read
         line = b"[" * (4_000_000 if kind == "deep" else 200_000_000) + b"\n"
         digest = hashlib.sha256(line).hexdigest().encode()
         path.write_bytes(line + b"quart_app backup 1 %020d %s\n" % (len(line), digest))

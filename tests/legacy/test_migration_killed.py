@@ -1,4 +1,4 @@
-"""Either all of it happened or none: killed, interrupted, held up, out of space, or two at once."""
+"""A killed, interrupted, blocked or duplicate run does everything or nothing."""
 
 import os
 import random
@@ -30,7 +30,7 @@ from tests.legacy.migrating import (
 )
 from tests.processes import psycopg_connection
 
-# As they begin; a kill comes right after one was announced.
+# The beginnings of progress lines; a kill comes right after one was printed.
 STEPS = [
     "waiting for the database",
     "backup",
@@ -45,7 +45,7 @@ ROWS = 3000
 
 
 def fill(url: URL) -> None:
-    """Let there be so much to do that a kill comes in the middle of it."""
+    """Add so many rows that a kill comes in the middle of the work."""
     at = "CAST('2025-01-09 12:00:00' AS TIMESTAMP)"
     at = at if url.get_backend_name() == "postgresql" else "'2025-01-09 12:00:00'"
     change(
@@ -63,7 +63,7 @@ def before(legacy_url: URL) -> State:
 
 
 def wait_for(process: subprocess.Popen[str], line: str) -> None:
-    """Read what it says of its progress until it says this."""
+    """Read the progress output until this line."""
     assert process.stderr is not None
     for said in process.stderr:
         if said.startswith(line):
@@ -90,7 +90,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def is_done(url: URL, before: State) -> bool:
-    """Tell whether all of it happened; that none of it did is the only other thing allowed."""
+    """Return whether everything happened; otherwise check that nothing did."""
     after = state_of(url)
     if "user_sessions" in after[0]:
         assert after == before
@@ -107,13 +107,13 @@ def test_a_kill_at_any_step_leaves_the_database_unchanged(
     wait_for(process, f"{step} …")
     kill(process)
     wait_until_gone(legacy_url)
-    # It goes on while it is being killed, and what comes after the last step is the commit.
+    # It continues while it is being killed, and the last step is followed by the commit.
     if not is_done(legacy_url, before):
         assert migrate(legacy_url, "--yes", "--backup", tmp_path / "second").code == 0
         assert state_of(legacy_url) == without_sessions(before)
 
 
-@pytest.mark.timeout(3600)  # what --thorough takes
+@pytest.mark.timeout(3600)  # the seconds that --thorough tries
 def test_a_kill_at_any_moment_leaves_a_whole_database(
     legacy_url: URL,
     before: State,
@@ -173,7 +173,7 @@ def test_a_lock_timeout_exits_with_5(legacy_url: URL, before: State, migrate: Mi
 
 
 class _held:  # noqa: N801
-    """The older application is in the middle of a transaction."""
+    """The legacy application is in the middle of a transaction."""
 
     def __init__(self, url: URL) -> None:
         self.url = url
@@ -204,7 +204,7 @@ def test_one_of_two_concurrent_runs_does_the_work(
     assert len(list(tmp_path.glob("*.backup"))) == 1
 
 
-# A trigger of somebody's that does more than it should, as the schema is adopted.
+# A trigger of another program that does too much while the schema is adopted.
 MEDDLING = {
     "sqlite": [
         (
@@ -253,7 +253,7 @@ def test_a_refused_adoption_rolls_everything_back(
 def test_a_full_disk_rolls_everything_back(
     legacy_url: URL, before: State, tmp_path: Path, what: str
 ) -> None:
-    """No file may grow larger: not the backup, or not the database."""
+    """Limit the file size, so that the backup or the database cannot be written."""
     bytes_before = bytes_of(legacy_url)
     largest = 20_000 if what == "backup" else Path(legacy_url.database or "").stat().st_size
 
@@ -288,13 +288,13 @@ def test_a_write_ahead_log_is_kept(
         connection.execute("UPDATE posts SET post_content = 'in the log'")
         log = path.with_name(f"{path.name}-wal").read_bytes()
         saved = path.read_bytes()
-    if how == "a log is left over":  # as by a process that was killed
+    if how == "a log is left over":  # like a process that was killed
         path.write_bytes(saved)
         path.with_name(f"{path.name}-wal").write_bytes(log)
     if arguments == ["--yes"]:
         change(legacy_url, "CREATE TABLE audit (id INTEGER)")
         if how == "a log is left over":
-            # Written by one more process that was killed.
+            # Written by another process that was killed.
             with closing(sqlite3.connect(path, isolation_level=None)) as connection:
                 connection.execute("UPDATE posts SET post_content = 'once more'")
                 log = path.with_name(f"{path.name}-wal").read_bytes()

@@ -1,4 +1,4 @@
-"""What an operator sees: the plan, the question, progress, one JSON object, one sentence."""
+"""The output for an operator: the plan, the question, progress, one JSON object, one sentence."""
 
 import json
 import os
@@ -25,15 +25,16 @@ from tests.legacy.migrating import (
 )
 from tests.servers import ROOT
 
-ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])  # it reads no further than us
+# It reads no further than our answers.
+ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])
 
 
 def in_terminal(
     url: URL, *arguments: object, answer: bytes | None, **environ: str
 ) -> tuple[int, str]:
-    """Answer its question by keyboard; return the exit code and all that the screen showed.
+    """Answer its question by keyboard; return the exit code and everything that the screen showed.
 
-    None for an answer interrupts it.
+    An answer of None interrupts the run.
     """
     keyboard, terminal = os.openpty()
     process = subprocess.Popen(
@@ -77,7 +78,7 @@ def test_the_plan_is_printed_before_the_work_begins(legacy_url: URL, tmp_path: P
     code, screen = in_terminal(legacy_url, "--backup", backup, answer=b"y\n")
     assert (code, "Done: " in screen) == (0, True)
     assert state_of(legacy_url) == without_sessions(before[0])
-    assert "\x1b[" in screen  # bars
+    assert "\x1b[" in screen  # progress bars
 
 
 @ONE_ENGINE

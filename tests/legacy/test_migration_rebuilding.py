@@ -1,4 +1,4 @@
-"""PostgreSQL: the backup makes the table again just as it was, or the migration refuses."""
+"""PostgreSQL: a backup recreates the table exactly, or the migration refuses."""
 
 import secrets
 from collections.abc import Iterator
@@ -36,8 +36,8 @@ A_ROW = (
     "INSERT INTO user_sessions (session_id, user_id, created_at, updated_at)"
     " VALUES ('a', 1, now(), now())"
 )
-# An index is made with nothing in the search path, in versions of PostgreSQL that say so; over a
-# table without rows that does not matter. Elsewhere it comes back.
+# Some versions of PostgreSQL create an index with an empty search path, and say so; for a table
+# without rows that is harmless. In other versions the index is restored.
 DEPENDS_ON_THE_SERVER = {
     "an index whose function calls another without its schema": [
         *(INNER, OUTER, NO_ROWS),
@@ -66,7 +66,7 @@ def test_an_index_is_restored_or_the_migration_refused(
     assert state_of(legacy_url) == before
 
 
-# Statements that the migration accepts, and so must bring back.
+# Statements that the migration accepts and must therefore restore.
 COMES_BACK = {
     "a check whose function reads a table": [
         KNOWN,
@@ -127,7 +127,7 @@ def test_every_accepted_definition_is_restored(
     assert migrate(legacy_url, "--yes", "--restore", backup).code == 0
 
 
-# Statements that can't be repeated with the rows that are there.
+# Statements that cannot be repeated with the existing rows.
 REFUSED = {
     "a check that rows break since": [
         KNOWN.replace("WHERE", "WHERE is_active AND"),
@@ -213,7 +213,7 @@ def test_an_event_trigger_that_writes_is_named(
 
 @pytest.fixture
 def role(postgres: URL) -> Iterator[str]:
-    """Name a role that nobody has given anything."""
+    """Return the name of a role without any privileges."""
     name = f'Read er % "{secrets.token_hex(4)}'.replace('"', "é")
     administer(postgres, f'CREATE ROLE "{name}"')
     yield name
@@ -346,7 +346,7 @@ def test_a_database_in_another_encoding_is_migrated_and_restored_byte_for_byte(
             " created_at timestamp, updated_at timestamp, last_used timestamp);"
             "CREATE TABLE user_sessions (session_id text, user_id integer, user_agent text);"
         )
-        # An é, and a byte by which no UTF-8 begins.
+        # An é, and a byte that no UTF-8 text contains.
         letter = "convert_from('\\xe9', 'SQL_ASCII')" if encoding == "SQL_ASCII" else "chr(233)"
         connection.execute(  # the letter is ours
             f"INSERT INTO users VALUES (1, 'Ren' || {letter}, 'r@example.com', 'x', 'ADMIN', true);"  # noqa: S608 our own

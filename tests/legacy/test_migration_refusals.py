@@ -1,4 +1,4 @@
-"""What others have of the session table is named, and nothing goes along with it."""
+"""Objects that depend on the session table are named, and nothing else is dropped with it."""
 
 import os
 import sqlite3
@@ -330,7 +330,7 @@ def test_a_damaged_database_is_not_touched(legacy_url: URL, migrate: Migrate) ->
         (size,) = connection.execute("PRAGMA page_size").fetchone()
     connection.close()
     content = bytearray(path.read_bytes())
-    # The last entry's text: the index no longer fits the table.
+    # The last entry's text, so that the index no longer matches the table.
     place = content.rindex(b"5a7d2f6e", (page - 1) * size, page * size)
     content[place : place + 8] = b"XXXXXXXX"
     path.write_bytes(content)
@@ -380,7 +380,7 @@ def test_an_owner_who_is_no_superuser_can_restore_too(
     assert migrate(url, "--yes", "--backup", backup).code == 0
     ended = migrate(url, "--yes", "--restore", backup)
     assert ended.code == 0, ended.complained
-    # A row of a user who does not exist: the key can't be checked for it.
+    # A row of a user who does not exist, so that the foreign key cannot be checked for it.
     assert "user_sessions_user_id_fkey is NOT VALID" in ended.said
     assert state_of(legacy_url)[0] == rows
     with psycopg.connect(dsn, autocommit=True) as connection:

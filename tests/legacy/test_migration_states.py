@@ -1,4 +1,4 @@
-"""Migrate, kill, restore, use and migrate again, in any order: nothing of theirs ever differs."""
+"""Migrate, kill, restore, use and migrate again, in any order: the legacy data never differs."""
 
 import contextlib
 import io
@@ -27,7 +27,7 @@ from tests.legacy.legacy_database import build_legacy_database
 from tests.legacy.migrating import State, as_text, change, start, state_of, without_sessions
 
 Fresh = Callable[[], contextlib.AbstractContextManager[URL]]
-# After which line of progress it is killed; the seconds are how much later.
+# The progress line after which it is killed, and the seconds to wait then.
 _STEPS = [
     "looking",
     "waiting for the database",
@@ -40,17 +40,17 @@ _OF_RESTORING = ["waiting for the database", "rows", "indexes", "comparing"]
 
 
 class Migrations(RuleBasedStateMachine):
-    """A legacy database, what should stand in it, and the backup that goes with it.
+    """A legacy database, its expected contents, and its backup.
 
-    What a kill leaves depends on time, so no rule has a precondition: Hypothesis would take it for
-    a strategy that is flaky. What does not apply does nothing.
+    The effect of a kill depends on timing, so no rule has a precondition, which Hypothesis would
+    report as flaky. A rule that does not apply does nothing.
     """
 
     def __init__(self, fresh: Fresh, folder: Path) -> None:
         super().__init__()
         self.stack, self.folder = ExitStack(), folder
         self.url = self.stack.enter_context(fresh())
-        self.expected: State = state_of(self.url)  # with the sessions as they were last
+        self.expected: State = state_of(self.url)  # with the sessions of the last step
         self.stands, self.ids = True, 0
         self.backup: Path | None = None
 
@@ -132,7 +132,7 @@ class Migrations(RuleBasedStateMachine):
 
 @pytest.fixture
 def fresh(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fresh]:
-    """Makes a legacy database, each time of its own."""
+    """Builds a legacy database for each run."""
     if engine_name == "sqlite":
         template = tmp_path / "template.db"
         build_legacy_database(f"sqlite:///{template}", encryption_key=ENCRYPTION_KEY)
@@ -151,7 +151,7 @@ def fresh(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> I
         yield lambda: _postgres_database(server, str(url.database))
 
 
-@pytest.mark.timeout(3600)  # what --thorough takes
+@pytest.mark.timeout(3600)  # the number that --thorough runs
 def test_no_order_of_steps_changes_the_legacy_applications_data(
     fresh: Fresh,
     tmp_path: Path,

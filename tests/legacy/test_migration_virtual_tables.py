@@ -1,4 +1,4 @@
-"""Full-text search and R-trees that are out of step are no damage, and no reason to refuse."""
+"""Full-text search tables and R-trees that are out of step are no damage; none is refused."""
 
 import importlib.util
 import os
@@ -16,7 +16,7 @@ from tests.legacy.migrating import TIMEOUT_SECONDS, Migrate, as_text, change, st
 
 ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])
 REBUILD = 'INSERT INTO "found"("found") VALUES(\'rebuild\')'
-# How the table is made and put out of step; what a newer SQLite is told to do about it.
+# Statements that create the table and put it out of step, and the advice for a newer SQLite.
 OUT_OF_STEP = {
     "fts3, edited": (
         [

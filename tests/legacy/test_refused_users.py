@@ -1,4 +1,4 @@
-"""Users whom the older application's login refused come over as inactive, and are named."""
+"""Users whom the legacy application did not let in are deactivated by the migration, and listed."""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ REFUSED = {"locked": ["bert", "carol"], "unverified": ["Carol"]}  # dora is inac
 
 
 def retyped(column: str, type_: str, values: str) -> list[str]:
-    """Give a column another type, its values by an expression of the old ones."""
+    """Give a column another type, with values from an expression of the old ones."""
     return [
         f"ALTER TABLE users RENAME COLUMN {column} TO former",
         f"ALTER TABLE users ADD COLUMN {column} {type_}",
@@ -43,7 +43,7 @@ def retyped(column: str, type_: str, values: str) -> list[str]:
     ]
 
 
-# What else may be true of both columns; it changes nobody's fate.
+# Variations of both columns that should not change the result.
 KINDS: dict[str, list[str]] = {
     "booleans": [],
     "null for no": ["UPDATE users SET account_locked = NULL WHERE username IN ('ada', 'Carol')"],
@@ -82,7 +82,7 @@ def is_active(url: URL) -> dict[str, Any]:
 
 @pytest.fixture
 def later_url(empty_database_url: URL) -> URL:
-    """A database of the older application with locked and unverified users."""
+    """A legacy database with locked and unverified users."""
     build(empty_database_url)
     return empty_database_url
 
@@ -117,7 +117,7 @@ def test_the_migration_counts_lists_and_deactivates_refused_users(
     assert {name for name in active if active[name] is False} == {"bert", "carol", "Carol"}
     assert active["dora"] is None
     assert migrate(url, "--yes", "--restore", backup).code == 0
-    assert state_of(url) == before  # is_active among it
+    assert state_of(url) == before  # including is_active
 
 
 def test_the_report_lists_every_refused_user(later_url: URL, migrate: Migrate) -> None:
@@ -135,7 +135,7 @@ async def test_db_upgrade_deactivates_and_lists_them_too(later_url: URL) -> None
 
 @pytest.fixture
 async def database_url(later_url: URL) -> URL:
-    """The same, adopted."""
+    """The same database, adopted."""
     await upgrade_schema(later_url)
     return later_url
 
@@ -161,7 +161,7 @@ async def test_an_administrators_decision_survives_the_migration(
     assert (await migrated(database_url, "--yes", "--restore", tmp_path / "b")).code == 0
     active = is_active(database_url)
     assert (active["bert"], active["carol"], active["Carol"]) == (True, False, True)
-    # Back there, and migrated once more: the older application's word counts again.
+    # After a restoration and another migration, the legacy application's flags count again.
     change(database_url, "UPDATE users SET account_locked = email_verified WHERE username = 'ada'")
     assert (await migrated(database_url, "--yes", "--backup", tmp_path / "c")).code == 0
     active = is_active(database_url)
@@ -171,13 +171,13 @@ async def test_an_administrators_decision_survives_the_migration(
 async def test_a_user_created_here_is_not_refused(
     empty_database_url: URL, make_app: MakeApp
 ) -> None:
-    """Their address was never to be verified: the column is null, or false by its default."""
+    """Their address never had to be verified: the column is null, or false by default."""
     url = empty_database_url
     build(url)
     await upgrade_schema(url)
     settings: Settings = settings_for(url)
     app = await make_app(settings)
-    assert await log_in(app, "ada") == 200  # the hash is ours from here on
+    assert await log_in(app, "ada") == 200  # the hash is managed here from now on
     await run(settings, "user", "create", "cleo", "cleo@example.com", "--link")
     change(url, "UPDATE users SET email_verified = NULL WHERE username = 'ada'")
     assert (await migrated(url, "--yes", "--no-backup")).code == 0

@@ -1,4 +1,4 @@
-"""The role column works in each form in which an adopted database may have it."""
+"""The role column works in each form that an adopted database may have."""
 
 import asyncio
 import sys
@@ -112,7 +112,7 @@ async def ada(app: Quart) -> Client:
 
 
 async def run(settings: Settings, *arguments: str) -> str:
-    """Run a command, and return what it says."""
+    """Run a command and return its output."""
     ended = await asyncio.to_thread(
         forking.run,
         [sys.executable, "-m", "quart_app", *arguments],
@@ -131,7 +131,7 @@ async def test_roles_are_read_with_their_meaning(services: Services) -> None:
     assert (found["dora"], found["fred"]) == (Role.VIEWER, Role.VIEWER)
 
 
-# A command is a process of its own, which takes a second to start.
+# Each command is a separate process, which takes a second to start.
 @pytest.mark.parametrize(
     ("engine_name", "form"),
     [

@@ -1,4 +1,4 @@
-"""After --restore the older application's login works, until --no-return erases what it needs."""
+"""After --restore the legacy logins work, until --no-return deletes the hashes they need."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def backup(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def database_url(empty_database_url: URL, backup: Path) -> URL:
-    """A migrated database, whose way back is `backup`."""
+    """A migrated database, and its `backup`."""
     build_legacy_database(empty_database_url, encryption_key=ENCRYPTION_KEY)
     assert (await migrated(empty_database_url, "--yes", "--backup", backup)).code == 0
     return empty_database_url
@@ -75,14 +75,14 @@ async def test_a_user_who_logged_in_here_can_log_in_to_the_legacy_application_ag
     assert does_the_older_login_work(database_url, "ada")
     assert user(database_url, "ada")["legacy_password_hash"] is None
     assert "Nothing to do" in (await migrated(database_url, "--yes", "--restore", backup)).said
-    # Who logs in here after that is given back by another run.
+    # A later run carries back the users who log in here after that.
     await log_in(app, "ada")
     assert (await migrated(database_url, "--yes", "--restore", backup)).code == 0
     assert hashes(database_url) == before
 
 
 async def test_the_legacy_hash_logs_nobody_in_here(app: Quart, database_url: URL) -> None:
-    """It is kept beside the new one and never compared."""
+    """The legacy hash is stored beside the new one and never compared."""
     await log_in(app, "ada")
     other = user(database_url, "bert")["password_hash"]
     change(database_url, f"UPDATE users SET legacy_password_hash = '{other}' WHERE id = 1")  # noqa: S608
@@ -144,7 +144,7 @@ async def test_no_return_deletes_the_legacy_hashes_and_keeps_no_new_ones(
 ) -> None:
     await log_in(app, "ada")
     old = user(database_url, "ada")["legacy_password_hash"]
-    assert (await migrated(database_url, "--no-return")).code == 2  # nobody can be asked
+    assert (await migrated(database_url, "--no-return")).code == 2  # without a terminal to ask on
     checked = await migrated(database_url, "--check", "--no-return")
     assert (checked.code, "1 legacy password hashes" in checked.said) == (4, True)
     assert (await migrated(database_url, "--dry-run", "--no-return")).code == 0
@@ -171,7 +171,7 @@ async def test_no_return_deletes_the_legacy_hashes_and_keeps_no_new_ones(
 async def test_a_lost_answer_to_the_commit_is_reported(
     app: Quart, database_url: URL, backup: Path, task: str
 ) -> None:
-    """The connection ends while the server commits: nobody can tell whether it did."""
+    """The connection closes while the server commits, so that the outcome is unknown."""
     await log_in(app, "ada")
     with connected(database_url) as execute:
         execute(
@@ -230,7 +230,7 @@ async def test_the_default_is_carried_back_on_request(
     arguments = ("--yes", "--restore", backup, "--carry-back-default-platform")
     ended = await migrated(database_url, *arguments)
     assert (ended.code, "carried back: 3 rows changed" in ended.said) == (0, True)
-    # ada's 2 to 3; zoe had two; fred has none, and keeps what he had.
+    # ada changes from 2 to 3; zoe had two; fred has none and keeps the one he had.
     assert {id_ for id_, is_default in marked(database_url).items() if is_default} == {3, 4}
     assert marked(database_url)[6] is None
     assert (

@@ -1,4 +1,4 @@
-"""Two processes that tests share, where none of them harms the processes themselves."""
+"""Two processes that tests share if they do not harm the processes."""
 
 from collections.abc import Iterator
 
@@ -23,5 +23,5 @@ def processes(
 
 @pytest.fixture
 def name(processes: Processes) -> str:
-    """The name of somebody who has no session yet."""
+    """The name of a new user without a session."""
     return processes.new_user()

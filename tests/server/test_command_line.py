@@ -1,4 +1,4 @@
-"""Administration by `python -m quart_app …`: real processes, as people start them."""
+"""Administration by `python -m quart_app …` in real processes."""
 
 import asyncio
 import os
@@ -22,14 +22,15 @@ from tests.servers import environ_of
 
 ADA = ("user", "create", "ada", "ada@example.com")
 NEW_PASSWORD = "incorrect donkey charger paperclip"
-ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])  # it reads no further than us
+# It reads no further than our answers.
+ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])
 TIMEOUT_SECONDS = 60
 pytestmark = pytest.mark.sqlite_unless_thorough
 
 
 @dataclass(frozen=True)
 class CommandLine:
-    """`python -m quart_app` for one database, in a folder where nothing else is."""
+    """`python -m quart_app` for one database, in an empty working directory."""
 
     environ: dict[str, str]
     folder: Path
@@ -40,7 +41,7 @@ class CommandLine:
     def run(
         self, *arguments: str | bytes, typed: bytes = b"", exit_code: int = 0, warning: str = ""
     ) -> str:
-        """Return what it says; a refusal is one sentence on stderr and nothing else."""
+        """Return the output; a refusal is one sentence on stderr and nothing else."""
         ended = run(
             self.command(*arguments),
             cwd=self.folder,
@@ -59,11 +60,11 @@ class CommandLine:
         return line.removeprefix("Error: ")
 
     async def run_beside(self, *arguments: str, typed: bytes = b"") -> str:
-        """Run it while an application in this process goes on, and hears of what has ended."""
+        """Run the command while an application in this process follows the revocations."""
         return await asyncio.to_thread(self.run, *arguments, typed=typed)
 
     def run_in_terminal(self, *arguments: str, typed: list[str]) -> str:
-        """Answer its questions by keyboard and return all that the screen showed."""
+        """Answer its questions by keyboard and return everything that the screen showed."""
         keyboard, terminal = os.openpty()
         process = subprocess.Popen(
             self.command(*arguments),
@@ -98,7 +99,7 @@ def command_line(settings: Settings, tmp_path: Path) -> CommandLine:
 
 
 async def login_status(client: Client, password: str, **more: str) -> tuple[int, str | None]:
-    """Log in as ada by HTTP; return the status, and the code of a refusal."""
+    """Log in as ada over HTTP; return the status, and the error code of a refusal."""
     response = await client.post(
         "/api/login", json={"username": "ada", "password": password, **more}
     )
@@ -269,7 +270,7 @@ def test_deactivating_the_last_administrator_prints_a_warning(command_line: Comm
         "hedy",
         warning="Warning: no active user is an administrator any more.\n",
     )
-    command_line.run("user", "deactivate", "hedy")  # by then it is nothing new
+    command_line.run("user", "deactivate", "hedy")  # the second time it changes nothing
     command_line.run("user", "deactivate", "ada")
 
 
@@ -363,7 +364,7 @@ def test_a_missing_database_is_reported_in_one_sentence(
     sentence = command_line.run(*arguments, exit_code=1)
     assert "QUART_APP_DATABASE_URL" in sentence
     assert "hunter2" not in sentence
-    assert list(tmp_path.iterdir()) == []  # a misspelt path does not become a database
+    assert list(tmp_path.iterdir()) == []  # a misspelt path does not create a database
 
 
 @pytest.mark.parametrize(
@@ -440,7 +441,7 @@ def test_a_database_is_created_only_in_an_existing_folder(tmp_path: Path) -> Non
     assert "There is no folder instanse for the database file" in sentence
     assert "QUART_APP_DATABASE_URL" in sentence
     assert list(tmp_path.iterdir()) == []
-    CommandLine(environ, tmp_path).run("db", "upgrade")  # the default has its own folder made
+    CommandLine(environ, tmp_path).run("db", "upgrade")  # the default's own folder is created
     assert (tmp_path / "instance/quart_app.db").exists()
 
 

@@ -1,4 +1,4 @@
-"""Connections that are many, silent, slow or abandoned: others are answered all the same."""
+"""Many, silent, slow and abandoned connections: other clients are still answered."""
 
 import resource
 import signal
@@ -28,7 +28,7 @@ STOPS_WITHIN_SECONDS = 10  # hypercorn.toml allows open requests 30
 
 @contextmanager
 def soft_limit(descriptors: int) -> Iterator[None]:
-    """Let this process, and those that it starts, open so many descriptors in this block."""
+    """Let this process and its children open this many file descriptors until the block ends."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, before[1]))
     try:
@@ -39,7 +39,7 @@ def soft_limit(descriptors: int) -> Iterator[None]:
 
 @pytest.fixture(params=["asyncio", pytest.param("uvloop", marks=pytest.mark.thorough)])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
-    """A server of either event loop, started with the usual soft limit."""
+    """A server with either event loop, started with the usual soft limit."""
     with (
         migrated_database("sqlite", request, tmp_path) as url,
         soft_limit(USUAL_SOFT_LIMIT),
@@ -53,7 +53,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
 def connected(
     server: Server, count: int, then: Callable[[socket.socket], None] = lambda _: None
 ) -> Iterator[list[socket.socket]]:
-    """Hold so many connections from several addresses; `then` is done with each of them."""
+    """Hold this many connections from several addresses; `then` is called with each of them."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     connections: list[socket.socket] = []
     with soft_limit(hard):
@@ -74,7 +74,7 @@ def connect(server: Server, address: str = "127.0.0.1") -> socket.socket:
 
 
 def seconds_until_answered(server: Server, address: str = "127.0.0.1") -> float:
-    """Ask on a new connection."""
+    """Send a request on a new connection."""
     began = time.monotonic()
     with connect(server, address) as connection:
         connection.sendall(HEAD + b"Connection: close\r\n\r\n")
@@ -94,7 +94,7 @@ def assert_descriptors_come_back(server: Server, before: int) -> None:
 
 
 def errors_logged(server: Server) -> int:
-    """Return the size of what is logged besides one line for each request."""
+    """Return the size of the log without the access log."""
     lines = server.log.read_bytes().splitlines(keepends=True)
     return sum(len(line) for line in lines if b'"GET /healthz 1.1" 200' not in line)
 
@@ -156,14 +156,14 @@ def test_silent_connections_do_not_block_other_clients(
     server: Server, sent: bytes, request: pytest.FixtureRequest, *, thorough: bool
 ) -> None:
     count = 5000 if thorough else 1200
-    if sent:  # each of these is set up, which costs a request's time
+    if sent:  # setting up each of these takes as long as a request
         count //= 4
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < count + 100:
         lacking(request.config, f"{count + 100} file descriptors (ulimit -Hn)")
     before = descriptors(server)
     with connected(server, count, lambda connection: connection.sendall(sent)):
         assert seconds_until_answered(server) < ANSWERED_WITHIN_SECONDS
-        if not sent:  # else this address waits for what it has sent itself
+        if not sent:  # otherwise this address waits for its own data to be processed
             assert seconds_until_answered(server, ATTACKERS[0]) < ANSWERED_WITHIN_SECONDS
     assert_descriptors_come_back(server, before)
     assert seconds_until_answered(server) < ANSWERED_WITHIN_SECONDS

@@ -17,11 +17,11 @@ from tests.processes import (
     session_of,
 )
 
-JUNK = "!#$%&'*:<>@^`|~()[]{}?"  # what base64 skips; a cookie may hold it
+JUNK = "!#$%&'*:<>@^`|~()[]{}?"  # a character that base64 ignores and a cookie may contain
 
 
 def is_verified(value: str) -> bool:
-    """Whether itsdangerous takes the signature for the key's, by the format's own words."""
+    """Return whether itsdangerous accepts the signature, computed as the format documents it."""
     try:
         session_of(value)
     except BadData:
@@ -30,10 +30,10 @@ def is_verified(value: str) -> bool:
 
 
 def spellings(value: str) -> list[str]:
-    """Return every kind of text of the same cookie whose signature verifies, itself the first.
+    """Return every text of the same cookie whose signature verifies, beginning with the original.
 
-    The last character holds two bits that count for nothing; what is no base64 is skipped; after
-    the padding nothing is read; and both alphabets of base64 are understood.
+    The last character contains two unused bits, characters outside base64 are ignored, nothing
+    after the padding is read, and both base64 alphabets are accepted.
     """
     signed, _, signature = value.rpartition(".")
     alphabet = string.ascii_letters + string.digits + "-_+/"
@@ -63,10 +63,10 @@ def test_a_logged_out_cookie_is_refused_elsewhere_in_every_base64_spelling(
         cookie = log_in(processes.a, name)
         copies = spellings(cookie)
         assert len(copies) >= 20
-        if run == 0:  # they are spellings of one session, indeed
+        if run == 0:  # they are spellings of the same session
             assert {processes.b.status(copy) for copy in copies} == {200}
         assert processes.b.status(cookie) == 200
-        time.sleep(secrets.randbelow(500) / 1000)  # anywhere between two polls
+        time.sleep(secrets.randbelow(500) / 1000)  # at any moment between two polls
         since = time.monotonic()
         log_out(processes.a, cookie)
         assert processes.a.status(cookie) == 401

@@ -1,4 +1,4 @@
-"""Without its database a process answers nobody by what it knew, says so, and goes on by itself."""
+"""Without its database a process answers no session from memory, and recovers by itself."""
 
 import asyncio
 import time
@@ -36,7 +36,7 @@ from tests.servers import Server, hypercorn
 
 pytestmark = pytest.mark.alone
 
-BOUND_SECONDS = 2  # so small that a process that is kept from its poll is over it soon
+BOUND_SECONDS = 2  # short, so that a process that cannot poll exceeds it soon
 
 
 def settings_for(url: URL) -> Settings:
@@ -49,7 +49,7 @@ def settings_for(url: URL) -> Settings:
 
 
 class Outage(NamedTuple):
-    """A database of the test's own, and what takes it away for the length of a block."""
+    """A database of the test's own, and a context manager that makes it unreachable."""
 
     url: URL
     away: Callable[[], AbstractContextManager[None]]
@@ -57,7 +57,7 @@ class Outage(NamedTuple):
 
 @contextmanager
 def server_stopped(server: Any) -> Iterator[None]:
-    """Let a PostgreSQL server stop, and start it again."""
+    """Stop a PostgreSQL server, and start it again."""
     server.stop()
     try:
         yield
@@ -77,7 +77,7 @@ def outage(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> 
 
 
 def assert_nobody_can_tell(server: Server, cookie: str, name: str) -> None:
-    """See every answer that rests on the list refused, and nothing done to the browser's cookie."""
+    """Check that every answer that needs the list is refused without changing the cookie."""
     body = {"username": name, "password": PASSWORD}
     for response in (
         server.ask("GET", "/api/session_state", cookie),
@@ -121,7 +121,7 @@ def test_a_process_survives_a_database_that_goes_away_and_comes_back(
             time.sleep(BOUND_SECONDS + 0.5)
             for server in processes:
                 assert_nobody_can_tell(server, alive, name)
-                assert server.status(ended) == 401  # that much is known
+                assert server.status(ended) == 401  # this end is already known
         for server in processes:
             wait_until_recovered(server, alive)
             wait_until_ready(server)
@@ -145,7 +145,7 @@ def test_a_process_started_without_its_database_becomes_ready_when_it_appears(
         log_out(earlier, ended)
     with ExitStack() as outage:
         outage.enter_context(database_away(database_url))
-        with hypercorn(settings, tmp_path) as server:  # which waits until it is alive
+        with hypercorn(settings, tmp_path) as server:  # which waits until the server is alive
             for cookie in (alive, ended):
                 assert_nobody_can_tell(server, cookie, name)
             outage.close()
@@ -157,7 +157,7 @@ def test_a_process_started_without_its_database_becomes_ready_when_it_appears(
 
 @contextmanager
 def list_away(url: URL) -> Iterator[None]:
-    """Let the table of what has ended be away, and nothing else."""
+    """Make only the table of revocations unreadable."""
 
     async def rename(old: str, new: str) -> None:
         database = Database(url)

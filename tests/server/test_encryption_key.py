@@ -1,4 +1,4 @@
-"""With a key that opens nothing of what is stored, no process starts, and none is made."""
+"""With a key that decrypts no stored credential, no process starts and no key is generated."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Whatever ends a session ends it on every process, and ends no other."""
+"""Every cause that ends sessions ends exactly those, on every process."""
 
 import time
 
@@ -10,7 +10,7 @@ from tests.processes import Processes, log_in, log_out, seconds_until_refused
 from tests.servers import Server
 
 
-@pytest.mark.sqlite_unless_thorough  # how an end gets there is tested on either by others
+@pytest.mark.sqlite_unless_thorough  # other tests cover both engines
 @pytest.mark.parametrize("cause", CAUSES.values(), ids=CAUSES.keys())
 def test_each_cause_ends_exactly_its_sessions_on_every_process(
     processes: Processes, name: str, cause: Cause

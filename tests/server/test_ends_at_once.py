@@ -1,4 +1,4 @@
-"""Ends that meet: many at once, one held open while another commits, one whose client goes away."""
+"""Concurrent revocations: many at once, a late commit, and a client that disconnects."""
 
 import asyncio
 import socket
@@ -55,8 +55,8 @@ def test_a_revocation_that_commits_late_is_not_skipped(processes: Processes, nam
     with ThreadPoolExecutor(1) as thread:
         with end_held_open(processes, first):
             answer = thread.submit(processes.a.ask, "POST", "/api/logout", second)
-            time.sleep(1)  # two polls
-            assert not answer.done()  # it waits for its turn, and nobody is told that it is over
+            time.sleep(1)  # two polls; the caller waits, and the session is not yet ended
+            assert not answer.done()  # it waits for the lock, and has announced nothing
             assert [processes.b.status(cookie) for cookie in (first, second)] == [200, 200]
             since = time.monotonic()
         status = answer.result().status_code
@@ -94,7 +94,7 @@ def test_concurrent_revocations_are_all_kept(
 
 
 def send_and_go_away(server: Server, cookie: str, *, after_seconds: float) -> None:
-    """Send a logout and close the connection without waiting for the answer."""
+    """Send a logout and close the connection without waiting for the response."""
     address = urlsplit(server.url)
     assert address.hostname
     assert address.port
@@ -117,7 +117,7 @@ def test_a_client_that_disconnects_during_a_logout_is_logged_out(
             send_and_go_away(processes.a, cookie, after_seconds=after_seconds)
         time.sleep(0.5)
         for server in processes:
-            assert [server.status(cookie) for cookie in cookies] == [200] * 3  # in the middle
+            assert [server.status(cookie) for cookie in cookies] == [200] * 3  # during the logout
         since = time.monotonic()
     for server in processes:
         for cookie in cookies:

@@ -1,4 +1,4 @@
-"""Each session that ends is written down once, however often and wherever its end is asked for."""
+"""Each end of a session is recorded once, however often and wherever it is requested."""
 
 import asyncio
 from collections.abc import Callable
@@ -31,12 +31,12 @@ async def _ask(processes: Processes, path: str, cookies: list[str]) -> set[int]:
 
 
 def ask_all(processes: Processes, path: str, *cookies: str) -> set[int]:
-    """Ask for the same with these cookies, many times at once, at both processes."""
+    """Send the same request with these cookies, many times at once, to both processes."""
     return asyncio.run(_ask(processes, path, [*cookies] * (NUMBER // len(cookies))))
 
 
 def written(processes: Processes, cookie: str) -> list[tuple[str, int | None]]:
-    """Return what the audit has of a session's ends, and of how many revocations there are."""
+    """Return the audit entries about ended sessions, and the number of revocations."""
     sid = session_of(cookie)["sid"]
 
     async def read() -> list[tuple[str, int | None]]:
@@ -57,7 +57,7 @@ def written(processes: Processes, cookie: str) -> list[tuple[str, int | None]]:
 
 
 def forget_logins(processes: Processes, cookie: str) -> None:
-    """Delete the row of a session's login, which must not log it out."""
+    """Delete the login record of a session, which does not log it out."""
 
     async def forget() -> None:
         database = Database(processes.settings.database_url)

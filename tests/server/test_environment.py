@@ -1,4 +1,4 @@
-"""scripts/* make their .venv on a bare interpreter, or say in one line why they can't."""
+"""scripts/* create .venv with a bare interpreter, or say in one line why they cannot."""
 
 import hashlib
 import os
@@ -14,12 +14,12 @@ import pytest
 from tests.long import first
 from tests.servers import ROOT
 
-USAGE = "usage: scripts/check [--fix]\n"  # said once the environment is there
+USAGE = "usage: scripts/check [--fix]\n"  # printed when the environment exists
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A clone in which nobody can lock .venv: its lock file can't be opened for writing."""
+    """A clone whose .venv cannot be locked, because the lock file cannot be written."""
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     shutil.copy(ROOT / "requirements-dev.lock", tmp_path)
     (tmp_path / ".venv.lock").mkdir()
@@ -27,7 +27,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def make_venv(clone: Path, python: str, *, complete: bool) -> None:
-    """Put a shell script in the place of .venv's interpreter."""
+    """Replace .venv's interpreter with a shell script."""
     script = clone / ".venv/bin/python"
     script.parent.mkdir(parents=True)
     script.write_text(f"#!/bin/sh\n{python}\n")
@@ -38,7 +38,7 @@ def make_venv(clone: Path, python: str, *, complete: bool) -> None:
 
 
 def run(clone: Path) -> str:
-    """Run a script on an interpreter without packages; it must fail with what is returned."""
+    """Run a script on an interpreter without packages; it must fail; return its message."""
     ended = subprocess.run(
         [sys.executable, "-S", "scripts/check", "--wrong"],
         cwd=clone,
@@ -79,7 +79,7 @@ def test_an_interrupted_creation_is_reported_in_one_line(clone: Path) -> None:
     ]
 
 
-# --- a real .venv, from a lock that names one package ------------------------------------------
+# --- a real .venv, from a lock file with one package ---------------------------------------------
 
 BARE_PYTHON = Path(sys.base_prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}")
 WHEEL = {
@@ -92,7 +92,7 @@ WHEEL = {
 
 
 def fresh_clone(folder: Path) -> Path:
-    """Make a clone without .venv, whose lock names a package that is found in its folder."""
+    """Make a clone without .venv, whose lock file names a package in a local folder."""
     folder.mkdir()
     shutil.copytree(
         ROOT / "scripts", folder / "scripts", ignore=shutil.ignore_patterns("__pycache__")
@@ -108,7 +108,7 @@ def fresh_clone(folder: Path) -> Path:
 
 
 def start(clone: Path, **environ: str) -> str:
-    """Run a script on a bare interpreter, and return what it says on its way to its usage."""
+    """Run a script on a bare interpreter, and return its output before its usage message."""
     ended = subprocess.run(
         [BARE_PYTHON, "scripts/check", "--wrong"],
         cwd=clone,
@@ -132,7 +132,7 @@ def start(clone: Path, **environ: str) -> str:
 
 
 def installs(clone: Path, **environ: str) -> None:
-    """See that a script comes to its usage, and that the package's command runs in .venv."""
+    """Check that a script prints its usage, and that the package's command runs in .venv."""
     said = start(clone, **environ)
     assert said.endswith(USAGE), said
     assert start(clone) == USAGE
@@ -149,7 +149,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copy(installed: Path, tmp_path: Path) -> Path:
-    """The clone with its .venv in another place, as if it had been moved there."""
+    """The clone with its .venv in another folder, as if it had been moved there."""
     shutil.copytree(installed, tmp_path / "moved", symlinks=True)
     return tmp_path / "moved"
 
@@ -161,7 +161,7 @@ def test_a_clone_may_have_any_folder_name(name: str, tmp_path: Path) -> None:
 
 
 def test_a_clone_still_starts_after_being_moved(copy: Path) -> None:
-    assert start(copy) == USAGE  # nothing is made anew
+    assert start(copy) == USAGE  # nothing is created again
     installs(copy)
 
 

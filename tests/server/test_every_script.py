@@ -1,4 +1,4 @@
-"""Every script and benchmark of the repository runs, with tiny counts, on this revision's code.
+"""Run every script and benchmark of the repository with small counts.
 
 A script without a short run here is a failure, and so is a benchmark without `--quick`.
 """
@@ -51,7 +51,7 @@ BENCHMARKS = sorted(name for name in SCRIPTS if name.startswith("scripts/bench/"
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A copy of what scripts need; what they write is written there."""
+    """A copy of the files that scripts need; they write into the copy."""
     for part in [*PARTS, *LOCKS]:
         target = tmp_path / "clone" / part
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def run(clone: Path, script: str, *arguments: str, exit_code: int = 0) -> str:
-    """Return all that a script says, which is no traceback."""
+    """Return everything that a script prints, without a traceback."""
     ended = subprocess.run(
         [sys.executable, script, *arguments],
         cwd=clone,
@@ -80,7 +80,7 @@ def run(clone: Path, script: str, *arguments: str, exit_code: int = 0) -> str:
 
 
 def small_project(clone: Path) -> None:
-    """Leave scripts/check a project that is checked within seconds, beside its own files."""
+    """Give scripts/check a project that it can check within seconds."""
     for folder in ("quart_app", "scripts/bench", "tests"):
         shutil.rmtree(clone / folder)
     for path in (clone / "scripts").iterdir():

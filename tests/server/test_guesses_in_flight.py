@@ -1,4 +1,4 @@
-"""Guesses that are in flight at once at two processes: worth as much as one after the other."""
+"""Concurrent guesses at two processes are worth as much as sequential ones."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ IN_FLIGHT = 40
 
 
 class Answer(NamedTuple):
-    """An answer, less what differs in every answer."""
+    """A response, without the parts that differ in every response."""
 
     status: int
     body: str
@@ -50,7 +50,7 @@ def two(
 
 @pytest.fixture
 def processes(two: Processes) -> Processes:
-    """The two processes, without failures of the test before."""
+    """The two processes, without failed logins of earlier tests."""
 
     async def forget() -> None:
         database = Database(two.settings.database_url)
@@ -90,7 +90,7 @@ async def _ask_all(
 def ask_all(
     processes: Processes, bodies: list[dict[str, str]], path: str = "/api/login", cookie: str = ""
 ) -> list[Answer]:
-    """Send all at once, by turns to either process."""
+    """Send all of them at once, alternating between the processes."""
     return asyncio.run(_ask_all(processes, path, bodies, cookie))
 
 
@@ -99,7 +99,7 @@ def guess(processes: Processes, name: str, passwords: list[str]) -> list[Answer]
 
 
 def set_failures(processes: Processes, failures: int, ago: timedelta) -> None:
-    """Let there be so many failures of each name and address, the last so long ago."""
+    """Store this many failures for each name and address, the last one this long ago."""
 
     async def change() -> None:
         database = Database(processes.settings.database_url)
@@ -118,13 +118,13 @@ def statuses(answers: list[Answer]) -> Counter[int]:
 def test_concurrent_guesses_are_limited_like_sequential_ones(processes: Processes) -> None:
     name = processes.new_user()
     counted = statuses(guess(processes, name, [WRONG] * IN_FLIGHT))
-    # On a busy machine the first windows, of 1 and 2 seconds, pass meanwhile.
+    # On a busy machine the first windows, of 1 and 2 seconds, end during the test.
     assert OF_A_NAME.free + 1 <= counted[401] <= OF_A_NAME.free + 4
     assert counted[401] + counted[429] == IN_FLIGHT
     for failures in (12, 15, 100):
         set_failures(processes, failures, timedelta(minutes=16))
         counted = statuses(guess(processes, name, [WRONG] * IN_FLIGHT))
-        assert counted == {401: 1, 429: IN_FLIGHT - 1}  # a window is worth one guess
+        assert counted == {401: 1, 429: IN_FLIGHT - 1}  # one window allows one guess
 
 
 def test_a_refusal_does_not_reveal_whether_the_password_was_right(processes: Processes) -> None:
@@ -138,7 +138,7 @@ def test_a_refusal_does_not_reveal_whether_the_password_was_right(processes: Pro
         [each for each, password in zip(answers, guesses, strict=True) if password == which]
         for which in (WRONG, PASSWORD)
     )
-    # How long to wait is rounded up, and may be a second less for the last of them.
+    # The wait is rounded up, so it may be a second less for the last of them.
     assert {each.headers for each in wrong} & {each.headers for each in right}
     assert len({each.body for each in answers}) <= 2
     assert min(each.seconds for each in answers) >= HELD.total_seconds()
@@ -152,7 +152,7 @@ def test_only_one_concurrent_guess_per_window_is_compared(
     set_failures(processes, 15, timedelta(minutes=16))
     answers = guess(processes, name, [WRONG] * 4 + [PASSWORD] + [WRONG] * 3)
     right = answers.pop(4)
-    if right.status == 200:  # it was the one, and the others begin anew
+    if right.status == 200:  # that guess was right, so the others start again at zero
         assert set(statuses(answers)) <= {401, 429}
         return
     assert right.status == 429
@@ -165,11 +165,11 @@ def test_only_one_concurrent_guess_per_window_is_compared(
 def test_concurrent_right_passwords_all_log_in_after_earlier_failures(
     processes: Processes,
 ) -> None:
-    """Each is compared alone then, for it could be a failure; none is refused for the others."""
+    """Each is compared alone, because it could be a failure; none is refused because of others."""
     name = processes.new_user()
     guess(processes, name, [WRONG] * OF_A_NAME.free)
     assert statuses(guess(processes, name, [PASSWORD] * 20)) == {200: 20}
-    # And nothing of it is left: the next failures are free again.
+    # And no count is left: the next failures are free again.
     assert statuses(guess(processes, name, [WRONG] * OF_A_NAME.free)) == {401: OF_A_NAME.free}
 
 

@@ -1,4 +1,4 @@
-"""HTTP/2 requests that can't be served: each is refused alone, and none writes to the log."""
+"""HTTP/2 requests that cannot be served: each is refused alone, without a traceback in the log."""
 
 import re
 import socket
@@ -28,14 +28,14 @@ WINDOW_UPDATE, CONTINUATION, UNKNOWN = 8, 9, 99
 END_STREAM, END_HEADERS = 1, 4
 CANCEL = struct.pack(">I", 8)
 ENHANCE_YOUR_CALM = 11
-AFTERWARDS = 2001  # the stream of a request that is sent last
+AFTERWARDS = 2001  # the stream of the request that is sent last
 
 
 @pytest.fixture(scope="module")
 def http2_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """A server for all tests here: none may harm it for the next."""
+    """A server for all tests of this module; no test may harm it."""
     folder = tmp_path_factory.mktemp("http2")
     with migrated_database("sqlite", request, folder) as url:
         with hypercorn(settings_for(url), folder) as server:
@@ -44,7 +44,7 @@ def http2_server(
 
 
 def with_field(name: bytes, value: bytes) -> list[Field]:
-    """Return a request with this field in place of the one of that name, or besides all others."""
+    """Return a request with this field, in place of the field of that name or in addition."""
     if name in dict(GET):
         return [(each, value if each == name else old) for each, old in GET]
     return [*GET, (name, value)]
@@ -55,7 +55,7 @@ def without(name: bytes) -> list[Field]:
 
 
 class Client:
-    """An HTTP/2 client that checks nothing that it sends."""
+    """An HTTP/2 client that does not check what it sends."""
 
     def __init__(self, server: Server) -> None:
         port = int(server.url.rpartition(":")[2])
@@ -90,7 +90,7 @@ class Client:
         self.frame(HEADERS, flags, stream, self.encoded(fields))
 
     def read_until(self, is_over: Callable[[], bool]) -> None:
-        """Read frames until that holds, or the server has closed."""
+        """Read frames until a condition holds or the server has closed the connection."""
         self._socket.settimeout(10)
         while not self.has_ended and not is_over():
             try:
@@ -120,7 +120,7 @@ class Client:
 
 
 def frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> bytes:
-    """Return a frame as it is on the wire (RFC 9113 section 4.1)."""
+    """Return a frame as bytes (RFC 9113, section 4.1)."""
     head = struct.pack(">I", len(payload))[1:] + bytes([kind, flags])
     return head + struct.pack(">I", stream) + payload
 
@@ -177,7 +177,7 @@ CAN_NOT_BE_SERVED: dict[str, list[Field]] = {
 def test_a_request_that_cannot_be_served_does_not_affect_others(
     client: Client, fields: list[Field], *, ends: bool
 ) -> None:
-    client.ask(1, with_field(b":path", b"/login"))  # under way meanwhile
+    client.ask(1, with_field(b":path", b"/login"))  # in flight at the same time
     client.ask(3, fields, ends=ends)
     if not ends:
         client.frame(DATA, END_STREAM, 3, b"abc")
@@ -299,7 +299,8 @@ def test_a_flood_of_frames_closes_its_connection(
     client.send(flood(client))
     client.read_until(lambda: False)
     assert client.has_ended
-    assert client.goaway in {None, 1, ENHANCE_YOUR_CALM}  # None where our own frames reset it
+    # None if our own frames reset the connection.
+    assert client.goaway in {None, 1, ENHANCE_YOUR_CALM}
 
 
 def test_a_stream_that_depends_on_itself_causes_no_traceback(client: Client) -> None:

@@ -1,4 +1,4 @@
-"""A request whose body comes long after its head is judged when it is complete."""
+"""A session is verified again when a request's late body is complete."""
 
 import json
 import socket
@@ -44,10 +44,10 @@ def test_a_session_that_ends_before_the_body_arrives_does_nothing(
     name = processes.new_user()
     cookie = log_in(processes.a, name)
     waiting = send_head(processes.b, cookie)
-    time.sleep(0.3)  # the head is read, and the session opened
+    time.sleep(0.3)  # the head has been read, and the session opened
     if is_ended:
         log_out(processes.a, cookie)
-        time.sleep(1.0)  # the bound
+        time.sleep(1.0)  # the promised limit
     assert send_body(waiting) == (401 if is_ended else 201)
     listed = processes.b.ask("GET", "/api/platforms", log_in(processes.a, name))
     assert len(listed.json()) == (0 if is_ended else 1)

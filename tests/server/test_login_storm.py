@@ -1,4 +1,4 @@
-"""Many people log in at the same moment, at two processes: everybody gets in, once."""
+"""Many users log in at the same moment at two processes: every login succeeds, once."""
 
 import asyncio
 from collections import Counter
@@ -17,18 +17,18 @@ from quart_app.storage.database import Database
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, SECRET_KEY
 from tests.processes import Processes, cookie_of, two_processes
 
-# A slow machine may take its time, for what is tested is that nobody is lost: long before that, it
-# would be found that a line does not move.
+# A slow machine may take this long: the test checks that no login is lost. A queue that does not
+# advance would be found much earlier.
 QUEUE = timedelta(minutes=4)
 ADDRESSES = 20
-# Hashes in memory, one a thread and 19 MiB each, and what a thousand connections hold.
+# Memory for the hashes, 19 MiB for each thread, and for a thousand connections.
 _HASH_BYTES = 19456 * 1024
 _CONNECTION_BYTES = 150_000
 
 
 @pytest.fixture
 def count(*, thorough: bool) -> int:
-    """How many people log in."""
+    """The number of users who log in."""
     return 1000 if thorough else 40
 
 
@@ -39,7 +39,7 @@ def names(count: int) -> list[str]:
 
 @pytest.fixture
 def both(database_url: URL, tmp_path: Path, names: Sequence[str]) -> Iterator[Processes]:
-    """Two processes behind a proxy that tells the addresses, and people who have the same hash."""
+    """Two processes behind a proxy that reports the addresses, and users with the same hash."""
     asyncio.run(_fill(database_url, names))
     settings = Settings(
         secret_key=SECRET_KEY,
@@ -72,7 +72,7 @@ async def _fill(url: URL, names: Sequence[str]) -> None:
 
 
 async def _logins_in(url: URL) -> tuple[int, int]:
-    """Return how many logins the database holds, and of how many users."""
+    """Return the number of login records in the database, and of users with one."""
     database = Database(url)
     async with database.read() as db:
         row = (await db.execute(select(func.count(), func.count(Login.user_id.distinct())))).one()
@@ -83,7 +83,7 @@ async def _logins_in(url: URL) -> tuple[int, int]:
 async def _all_at_once(
     both: Processes, names: Sequence[str], addresses: int
 ) -> list[tuple[httpx2.Response, str | None]]:
-    """Log all of them in, half at either process; return the answers and what cookies they set."""
+    """Log all of them in, half at either process; return the responses and their cookies."""
     limits = httpx2.Limits(max_connections=None)
     async with httpx2.AsyncClient(limits=limits, timeout=QUEUE.total_seconds()) as client:
 
@@ -100,7 +100,7 @@ async def _all_at_once(
 
 
 def _peak_bytes(process_id: int) -> int:
-    """Return the most memory that a process had resident, as Linux counts it."""
+    """Return a process's largest resident memory, as Linux counts it."""
     for line in Path(f"/proc/{process_id}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -130,7 +130,7 @@ async def test_every_user_of_a_login_storm_gets_in(
     assert await _logins_in(both.settings.database_url) == (len(names), len(names))
     cookies = [cookie for _, cookie in answered if cookie]
     assert len(set(cookies)) == len(names)
-    # Each at the process where it did not log in, where it is as alive.
+    # Each on the process where it did not log in, which knows it as well.
     for number, cookie in enumerate(cookies):
         assert (both.b if number % 2 else both.a).status(cookie) == 200
     threads = Passwords().threads

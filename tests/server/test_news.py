@@ -1,4 +1,4 @@
-"""How a process hears of an end that PostgreSQL does not tell it of: it looks twice a second."""
+"""A process learns of revocations without notifications, because it polls twice a second."""
 
 import time
 
@@ -28,12 +28,12 @@ def test_polling_finds_a_revocation_without_a_notification(processes: Processes,
         seconds_until_refused(server, cookie, since=since)
 
 
-# What a connection has asked last that waits for notifications, and at times for a sign of life.
+# The last statements of a connection that listens, and of its heartbeat.
 LISTENING = "^(LISTEN |SELECT 1$)"
 
 
 def followers(processes: Processes, last_query: str) -> list[int]:
-    """Return the backends of connections that follow, by a pattern of what they asked last."""
+    """Return the backends of following connections whose last statement matches a pattern."""
     url = processes.settings.database_url
     with psycopg_connection(url.set(database="postgres")) as connection:
         rows = connection.execute(
@@ -52,7 +52,8 @@ def wait_until_both_listen(processes: Processes) -> None:
 
 
 @ON_POSTGRESQL
-@pytest.mark.parametrize("killed", [LISTENING, ""])  # those that listen; all that follow
+# The listening connection; all connections of the follower.
+@pytest.mark.parametrize("killed", [LISTENING, ""])
 def test_polling_finds_a_revocation_after_the_listening_connection_was_lost(
     processes: Processes,
     name: str,

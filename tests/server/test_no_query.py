@@ -1,4 +1,4 @@
-"""A validated request costs no query: counted where statements are carried out."""
+"""A session check executes no query: statements are counted in the database."""
 
 import re
 import time
@@ -25,27 +25,27 @@ POLL = re.compile("FROM (revocations|changes)")
 
 
 class Carried(NamedTuple):
-    """A statement that was carried out, and by which connection."""
+    """An executed statement and its connection."""
 
     connection: int
     statement: str
 
 
 class Trace(Protocol):
-    """What one engine carries out for the process."""
+    """The record of an engine's executed statements."""
 
     def length(self) -> int:
-        """Return how long the record is now."""
+        """Return the current length of the record."""
 
     def since(self, length: int) -> list[Carried]:
-        """Return what was carried out since it was so long."""
+        """Return the statements after this position."""
 
     def followers(self) -> set[int]:
-        """Return the connections that follow what has ended."""
+        """Return the connections of the revocation follower."""
 
 
 class SqliteTrace:
-    """Written by the process as SQLite reports it: see tests.traced."""
+    """Written by the process, as SQLite reports it: see tests/tracing.py."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -94,7 +94,7 @@ class PostgresTrace:
 
 
 class Traced(NamedTuple):
-    """A process whose statements are written down."""
+    """A process whose statements are recorded."""
 
     server: Server
     trace: Trace
@@ -126,7 +126,7 @@ def test_session_checks_execute_no_sql_statement(
     cookie = log_in(server, new_user(settings))
     before, began = trace.length(), time.monotonic()
     with ExitStack() as stack:
-        for _ in range(5):  # and while streams are open, and opened
+        for _ in range(5):  # and while streams are opened and open
             stack.enter_context(listening(server, cookie))
         for _ in range(500 if thorough else 50):
             for method, path in VALIDATED:
@@ -135,7 +135,7 @@ def test_session_checks_execute_no_sql_statement(
     followers = trace.followers()
     assert followers
     assert [each for each in carried if each.connection not in followers] == []
-    # And the follower asks by the clock, not for requests or streams.
+    # The follower polls on a schedule, not because of requests or streams.
     for table in ("revocations", "changes"):
         polls = [each for each in carried if f"FROM {table}" in each.statement]
         assert len(polls) <= seconds / POLL_SECONDS + 2
@@ -158,5 +158,5 @@ def test_session_checks_are_answered_while_another_process_locks_the_database(
                 for server in processes:
                     for method, path in VALIDATED:
                         assert server.ask(method, path, cookie).status_code == 200
-            assert not logout.done()  # it is held, indeed
+            assert not logout.done()  # the lock is held
         assert logout.result().status_code == 204

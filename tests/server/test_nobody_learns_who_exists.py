@@ -1,4 +1,4 @@
-"""A refused login tells nobody, by any part of its answer, whether there is such a user."""
+"""No part of the response to a refused login reveals whether the user exists."""
 
 import asyncio
 import random
@@ -23,7 +23,7 @@ from tests.servers import Server, hypercorn
 HELD_SECONDS = 1
 pytestmark = [pytest.mark.alone, pytest.mark.sqlite_unless_thorough]
 NOBODY = "nobody"
-# What stands in the database for users of each kind; legacy ones as Werkzeug made them.
+# Database values for users of each kind; the legacy ones as Werkzeug made them.
 HASHES: dict[str, Callable[[], str]] = {
     "argon2id": lambda: asyncio.run(_argon2id()),
     "scrypt": lambda: generate_password_hash(PASSWORD, "scrypt:32768:8:1"),
@@ -43,7 +43,7 @@ async def _argon2id() -> str:
 
 @pytest.fixture
 def count(*, thorough: bool) -> int:
-    """Users of each kind, each of whom is asked for once."""
+    """Users of each kind; each of them is tried once."""
     return 40 if thorough else 2
 
 
@@ -73,7 +73,7 @@ def server(database_url: URL, tmp_path: Path, count: int) -> Iterator[Server]:
         platform_encryption_keys=(ENCRYPTION_KEY,),
         database_url=database_url,
         failed_login=timedelta(seconds=HELD_SECONDS),
-        trusted_proxies=1,  # each visitor has an address of their own
+        trusted_proxies=1,  # each visitor has an address of its own
     )
     with hypercorn(settings, tmp_path) as server:
         yield server
@@ -98,7 +98,7 @@ def test_text_headers_and_timing_do_not_reveal_whether_a_user_exists(
     answers = set()
     asked = [(kind, number) for number in range(count) for kind in KINDS]
     random.shuffle(asked)
-    refused(server, NOBODY, 9999)  # the first request of all warms up
+    refused(server, NOBODY, 9999)  # the first request warms everything up
     for kind, number in asked:
         lasted, response = refused(server, kind, number)
         seconds[kind].append(lasted)
@@ -120,12 +120,14 @@ def test_text_headers_and_timing_do_not_reveal_whether_a_user_exists(
             chance = chance_of_difference(seconds[kind], seconds[NOBODY])
             measured(f"{kind} against nobody: p = {chance:.3f} of {count} each")
             assert chance > 0.001
-    else:  # without it, pbkdf2 takes ten times as long as argon2id, and no hash takes no time
+    # Without the equal work, pbkdf2 takes ten times as long as argon2id, and a missing hash no
+    # time.
+    else:
         assert max(medians.values()) - min(medians.values()) < 0.1
 
 
 def chance_of_difference(one: list[float], other: list[float], rounds: int = 5000) -> float:
-    """Return how probable it is that means differ so much by chance: a permutation test."""
+    """Return the probability that the means differ this much by chance: a permutation test."""
     found = abs(mean(one) - mean(other))
     together = one + other
     as_large = 0

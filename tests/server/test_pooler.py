@@ -1,4 +1,4 @@
-"""Two processes behind PgBouncer, which pools transactions and refuses start-up options."""
+"""Two processes behind PgBouncer, which pools transactions and refuses startup options."""
 
 import time
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from tests.processes import (
 def pooled(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Processes, URL]]:
-    """Two processes that reach their database by PgBouncer alone, and the server's own URL."""
+    """Two processes that reach their database only through PgBouncer, and the server's own URL."""
     folder = tmp_path_factory.mktemp("pooled")
     with (
         migrated_database("postgresql", request, folder) as url,

@@ -1,4 +1,4 @@
-"""`/readyz` of a real process, on disks that take no more."""
+"""`/readyz` of a real process when the disk is full."""
 
 import resource
 import shutil
@@ -14,7 +14,7 @@ from quart_app.settings import read_database_url
 from tests.conftest import lacking, settings_for
 from tests.servers import Server, hypercorn
 
-SEEN_WITHIN_SECONDS = 10  # it is remembered for one
+SEEN_WITHIN_SECONDS = 10  # the result is cached for a second
 
 
 def wait_until(server: Server, status: int) -> None:
@@ -29,7 +29,7 @@ def wait_until(server: Server, status: int) -> None:
 
 @contextmanager
 def small_file_system(config: pytest.Config, folder: Path) -> Iterator[Path]:
-    """A file system of 8 MiB."""
+    """An 8 MiB file system."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:

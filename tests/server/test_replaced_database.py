@@ -1,4 +1,4 @@
-"""A restored backup: what had ended stays ended, and the processes go on with the new file."""
+"""A restored backup: ended sessions stay ended, and the processes continue with the new file."""
 
 import sqlite3
 import time
@@ -31,7 +31,7 @@ def back_up(database: Path) -> Path:
 
 
 def restore(backup: Path, database: Path) -> None:
-    """Put the backup in the database's place, under the processes' feet."""
+    """Replace the database with the backup while the processes run."""
     for suffix in ("-wal", "-shm"):
         Path(f"{database}{suffix}").unlink(missing_ok=True)
     backup.replace(database)
@@ -39,7 +39,7 @@ def restore(backup: Path, database: Path) -> None:
 
 @dataclass(frozen=True)
 class Past:
-    """What was before a backup was restored that knows nothing of most of it."""
+    """Sessions from before the restore; the backup contains only some of them."""
 
     users: tuple[str, str]
     ended: list[str]
@@ -50,13 +50,13 @@ class Past:
 def past(processes: Processes, settings: Settings) -> Past:
     database = Path(settings.database_url.database or "")
     users = processes.new_user(), processes.new_user()
-    log_out(processes.a, log_in(processes.a, users[0]))  # of this the backup knows, too
+    log_out(processes.a, log_in(processes.a, users[0]))  # the backup contains this one
     ended = [log_in(processes.a, name) for name in users]
     alive = log_in(processes.b, users[0])
     backup = back_up(database)
     log_out(processes.a, ended[0])
     log_out(processes.b, ended[1], everywhere=True)
-    for _ in range(3):  # begun and over after the backup
+    for _ in range(3):  # begun and ended after the backup
         ended.append(log_in(processes.a, users[0]))
         log_out(processes.a, ended[-1])
     since = time.monotonic()
@@ -78,8 +78,8 @@ def test_ended_sessions_stay_ended_after_an_older_backup_is_restored(
 
 
 def test_logins_and_logouts_work_in_the_restored_database(processes: Processes, past: Past) -> None:
-    # Of the user, too, whose epoch is higher in memory than in the backup; and more often than
-    # it takes the restored table to number its rows as those that were known.
+    # Logouts of the user too, whose epoch is higher in memory than in the backup. There are enough
+    # of them to reuse the row numbers that the processes have already seen.
     for _ in range(2):
         for name in past.users:
             for server in processes:
@@ -96,7 +96,7 @@ def test_a_command_after_a_restore_ends_sessions_missing_from_the_backup(
     processes: Processes, past: Past, settings: Settings, tmp_path: Path
 ) -> None:
     with hypercorn(settings, tmp_path) as newcomer:
-        assert newcomer.status(past.ended[0]) == 200  # which is what the command is for
+        assert newcomer.status(past.ended[0]) == 200  # the purpose of the command
         processes.run("sessions", "end", "--all")
         since = time.monotonic()
         afterwards = [log_in(processes.a, name) for name in past.users]

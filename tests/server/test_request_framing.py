@@ -1,4 +1,4 @@
-"""Requests over HTTP/1.1 that a proxy may read otherwise, that are too large, or that want more."""
+"""HTTP/1.1 requests that proxies may read differently, oversized requests, and upgrades."""
 
 import re
 import socket
@@ -21,7 +21,7 @@ HTTP_2_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 def framing_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """A server for all tests here, behind a proxy or not."""
+    """A server for all tests of this module, behind a proxy or not."""
     folder = tmp_path_factory.mktemp("framing")
     environ = {"QUART_APP_TRUSTED_PROXIES": request.param}
     with migrated_database("sqlite", request, folder) as url:
@@ -31,7 +31,7 @@ def framing_server(
 
 
 def statuses(server: Server, sent: bytes) -> tuple[list[int], bool]:
-    """Send bytes as they stand; return the status of each answer, and whether the server closed."""
+    """Send raw bytes; return the status of each response, and whether the server closed."""
     port = int(server.url.rpartition(":")[2])
     received, has_closed = b"", True
     with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
@@ -41,7 +41,7 @@ def statuses(server: Server, sent: bytes) -> tuple[list[int], bool]:
                 received += part
         except TimeoutError:
             has_closed = False
-        except ConnectionResetError:  # it closed while bytes of ours were on the way
+        except ConnectionResetError:  # it closed while our bytes were on the way
             pass
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+)", received)], has_closed
 

@@ -1,4 +1,4 @@
-"""scripts/serve in a clone: secrets made once, a set-up link that works, a demonstration."""
+"""scripts/serve in a clone: secrets created once, a working set-up link, a demo."""
 
 import os
 import re
@@ -44,14 +44,14 @@ PARTS = ["quart_app", "scripts", "hypercorn.toml", "requirements.lock", "require
 
 @dataclass(frozen=True)
 class Serving:
-    """A running scripts/serve: where it is, and the file that holds what it says."""
+    """A running scripts/serve: its address, and the file with its output."""
 
     url: str
     process: subprocess.Popen[bytes]
     said: Path
 
     def link(self, pattern: str) -> str:
-        """Return what it printed of this pattern, once."""
+        """Return the one match of this pattern in the output."""
         (found,) = re.findall(pattern, self.said.read_text())
         return str(found)
 
@@ -81,7 +81,7 @@ def environ_in(clone: Path, **more: str) -> dict[str, str]:
 
 @contextmanager
 def serve(clone: Path, *arguments: str) -> Iterator[Serving]:
-    """Serve on a free port of loopback, and see it end by itself when asked to."""
+    """Serve on a free port of loopback until the block ends; then it must stop when asked."""
     said = clone.parent / f"said-{time.monotonic_ns()}"
     with socket.create_server(("127.0.0.1", 0)) as listener, said.open("wb") as stream:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -96,7 +96,7 @@ def serve(clone: Path, *arguments: str) -> Iterator[Serving]:
     try:
         with httpx2.Client(timeout=STARTUP_SECONDS) as client:
             try:
-                alive = client.get(f"{url}/healthz").status_code  # the socket listens already
+                alive = client.get(f"{url}/healthz").status_code  # the socket is already listening
             except httpx2.TransportError:
                 raise AssertionError(said.read_text()) from None
         assert alive == 200
@@ -112,7 +112,7 @@ def serve(clone: Path, *arguments: str) -> Iterator[Serving]:
 def refusal(
     clone: Path, *arguments: str, exit_code: int = 1, environ: dict[str, str] | None = None
 ) -> str:
-    """Return the line with which it ends instead of serving; only wrong usage (2) says more."""
+    """Return the one line of its refusal; only wrong usage (2) prints more."""
     ended = subprocess.run(
         command(*arguments),
         cwd=clone,
@@ -123,7 +123,7 @@ def refusal(
         check=False,
     )
     assert ended.returncode == exit_code
-    assert "http:" not in ended.stdout  # nobody is sent to where nothing listens
+    assert "http:" not in ended.stdout  # no address is printed where nothing listens
     *usage, line = ended.stderr.splitlines()
     assert exit_code == 2 or not usage
     return line
@@ -158,7 +158,7 @@ def test_a_fresh_clone_serves_can_be_set_up_and_serves_again(clone: Path) -> Non
         assert "/setup" not in second.said.read_text()
         cookies = {"session": cookie}
         kept = httpx2.get(f"{second.url}/api/session_state", cookies=cookies)
-        assert kept.status_code == 200  # the same key verifies what it signed
+        assert kept.status_code == 200  # the same key verifies the session
     assert secrets_file.read_bytes() == standing
 
 
@@ -290,7 +290,7 @@ def test_the_printed_address_opens(clone: Path, options: list[str], printed: str
 
 @contextmanager
 def greeted(clone: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Start the demonstration, and give its first lines and its process."""
+    """Start the demo; return its first lines and its process."""
     with subprocess.Popen(
         command(*arguments),
         cwd=clone,
@@ -442,7 +442,7 @@ def test_a_secrets_folder_that_cannot_be_created_is_reported_in_one_line(clone: 
 def test_no_secrets_folder_is_needed_with_both_secrets_in_the_environment(clone: Path) -> None:
     (clone / "instance").write_text("a file")
     line = refusal(clone, "--", "--bind", "127.0.0.1:0", environ=new_secrets())
-    assert "SECRET_KEY" not in line  # but there is no place for the database
+    assert "SECRET_KEY" not in line  # but the database has no place
     assert "instance/quart_app.db" in line
 
 
@@ -451,7 +451,7 @@ def test_no_secrets_folder_is_needed_with_both_secrets_in_the_environment(clone:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder, and an environment without our settings."""
+    """An empty working directory, and an environment without our settings."""
     for name in [name for name in os.environ if name.startswith("QUART_APP_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)

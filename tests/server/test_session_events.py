@@ -1,4 +1,4 @@
-"""Event streams of real processes: what is heard, and how soon; what ends them, and what can't."""
+"""Event streams of real processes: events, their delay, and the end of a stream."""
 
 import signal
 import time
@@ -25,7 +25,7 @@ from tests.streams import PATH, Listener, listening
 STOPPED_WITHIN_SECONDS = 5
 Measured = Callable[[str], None]
 
-# Those that hold a bound on time say that they are alone.
+# Tests with a time limit are marked `alone`.
 pytestmark = pytest.mark.untimed
 
 
@@ -63,7 +63,7 @@ def test_every_process_streams_switches_and_changed_connections(
         assert processes.a.ask("POST", f"{path}/switch", cookie).status_code == 200
         all_hear("platform", of_session, time.monotonic(), platform_connection_id=id_)
         assert processes.a.ask("DELETE", path, cookie).status_code == 204
-        # The other session was not told of the switch, nor the stranger of anything.
+        # The other session got no event of the switch, nor the other user any event.
         all_hear("platforms", everybody, time.monotonic())
         assert of_stranger.events.empty()
     engine = processes.settings.database_url.get_backend_name()
@@ -74,7 +74,7 @@ def test_every_process_streams_switches_and_changed_connections(
 def test_a_new_stream_begins_with_the_latest_events(processes: Processes, name: str) -> None:
     cookie = log_in(processes.a, name)
     connect(processes.a, cookie, "First")
-    time.sleep(1)  # that is known on the other process
+    time.sleep(1)  # known on the other process
     with listening(processes.b, cookie) as listener:
         assert listener.next().kind == "platforms"
 
@@ -130,10 +130,10 @@ def test_the_number_of_streams_per_user_is_limited(processes: Processes, name: s
         assert response.json()["code"] == "too_many_streams"
         assert response.headers["Retry-After"]
         assert processes.a.status(cookie) == 200
-        with listening(processes.b, cookie):  # each process counts its own
+        with listening(processes.b, cookie):  # each process counts its own streams
             pass
     deadline = time.monotonic() + 5
-    while True:  # who has gone leaves room
+    while True:  # a closed stream frees its place
         with (
             httpx2.Client() as client,
             client.stream(
@@ -146,7 +146,7 @@ def test_the_number_of_streams_per_user_is_limited(processes: Processes, name: s
         time.sleep(0.05)
 
 
-@pytest.mark.sqlite_unless_thorough  # of the engine they know nothing
+@pytest.mark.sqlite_unless_thorough  # they do not depend on the engine
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("worker_class", ["asyncio", "uvloop"])
 def test_open_streams_do_not_delay_a_servers_shutdown(
@@ -164,7 +164,7 @@ def test_open_streams_do_not_delay_a_servers_shutdown(
         server.process.send_signal(number)
         assert server.process.wait(30) == 0
         took = time.monotonic() - since
-        for listener in listeners:  # without a word: the session goes on
+        for listener in listeners:  # without an event, because the session continues
             assert listener.next().kind == "closed"
     measured(f"with streams open, {number.name} ended {worker_class} after {took:.1f} s")
     assert took < STOPPED_WITHIN_SECONDS
@@ -181,7 +181,7 @@ def test_a_stream_ends_at_its_sessions_limits(settings: Settings, tmp_path: Path
     with hypercorn(settings, tmp_path, environ=environ) as server:
         cookie = log_in(server, name)
         began = time.monotonic()
-        with listening(server, cookie) as listener:  # which is no activity
+        with listening(server, cookie) as listener:  # which is not activity
             assert listener.next()[:2] == ("ended", {"reason": "idle"})
             assert 2.5 < time.monotonic() - began < 4.5
             assert listener.next().kind == "closed"

@@ -1,4 +1,4 @@
-"""A process that was stopped for a while does not answer from what it knew before."""
+"""A process that was stopped for a while does not answer from its old revocation list."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ from tests.servers import Server
 
 pytestmark = pytest.mark.alone
 
-BOUND_SECONDS = 2  # so small that a process that is kept from its poll is over it soon
+BOUND_SECONDS = 2  # short, so that a process that cannot poll exceeds it soon
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def settings(settings: Settings) -> Settings:
 
 
 def connected(server: Server) -> HTTPConnection:
-    """Connect, so that requests can be sent before any answer is read."""
+    """Connect, so that requests can be sent before any response is read."""
     connection = HTTPConnection(urlsplit(server.url).netloc, timeout=10)
     connection.connect()
     return connection
@@ -55,7 +55,7 @@ def status_on(connection: HTTPConnection) -> int:
 
 @contextmanager
 def stopped(server: Server) -> Iterator[None]:
-    """Stop the process in the middle of whatever it does, until the block ends."""
+    """Stop the process at any point of its work, until the block ends."""
     os.kill(server.process.pid, signal.SIGSTOP)
     try:
         yield
@@ -84,7 +84,7 @@ def test_a_resumed_process_never_answers_from_its_old_revocation_list(
                         send(connection, ended)
                     time.sleep(BOUND_SECONDS + 0.5)
                 since = time.monotonic()
-                # They waited, and are the very first requests that it answers.
+                # These requests waited, and are the very first that it answers.
                 statuses = [status_on(connection) for connection in (*kept, *new)]
             assert set(statuses) <= {401, 503}
             while time.monotonic() - since < 1:
@@ -95,7 +95,7 @@ def test_a_resumed_process_never_answers_from_its_old_revocation_list(
 
 @contextmanager
 def polls_under_way(url: URL) -> Iterator[None]:
-    """Let both processes' polls wait for their answer until the block ends."""
+    """Delay the response to both processes' polls until the block ends."""
     with psycopg_connection(url) as connection:
         connection.execute("LOCK TABLE revocations IN ACCESS EXCLUSIVE MODE")
         deadline = time.monotonic() + 2
@@ -117,7 +117,7 @@ def polls_that_wait(url: URL) -> int:
     return int(row[0])
 
 
-@pytest.mark.parametrize("engine_name", ["postgresql"])  # where a poll can be held
+@pytest.mark.parametrize("engine_name", ["postgresql"])  # the engine whose polls can be delayed
 def test_a_poll_read_before_the_pause_does_not_confirm_the_list_after_it(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -127,7 +127,8 @@ def test_a_poll_read_before_the_pause_does_not_confirm_the_list_after_it(
         with polls_under_way(settings.database_url):
             assert stopping.status(ended) == 200
             stack.enter_context(stopped(stopping))
-        time.sleep(0.5)  # the poll is answered, but nobody reads that the session is alive
+        # The poll is answered, but its result, that the session is valid, is not read yet.
+        time.sleep(0.5)
         end_without_a_word(settings, ended)
         seconds_until_refused(processes.a, ended, since=time.monotonic())
         time.sleep(BOUND_SECONDS)

@@ -1,4 +1,4 @@
-"""An answer that is still under way ends with its session, and with the rights that it needs."""
+"""A response in progress ends with its session, and with the role that it needs."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from tests.processes import ENDED_WITHIN_SECONDS, log_in
 from tests.servers import Server, hypercorn
 
 ROWS, ROW_BYTES = 4_000, 4_000
-# Sent already when the session ends: what the sockets on both sides hold, and what is being made.
+# Sent before the session ends: the contents of both sides' socket buffers, and a chunk in progress.
 UNDER_WAY_BYTES = 8_000_000
 
 

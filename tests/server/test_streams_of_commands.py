@@ -1,4 +1,4 @@
-"""Commands whose standard streams are closed, full, or of an encoding that lacks characters."""
+"""Commands whose standard streams are closed, full, or unable to encode some characters."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ STREAMS = [">&-", "> /dev/full", "<&- >&- 2>&-", "<&-", "2>&-", "2> /dev/full", 
 
 @dataclass
 class Shell:
-    """A shell in which `quart-app` is `python -m quart_app` over one database."""
+    """A shell that runs `python -m quart_app` for one database as `quart-app`."""
 
     settings: Settings
     folder: Path
@@ -55,14 +55,14 @@ async def shell(settings: Settings, built: Built, tmp_path: Path) -> Shell:
         await built.services.users.create_user(
             NOBODY, username=name, email=f"{name}@example.com", role=Role.ADMIN, password=PASSWORD
         )
-    async with built.database.begin() as db:  # as an old application may have let them
+    async with built.database.begin() as db:  # names that an old application may have allowed
         statement = "UPDATE users SET username = :name, email = :name WHERE username = 'zoe'"
         await db.execute(text(statement), {"name": NAME})
     return Shell(settings, tmp_path)
 
 
 async def _users(built: Built) -> dict[str, tuple[str, str | None]]:
-    """Return what could let a user in, by name."""
+    """Return the secrets that could let a user in, by name."""
     return {
         each.username: (each.password_hash, each.reset_token_hash)
         for each in await built.services.users.everybody()

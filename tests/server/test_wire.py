@@ -1,4 +1,4 @@
-"""What arrives on the wire and can't be read: answered all the same, and logged in one line."""
+"""Unreadable and unusual requests on the wire: answered, and logged in one line."""
 
 import re
 import socket
@@ -29,9 +29,9 @@ WEBSOCKET = {
 def trusting_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """A server that believes one proxy, for all tests here: none may harm it for the next.
+    """A server that trusts one proxy, for all tests of this module; no test may harm it.
 
-    One engine will do: nothing here reaches the database.
+    One engine is enough, because no test here reaches the database.
     """
     folder = tmp_path_factory.mktemp("wire")
     trusting = {"QUART_APP_TRUSTED_PROXIES": "1"}
@@ -43,7 +43,7 @@ def trusting_server(
 
 @pytest.fixture
 def server(trusting_server: Server) -> Iterator[Server]:
-    """The server, which is still alive afterwards and has logged no traceback."""
+    """The server; afterwards it must be alive and have logged no traceback."""
     before = trusting_server.log.stat().st_size
     yield trusting_server
     assert trusting_server.client.get("/healthz").status_code == 200
@@ -51,7 +51,7 @@ def server(trusting_server: Server) -> Iterator[Server]:
 
 
 def ask(server: Server, *lines: bytes, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
-    """Send a request as it stands, and return status, headers and body of the answer."""
+    """Send a raw request, and return the response's status, headers and body."""
     port = int(server.url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(b"\r\n".join([*lines, b"Connection: close", b"", body]))
@@ -204,7 +204,7 @@ def test_a_query_that_is_not_utf_8_is_a_bad_request_over_http_2(server: Server) 
 def test_a_request_is_one_access_log_line_without_the_query(server: Server) -> None:
     forged = '/%0a127.0.0.1:1%20"GET%20/forged%20HTTP/1.1"%20200%1b[31m%c2%85%e2%80%a8?token=secret'
     assert httpx2.get(f"{server.url}{forged}").status_code == 404
-    # The line is written once the answer is sent, so the client may be first.
+    # The line is written after the response was sent, so the client may be faster.
     ends = time.monotonic() + 10
     while "forged" not in (log := server.log.read_text()) and time.monotonic() < ends:
         time.sleep(0.05)

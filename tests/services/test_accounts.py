@@ -1,4 +1,4 @@
-"""Use cases of an account, and what happens when two of them meet."""
+"""Use cases of an account, and races between them."""
 
 import asyncio
 import time
@@ -41,7 +41,7 @@ NEW_PASSWORD = "incorrect donkey charger paperclip"
 
 
 class PausingPasswords(Passwords):
-    """Compares as ever, but its answer waits until it is let go, so that others come between."""
+    """Compares as usual, but returns only after `let_go` was set, so others can run first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ def pausing() -> Iterator[PausingPasswords]:
 
 @pytest.fixture
 def slow_accounts(services: Services, pausing: PausingPasswords) -> Accounts:
-    """The same use cases, where a login pauses once its password is compared."""
+    """The same use cases, except that a login pauses after the password was compared."""
     return replace(services.accounts, passwords=pausing)
 
 
@@ -137,7 +137,7 @@ async def test_a_login_that_waits_for_an_uncommitted_password_change_gets_no_ses
         )
         pausing.let_go.set()
         await asyncio.sleep(0.3)
-        assert not login.done()  # it waits for us
+        assert not login.done()  # it waits for our transaction
     with pytest.raises(BadCredentials):
         await login
     assert (await services.accounts.user(caller_of(member.id))).password_hash == new_hash
@@ -168,18 +168,19 @@ async def test_a_login_during_a_deactivation_gets_no_session(
 async def test_rate_limited_attempts_take_as_long_as_a_wrong_password(
     services: Services, member: Member
 ) -> None:
-    """To read a user takes longer than to find none, and nothing limits how often one asks."""
+    """Reading a user takes longer than finding none, and this request has no other limit."""
     held = timedelta(seconds=1)
     accounts = replace(services.accounts, failed_login=held)
     attempt = accounts.throttling.login(NOBODY, member.username, None)
     for error in (BadCredentials, TooManyAttempts):
         since = time.monotonic()
         refused = asyncio.create_task(log_in(accounts, member, NEW_PASSWORD))
-        await asyncio.sleep(0)  # it takes its turn
+        await asyncio.sleep(0)  # it takes its slot
         async with AsyncExitStack() as all_turns:
             for _ in range(accounts.hashing_queue._slots):
                 await all_turns.enter_async_context(accounts.hashing_queue.slot(None))
-            assert not refused.done()  # its turn is over before its answer: nobody waits for that
+            # It releases its slot before the response, so nobody waits for that.
+            assert not refused.done()
         with pytest.raises(error):
             await refused
         assert time.monotonic() - since >= held.total_seconds()
@@ -190,7 +191,7 @@ async def test_rate_limited_attempts_take_as_long_as_a_wrong_password(
 async def test_a_guess_is_counted_if_the_client_disconnects_before_it_is_recorded(
     built: Built, member: Member, slow_accounts: Accounts, pausing: PausingPasswords
 ) -> None:
-    """Else who gives up as soon as a right password would be answered guesses for nothing."""
+    """Otherwise a client that always disconnects before the response could guess for free."""
     key = slow_accounts.throttling.login(NOBODY, member.username, None).keys[0]
     guess = asyncio.create_task(log_in(slow_accounts, member, NEW_PASSWORD))
     await pausing.compared.wait()
@@ -229,7 +230,7 @@ async def test_a_guess_counts_if_the_client_disconnects_during_the_comparison(
 async def test_a_reservation_left_by_a_crash_expires(
     built: Built, services: Services, member: Member, clock: Clock, failures: int
 ) -> None:
-    """Until then the last free guess, or the one of a window, is taken."""
+    """Until then the reservation uses the last free guess, or the one of a window."""
     accounts = services.accounts
     attempt = accounts.throttling.login(NOBODY, member.username, None)
     for _ in range(failures):

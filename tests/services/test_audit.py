@@ -1,4 +1,4 @@
-"""What is written down: with its cause or not at all, unchangeable, bounded, and for its time."""
+"""The audit log: events are recorded with their cause or not at all, immutable and purged."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ async def log_in(services: Services, member: Member, caller: Caller = NOBODY) ->
 
 
 async def entries(built: Built, *events: AuditEvent) -> list[AuditEntry]:
-    """Return what is written down, the oldest first; of given events, or all."""
+    """Return the audit entries, oldest first; only of these events, if given."""
     async with built.database.read() as db:
         query = select(AuditEntry).order_by(AuditEntry.id)
         if events:
@@ -55,7 +55,7 @@ async def write(built: Built, *rows: dict[str, Any], kept_for: timedelta = YEAR)
 
 
 async def write_over(built: Built, number: int) -> None:
-    """Write entries whose time is over."""
+    """Write entries that have expired."""
     past = datetime.now(UTC) - timedelta(days=2)
     row = {"event": "login", "count": 1, "at": past, "keep_until": past + timedelta(days=1)}
     async with built.database.begin() as db:
@@ -69,7 +69,7 @@ async def an_admin(services: Services) -> int:
     return user.id
 
 
-# --- with its cause ------------------------------------------------------------------------------
+# --- recording -----------------------------------------------------------------------------------
 
 
 async def test_a_login_is_recorded_with_its_user_time_and_address(
@@ -294,7 +294,7 @@ async def test_a_refused_action_changes_nothing_and_is_not_recorded_as_done(
     assert len(await entries(built)) == known
 
 
-# --- counted -------------------------------------------------------------------------------------
+# --- counting failures ---------------------------------------------------------------------------
 
 
 async def test_failures_within_a_minute_share_one_row_per_address_and_user(
@@ -427,7 +427,7 @@ async def test_a_log_entry_is_one_line(built: Built, services: Services, member:
 
 
 async def refused(built: Built, *statements: str) -> str:
-    """Return what the database says against the last of the statements."""
+    """Return the database's error for the last of the statements."""
 
     async def carry_out() -> None:
         async with built.database.begin() as db:
@@ -564,7 +564,7 @@ async def test_another_programs_table_of_the_same_name_is_refused(empty_database
         await built.close()
 
 
-# --- read ----------------------------------------------------------------------------------------
+# --- reading -------------------------------------------------------------------------------------
 
 
 async def test_paging_reaches_the_first_entry_and_skips_nothing(
@@ -578,7 +578,7 @@ async def test_paging_reaches_the_first_entry_and_skips_nothing(
         assert len(page.items) <= 50
         seen += [listed.entry.id for listed in page.items]
         pages += 1
-        await write(built, {"user_id": 1})  # what comes meanwhile moves nothing
+        await write(built, {"user_id": 1})  # new entries do not shift the pages
         if page.next_cursor is None:
             break
         before = page.next_cursor
@@ -678,7 +678,7 @@ async def test_a_deactivated_administrator_can_no_longer_read(services: Services
 
 @pytest.fixture
 async def plans(built: Built) -> AsyncIterator[list[tuple[str, Any]]]:
-    """Every query that asks for entries, with its values."""
+    """Every query for audit entries, with its values."""
     seen: list[tuple[str, Any]] = []
 
     def see(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
@@ -717,5 +717,5 @@ async def test_a_page_is_an_index_seek(
         )
         plan = " ".join(map(str, rows))
     assert "SEARCH audit USING" in plan
-    assert "TEMP B-TREE" not in plan  # nothing is sorted
+    assert "TEMP B-TREE" not in plan  # no sorting step
     assert (index or "INTEGER PRIMARY KEY") in plan

@@ -1,4 +1,4 @@
-"""Sealing and unsealing what other sites gave us."""
+"""Encrypting and decrypting credentials of other sites."""
 
 import pytest
 from cryptography.fernet import Fernet
@@ -13,7 +13,7 @@ def test_encrypted_credentials_can_be_decrypted_and_reveal_nothing() -> None:
     token = Credentials((NEW,)).seal(SECRET)
     assert Credentials((NEW,)).unseal(token) == SECRET
     assert "token" not in token
-    assert Fernet(NEW).decrypt(token).decode() == SECRET  # the older application's own form
+    assert Fernet(NEW).decrypt(token).decode() == SECRET  # the legacy application's own form
     assert token != Credentials((NEW,)).seal(SECRET)
 
 

@@ -1,4 +1,4 @@
-"""Options of the database URL hold, beside those that the application asks for."""
+"""Options in the database URL apply in addition to the application's own."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ POSTGRESQL = pytest.mark.parametrize("engine_name", ["postgresql"])
 
 
 async def shown_by(url: URL, *names: str) -> list[str | None]:
-    """Return PostgreSQL's settings of these names, as a connection to `url` has them."""
+    """Return PostgreSQL's settings of these names on a connection to `url`."""
     database = Database(url)
     try:
         async with database.read() as db:
@@ -68,5 +68,5 @@ async def test_a_timeout_in_a_sqlite_url_limits_the_wait_for_the_write_lock(
         with pytest.raises(Unavailable):
             async with second.begin() as other:
                 await other.execute(text("SELECT 1"))
-        assert time.monotonic() - began < 4  # 5 s is what we wait otherwise
+        assert time.monotonic() - began < 4  # the default is 5 s
     await asyncio.gather(first.close(), second.close())

@@ -1,4 +1,4 @@
-"""Turns: so many at once, fair between addresses, and nobody waits for longer than the limit."""
+"""The hashing queue: limited slots, fair between addresses, with a limit on the wait."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -15,7 +15,7 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 def order() -> list[str]:
-    """Who had a turn, in order."""
+    """The visitors in the order that they got a slot."""
     return []
 
 
@@ -58,7 +58,7 @@ async def test_a_busy_address_does_not_delay_other_addresses(
     await asyncio.gather(*others)
     assert order.index("a") <= before + 2
     assert order.index("b") <= before + 3
-    assert len(order) <= before + 8  # of the crowd most still wait
+    assert len(order) <= before + 8  # most of the crowd still waits
     for each in crowd:
         each.cancel()
     await asyncio.gather(*crowd, return_exceptions=True)
@@ -66,7 +66,7 @@ async def test_a_busy_address_does_not_delay_other_addresses(
 
 async def test_a_visitor_whose_wait_would_be_too_long_is_refused_at_once(visit: Visit) -> None:
     queue = FairQueue(1, timedelta(seconds=A_MOMENT * 5))
-    for _ in range(30):  # so that it knows how long a turn takes
+    for _ in range(30):  # so that the queue knows how long a slot is used
         await visit(queue, "a")
     tasks = [asyncio.create_task(visit(queue, "a")) for _ in range(30)]
     refused = [
@@ -106,7 +106,7 @@ async def test_a_later_visitor_from_an_equally_short_queue_does_not_displace_an_
 
 async def test_a_visitor_is_refused_after_the_longest_wait(visit: Visit) -> None:
     queue = FairQueue(1, timedelta(seconds=A_MOMENT * 3))
-    async with queue.slot("slow"):  # longer than any turn before it
+    async with queue.slot("slow"):  # longer than any before
         with pytest.raises(Busy):
             await visit(queue, "a")
     await visit(queue, "a")

@@ -1,4 +1,4 @@
-"""Who is meant by what is typed as a login name, and by a password typed on another keyboard."""
+"""Finding the user from a typed login name, and comparing passwords typed on other keyboards."""
 
 import asyncio
 import unicodedata
@@ -27,7 +27,7 @@ NFD_PASSWORD = unicodedata.normalize("NFD", NFC_PASSWORD)
 
 
 async def add_legacy_users(built: Built, *names: str, email: str = "{}@old.example") -> None:
-    """Insert users as the older application, or a process of an older version, left them."""
+    """Insert users as the legacy application, or a process of an older version, stored them."""
     passwords = built.passwords
     for name in names:
         row: dict[str, Any] = {
@@ -44,7 +44,7 @@ async def add_legacy_users(built: Built, *names: str, email: str = "{}@old.examp
 
 
 async def fill_in_keys(built: Built) -> None:
-    """Do as the migration does, which is tested with it."""
+    """Do the same as the migration, which is tested with this."""
     async with built.database.begin() as db:
         for user in await db.scalars(select(User)):
             user.username_key, user.email_key = name_key(user.username), email_key(user.email)
@@ -177,7 +177,7 @@ async def test_an_invisible_name_is_refused(services: Services, username: str) -
 async def test_only_one_of_several_concurrent_users_with_one_name_is_created(
     built: Built, settings: Settings
 ) -> None:
-    other = build_services(settings)  # as in a second process
+    other = build_services(settings)  # like in a second process
     names = ["Bob", "bob", "BOB", "bOb", "\uff42\uff4f\uff42", "b\u200bob", "BoB", "boB"]
     answers = await asyncio.gather(
         *(
@@ -206,7 +206,7 @@ async def test_only_one_of_several_concurrent_users_with_one_address_is_created(
 
 
 async def test_a_login_reads_only_the_matching_users(built: Built) -> None:
-    """By an index: the time of a login does not grow with the number of users."""
+    """With an index: the time for a login does not grow with the number of users."""
     rows = [
         {
             "username": f"user{n}",
@@ -278,7 +278,7 @@ async def test_a_password_is_otherwise_compared_exactly(built: Built) -> None:
 
 
 class CountingPasswords(Passwords):
-    """Counts what is handed to a thread to be hashed."""
+    """Counts the hashes that are computed in threads."""
 
     hashed = 0
 

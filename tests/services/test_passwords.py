@@ -1,4 +1,4 @@
-"""Hashing and comparing passwords: what it costs, and what it can be given."""
+"""Hashing and comparing passwords: the cost, and the accepted inputs."""
 
 import asyncio
 import os
@@ -112,7 +112,7 @@ print(*{os.getpriority(os.PRIO_PROCESS, each.native_id) for each in threading.en
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a thread has no priority of its own")
 def test_hashing_never_raises_a_low_process_priority() -> None:
-    """It may not have a higher one, and all that a thread does would fail with its beginning."""
+    """A higher priority is not permitted, and asking for it would fail every hash."""
     ended = subprocess.run(
         [sys.executable, "-c", _COMPARE_IN_A_NICE_PROCESS],
         text=True,

@@ -1,4 +1,4 @@
-"""Bounds on a user's connections, spellings of one account, and what is switched off."""
+"""Limits on a user's connections, spellings of one account, and disabled accounts."""
 
 import asyncio
 import tracemalloc
@@ -41,7 +41,7 @@ async def connect(
 
 
 async def add_rows(built: Built, member: Member, rows: list[dict[str, Any]]) -> None:
-    """Insert connections as the older application left them."""
+    """Insert connections as the legacy application stored them."""
     row = {
         "user_id": member.id,
         "platform_type": "mastodon",
@@ -63,7 +63,7 @@ async def add_many(built: Built, member: Member, number: int) -> None:
     )
 
 
-# --- how many ------------------------------------------------------------------------------------
+# --- the limit -----------------------------------------------------------------------------------
 
 
 async def test_a_user_cannot_add_more_than_the_limit(built: Built, member: Member) -> None:
@@ -83,7 +83,7 @@ async def test_a_user_cannot_add_more_than_the_limit(built: Built, member: Membe
 async def test_concurrent_additions_never_exceed_the_limit(
     built: Built, member: Member, settings: Settings
 ) -> None:
-    other = build_services(replace(settings, platforms_per_user=8))  # as in a second process
+    other = build_services(replace(settings, platforms_per_user=8))  # like in a second process
     here = replace(built.services.platforms, most_of_a_user=8)
     answers = await asyncio.gather(
         *(
@@ -175,7 +175,7 @@ async def test_a_search_finds_names_servers_and_handles_in_any_spelling(
     assert [each.name for each in listed.items] == found
 
 
-# --- which account -------------------------------------------------------------------------------
+# --- spellings of an account ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ async def test_a_stored_account_cannot_be_added_in_another_spelling(
     await connect(
         built.services.platforms, member, "Other", server="mastodon.social", username=f"{typed}x"
     ) if "@" not in typed[1:] else None
-    async with built.database.read() as db:  # what is stored stays
+    async with built.database.read() as db:  # the stored spelling is kept
         stored = await db.execute(
             select(PlatformConnection.instance_url, PlatformConnection.username).where(
                 PlatformConnection.name == "Old"
@@ -242,7 +242,7 @@ async def test_an_account_is_stored_without_its_server(services: Services, membe
             await connect(services.platforms, member, "C", username=wrong)
 
 
-# --- switched off --------------------------------------------------------------------------------
+# --- disabled connections ------------------------------------------------------------------------
 
 
 async def test_switching_off_the_default_removes_its_default_mark(

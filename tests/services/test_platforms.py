@@ -1,4 +1,4 @@
-"""Use cases of platform connections: whose they are, and what an instance's address may be."""
+"""Use cases of platform connections: ownership, and valid instance addresses."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -116,7 +116,7 @@ def test_any_input_becomes_an_https_origin_or_is_refused(typed: str) -> None:
     assert len(origin) <= INSTANCE_URL_LENGTH
 
 
-# --- whose they are ----------------------------------------------------------------------------
+# --- ownership -----------------------------------------------------------------------------------
 
 USES: dict[str, Callable[[Platforms, int, int], Awaitable[Any]]] = {
     "look at": lambda platforms, user, connection: platforms.connection(
@@ -144,7 +144,7 @@ async def test_another_users_connection_is_not_found(
     for theirs in (other.platform_ids[1], 10**9, 0, -1):
         with pytest.raises(NotFound):
             await use(services.platforms, member.id, theirs)
-    await use(services.platforms, other.id, other.platform_ids[1])  # who may, can
+    await use(services.platforms, other.id, other.platform_ids[1])  # the owner can
     platforms = await services.platforms.list_of(caller_of(member.id))
     assert [connection.id for connection in platforms.items] == [*member.platform_ids]
     assert platforms.default_id == member.platform_ids[0]
@@ -172,7 +172,7 @@ async def test_two_users_may_have_the_same_names_and_accounts(
     assert await names_of(services, member) == await names_of(services, other)
 
 
-# --- keeping, changing, removing ---------------------------------------------------------------
+# --- adding, changing, removing ------------------------------------------------------------------
 
 
 async def test_only_one_of_several_concurrent_connections_with_one_name_is_created(
@@ -254,7 +254,7 @@ async def test_a_connection_cannot_be_renamed_to_an_existing_name(
         )
     unchanged, _ = await services.platforms.connection(caller_of(member.id), first)
     assert (unchanged.name, unchanged.is_active) == ("Platform 1", True)
-    # Its own name is no other's.
+    # Keeping its own name is no conflict.
     await services.platforms.change(caller_of(member.id), second, name="Platform 2")
     renamed, is_default = await services.platforms.change(caller_of(member.id), first, name=" Сад ")
     assert (renamed.name, is_default) == ("Сад", True)

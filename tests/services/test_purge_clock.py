@@ -1,4 +1,4 @@
-"""Clocks that are wrong while rows are purged: an ended session stays ended."""
+"""Wrong clocks during a purge: an ended session stays ended."""
 
 import sqlite3
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def follower(database: Database, purge_clock: PurgeClock) -> RevocationFollower:
 
 
 def set_clock_ahead(database: Database, engine_name: str) -> None:
-    """Let the database's clock be wrong for this process, by a function of that name."""
+    """Give this process a wrong database clock, with a function of that name."""
 
     def ahead(connection: Any, _: object) -> None:
         if engine_name == "sqlite":
@@ -146,13 +146,13 @@ async def test_time_advances_with_the_monotonic_clock(
     async with built.database.read() as db:
         first = await purge_clock.now(db)
         assert abs(first - datetime.now(UTC)) < timedelta(minutes=1)
-        # A machine whose clock was behind at first is not held up for good.
+        # A machine whose clock was behind at first is not blocked permanently.
         boot[0] = timedelta(days=3).total_seconds()
         assert await purge_clock.now(db) - first < timedelta(minutes=1)
 
 
 async def test_an_idle_database_is_purged_late_but_never_early(built: Built) -> None:
-    """What stood there first is all that is known of the time before this process began."""
+    """The first stored time is all that is known of the time before this process began."""
     boot = [0.0]
     purge_clock = new_purge_clock(boot=lambda: boot[0])
     long_ago = datetime.now(UTC) - 30 * DAY

@@ -1,4 +1,4 @@
-"""Expired logins, alerts and changes: deleted by the process's periodic tasks, each in its time."""
+"""Expired logins, alerts and changes are deleted by the process's periodic tasks."""
 
 import asyncio
 from dataclasses import replace
@@ -37,7 +37,7 @@ async def test_each_periodic_task_deletes_the_expired_rows_of_its_subject(
             [
                 login(member.id, 1, a_week_ago - HOUR),
                 login(member.id, 2, a_week_ago + HOUR),
-                login(member.id, 3, now + HOUR),  # tells the purges' clock that now is now
+                login(member.id, 3, now + HOUR),  # gives the purges' clock the current time
             ],
         )
         await db.execute(

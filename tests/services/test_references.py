@@ -15,7 +15,7 @@ from tests.callers import caller_of
 from tests.conftest import Member, administer, settings_for
 from tests.legacy.legacy_database import connected
 
-# Each makes tables of the operator's and a row that refers to connection {id}, named {name}.
+# Each creates the operator's tables and a row that refers to connection {id}, named {name}.
 ON_BOTH = {
     "cascade": [
         (
@@ -159,7 +159,7 @@ KINDS = [
 
 
 def state_of(url: URL, statements: list[str]) -> list[Any]:
-    """Return the rows of the tables that the statements make or change."""
+    """Return the rows of the tables that the statements create or change."""
     tables = ["platform_connections"] + [
         each.partition("TABLE ")[2].partition(" (")[0]
         for each in statements
@@ -185,7 +185,7 @@ async def test_a_referenced_connection_is_kept(
     with pytest.raises(InUse):
         await services.platforms.remove(caller_of(member.id), connection_id)
     assert state_of(database_url, statements) == before
-    if len(statements) > 1:  # what no row refers to goes
+    if len(statements) > 1:  # an unreferenced connection is removed
         await services.platforms.remove(caller_of(member.id), other_id)
 
 
@@ -262,7 +262,7 @@ async def test_a_reference_added_during_the_removal_is_never_lost(
 async def test_an_unreadable_table_counts_as_a_reference(
     member: Member, database_url: URL, closing: str
 ) -> None:
-    """Its key is enforced all the same, with the rights of its owner."""
+    """Its foreign key is enforced all the same, with its owner's privileges."""
     name = "quart_app_test"
     with connected(database_url) as execute:
         execute(POSTS)

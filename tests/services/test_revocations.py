@@ -1,4 +1,4 @@
-"""The list of what has ended: its verdict, its order, its age, and restored databases."""
+"""The revocation list: its verdict, order and age, and restored databases."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -63,7 +63,7 @@ def verdict(process: RevocationList | RevocationFollower, session: NewSession) -
     return revocations.is_alive(session.sid, session.user_id, session.epoch, session.created_at)
 
 
-# --- what one process ends, another hears of -----------------------------------------------------
+# --- revocations reach other processes -----------------------------------------------------------
 
 
 @pytest.mark.parametrize("cause", ["one", "all", "everybody"])
@@ -83,12 +83,12 @@ async def test_another_process_learns_of_every_kind_of_revocation(
         await services.sessions.end_all(caller_of(member.id), EndReason.LOGGED_OUT_EVERYWHERE)
     else:
         await services.sessions.end_everybodys(NOBODY)
-    assert verdict(services.revocations, session) is False  # here, before it answers
+    assert verdict(services.revocations, session) is False  # in this process, before it returns
     assert verdict(following, session) is True
     await following.catch_up()
     assert verdict(following, session) is False
     assert verdict(following, other) is (cause == "one")
-    # The clock stands still: a login in that very moment is alive on every process.
+    # The clock does not advance: a login in that very moment is valid on every process.
     again = await log_in(services, member)
     assert verdict(following, again) is True
     assert verdict(services.revocations, again) is not False
@@ -149,7 +149,7 @@ async def test_a_long_transaction_hides_no_revocation_that_commits_after_it(
     quick = asyncio.create_task(end(built, ended(B_SID, clock)))
     done, _ = await asyncio.wait([quick], timeout=0.3)
     await following.catch_up()
-    # Had the second been seen first, the first would never be: its number is lower.
+    # If the second had been read first, the first would be skipped: its number is lower.
     assert not done
     assert not following.revocations.has_ended(B_SID)
     release.set()
@@ -196,7 +196,7 @@ async def test_a_client_that_disconnects_during_a_logout_is_logged_out(
         services.sessions.end(NOBODY, SessionRef(sid=session.sid, expires_at=session.expires_at))
     )
     await asyncio.sleep(0.1)
-    logout.cancel()  # as Quart does
+    logout.cancel()  # like Quart does
     with suppress(asyncio.CancelledError):
         await logout
     release.set()
@@ -208,7 +208,7 @@ async def test_a_client_that_disconnects_during_a_logout_is_logged_out(
     assert services.revocations.has_ended(session.sid)
 
 
-# --- how old the list is -------------------------------------------------------------------------
+# --- age of the list -----------------------------------------------------------------------------
 
 
 async def test_a_stale_list_gives_a_verdict_only_on_ended_sessions(
@@ -232,9 +232,9 @@ async def test_a_stale_list_gives_a_verdict_only_on_ended_sessions(
     assert (alive(A_SID), alive(B_SID)) == (False, None)
     await following.catch_up()
     assert alive(B_SID) is True
-    clocks[1] += 10  # a virtual machine was paused: only the wall clock was set right
+    clocks[1] += 10  # a virtual machine was paused: only the wall clock was corrected
     assert alive(B_SID) is None
-    clocks[1] -= 3600  # a clock that is set back makes nothing older, or younger than it is
+    clocks[1] -= 3600  # a clock that is set back makes the list neither older nor younger
     assert alive(B_SID) is True
     clocks[0] += 10
     assert alive(B_SID) is None
@@ -263,14 +263,14 @@ async def test_the_follower_continues_after_a_failure(
         for _ in range(150):
             if following.revocations.has_ended(
                 A_SID
-            ):  # it may be fresh from a poll before that end
+            ):  # its poll may be from before that revocation
                 break
             await asyncio.sleep(0.02)
         assert following.revocations.is_fresh()
         assert following.revocations.has_ended(A_SID)
 
 
-# --- restored, replaced, purged ------------------------------------------------------------------
+# --- restored databases, purges ------------------------------------------------------------------
 
 
 async def test_a_restored_database_is_read_again_and_nothing_is_forgotten(
@@ -283,7 +283,7 @@ async def test_a_restored_database_is_read_again_and_nothing_is_forgotten(
         await db.execute(delete(Revocation))
         if db.get_bind().dialect.name == "postgresql":
             await db.execute(text("ALTER SEQUENCE revocations_seq_seq RESTART"))
-    await end(built, ended(C_SID, clock))  # under a number that was given already
+    await end(built, ended(C_SID, clock))  # with a number that was used before
     await following.catch_up()
     assert all(following.revocations.has_ended(sid) for sid in (A_SID, B_SID, C_SID))
 
@@ -313,7 +313,7 @@ async def test_ending_all_sessions_after_a_restore_ends_those_missing_from_the_d
     services: Services, member: Member, built: Built, clock: Clock, follow: Follow, cause: str
 ) -> None:
     await services.sessions.end_all(caller_of(member.id), EndReason.LOGGED_OUT_EVERYWHERE)
-    stolen = await log_in(services, member)  # at an epoch that the backup does not know
+    stolen = await log_in(services, member)  # at an epoch that the backup does not contain
     async with built.database.begin() as db:
         for table in (Revocation, Login):
             await db.execute(delete(table))
@@ -340,7 +340,7 @@ async def test_after_a_restore_and_end_all_new_logins_are_valid_in_every_process
         await db.execute(delete(Revocation))
         await db.execute(text("UPDATE users SET session_epoch = 0"))
     clock.advance(timedelta(seconds=30))
-    beginner = build_services(settings, clock=clock.seconds)  # knows nothing but the restored one
+    beginner = build_services(settings, clock=clock.seconds)  # knows only the restored database
     await beginner.services.sessions.end_everybodys(NOBODY)
     session = await log_in(beginner.services, member)
     await beginner.close()
@@ -463,7 +463,7 @@ async def test_a_revocation_is_kept_as_long_as_the_longest_session_that_it_ends(
     services: Services, built: Built, member: Member
 ) -> None:
     session = await log_in(services, member)
-    much_later = session.expires_at + timedelta(days=300)  # begun when the settings said so
+    much_later = session.expires_at + timedelta(days=300)  # begun under longer limits
     async with built.database.begin() as db:
         (await db.scalars(select(Login))).one().expires_at = much_later
     await services.sessions.end_all(caller_of(member.id), EndReason.ADMINISTRATOR)

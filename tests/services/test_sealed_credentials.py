@@ -1,4 +1,4 @@
-"""The keys are tried on stored credentials, and refused only where none of them fits."""
+"""Keys are tried on stored credentials, and refused only if no key decrypts any of them."""
 
 import pytest
 from cryptography.fernet import Fernet
@@ -78,7 +78,7 @@ async def test_only_the_newest_and_the_oldest_of_many_credentials_are_tried(
 async def test_a_database_without_tables_accepts_any_key(empty_database_url: URL) -> None:
     with connected(empty_database_url) as execute:
         execute("CREATE TABLE something_else (id INTEGER)")
-    with pytest.raises(Unavailable):  # as before it is set up; the start goes on
+    with pytest.raises(Unavailable):  # before the set-up; the start continues
         await check(empty_database_url, OTHER)
     await _refuse(empty_database_url)
 

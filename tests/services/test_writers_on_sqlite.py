@@ -1,4 +1,4 @@
-"""Who writes at the same time on SQLite waits in a line, and keeps nobody from reading."""
+"""Concurrent writers on SQLite wait in a queue, and do not block readers."""
 
 import asyncio
 import sqlite3
@@ -25,7 +25,7 @@ ASKED = text("SELECT 1")
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
     database = Database(read_database_url(f"sqlite:///{tmp_path / 'test.db'}"), create=True)
     async with database.read() as db:
-        await db.connection()  # the file is there
+        await db.connection()  # creates the file
     yield database
     await database.close()
 
@@ -37,7 +37,7 @@ async def test_writers_take_turns_in_order_without_blocking_readers(
 
     async def write(number: int) -> None:
         async with database.begin() as db:
-            await db.execute(ASKED)  # only now does it begin
+            await db.execute(ASKED)  # only now does the transaction begin
             await asyncio.sleep(HELD_SECONDS)
             wrote.append(number)
 
@@ -64,13 +64,13 @@ async def test_the_lock_is_taken_soon_after_another_process_releases_it(
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             writing = asyncio.create_task(write())
-            # By now SQLite itself would ask again each 50 or 100 ms.
+            # By now SQLite itself would retry only every 50 or 100 ms.
             await asyncio.sleep(0.25)
             assert not writing.done()
             let_go = time.monotonic()
             other.execute("COMMIT")
             lateness.append(await writing - let_go)
-    assert min(lateness) < 0.02  # of the calmest moment of a busy machine
+    assert min(lateness) < 0.02  # in the calmest moment of a busy machine
 
 
 async def test_a_writer_that_waits_too_long_gets_an_error_and_the_next_one_continues(
@@ -92,7 +92,7 @@ async def test_a_transaction_without_statements_takes_no_lock_and_leaves_none(
 ) -> None:
     async with database.begin() as db:
         await db.connection()
-    async with database.read() as db:  # on the same connection, which has no lock yet, nor gets it
+    async with database.read() as db:  # on the same connection, which has no lock yet and gets none
         await db.execute(ASKED)
         with closing(sqlite3.connect(database.url.database or "", timeout=0)) as other:
             other.execute("BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""What Flask documents of `session` holds for any handler: the same handlers on both, compared."""
+"""The behaviour of `session` that Flask documents: the same handlers on both, compared."""
 
 from collections.abc import Callable
 from typing import Any
@@ -88,7 +88,7 @@ async def test_a_handler_sees_the_same_as_with_a_stock_session(
 
 
 async def test_a_permanent_session_is_not_sent_with_every_response(clock: Clock) -> None:
-    """The one difference: that refreshing is what loses updates (see docs/sessions.md)."""
+    """The one difference: refreshing loses updates (see docs/sessions.md)."""
     app = app_of(our_interface(clock))
     app.config["SESSION_REFRESH_EACH_REQUEST"] = True
     client = app.test_client()

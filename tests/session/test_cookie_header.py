@@ -1,4 +1,4 @@
-"""The Cookie header: how it is split, joined, and bounded."""
+"""The Cookie header: splitting, joining and limits."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.session.applications import SID, login_payload, signed_cookies
 
 
 def test_the_cost_of_parsing_a_header_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Signatures are compared for so many cookies only, whatever their number."""
+    """Signatures are compared for a limited number of cookies."""
     cookies = signed_cookies()
     compared = []
     is_signed = cookies._sessions.is_signed

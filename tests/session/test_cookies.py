@@ -1,4 +1,4 @@
-"""The session cookie: which ones are a login, which keys and digests verify, and Flask's."""
+"""The session cookie: which values are a login, which keys verify, and Flask's format."""
 
 import hashlib
 import json
@@ -57,7 +57,7 @@ async def test_a_signed_cookie_with_missing_claims_is_not_a_login(
     assert await logged_in_as(client) == 7
     put_cookie(client, str(signer().dumps(login_payload(clock, **changes, colour="green"))))
     body = await (await client.get("/validate")).get_json()
-    # Keys of another application stay; those of a login do not.
+    # Keys of another application are kept; those of a login are not.
     assert body == {"login": None, "session": {"colour": "green"}}
 
 

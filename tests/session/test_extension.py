@@ -121,7 +121,7 @@ def copy_of(client: Client, app: Quart) -> Client:
     return copy
 
 
-# --- begin, read, change, end --------------------------------------------------------------------
+# --- beginning, reading, changing, ending --------------------------------------------------------
 
 
 @pytest.mark.parametrize(("path", "user_id"), [("/login/7", 7), ("/remembered/u-7", "u-7")])
@@ -154,7 +154,7 @@ async def test_logout_everywhere_ends_exactly_the_users_sessions(serve: Serve) -
     await somebody_else.post("/login/8")
     await first.post("/logout_everywhere")
     assert [await user_of(each) for each in (first, second, somebody_else)] == [None, None, 8]
-    await first.post("/login/7")  # in the same moment: the clock stands still
+    await first.post("/login/7")  # in the same moment: the clock does not advance
     assert await user_of(first) == 7
 
 
@@ -283,7 +283,7 @@ async def test_a_permanent_session_without_a_login_ends_after_its_lifetime(
         assert await (await client.get("/colour")).get_data(as_text=True) == found
 
 
-# --- the store fails -----------------------------------------------------------------------------
+# --- a failing store -----------------------------------------------------------------------------
 
 
 class BrokenStore(MemoryRevocationStore):
@@ -330,7 +330,7 @@ async def test_a_stale_list_is_503_except_for_marked_views(clock: Clock) -> None
     assert (await client.get("/alive")).status_code == 200
 
 
-# --- what Quart and Flask document ---------------------------------------------------------------
+# --- documented behaviour of Quart and Flask -----------------------------------------------------
 
 
 async def test_without_a_secret_key_the_session_is_null_with_quarts_error(clock: Clock) -> None:

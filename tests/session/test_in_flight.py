@@ -37,7 +37,7 @@ SENT = ["read", "read_stream", "switch/2", "switch/3", "logout", "logout_all", "
 
 @dataclass
 class Gates:
-    """Where each handler waits, by the number of its request."""
+    """The point at which each handler waits, by the number of its request."""
 
     waiting: dict[int, asyncio.Event] = field(default_factory=dict)
 
@@ -49,7 +49,7 @@ MakePeer = Callable[[Gates], Quart]
 
 
 def ours(gates: Gates) -> Quart:
-    """An application with our session, and the real list of what has ended."""
+    """An application with our session, and the real revocation list."""
     app, clock = Quart("ours"), Clock()
     revocations = RevocationList(refuse_after=HOUR)
     revocations.confirm(revocations.read_clocks())
@@ -98,7 +98,7 @@ def ours(gates: Gates) -> Quart:
 
 
 def stock(gates: Gates) -> Quart:
-    """The same with Quart's own session, as its documentation has it: permanent, so refreshed."""
+    """The same with Quart's own session, as documented: permanent, so refreshed."""
     app = Quart("stock")
     app.secret_key = SECRET_KEY
     logins = [0]
@@ -171,12 +171,12 @@ def install(
 
 
 class Broken(AssertionError):  # noqa: N818 named for the fact
-    """A rule that holds in every order was broken."""
+    """A rule that must hold in every order was violated."""
 
 
 @dataclass
 class Request:
-    """A request under way: the session that it was sent with, and then its response's headers."""
+    """A request in flight: the session that it was sent with, and later its response's headers."""
 
     what: str
     asked_as: str | None
@@ -186,7 +186,7 @@ class Request:
 
 @dataclass
 class Browser:
-    """A cookie jar, the requests that it has under way, and what must hold."""
+    """A cookie jar, its requests in flight, and the rules that must hold."""
 
     app: Quart
     gates: Gates
@@ -282,7 +282,7 @@ def test_no_order_of_responses_logs_in_again_or_undoes_a_switch(*, thorough: boo
 
 @pytest.mark.parametrize("complaint", ["logged the browser in again", "undid a switch"])
 def test_a_stock_session_fails_the_same_checks(complaint: str) -> None:
-    """Hypothesis finds it by itself: a test that could not fail would show nothing."""
+    """Hypothesis must find it: a test that cannot fail would show nothing."""
 
     @settings(LONG, max_examples=3000, derandomize=True, database=None, phases=[Phase.generate])
     @given(SCHEDULES)

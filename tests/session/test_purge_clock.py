@@ -1,4 +1,4 @@
-"""The clock that purging goes by: the earliest of three, on a store's own table."""
+"""The clock used for purging: the earliest of three, on a store's own table."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta

@@ -18,7 +18,7 @@ async def test_a_switch_is_kept_if_the_list_becomes_stale_during_the_request(clo
 
 
 class Verdict:
-    """The verdict, which a test turns by hand."""
+    """The verdict, which a test sets."""
 
     def __init__(self) -> None:
         self.is_alive: bool | None = True

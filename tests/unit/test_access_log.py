@@ -1,4 +1,4 @@
-"""No value of a request can forge a line of the access log, whatever the format shows."""
+"""No value of a request can forge a line of the access log, whatever the format."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""What import contracts can't say: words and calls that no module may hold."""
+"""Rules that import contracts cannot express: words and calls that modules must not contain."""
 
 import ast
 import re
@@ -47,7 +47,7 @@ def test_no_table_of_ours_is_the_legacy_session_table() -> None:
 @pytest.mark.parametrize(
     ("pattern", "home"),
     [
-        (r"2 ?\*\* ?31|2_?147_?483_?64", "model/types.py"),  # the largest id of a user
+        (r"2 ?\*\* ?31|2_?147_?483_?64", "model/types.py"),  # the largest user id
         (r"CLOCK_TOLERANCE\b[^=\n]*= timedelta", "session/claims.py"),
         (r"A-Za-z0-9_-\]\{", "session/claims.py"),  # the form of a session id
     ],
@@ -61,7 +61,7 @@ def test_a_shared_number_is_defined_in_one_module(pattern: str, home: str) -> No
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_the_terminal_module_writes_to_standard_streams(path: Path) -> None:
-    """Or text of strangers would control the terminal; ruff's T20 and banned-api say so, too."""
+    """Untrusted text could control the terminal; ruff's T20 and banned-api check this, too."""
     calls = {
         ast.unparse(node.func)
         for node in ast.walk(ast.parse(path.read_text()))

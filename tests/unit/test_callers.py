@@ -1,4 +1,4 @@
-"""A caller without a login acts for nobody, and no use case does without a caller."""
+"""A caller without a login has no user, and every use case takes a caller."""
 
 import inspect
 from collections.abc import Iterator
@@ -25,9 +25,9 @@ def test_a_caller_without_a_login_has_no_user(name: str) -> None:
 
 
 def use_cases() -> Iterator[tuple[str, dict[str, inspect.Parameter]]]:
-    """Yield the public methods of all use cases, with their parameters but for `self`."""
+    """Yield the public methods of all use cases, with their parameters except `self`."""
     for name, subject in get_type_hints(Services).items():
-        if subject is RevocationList:  # the session library's
+        if subject is RevocationList:  # defined by the session library
             continue
         for method, function in inspect.getmembers(subject, inspect.isfunction):
             if not method.startswith("_"):

@@ -1,4 +1,4 @@
-"""Columns of numbers a day: as high as their numbers, and nothing hidden."""
+"""Columns of daily numbers: in proportion, and always visible."""
 
 from datetime import date, timedelta
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Which connection is closed when a bound is reached."""
+"""The choice of the connection to close when a limit is reached."""
 
 import socket
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def test_silent_connections_are_closed_first_and_idle_ones_next(
     assert (register.closed_early, register.refused) == (3, 1)
 
 
-def test_a_connection_waiting_for_its_client_is_closed_before_a_new_one_is_refused(
+def test_a_connection_waiting_for_its_client_is_closed_before_any_is_refused(
     register: Register, sock: socket.socket
 ) -> None:
     served = admitted(register, sock, "a", Phase.BUSY)

@@ -1,4 +1,4 @@
-"""No spreadsheet takes a cell of an export for a formula, at whatever sign it splits the lines."""
+"""No spreadsheet reads an exported cell as a formula, whatever its separator."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ def assert_harmless(text: str) -> None:
     for delimiter in ",;\t":
         for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
             if quoting == csv.QUOTE_NONE and delimiter == ",":
-                continue  # nobody reads CSV so
+                continue  # no program reads CSV like this
             for row in csv.reader(
                 io.StringIO(lines, newline=""), delimiter=delimiter, quoting=quoting
             ):

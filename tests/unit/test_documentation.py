@@ -1,4 +1,4 @@
-"""docs/http.md names every route and code that there is; docs/security.md what is met, and how."""
+"""docs/http.md names every route and error code; docs/security.md names tests that exist."""
 
 import ast
 import inspect
@@ -20,7 +20,7 @@ from tests.servers import ROOT
 
 PAGE = (ROOT / "docs/http.md").read_text()
 SECURITY = ROOT / "docs/security.md"
-# What an application with a login, sessions and linked accounts meets of OWASP ASVS 5.0.0.
+# The parts of OWASP ASVS 5.0.0 for an application with a login, sessions and linked accounts.
 REQUIREMENTS = re.findall(
     r"\S+",
     """
@@ -36,7 +36,7 @@ REQUIREMENTS = re.findall(
 """,
 )
 MARKS = ["Not met", "In part", "Nothing to meet yet"]
-# Of the framework's own refusals, which have no class.
+# Error codes of the framework's own refusals, which have no class here.
 OF_THE_FRAMEWORK = {"bad_request", "method_not_allowed", "request_timeout", "internal_server_error"}
 
 
@@ -85,7 +85,7 @@ def test_every_requirement_has_a_row_with_its_test_or_the_gap() -> None:
         assert len(row) == 4, row[0]
         is_met = not row[3].startswith("**")
         assert row[2] or not is_met, row[0]
-        # Of what is by what is not there, and of what is only in the code, the row says so.
+        # A row that is met by an absence, or only in the code, says so.
         assert re.search("`tests/[^`]+::test_|the code only|nothing to show", row[3]) or not is_met
 
 
@@ -122,7 +122,7 @@ def test_every_heading_linked_from_the_security_page_exists() -> None:
 # --- commands ----------------------------------------------------------------------------------
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-# Programs that documents call; ours are in .venv/bin, for nothing puts that into the PATH.
+# Programs that documents call; ours are in .venv/bin, because that is not on the PATH.
 SYSTEM_PROGRAMS = {"python3", "mkdir", "umask"}
 OUR_PROGRAMS = {
     "alembic",

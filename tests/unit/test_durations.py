@@ -22,7 +22,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
         (MINUTE, "1 minute"),
         (90 * SECOND, "1 minute and 30 seconds"),
         (SECOND, "1 second"),
-        (2 * DAY + 3 * HOUR + 59 * MINUTE, "2 days and 3 hours"),  # never more than it is
+        (2 * DAY + 3 * HOUR + 59 * MINUTE, "2 days and 3 hours"),  # rounded down
         (2 * DAY + 59 * MINUTE, "2 days"),
         (HOUR + 59 * SECOND, "1 hour"),
         (SECOND / 2, "0 seconds"),

@@ -1,4 +1,4 @@
-"""Servers and accounts in one spelling, and tokens as they are pasted."""
+"""Normalized spellings of servers and accounts, and tokens as they are pasted."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Advisory locks: each number means one thing, and stands in one place."""
+"""Advisory locks: each number has one meaning and one definition."""
 
 import ast
 import re
@@ -9,9 +9,9 @@ from quart_app.storage import locks
 from quart_app.storage.locks import AdvisoryLock
 
 PACKAGE = Path(locks.__file__).parent.parent
-# The session library has its own, for it imports nothing else of this package.
+# The session library has its own, because it imports nothing else of this package.
 LIBRARY = Path(table.__file__)
-# Numbers by which processes of the released versions exclude each other.
+# Lock numbers of released versions, whose processes must still exclude each other.
 AGREED = {"UPGRADE_SCHEMA": 201, "REVOCATIONS": 202, "CHANGES": 203}
 
 

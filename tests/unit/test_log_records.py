@@ -1,4 +1,4 @@
-"""No text in a log record can look like a record of its own, or control a terminal."""
+"""Text in a log record can neither look like another record nor control a terminal."""
 
 import io
 import logging

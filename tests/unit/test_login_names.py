@@ -1,4 +1,4 @@
-"""Which spellings of a login name or an e-mail address are one."""
+"""Spellings of login names and e-mail addresses that count as one."""
 
 import unicodedata
 
@@ -47,7 +47,7 @@ def test_these_spellings_are_one_name(one: str, other: str) -> None:
         ("i", "\u0131"),  # the Turkish dotless i
         ("I", "\u0131"),
         ("i", "\u0130"),
-        ("bob", "b\u043eb"),  # a Cyrillic o: another letter, however it looks
+        ("bob", "b\u043eb"),  # a Cyrillic o: another letter despite its look
         ("jose", "jos\u00e9"),
         ("bob", "bob."),
     ],

@@ -1,4 +1,4 @@
-"""What is refused as a new password, in which words, and what is not."""
+"""Rules for new passwords, and the sentences of their refusals."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""What is shipped: the lock files, the wheel, and how Hypercorn serves it."""
+"""Packaging: the lock files, the wheel, and how Hypercorn serves it."""
 
 import re
 import subprocess
@@ -117,7 +117,7 @@ def test_hypercorn_accepts_every_option_of_ours() -> None:
     path = ROOT / "hypercorn.toml"
     options = tomllib.loads(path.read_text())
     config, default = Config.from_toml(path), Config()
-    # Hypercorn takes a misspelt option without a word.
+    # Hypercorn silently accepts a misspelt option.
     assert [name for name in options if not hasattr(Config, name)] == []
     assert {name: getattr(config, name) for name in options} == options
     assert config.workers == 0

@@ -1,4 +1,4 @@
-"""Periodic tasks: repeated, tried again after a failure, and ended with the process."""
+"""Periodic tasks: repeated, retried after a failure, and ended with the process."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ OFTEN = timedelta(milliseconds=1)
 
 
 class Work:
-    """Fails by each error of its list in turn, and counts how often it succeeded."""
+    """Fails with each error of its list in turn, and counts its successes."""
 
     def __init__(self, *failures: Exception | None) -> None:
         self.failures = list(failures)

@@ -1,4 +1,4 @@
-"""Text that strangers send is shown in a log or a terminal as text, never as a command."""
+"""Untrusted text is shown as text in a log or a terminal, never as a command."""
 
 import pytest
 
@@ -21,4 +21,4 @@ from quart_app.text.printable import printable
 )
 def test_unprintable_characters_are_escaped(text: str, shown: str) -> None:
     assert printable(text) == shown
-    printable(text).encode()  # whatever it was, it can be written
+    printable(text).encode()  # any text can be written after the escape

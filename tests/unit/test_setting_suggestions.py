@@ -1,4 +1,4 @@
-"""A wrong setting's name leads to the setting that was meant, and to no other."""
+"""A misspelt setting's name leads to the intended setting, and to no other."""
 
 import re
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def slips(name: str) -> Iterator[str]:
 
 
 def words_changed(name: str) -> Iterator[str]:
-    """Yield the name with a word missing, added or changed, or words joined or in another order."""
+    """Yield the name with a word missing, added or changed, joined words, or another order."""
     words = name.split("_")
     yield "".join(words)
     yield f"{name}S"
@@ -38,7 +38,7 @@ def words_changed(name: str) -> Iterator[str]:
     if len(words) > 1:
         yield "_".join(words[::-1])
         yield "_".join([words[1], words[0], *words[2:]])
-    if len(words) > 2:  # of two, one alone may be of several settings
+    if len(words) > 2:  # one word of two may belong to several settings
         for at in range(len(words)):
             yield "_".join(words[:at] + words[at + 1 :])
     if words[-1] in {"SECONDS", "DAYS"}:
@@ -51,7 +51,7 @@ def test_a_plausible_typo_suggests_the_setting(name: str) -> None:
     tried = {*slips(name), *words_changed(name)} - KNOWN
     assert len(tried) > 4
     led = {slip: settings_like(slip, KNOWN) for slip in tried}
-    # A shorter setting's name is suggested for what begins it: SECRET_KEY for SECRET.
+    # A shorter setting's name is suggested for a prefix of it: SECRET_KEY for SECRET.
     strayed = {
         slip: found
         for slip, found in led.items()
@@ -86,7 +86,7 @@ def test_a_plausible_typo_suggests_the_setting(name: str) -> None:
         ("PLATFORM_PER_USER", ["PLATFORMS_PER_USER"]),
         ("PLATFORMS", ["PLATFORMS_PER_USER"]),
         ("MAX_PLATFORMS_PER_USER", ["PLATFORMS_PER_USER"]),
-        ("SESSION", []),  # of eight, none is likelier
+        ("SESSION", []),  # of eight, none is more likely
         ("SESSION_LIFETIME", []),
         ("LOG_LEVEL", []),
         ("PORT", []),

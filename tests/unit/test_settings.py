@@ -1,4 +1,4 @@
-"""Every setting, read and checked at start; a wrong one is one line that names it."""
+"""Every setting, read and checked at startup; one line names an invalid setting."""
 
 import base64
 import subprocess
@@ -175,7 +175,7 @@ def test_plain_database_urls_are_understood(tmp_path: Path, given: str, understo
         ("SECRET_KEY", "short but not repeated"),
         ("SECRET_KEY", "ab" * 32),
         ("SECRET_KEY", SECRET_KEY + "\udcff"),
-        ("SECRET_KEY_FALLBACKS", OTHER_KEY),  # a bare string: each character would be a key
+        ("SECRET_KEY_FALLBACKS", OTHER_KEY),  # a bare string: each character would become a key
         ("SECRET_KEY_FALLBACKS", f'"{OTHER_KEY}"'),
         ("SECRET_KEY_FALLBACKS", f"['{OTHER_KEY}']"),
         ("SECRET_KEY_FALLBACKS", f'["{OTHER_KEY}", 5]'),

@@ -1,4 +1,4 @@
-"""How long ago, and initials: words that pages make of values."""
+"""Relative times and initials, which pages make from values."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -31,7 +31,7 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 )
 def test_a_duration_is_whole_numbers_of_the_largest_unit(passed: timedelta, words: str) -> None:
     assert ago(NOW - passed, NOW) == words
-    assert ago((NOW - passed).replace(tzinfo=None), NOW) == words  # as older records have it
+    assert ago((NOW - passed).replace(tzinfo=None), NOW) == words  # as in older records
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Whom the tests of pages are about, beside those of every test."""
+"""Fixtures for tests of pages, in addition to those for every test."""
 
 import pytest
 from quart import Quart
@@ -12,7 +12,7 @@ from tests.conftest import PASSWORD, Member, log_in
 
 @pytest.fixture
 async def root(app: Quart, browser: Client, services: Services) -> Client:  # noqa: ARG001 logs in first
-    """A browser in which an administrator is logged in, who is user 2; the member is user 1."""
+    """A browser with a session of an administrator, user 2; the member is user 1."""
     await services.users.create_user(
         NOBODY, username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
     )

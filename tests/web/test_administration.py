@@ -1,4 +1,4 @@
-"""Administrators see users and where they are logged in, and end that; nobody else does."""
+"""Administrators see users and sessions, and end sessions; nobody else does."""
 
 from datetime import timedelta
 from typing import Any
@@ -52,7 +52,7 @@ async def entries(built: Built, event: AuditEvent) -> list[AuditEntry]:
         return list(await db.scalars(query))
 
 
-# --- who may ---------------------------------------------------------------------------------
+# --- permission ----------------------------------------------------------------------------------
 
 
 async def test_only_administrators_see_or_end_anything(
@@ -82,7 +82,7 @@ async def test_a_role_change_applies_at_once(root: Client, browser: Client, buil
     assert "root@example.com" in await text_of(browser, "/admin/users")
 
 
-# --- what they see ---------------------------------------------------------------------------
+# --- lists ---------------------------------------------------------------------------------------
 
 
 async def test_users_are_listed_searched_and_shown(
@@ -150,7 +150,7 @@ async def test_all_logins_are_listed_newest_first(root: Client, app: Quart, memb
     assert (await text_of(root, path)).count("Expires") == 1
 
 
-# --- what they end ---------------------------------------------------------------------------
+# --- ending sessions -----------------------------------------------------------------------------
 
 
 async def test_exactly_one_login_is_ended(
@@ -206,7 +206,7 @@ async def test_an_administrator_who_ends_their_own_session_is_redirected_to_the_
     assert await state_of(root) == 200
 
 
-# Not everybody's: that refuses where this clock and the database's differ.
+# Not all sessions: that refuses new logins if this clock and the database's differ.
 @pytest.mark.parametrize("path", ENDS[:2])
 async def test_an_old_login_is_asked_for_the_password_again(
     root: Client, browser: Client, clock: Clock, path: str

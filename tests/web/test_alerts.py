@@ -1,4 +1,4 @@
-"""Alerts: who is shown a login on a new device or a changed password, and what an answer does."""
+"""Alerts: which devices show a new device or a changed password, and how alerts are dismissed."""
 
 import asyncio
 import re
@@ -42,7 +42,7 @@ async def is_told(client: Client) -> bool:
 
 
 async def answer(client: Client, path: str = "/") -> Any:
-    """Press the button of the page."""
+    """Press the alert's button."""
     found = re.search(r'name="up_to" value="(\d+)"', await text_of(client, path))
     assert found
     return await client.post("/account/it_was_me", form={"up_to": found[1], "next": "/devices"})
@@ -67,7 +67,7 @@ def device_cookie_of(client: Client) -> str:
     return str(found)
 
 
-# --- what is told, and where -----------------------------------------------------------------
+# --- alerts and where they are shown -------------------------------------------------------------
 
 
 async def test_a_first_login_shows_no_alert_about_itself(browser: Client) -> None:
@@ -105,11 +105,11 @@ async def test_a_new_browser_is_welcomed_once_and_shows_no_alerts(
     for path in PAGES:
         assert QUESTION not in await text_of(fresh, path)
     await fresh.post("/logout")
-    await fresh.post("/login", form=form)  # a device that is known by now
+    await fresh.post("/login", form=form)  # the device is known by now
     assert "Welcome" not in await text_of(fresh)
     assert not await is_told(fresh)
     assert await is_told(browser)
-    assert await is_told(phone)  # it was known before the last ones
+    assert await is_told(phone)  # it was known before the last logins
 
 
 async def test_a_browser_that_is_known_by_then_shows_alerts_about_later_logins(
@@ -124,7 +124,7 @@ async def test_a_browser_that_is_known_by_then_shows_alerts_about_later_logins(
 async def test_a_device_is_still_known_after_a_long_absence(
     app: Quart, browser: Client, member: Member, built: Built
 ) -> None:
-    """Its own login is deleted by then."""
+    """By then its own login record has been deleted."""
     intruder = app.test_client()
     await log_in(intruder, member)
     await log_in(intruder, member)
@@ -165,9 +165,9 @@ async def test_a_device_is_known_per_user(
     eve, hers = await make_member(services, "eve"), app.test_client()
     await log_in(hers, eve)
     assert await is_told(browser)
-    await log_in(phone, eve)  # a browser that knows somebody else
+    await log_in(phone, eve)  # a browser that another user logged in with
     assert await is_told(hers)
-    await log_in(phone, member)  # and still knows them
+    await log_in(phone, member)  # and still knows the other user
     await answer(browser)
     assert not await is_told(browser)
 
@@ -214,7 +214,7 @@ async def test_a_new_password_makes_all_other_devices_unknown(
 async def test_a_device_known_to_one_user_is_not_known_to_the_next(
     app: Quart, browser: Client, member: Member, services: Services
 ) -> None:
-    """Who keeps a copy of the cookie before another logs in there is another device to them."""
+    """A copy of the device cookie, made before another user's login there, is another device."""
     eve, shared = await make_member(services, "eve"), app.test_client()
     await log_in(shared, eve)
     copy = device_cookie_of(shared)
@@ -224,7 +224,7 @@ async def test_a_device_known_to_one_user_is_not_known_to_the_next(
     put_cookie(hers, copy, "session_device")
     await log_in(hers, member)
     assert await is_told(browser)
-    assert await is_told(shared)  # known to the member before hers was
+    assert await is_told(shared)  # known to the member before her device was
 
 
 async def test_an_intruder_cannot_dismiss_the_users_alerts(
@@ -247,7 +247,7 @@ async def test_an_intruder_cannot_dismiss_the_users_alerts(
 async def test_an_old_device_made_unknown_by_a_new_password_cannot_dismiss_them_either(
     app: Quart, browser: Client, member: Member, clock: Clock
 ) -> None:
-    """An intruder's may be among them."""
+    """An intruder's device may be among them."""
     old = app.test_client()
     await log_in(old, member)
     assert (await change_password(browser, member)).status_code == 204
@@ -322,7 +322,7 @@ async def test_repeated_logins_push_no_alert_out(
     for _ in range(2):
         await log_in(app.test_client(), member)
     assert await ids_of_alerts(built) == kept
-    _, first, _ = kept  # a browser is not told of its own login
+    _, first, _ = kept  # a browser shows no alert about its own login
     assert f'name="up_to" value="{first}"' in await text_of(browser)
     assert (await answer(browser, "/devices")).status_code == 303
     await log_in(app.test_client(), member)
@@ -359,7 +359,7 @@ async def test_an_id_is_never_reused(built: Built, app: Quart, member: Member) -
     assert ids[0] < ids[1]
 
 
-# --- the answers -----------------------------------------------------------------------------
+# --- dismissing ----------------------------------------------------------------------------------
 
 
 async def test_dismissing_on_one_device_applies_to_all_devices_permanently(
@@ -391,7 +391,7 @@ async def test_a_repeated_dismissal_is_recorded_once(
 
 
 def again(client: Client) -> list[Any]:
-    """Send the answer twice more, at once, as tabs do that were open before."""
+    """Dismiss twice again, at the same time, like tabs that were open before."""
     return [client.post("/account/it_was_me", form={"up_to": "9"}) for _ in range(2)]
 
 
@@ -400,7 +400,7 @@ def again(client: Client) -> list[Any]:
 async def test_an_invalid_dismissal_changes_nothing(browser: Client, up_to: str) -> None:
     response = await browser.post("/account/it_was_me", form={"up_to": up_to})
     assert response.status_code in {303, 422}
-    assert await is_told(browser)  # of the second
+    assert await is_told(browser)  # about the second device
 
 
 async def test_this_was_not_me_ends_every_session_and_asks_for_a_new_password(
@@ -439,7 +439,7 @@ async def test_this_was_not_me_ends_every_session_and_asks_for_a_new_password(
 async def test_a_thief_who_says_this_was_not_me_gains_nothing(
     app: Quart, browser: Client, member: Member
 ) -> None:
-    """Not even by doing it over and over: whoever knows the password gets in and changes it."""
+    """Not even repeatedly: a user who knows the password logs in and changes it."""
     for _ in range(3):
         thief = app.test_client()
         for cookie in browser.cookie_jar or ():
@@ -464,7 +464,7 @@ async def test_an_ended_session_cannot_say_this_was_not_me(
     assert await state_of(phone) == 200
 
 
-# --- the cookie by which a device is known ---------------------------------------------------
+# --- the device cookie ---------------------------------------------------------------------------
 
 
 async def test_the_device_cookie_is_set_at_login_and_survives_the_logout(
@@ -509,7 +509,7 @@ ID = "a" * 22
         (signed([[1, ID, 0]]), True),
         (signed([[7, ID, 0], [1, ID, 0], [8, ID, 0]]), True),
         (signed([[7, ID, 0], None, [], 5, "x", {}, [1, ID, 0]]), True),
-        (signed([[1, ID, 1]]), False),  # an epoch that is another's, or was
+        (signed([[1, ID, 1]]), False),  # an epoch that belongs, or belonged, to another user
         (signed([[2, ID, 0]]), False),
         (signed([]), False),
         (signed([[1, ID, 0]], key="another key, long enough to be one"), False),
@@ -523,7 +523,9 @@ ID = "a" * 22
         ("a.b.c", False),
         ("\u00ff\u00fe", False),
     ],
-    ids=[  # of their own: a signature holds the time, and every worker must give the same names
+    # A secret of their own: a signature contains the time, and every worker needs the same test
+    # names.
+    ids=[
         *("theirs", "among others", "among junk", "another epoch", "another user", "nobody"),
         *("another key", "another salt", "too long", "a text for the user", "no epoch"),
         *("a mapping", "a text", "empty", "no signature", "no ASCII"),

@@ -1,4 +1,4 @@
-"""Static files: their addresses, and what caches are told of them."""
+"""Static files: their addresses and cache headers."""
 
 import gzip
 import re
@@ -22,7 +22,7 @@ TEMPLATES = FOLDER.parent / "templates"
 
 @pytest.fixture
 def engine_name() -> str:
-    """One engine will do: nothing here reaches the database."""
+    """One engine is enough, because no test here reaches the database."""
     return "sqlite"
 
 
@@ -38,7 +38,7 @@ def test_changed_contents_or_names_change_the_hash(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(assets, "FOLDER", tmp_path)
-    read = read_tree.__wrapped__  # without what this process has read
+    read = read_tree.__wrapped__  # without the cache of this process
     (tmp_path / "a.css").write_bytes(b"a{}")
     (tmp_path / "b.css").write_bytes(b"b{}")
     hashes = [read().hash, read().hash]
@@ -189,7 +189,7 @@ def named_in(text: str) -> set[str]:
 async def test_every_asset_that_pages_and_files_reference_exists(browser: Client) -> None:
     named = set().union(*(named_in(path.read_text()) for path in TEMPLATES.glob("*.html")))
     page = await (await browser.get("/")).get_data(as_text=True)
-    named |= set(re.findall(rf'"{STATIC}/([^"]+)"', page))  # those that the layout names by a loop
+    named |= set(re.findall(rf'"{STATIC}/([^"]+)"', page))  # those that the layout names in a loop
     assert {"icon.svg", "style.css", "js/theme.js", "js/switcher.js"} <= named
     for name in read_tree().files:
         text = (FOLDER / name).read_text() if name.endswith((".css", ".js")) else ""

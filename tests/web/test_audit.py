@@ -1,4 +1,4 @@
-"""What administrators read of the audit, what others get to see of it, and what is never in it."""
+"""The audit log: access, entries about requests, export, and secrets that it never contains."""
 
 import csv
 import io
@@ -27,14 +27,14 @@ PAGES = ("/admin/audit", "/admin/audit.csv")
 
 @pytest.fixture
 def served(app: Quart) -> Services:
-    """The application's own use cases: what it counts is in its own memory."""
+    """The application's own use cases, because counts are in its memory."""
     services: Services = app.extensions["quart_app"]
     return services
 
 
 @pytest.fixture
 async def admin(app: Quart, services: Services) -> Client:
-    """A browser in which an administrator is logged in."""
+    """A browser with a session of an administrator."""
     user, _ = await services.users.create_user(
         NOBODY, username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
     )
@@ -66,7 +66,7 @@ async def rows_of(client: Client, path: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(await text_of(client, path), newline="")))
 
 
-# --- who may read it -----------------------------------------------------------------------------
+# --- permission ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -107,7 +107,7 @@ async def test_only_administrators_see_the_link_to_the_audit_log(
     )
 
 
-# --- what is written down of requests ------------------------------------------------------------
+# --- entries about requests ----------------------------------------------------------------------
 
 
 async def test_every_response_has_a_server_generated_request_id(
@@ -320,7 +320,7 @@ async def test_values_in_the_table_are_escaped(built: Built, admin: Client) -> N
 async def test_the_table_is_accessible_to_screen_readers(admin: Client) -> None:
     html = await text_of(admin, "/admin/audit")
     assert re.search(r"<table[^>]*>\s*<caption", html)
-    assert html.count('scope="col"') == 6 + 3  # and of the table of logins a day
+    assert html.count('scope="col"') == 6 + 3  # and of the table of daily logins
     assert 'scope="row"' in html
     for name in ("event", "user", "actor", "address", "from_day", "to_day"):
         assert f'<label for="{name}">' in html
@@ -420,7 +420,7 @@ async def everything_stored(url: URL) -> dict[str, list[dict[str, Any]]]:
 
 
 class _Journey:
-    """Requests, and every cookie and token that they brought about."""
+    """Requests, and every cookie and token that they created."""
 
     def __init__(self, app: Quart) -> None:
         self.client = app.test_client()
@@ -444,7 +444,7 @@ def journey(app: Quart) -> _Journey:
 
 
 async def go_through_all(journey: _Journey, services: Services) -> None:
-    """Do all that there is to do over HTTP, with a canary wherever something secret is sent."""
+    """Perform every action over HTTP, with a canary in place of every secret."""
     name, address = "wren", "wren@example.com"
     user, _ = await services.users.create_user(
         NOBODY, username=name, email=address, role=Role.ADMIN, password=CANARIES["password"]
@@ -542,7 +542,7 @@ async def test_no_secret_is_recorded_or_logged(
     assert {row["session"] for row in stored["audit"]} - {None} <= {
         hash_of_session(sid) for sid in sids
     }
-    # The beginning of a session's id would be enough to tell whose it is.
+    # The beginning of a session id would be enough to identify the session.
     secrets = {*CANARIES.values(), *journey.cookies, *journey.tokens, *(sid[:10] for sid in sids)}
     told = "\n".join(
         f"{record.getMessage()} {record.exc_text or ''} {vars(record)}" for record in caplog.records
@@ -550,7 +550,7 @@ async def test_no_secret_is_recorded_or_logged(
     assert '"event": "login"' in told
     for table, rows in stored.items():
         for row in rows:
-            # Where the very thing must stand: who is ended is known by it.
+            # Fields that must contain the value, because it identifies the ended session.
             kept = {name: value for name, value in row.items() if name != "sid"}
             line = f"{kept}"
             for secret in secrets:

@@ -1,4 +1,4 @@
-"""Bodies that are wrong, and databases that fail: a clear answer, no traceback, nothing lost."""
+"""Invalid bodies and failing databases: a clear answer, no traceback, nothing lost."""
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -33,7 +33,7 @@ NOT_AN_OBJECT = "The body must be a JSON object."
 
 
 async def assert_no_trace(response: Response) -> str:
-    """Assert that nothing from inside shows and nothing was begun; return the text."""
+    """Assert that the response reveals no internals and sets no session; return its text."""
     text = await response.get_data(as_text=True)
     assert "Traceback" not in text
     assert "SELECT" not in text
@@ -188,12 +188,12 @@ async def test_an_invalid_form_is_shown_again_with_an_explanation(
     assert sentence in text
 
 
-# --- the database fails ------------------------------------------------------------------------
+# --- database failures ---------------------------------------------------------------------------
 
 
 @contextmanager
 def locked(url: URL) -> Iterator[URL]:
-    """Let another writer hold the lock."""
+    """Make another writer hold the lock."""
     if url.get_backend_name() == "sqlite":
         other = sqlite3.connect(str(url.database), isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -210,7 +210,7 @@ def locked(url: URL) -> Iterator[URL]:
 def read_only(url: URL) -> Iterator[URL]:
     if url.get_backend_name() == "sqlite":
         yield url.update_query_dict({"mode": "ro"})
-    else:  # as a standby is
+    else:  # like a standby
         setting = f"ALTER DATABASE {url.database} SET default_transaction_read_only ="
         administer(url, f"{setting} on")
         yield url
@@ -251,7 +251,7 @@ TROUBLES: list[tuple[str, Trouble]] = [
 
 
 def hurry(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the application wait for a lock for a moment only, and not for five seconds."""
+    """Make the application wait for a lock for a moment only, instead of five seconds."""
     monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_SECONDS", 0)
     database: Database = app.extensions["quart_app"].accounts.database
     is_sqlite = database.url.get_backend_name() == "sqlite"
@@ -267,7 +267,7 @@ def hurry(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass(frozen=True)
 class Troubled:
-    """The member's browser, which was logged in before the database began to fail."""
+    """The member's browser, which logged in before the database began to fail."""
 
     trouble: Trouble
     browser: Client
@@ -296,7 +296,7 @@ async def troubled(
         browser = app.test_client()
         browser.cookie_jar = well.cookie_jar
         yield Troubled(case[1], browser, app.test_client())
-    # The trouble is over, and nothing was lost.
+    # After the failure nothing was lost.
     again = (await make_app(settings)).test_client()
     assert (await log_in(again, member))["user_id"] == member.id
     listed = await (await again.get("/api/platforms")).get_json()
@@ -331,14 +331,15 @@ async def test_a_login_during_a_database_failure_gets_a_retry_response(
 async def test_a_session_survives_a_database_failure(
     troubled: Troubled, member: Member, case: tuple[str, Trouble]
 ) -> None:
-    # Where the list of what has ended can't be read, nobody's session can be answered for.
+    # While the revocation list cannot be read, no session can be verified.
     can_be_read = troubled.trouble in {locked, read_only}
     state = await troubled.browser.get("/api/session_state")
     assert state.status_code == (200 if can_be_read else 503)
     path = f"/platforms/{member.platform_ids[1]}/switch"
-    # A logout that could not be written down must not say "you are logged out".
+    # A logout that could not be stored must not say "you are logged out".
     addresses = [path, f"/api{path}", "/logout_all", "/api/logout_all"]
-    if case != ("postgresql", locked):  # of users only: one session's end needs them not
+    # The lock is on users only, which the end of one session does not need.
+    if case != ("postgresql", locked):
         addresses += ["/logout", "/api/logout"]
     for address in addresses:
         response = await troubled.browser.post(address)
@@ -357,7 +358,7 @@ async def test_a_database_failure_makes_the_process_not_ready_but_keeps_it_alive
     assert (await troubled.visitor.get("/healthz")).status_code == 200
     ready = await troubled.visitor.get("/readyz")
     body = await ready.get_json(force=True)
-    # On PostgreSQL one table is locked; on SQLite finding out would need the lock.
+    # On PostgreSQL only one table is locked; on SQLite the check would need the lock.
     if troubled.trouble is locked:
         assert ready.status_code == 200
         assert body == {"status": "ready"}
@@ -390,7 +391,7 @@ async def test_a_database_without_our_schema_is_not_ready(
     empty_database_url: URL, make_app: MakeApp
 ) -> None:
     if empty_database_url.get_backend_name() == "sqlite":
-        sqlite3.connect(str(empty_database_url.database)).close()  # makes an empty file
+        sqlite3.connect(str(empty_database_url.database)).close()  # creates an empty file
     app = await make_app(
         Settings(
             secret_key=SECRET_KEY,

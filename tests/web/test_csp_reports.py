@@ -1,4 +1,4 @@
-"""What browsers report of our Content-Security-Policy: counted, and told to the log in short."""
+"""Browsers' reports about our Content-Security-Policy are counted, and summarized in the log."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from quart_app.web.operations.csp_reports import _EXTENSION, MOST_COUNTED
 from tests.conftest import set_cookies
 
 PATH = "/api/csp_reports"
-# As Chromium sends them, without what is not read; the second over https.
+# Reports as Chromium sends them, without unused fields; the second over https.
 BY_REPORT_URI = {
     "csp-report": {
         "document-uri": "http://localhost/reset?token=a-secret-token",
@@ -42,7 +42,7 @@ BY_REPORTING_API = [
 
 @pytest.fixture
 def engine_name() -> str:
-    """One engine will do: nothing here reaches the database."""
+    """One engine is enough, because no test here reaches the database."""
     return "sqlite"
 
 
@@ -55,7 +55,7 @@ async def report(client: Client, said: Any, kind: str = "application/csp-report"
 
 
 def told(app: Quart, caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    """Return what is told to the log where a minute is over."""
+    """Return the log messages after a minute."""
     caplog.clear()
     app.extensions[_EXTENSION].flush()
     return [json.loads(line.getMessage()) for line in caplog.records]
@@ -94,7 +94,7 @@ async def test_anonymous_clients_cannot_fill_the_log(
     for number in range(MOST_COUNTED + 20):
         said = {"csp-report": {"effective-directive": f"{number}\n\x1b\x7f" + "x" * 1000}}
         assert await report(visitor, said) == 204
-    assert len(caplog.records) == 0  # until the minute is over
+    assert len(caplog.records) == 0  # until the minute has ended
     lines = told(app, caplog)
     assert len(lines) == MOST_COUNTED + 1
     assert lines[-1]["directive"] == "others"
@@ -109,7 +109,7 @@ async def test_counts_are_logged_a_minute_after_the_first_report_and_at_shutdown
 ) -> None:
     monkeypatch.setattr("quart_app.web.operations.csp_reports._FLUSH_AFTER_SECONDS", 0.01)
     await report(visitor, BY_REPORT_URI)
-    await asyncio.sleep(0.1)  # what is due earlier comes earlier
+    await asyncio.sleep(0.1)  # the events are due in order of time
     assert len(caplog.records) == 1
     monkeypatch.undo()
     await report(visitor, BY_REPORT_URI)

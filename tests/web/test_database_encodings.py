@@ -1,4 +1,4 @@
-"""The application on PostgreSQL databases of other encodings than UTF-8."""
+"""The application on PostgreSQL databases with encodings other than UTF-8."""
 
 import secrets
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from quart_app.storage.schema import upgrade_schema
 from tests.callers import NOBODY, caller_of
 from tests.conftest import PASSWORD, administer, log_in, make_member
 
-# Encoding, a name that it holds, and one that it does not.
+# An encoding, a name that it contains, and one that it does not.
 ENCODINGS = [
     ("LATIN1", "café", "Ζωή☕"),
     ("LATIN9", "prix€", "Ωmega"),
@@ -118,4 +118,4 @@ async def test_bytes_that_are_not_utf_8_break_no_page(
         response = await visitor.get(path)
         assert response.status_code == 200
         text = await response.get_data(as_text=True)
-        assert "Caf\ufffd" in text.replace("\\ufffd", "\ufffd")  # as JSON may write it
+        assert "Caf\ufffd" in text.replace("\\ufffd", "\ufffd")  # as JSON may contain it

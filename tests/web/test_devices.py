@@ -1,4 +1,4 @@
-"""Where am I logged in: the list, its ends, the password once more, and the fifty-first login."""
+"""A user's logins: the list, ending them, confirming with the password, and the limit."""
 
 import asyncio
 from datetime import timedelta
@@ -82,7 +82,7 @@ async def test_live_logins_are_listed_newest_first_with_the_current_one_marked(
     assert set(first) == {"id", "created_at", "expires_at", "address", "device", "is_current"}
     clock.advance(timedelta(hours=23, minutes=59, seconds=30))
     await laptop.get("/api/session_state")
-    assert len(await sessions(await device(app, member))) == 2  # the first is past its limit
+    assert len(await sessions(await device(app, member))) == 2  # the first has expired
 
 
 async def test_the_page_describes_logins_in_words(app: Quart, member: Member, clock: Clock) -> None:
@@ -119,7 +119,7 @@ async def test_the_list_contains_nothing_that_could_forge_a_session(
         assert str(sid)[:30] not in text
 
 
-# --- ends ----------------------------------------------------------------------------------------
+# --- ending logins -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["json", "page"])
@@ -174,7 +174,7 @@ async def test_ending_your_own_login_is_a_logout(app: Quart, member: Member, how
     assert await state_of(client) == 401
 
 
-# --- the password once more ----------------------------------------------------------------------
+# --- confirming with the password ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/api/sessions/{}", "/api/sessions"])
@@ -230,7 +230,7 @@ async def test_the_page_asks_for_the_password_only_if_it_is_needed(
     assert await state_of(other) == 401
 
 
-# --- how many ------------------------------------------------------------------------------------
+# --- limits --------------------------------------------------------------------------------------
 
 
 async def test_the_fifty_first_login_ends_the_oldest(

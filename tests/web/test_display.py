@@ -1,4 +1,4 @@
-"""Text of strangers and of old databases never fails a page that shows it."""
+"""Untrusted text and text of legacy databases never breaks a page that shows it."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ _ENTRY = (
     " VALUES (CURRENT_TIMESTAMP, {}, {}, 1, '2999-01-01 00:00:00')"
 )
 DETAIL = _ENTRY.format("'login'", ":value")
-# Where pages get text from.
+# The columns that pages show.
 COLUMNS = (
     "UPDATE logins SET user_agent = {}",
     "UPDATE logins SET address = {}",

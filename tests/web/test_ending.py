@@ -1,4 +1,4 @@
-"""A session that has ended is none, whoever kept a copy of its cookie; in process, through HTTP."""
+"""An ended session is invalid in every copy of its cookie; in process, through HTTP."""
 
 import asyncio
 from datetime import timedelta
@@ -82,7 +82,8 @@ async def test_a_copied_cookie_is_invalid_after_its_session_ended(
     assert response.status_code in {200, 204, 303}
     assert await state_of(thief) == 401
     assert await state_of(other) == (401 if is_over_on_other_devices else 200)
-    # Who changed the password or logged in again goes on; who logged out does not.
+    # A user who changed the password or logged in again stays logged in; one who logged out does
+    # not.
     goes_on = address in {"password", "login"}
     assert await state_of(browser) == (200 if goes_on else 401)
 
@@ -93,7 +94,7 @@ async def test_another_process_ends_sessions_here_within_a_second(
     browser: Client, member: Member, services: Services, cause: str
 ) -> None:
     assert await state_of(browser) == 200
-    match cause:  # by services of their own, as the command line has them
+    match cause:  # by separate services, like on the command line
         case "passwd":
             await services.users.reset_password(NOBODY, member.username, None)
         case "deactivate":
@@ -118,7 +119,7 @@ async def test_a_login_during_a_logout_everywhere_stays_valid(
     browser, other = app.test_client(), app.test_client()
     await log_in(browser, member)
     assert (await browser.post("/api/logout_all")).status_code == 204
-    await log_in(other, member)  # the clock stands still
+    await log_in(other, member)  # the clock does not advance
     assert await state_of(other) == 200
     clock.advance(timedelta(hours=1))
     assert await state_of(other) == 200
@@ -131,7 +132,7 @@ async def test_a_logout_after_the_idle_limit_ends_copies_that_were_kept_active(
     clock.advance(timedelta(hours=7))
     assert (await thief.post("/api/session/renew")).status_code == 200
     clock.advance(timedelta(hours=2))
-    assert await state_of(browser) == 401  # its own activity is nine hours old
+    assert await state_of(browser) == 401  # its own last activity was nine hours ago
     assert await state_of(thief) == 200
     assert (await browser.post("/api/logout")).status_code == 204
     assert await state_of(thief) == 401
@@ -205,7 +206,7 @@ async def test_a_password_change_under_way_revives_no_ended_session(
         await redirect_to.wait()
         return await hash_now(password)
 
-    passwords.hash = hash_slowly  # type: ignore[method-assign] # the moment in which we act
+    passwords.hash = hash_slowly  # type: ignore[method-assign] # the current moment
     change = asyncio.create_task(change_password(browser, member))
     await is_hashing.wait()
     if meanwhile in {"logout", "logout_all"}:
@@ -223,7 +224,7 @@ async def test_a_password_change_under_way_revives_no_ended_session(
     assert await state_of(browser) == 401
 
 
-# --- what can't be told is not answered ----------------------------------------------------------
+# --- a stale revocation list ---------------------------------------------------------------------
 
 
 async def test_sessions_are_refused_before_the_first_load_and_while_the_list_is_stale(
@@ -236,7 +237,7 @@ async def test_sessions_are_refused_before_the_first_load_and_while_the_list_is_
     revocations.confirm = lambda _clocks: None  # a poll may come between two requests
     clocks = [0.0, 0.0]
     revocations.read_clocks = lambda: tuple(clocks)
-    revocations._confirmed = None  # as before the first load
+    revocations._confirmed = None  # like before the first load
     for number in (0, 1):
         for path in ("/api/session_state", "/", "/login", "/api/platforms"):
             response = await client.get(path)
@@ -244,7 +245,7 @@ async def test_sessions_are_refused_before_the_first_load_and_while_the_list_is_
             assert int(response.headers["Retry-After"]) > 0
             assert set_cookies(response) == {}
         assert (await client.post("/api/logout")).status_code == 503
-        # Nobody could answer for a session that begins now.
+        # A session that begins now could not be verified.
         assert (await log_in_again(visitor, member)).status_code == 503
         assert (await visitor.get("/login")).status_code == 200
         assert (await client.get("/healthz")).status_code == 200

@@ -1,4 +1,4 @@
-"""The login page of a fresh installation says how the first user is made."""
+"""The login page of a new installation explains how to create the first user."""
 
 import pytest
 from quart.typing import TestClientProtocol as Client
@@ -55,4 +55,4 @@ async def test_the_login_page_works_without_the_database(visitor: Client, built:
     assert HINT not in await html_of(visitor)
     async with built.database.begin() as db:
         await db.execute(text("ALTER TABLE away RENAME TO users"))
-    assert HINT in await html_of(visitor)  # it was not known yet
+    assert HINT in await html_of(visitor)  # no user had been found yet

@@ -1,4 +1,4 @@
-"""A request that says which platform connection it was made for, and how failures are told."""
+"""Requests that name their platform connection, and error responses."""
 
 import inspect
 from typing import Any
@@ -45,7 +45,7 @@ STATUS = {
 
 @pytest.fixture
 def engine_name() -> str:
-    """One engine will do: this is about HTTP."""
+    """One engine is enough, because this is about HTTP."""
     return "sqlite"
 
 
@@ -131,7 +131,7 @@ async def test_a_crash_logs_nobody_in_and_reveals_no_secret(
 
 
 def made_for(how: str, platform_id: object) -> dict[str, Any]:
-    """Return the part of a request that says which connection it was made for."""
+    """Return the part of a request that names its platform connection."""
     if how == "header":
         return {"headers": {"X-Platform-Connection-Id": str(platform_id)}}
     return {"form": {"platform_connection_id": str(platform_id)}}
@@ -211,7 +211,8 @@ async def test_an_error_page_has_a_plain_heading_and_the_request_id(
 async def test_the_page_about_a_stale_revocation_list_offers_to_try_again(
     app: Quart, browser: Client, asked: str, headers: dict[str, str], target: str
 ) -> None:
-    app.extensions["quart_app"].revocations._bound_seconds = 0.0  # as if it were never confirmed
+    # As if it had never been confirmed.
+    app.extensions["quart_app"].revocations._bound_seconds = 0.0
     method, path = asked.split()
     ask = browser.get if method == "GET" else browser.post
     response = await ask(path, headers=headers)

@@ -1,4 +1,4 @@
-"""The headers that every answer carries, whatever kind it is."""
+"""The headers of every kind of response."""
 
 import gzip
 import json
@@ -26,7 +26,7 @@ from tests.conftest import (
 from tests.web.test_routes import routes
 
 NO_PAGE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-# But for static files, which are for caches, and the policy of pages.
+# Except for static files, which may be cached, and the policy of pages.
 ALWAYS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": NO_PAGE,
@@ -55,7 +55,7 @@ A_CONNECTION = json.dumps(
 )
 WRONG_PASSWORD = ("POST", "/api/login", JSON, '{"username": "nobody", "password": "x"}')
 ROOT = Member(2, "root", PASSWORD, (0, 0, 0))
-# Method, path, what is sent, and the status: each that there is.
+# Method, path, request data and status: every kind of response.
 ANSWERS: list[tuple[str, str, dict[str, str], str, int]] = [
     ("GET", "/", {}, "", 200),
     ("HEAD", "/", {}, "", 200),
@@ -103,7 +103,7 @@ ANSWERS: list[tuple[str, str, dict[str, str], str, int]] = [
 
 @pytest.fixture
 def engine_name() -> str:
-    """One engine will do: this is about HTTP."""
+    """One engine is enough, because this is about HTTP."""
     return "sqlite"
 
 
@@ -117,7 +117,7 @@ def with_a_crash(app: Quart) -> Quart:
 
 
 class Answer(NamedTuple):
-    """How an answer begins; the whole page is one piece."""
+    """The beginning of a response; a page is one piece."""
 
     status_code: int
     headers: Headers
@@ -127,9 +127,10 @@ class Answer(NamedTuple):
 async def begin_of_answer(
     client: Any, method: str, path: str, headers: dict[str, str] | None = None, body: str = ""
 ) -> Answer:
-    """Ask, and be gone as soon as the answer begins, for an event stream has no end.
+    """Send a request, and disconnect when the response begins, because an event stream does not
+    end.
 
-    What it says of cookies is not heeded.
+    Cookies in the response are ignored.
     """
     async with client.request(path, method=method, headers=dict(headers or {})) as connection:
         await connection.send(body.encode())
@@ -141,7 +142,7 @@ async def begin_of_answer(
 
 
 def assert_told(response: Answer) -> None:
-    """See that an answer tells the browser what it is to, by what it is."""
+    """Check the headers for this kind of response."""
     told = {name: response.headers.get(name) for name in ALWAYS}
     policy = str(told.pop("Content-Security-Policy"))
     of_a_page = A_PAGE.fullmatch(policy)
@@ -156,7 +157,8 @@ def assert_told(response: Answer) -> None:
             r"<style|<script(?![^>]* src=)|<[^>]+\s(?:style|on[a-z]+)=|javascript:", response.begin
         )
     else:
-        assert policy == NO_PAGE or (of_a_page and response.begin == "")  # of a page by HEAD
+        # Of a HEAD request for a page.
+        assert policy == NO_PAGE or (of_a_page and response.begin == "")
     if told["Cache-Control"] == "public, max-age=31536000, immutable":
         assert "Cookie" not in response.headers.get("Vary", "")
         assert not set_cookies(response)
@@ -177,7 +179,7 @@ async def test_every_kind_of_response_has_the_headers(app: Quart, browser: Clien
             for _ in range(6):
                 await begin_of_answer(browser, *WRONG_PASSWORD)
         if status == 503:
-            app.extensions["quart_app"].revocations._confirmed = None  # nobody can tell
+            app.extensions["quart_app"].revocations._confirmed = None  # the list is stale
         response = await begin_of_answer(browser, method, path, headers, body)
         assert response.status_code == status, (method, path)
         assert_told(response)
@@ -235,7 +237,7 @@ async def test_a_page_is_compressed_unless_another_site_may_have_requested_it(
     ):
         response = await browser.get("/platforms", headers=dict(headers))
         assert "Content-Encoding" not in response.headers
-    # Only pages: what is for programs stays as it is.
+    # Only pages: data for programs is never compressed.
     headers = {**takes, "Sec-Fetch-Site": "same-origin"}
     response = await browser.get("/api/platforms", headers=headers)
     assert "Content-Encoding" not in response.headers
@@ -259,7 +261,7 @@ async def test_https_responses_have_hsts(make_app: MakeApp, settings: Settings, 
 async def test_requesting_a_static_file_is_not_activity(browser: Client, clock: Clock) -> None:
     clock.advance(timedelta(hours=1))
     assert not set_cookies(await browser.get(f"{STATIC}/style.css"))
-    assert set_cookies(await browser.get("/"))  # a page is, at the same time
+    assert set_cookies(await browser.get("/"))  # requesting a page at the same time is
 
 
 @pytest.mark.parametrize("path", ["/", "/platforms", "/account", "/api/platforms"])

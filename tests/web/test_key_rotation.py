@@ -1,7 +1,7 @@
-"""Another key, or another digest, logs nobody out: the documented steps, rehearsed.
+"""Rotating the key or the digest logs nobody out: the documented steps, rehearsed.
 
-Two processes serve one database; the operator restarts them one after the other, so that at each
-moment an old and a new one may answer the same browser.
+Two processes serve one database; the operator restarts them one after the other, so that an old and
+a new process may serve the same browser at any moment.
 """
 
 import secrets
@@ -19,8 +19,8 @@ from tests.web.test_ending import copy_of, state_of
 OLD, NEW = secrets.token_hex(32), secrets.token_hex(32)
 KEY_STEPS: list[dict[str, Any]] = [
     {"secret_key": OLD},
-    {"secret_key": OLD, "secret_key_fallbacks": (NEW,)},  # every process learns the new key
-    {"secret_key": NEW, "secret_key_fallbacks": (OLD,)},  # then it signs
+    {"secret_key": OLD, "secret_key_fallbacks": (NEW,)},  # every process verifies with the new key
+    {"secret_key": NEW, "secret_key_fallbacks": (OLD,)},  # then it signs with it
 ]
 DIGEST_STEPS: list[dict[str, Any]] = [{"session_digest": "sha1"}, {"session_digest": "sha256"}]
 
@@ -37,7 +37,7 @@ async def test_a_rolling_restart_with_a_new_key_logs_nobody_out(
             browser = process.test_client()
             await log_in(browser, member)
             browsers.append(browser)
-            for each in browsers:  # those that logged in at any step, at every process
+            for each in browsers:  # the sessions from every step, on every process
                 for answering in processes:
                     visitor = copy_of(answering, each)
                     assert await state_of(visitor) == 200
@@ -66,7 +66,7 @@ async def test_a_session_signed_with_a_removed_key_is_not_logged_in(
 async def test_signing_with_a_new_key_before_every_process_knows_it_logs_users_out(
     settings: Settings, make_app: MakeApp, member: Member
 ) -> None:
-    """Why the steps are three, and not two."""
+    """This is why there are three steps instead of two."""
     old = await make_app(replace(settings, secret_key=OLD))
     new = await make_app(replace(settings, secret_key=NEW, secret_key_fallbacks=(OLD,)))
     browser = new.test_client()

@@ -1,4 +1,4 @@
-"""A failure anywhere is answered by a 500 with text, a request id and every security header."""
+"""A failure anywhere is answered with a 500 with text, a request id and every security header."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Lists of the API page by page, and a user with as many connections as there may be."""
+"""Lists in the API page by page, and a user with the maximum number of connections."""
 
 import re
 from datetime import timedelta
@@ -21,7 +21,7 @@ NEXT = re.compile(r'<([^>]+)>; rel="next"')
 
 
 async def pages_of(browser: Client, path: str) -> list[list[Any]]:
-    """Follow the links of a list to its end."""
+    """Follow a list's links to its end."""
     pages = []
     while path:
         response = await browser.get(path)
@@ -160,7 +160,7 @@ async def test_switching_the_current_account_off_leaves_no_current_account(
     html = await (await browser.get(response.headers["Location"])).get_data(as_text=True)
     assert "Your current account is switched off." in html
     for client in (browser, elsewhere):
-        html = await (await client.get("/")).get_data(as_text=True)  # corrects the other session
+        html = await (await client.get("/")).get_data(as_text=True)  # updates the other session
         assert 'data-platform-connection-id=""' in html
         assert "current</span>\n  \n  <span" not in html
         state = await (await client.get("/api/session_state")).get_json()

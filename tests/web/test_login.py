@@ -1,4 +1,4 @@
-"""Logging in and out, by page and by JSON; a password for one use; the set-up link."""
+"""Logging in and out, by page and by JSON; one-time passwords; the set-up link."""
 
 import asyncio
 import re
@@ -176,18 +176,18 @@ async def test_a_failed_login_keeps_the_existing_session(browser: Client, member
 
 
 def without_begin(statements: list[str]) -> list[str]:
-    """Drop the BEGIN that SQLite is told in words and PostgreSQL is not."""
+    """Drop the BEGIN, which is an explicit statement on SQLite only."""
     return [each.split()[0] for each in statements if not each.startswith("BEGIN")]
 
 
 async def test_a_login_executes_thirteen_statements(
     visitor: Client, member: Member, statements: list[str]
 ) -> None:
-    # The user, counted by name and by address; then, in one transaction, all that begins, and the
-    # counts are taken back.
+    # Count failures by name and by address; then, in one transaction, begin the session and take
+    # the counts back.
     reserved, taken_back = ["SELECT", "INSERT", "INSERT"], ["UPDATE", "UPDATE", "DELETE"]
     begun = ["UPDATE", "SELECT", "SELECT", "SELECT", "INSERT", "SELECT", "INSERT"]
-    await log_in(visitor, member)  # on a new device: an alert for the others
+    await log_in(visitor, member)  # on a new device: an alert on the others
     assert without_begin(statements) == [*reserved, *begun, "INSERT", *taken_back]
     await visitor.post("/api/logout")
     statements.clear()
@@ -202,8 +202,8 @@ async def test_a_refused_login_executes_the_same_statements_for_known_and_unknow
         statements.clear()
         await by_json(visitor, username=name, password="wrong")
         assert without_begin(statements) == [
-            *("SELECT", "INSERT", "INSERT"),  # who it is, counted by name and by address
-            *("INSERT", "INSERT", "DELETE"),  # which has failed
+            *("SELECT", "INSERT", "INSERT"),  # the user, and the counts by name and by address
+            *("INSERT", "INSERT", "DELETE"),  # the failure
         ]
 
 
@@ -217,7 +217,7 @@ async def test_the_session_state_executes_no_statement(
     assert without_begin(statements) == ["SELECT", "SELECT"]
 
 
-# --- where to go on to -------------------------------------------------------------------------
+# --- the next page -------------------------------------------------------------------------------
 
 HOSTILE = [
     "//evil.example",
@@ -256,11 +256,11 @@ PIECES += ["#", "%2f", "%5c", "%09", "&", "=", "[", "http:", "evil.example", "ac
 
 
 def arrival(location: str) -> tuple[str, str | None]:
-    """Return scheme and host of where a browser on http://localhost/login goes by `location`.
+    """Return the scheme and host that a browser on http://localhost/login would open.
 
-    As the URL standard has it (https://url.spec.whatwg.org/#url-parsing): spaces around are
-    dropped, tabs and line ends anywhere, and a backslash is a slash. The rest is parsed by the
-    `url` crate behind pydantic, which is an implementation of that standard.
+    By the URL standard (https://url.spec.whatwg.org/#url-parsing) surrounding spaces, and tabs and
+    line ends anywhere, are dropped, and a backslash is a slash. The rest is parsed by the `url`
+    crate behind pydantic, which implements that standard.
     """
     url = re.sub("[\t\r\n]", "", location.strip("".join(map(chr, range(0x21)))))
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", url):
@@ -285,7 +285,7 @@ async def test_a_next_path_of_another_site_leads_to_the_dashboard(
 
 
 async def test_an_invalid_next_path_leads_to_the_dashboard(visitor: Client, member: Member) -> None:
-    """Such as where only forms are sent to: a page that answers one stands at that address."""
+    """For example addresses that only accept forms: the page in response has that address."""
     for path, arrives in (
         ("/account/it_was_me", "/"),
         ("/platforms/7/switch?x=1", "/"),
@@ -318,12 +318,12 @@ async def test_next_never_leaves_the_site(browser: Client, path: str) -> None:
         assert arrival(location) == ("http", "localhost")
 
 
-# --- a password for one use --------------------------------------------------------------------
+# --- one-time passwords --------------------------------------------------------------------------
 
 
 @pytest.fixture
 async def given_password(services: Services) -> str:
-    """Ben's, who is to choose his own."""
+    """The one-time password of ben, who must choose his own."""
     _, password = await services.users.create_user(
         NOBODY, username="ben", email="ben@example.com", role=Role.VIEWER, password=None
     )
@@ -359,7 +359,9 @@ async def test_a_one_time_password_is_replaced_at_login(
 
 
 @pytest.mark.usefixtures("given_password")
-async def test_a_wrong_password_does_not_reveal_that_a_new_one_is_due(visitor: Client) -> None:
+async def test_a_wrong_password_does_not_reveal_that_a_password_change_is_due(
+    visitor: Client,
+) -> None:
     response = await by_json(visitor, username="ben", password="wrong", new_password=NEW_PASSWORD)
     assert (await response.get_json(force=True))["code"] == "bad_credentials"
 
@@ -369,7 +371,7 @@ async def test_a_new_password_is_refused_if_none_is_due(visitor: Client, member:
     refused = await by_json(visitor, **body)
     assert refused.status_code == 422
     assert (await refused.get_json(force=True))["field"] == "new_password"
-    # Who does not know the password is not told that.
+    # Only a user who knows the password learns that.
     wrong = await by_json(visitor, **{**body, "password": "wrong"})
     assert (await wrong.get_json(force=True))["code"] == "bad_credentials"
     assert (await by_json(visitor, username="ada", password=NEW_PASSWORD)).status_code == 401
@@ -402,7 +404,7 @@ async def test_a_user_who_changes_the_password_stays_logged_in(
     assert (await by_json(visitor, username="ada", password=NEW_PASSWORD)).status_code == 200
 
 
-# --- log out -----------------------------------------------------------------------------------
+# --- logging out ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("path", "status"), [("/logout", 303), ("/api/logout", 204)])
@@ -484,7 +486,7 @@ async def test_an_invalid_set_up_form_creates_no_user(
 
 
 class Yesterday(TimestampSigner):
-    """Signs as if it were 24 hours and two seconds ago."""
+    """A signer whose clock is 24 hours and two seconds behind."""
 
     def get_timestamp(self) -> int:
         return int(time.time()) - 24 * 60 * 60 - 2
@@ -517,7 +519,7 @@ async def test_only_one_of_several_concurrent_set_ups_creates_the_user(
     app: Quart, services: Services, engine_name: str
 ) -> None:
     token, names = services.setup_tokens.set_up_token(), ["eve", "mal", "ben"]
-    # Nobody may write until all of them have seen that there is no user yet.
+    # Block writers until all requests have seen that there is no user yet.
     async with services.accounts.database.begin() as db:
         lock = "LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE"
         await db.execute(sql(lock if engine_name == "postgresql" else "SELECT 1"))

@@ -1,4 +1,4 @@
-"""The chart of logins and of failed ones a day: what it counts, what it says, how it asks."""
+"""The chart of logins and failed logins by day: its counts, its text and its queries."""
 
 import re
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ TICK = timedelta(microseconds=1)
 
 
 async def write(built: Built, *rows: tuple[datetime, str, int]) -> None:
-    """Write down what happened at a time, as if it had been then."""
+    """Write entries with a given time, as if they had been recorded then."""
     async with built.database.begin() as db:
         for at, name, count in rows:
             values = {"at": at, "event": name, "count": count, "keep_until": at + 400 * DAY}
@@ -40,7 +40,7 @@ async def page(client: Client, path: str = "/admin/audit") -> str:
 
 
 def table_of(html: str) -> list[tuple[str, str, str]]:
-    """Return the rows below the chart: day, logins, failed ones."""
+    """Return the rows below the chart: day, logins, failed logins."""
     return re.findall(
         r'<time datetime="([\d-]{10})">[^<]+</time></th><td>([^<]*)</td><td>([^<]*)</td>', html
     )
@@ -119,7 +119,7 @@ async def test_days_before_the_first_audit_entry_are_shown_as_unknown(
 async def test_purged_days_are_shown_as_unknown(
     make_app: MakeApp, settings: Settings, root: Client, built: Built, clock: Clock
 ) -> None:
-    """An older entry stays where it was written for a longer time; others of then are gone."""
+    """An older entry may be kept for a longer time, while others of its day have been purged."""
     await write(built, (today_by(clock) - 60 * DAY, "logout", 1))
     assert "The audit log begins" not in await page(root)
     app = await make_app(with_setting(settings, audit_retention=timedelta(days=7)))
@@ -134,7 +134,7 @@ async def test_purged_days_are_shown_as_unknown(
 async def test_an_empty_chart_says_that_nobody_logged_in(
     app: Quart, services: Services, clock: Clock
 ) -> None:
-    clock.advance((DAYS + 10) * DAY)  # the database's goes on by itself
+    clock.advance((DAYS + 10) * DAY)  # the database's clock advances by itself
     found = await services.login_days.last(caller_of(2))
     assert {(day.logins, day.failures) for day in found.days} == {(0, 0)}
     none = chart_of([(day.day, 0) for day in found.days])
@@ -158,7 +158,7 @@ async def test_the_chart_is_only_on_the_first_unfiltered_page_of_the_audit_log(
 
 @pytest.fixture
 def asked(app: Quart) -> Iterator[list[tuple[str, Any]]]:
-    """Every query that the application makes from here on, with its values."""
+    """Every query that the application executes from here on, with its values."""
     seen: list[tuple[str, Any]] = []
     database: Database = app.extensions["quart_app"].accounts.database
 
@@ -201,7 +201,7 @@ async def test_no_page_scans_a_whole_table(
                 steps = [step for step in steps if step != "SCAN audit"]  # from the end, by id
     assert steps
     for step in steps:
-        # In the order of an index it ends with the page.
+        # An index scan in order ends with the page.
         assert not re.search(r"SCAN (audit|users|logins)(?! USING (COVERING )?INDEX)", step), step
     if path == "/admin/audit":
         span = "COVERING INDEX ix_audit_event_at_count (event=? AND at>? AND at<?)"

@@ -1,4 +1,4 @@
-"""How often one user may log in: bounded, so that their list of logins is."""
+"""The hourly limit on a user's logins, which also limits the list of logins."""
 
 import asyncio
 from datetime import timedelta
@@ -26,7 +26,7 @@ async def bounded(settings: Settings, make_app: MakeApp) -> Quart:
 
 
 async def log_in_once(app: Quart, name: str = "ada", password: str = PASSWORD) -> int:
-    """Log in by a new browser, log out at once, and return the login's status."""
+    """Log in with a new browser, log out at once, and return the login's status."""
     client = app.test_client()
     status, _, _ = await attempt(client, name, password)
     await client.post("/api/logout")
@@ -52,7 +52,7 @@ async def test_one_login_too_many_within_an_hour_gets_a_retry_time(
     assert await log_in_once(bounded, "ben") == 200
     clock.advance(timedelta(minutes=55, seconds=1))
     assert await log_in_once(bounded) == 200
-    assert await log_in_once(bounded) == 429  # one for each that is an hour ago
+    assert await log_in_once(bounded) == 429  # one for each login that is an hour old
 
 
 @pytest.mark.usefixtures("member")
@@ -61,7 +61,7 @@ async def test_wrong_passwords_do_not_use_up_the_limit(bounded: Quart, clock: Cl
         await attempt(bounded.test_client(), "ada", WRONG)
     clock.advance(timedelta(minutes=20))
     assert [await log_in_once(bounded) for _ in range(MOST + 1)] == [200] * MOST + [429]
-    # A right password that is refused for that is no wrong one.
+    # A right password that is refused because of the limit is not a failure.
     assert [await log_in_once(bounded) for _ in range(10)] == [429] * 10
     clock.advance(HOUR)
     assert await log_in_once(bounded) == 200
@@ -119,7 +119,7 @@ async def test_a_limited_number_of_ended_logins_is_kept_per_user(
         bens = await db.scalar(select(func.count()).where(Login.user_id == ben.id))
     assert sorted(kept) == [f"{number:022}" for number in (*range(10), 100, 101, 102)]
     assert bens == 10
-    # None of the last hour goes, or the number of logins within an hour would be wrong.
+    # No record of the last hour is deleted, or the count of logins within an hour would be wrong.
     async with built.database.begin() as db:
         await db.execute(
             insert(Login),

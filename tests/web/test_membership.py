@@ -1,4 +1,4 @@
-"""Administrators create users, shut them out, let them in again and change their role."""
+"""Administrators create, deactivate and activate users, and change their role."""
 
 import asyncio
 import re
@@ -42,7 +42,7 @@ async def page(client: Client, path: str) -> str:
 
 
 async def created(root: Client, **fields: str) -> str:
-    """Create a user by the page, and return the token of the link."""
+    """Create a user with the form, and return the link's token."""
     response = await root.post("/admin/users/new", form=NEW | fields)
     return token_in(await html_of(response))
 
@@ -66,7 +66,7 @@ async def written(built: Built, user_id: int, *events: AuditEvent) -> list[Audit
 
 
 async def second_administrator(app: Quart, services: Services) -> Client:
-    """A browser of another administrator, who is user 3."""
+    """A browser of another administrator, user 3."""
     await services.users.create_user(
         NOBODY, username="rita", email="rita@example.com", role=Role.ADMIN, password=PASSWORD
     )
@@ -75,7 +75,7 @@ async def second_administrator(app: Quart, services: Services) -> Client:
     return client
 
 
-# --- create --------------------------------------------------------------------------------------
+# --- creating ------------------------------------------------------------------------------------
 
 
 async def test_a_new_user_chooses_a_password_with_a_link_that_is_shown_once(
@@ -183,7 +183,7 @@ async def test_an_administrator_who_lost_the_role_meanwhile_creates_no_user(
     assert await number_of_users(built) == 1
 
 
-# --- deactivate, activate ------------------------------------------------------------------------
+# --- deactivating and activating -----------------------------------------------------------------
 
 
 async def test_a_deactivated_user_is_logged_out_at_once_and_keeps_the_connections(
@@ -253,7 +253,7 @@ async def test_changing_an_unknown_user_is_not_found(root: Client) -> None:
 async def test_the_last_administrator_cannot_be_removed(
     root: Client, services: Services, built: Built
 ) -> None:
-    # One who can't log in is none.
+    # An administrator who cannot log in does not count.
     await services.users.create_user(
         NOBODY, username="rita", email="rita@example.com", role=Role.ADMIN, password=PASSWORD
     )
@@ -281,7 +281,7 @@ async def test_an_administrator_with_an_unused_link_does_not_count_as_the_last(
             assert LAST in await html_of(
                 await root.post(f"/admin/users/2/{what}", form=_form(what)), 409
             )
-        if attempt == 0:  # nor does one whose link is void
+        if attempt == 0:  # nor does one whose link has become invalid
             for what in ("deactivate", "activate"):
                 assert (await root.post(f"/admin/users/3/{what}")).status_code == 303
     assert await opened(visitor, token) == 410
@@ -324,7 +324,7 @@ async def test_two_administrators_who_remove_each_other_at_once_leave_one(
         root.post(f"/admin/users/{of_root}/{first}", form=_form(first)),
         rita.post(f"/admin/users/{of_rita}/{second}", form=_form(second)),
     )
-    # The second is refused: as the last one, or as one who is none any more.
+    # The second is refused: as the last administrator, or as a user who no longer is one.
     statuses = sorted(each.status_code for each in answers)
     assert statuses[0] == 303
     assert statuses[1] in ({303, 401, 403, 404} if each_other else {409})
@@ -341,14 +341,14 @@ async def test_two_administrators_who_end_each_others_sessions_do_not_deadlock(
     app: Quart, root: Client, services: Services
 ) -> None:
     rita = await second_administrator(app, services)
-    # As many connections as both will need, so that neither is ahead.
+    # Open both connections in advance, so that neither request is ahead.
     await asyncio.gather(*(each.get("/admin/users") for each in (root, rita) * 2))
     answers = await asyncio.gather(root.post("/admin/users/3/end"), rita.post("/admin/users/2/end"))
     assert {each.status_code for each in answers} == {303}
     assert 401 in {await state_of(root), await state_of(rita)}
 
 
-# --- the password once more ----------------------------------------------------------------------
+# --- confirming with the password ----------------------------------------------------------------
 
 
 @ON_SQLITE
@@ -386,7 +386,7 @@ async def test_an_old_login_is_asked_for_the_password_again(
 async def test_an_administrator_who_was_logged_out_meanwhile_changes_nothing(
     root: Client, services: Services, built: Built
 ) -> None:
-    await services.users.end_sessions(NOBODY, "root")  # this process may not have heard of it yet
+    await services.users.end_sessions(NOBODY, "root")  # this process may not know it yet
     for path, form in (
         ("/admin/users/new", NEW),
         ("/admin/users/1/deactivate", {}),

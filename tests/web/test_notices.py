@@ -1,4 +1,4 @@
-"""Notices: a page says once what was done, and nobody else can make it say anything."""
+"""Notices: a page says once what was done, and no other site can make it say anything."""
 
 import re
 
@@ -34,7 +34,7 @@ async def said(client: Client, path: str, **headers: str) -> list[str]:
 
 
 async def switch(client: Client, connection_id: int, page: str) -> str:
-    """Switch by the form of a page; return the name of the cookie that holds the notice."""
+    """Switch with a page's form; return the name of the cookie that holds the notice."""
     response = await client.post(f"/platforms/{connection_id}/switch", form={"next": page})
     assert response.headers["Location"] == page
     (name,) = [each for each in set_cookies(response) if "_notice_" in each]
@@ -59,7 +59,7 @@ async def test_a_link_cannot_make_a_page_show_a_notice(
 
 
 async def test_tabs_keep_their_own_notices(browser: Client, member: Member) -> None:
-    """Both forms are answered before either browser tab asks for its page."""
+    """Both forms are answered before either browser tab loads its page."""
     await switch(browser, member.platform_ids[1], "/devices?a=1")
     await browser.post(f"/platforms/{member.platform_ids[0]}/default", form={"next": "/account"})
     assert await said(browser, "/platforms") == []
@@ -194,7 +194,7 @@ async def test_the_cookie_is_bound_to_this_host_and_hidden_from_scripts(
             found = {
                 name: line for name, line in set_cookies(response).items() if "_notice_" in name
             }
-            if not found:  # its test client keeps no Secure cookie, so nothing is to be deleted
+            if not found:  # the test client keeps no Secure cookie, so there is none to delete
                 assert each is over_https
                 continue
             ((name, line),) = found.items()

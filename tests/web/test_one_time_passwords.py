@@ -1,4 +1,4 @@
-"""A one-time password, typed on the login page, leads on to the user's own."""
+"""A one-time password, typed on the login page, leads to the choice of the user's own."""
 
 import asyncio
 import re
@@ -45,7 +45,7 @@ async def html_of(client: Client, path: str = PATH) -> str:
 
 
 async def choose(client: Client, password: str = OWN, *, user_id: str | None = None) -> Any:
-    """Take the second step, by the form as the page has it."""
+    """Take the second step, with the page's form."""
     _, _, form = (await html_of(client)).partition(f'action="{PATH}"')
     found = re.search(r'name="user_id" value="(\d+)"', form)
     return await client.post(
@@ -69,7 +69,7 @@ def permit_in(client: Client) -> str:
 
 
 async def is_refused(client: Client, response: Any) -> bool:
-    """Tell whether it leads to the login page, and that says why."""
+    """Return whether it redirects to the login page, which explains why."""
     assert response.headers["Location"].startswith("/login")
     return OVER in await html_of(client, "/login") and not await is_logged_in(client)
 
@@ -85,7 +85,7 @@ async def test_a_one_time_password_leads_to_the_page_for_a_new_one_without_an_er
     assert "Choose a new password" in html
     assert "message-error" not in html
     assert "aria-invalid" not in html
-    assert 'name="password"' not in html  # nothing is typed again
+    assert 'name="password"' not in html  # the user does not type it again
     assert given not in html
     assert permit_in(visitor) not in html
     fields = dict(re.findall(r'name="(next|user_id)" value="([^"]*)"', html))
@@ -140,7 +140,7 @@ async def test_only_one_of_two_concurrent_uses_sets_the_password(
     assert sorted([await is_logged_in(each) for each in (visitor, other)]) == [False, True]
     ways = [await can_log_in(app, each) for each in (OWN, "another one, chosen at once")]
     assert sorted(ways) == [200, 401]
-    async with built.database.read() as db:  # who lost takes back what was reserved
+    async with built.database.read() as db:  # the refused request releases its reservation
         assert set(await db.scalars(select(Throttle.reserved))) == {0}
 
 
@@ -199,7 +199,7 @@ async def test_the_page_needs_the_one_time_password(
 async def test_a_form_for_another_user_is_refused(
     visitor: Client, given: str, services: Services
 ) -> None:
-    """Another tab of the browser has gone on for carl since."""
+    """Another tab of the browser has started this for carl since."""
     _, carls = await services.users.create_user(
         NOBODY, username="carl", email="carl@example.com", role=Role.VIEWER, password=None
     )

@@ -1,4 +1,4 @@
-"""Platform connections through JSON and through pages: list, add, change, switch, remove."""
+"""Platform connections over JSON and on pages: list, add, change, switch, remove."""
 
 import asyncio
 import re
@@ -33,7 +33,7 @@ async def body_of(response: Response) -> Any:
 
 
 async def connections(browser: Client) -> dict[int, Any]:
-    """Return what the API lists, by id."""
+    """Return the API's list by id."""
     return {each["id"]: each for each in await body_of(await browser.get("/api/platforms"))}
 
 
@@ -449,7 +449,7 @@ async def test_a_connection_is_renamed_on_its_page(browser: Client, member: Memb
         refused = await browser.post(path, form={"name": name})
         html = await refused.get_data(as_text=True)
         assert refused.status_code == status
-        assert f'value="{name}"' in html  # what was typed is not lost
+        assert f'value="{name}"' in html  # the input is not lost
         assert "<strong><bdi>Platform 2</bdi></strong>" in html
     response = await browser.post(path, form={"name": " Garden club "})
     assert response.headers["Location"] == "/platforms"

@@ -1,4 +1,4 @@
-"""`/readyz` costs the database nothing, however many ask for it."""
+"""`/readyz` costs the database nothing, however many clients request it."""
 
 import asyncio
 import sqlite3
@@ -20,17 +20,17 @@ async def test_concurrent_probes_share_one_check_that_takes_no_lock(
     visitor: Client, statements: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await statuses(visitor, 1) == {200}
-    monkeypatch.setattr(schema, "_config", None)  # Alembic's files are read no more
+    monkeypatch.setattr(schema, "_config", None)  # Alembic's files are not read again
     await asyncio.sleep(1.1)
     statements.clear()
     assert await statuses(visitor, 100) == {200}
     asked = [each for each in statements if "quart_app_version" in each]
-    assert 1 <= len(asked) <= 2  # whether the table exists, and what it holds
+    assert 1 <= len(asked) <= 2  # whether the table exists, and its contents
     assert not [each for each in asked if "UPDATE" in each.upper()]
     await asyncio.sleep(1.1)
     statements.clear()
     assert await statuses(visitor, 2) == {200}
-    assert statements  # it is not remembered for ever
+    assert statements  # the result is not cached forever
 
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])
@@ -38,7 +38,7 @@ async def test_a_probe_does_not_wait_for_writers(visitor: Client, settings: Sett
     path = settings.database_url.database or ""
     with closing(sqlite3.connect(path, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
-        async with asyncio.timeout(3):  # a writer would be waited for for five seconds
+        async with asyncio.timeout(3):  # a writer would wait for five seconds
             assert await statuses(visitor, 10) == {200}
         writer.execute("ROLLBACK")
 

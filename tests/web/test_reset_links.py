@@ -1,4 +1,4 @@
-"""A link by which a user sets a password: who makes it, how often and how long it is good."""
+"""Password links for users: creation, use and expiry."""
 
 import asyncio
 import hashlib
@@ -66,7 +66,7 @@ async def can_log_in(app: Quart, password: str, username: str = "ada") -> bool:
 
 
 async def is_void(client: Client, token: str) -> bool:
-    """Tell whether page and form refuse it alike, and in the same words."""
+    """Check that the page and the form refuse it alike, with the same words."""
     answers = [await client.get("/reset", query_string={"token": token}), await use(client, token)]
     pages = {without_nonce(await answer.get_data(as_text=True)) for answer in answers}
     return (
@@ -79,7 +79,7 @@ async def column_of(built: Built, name: str, user_id: int = 1) -> Any:
         return await db.scalar(select(getattr(User, name)).where(User.id == user_id))
 
 
-# --- made by an administrator --------------------------------------------------------------------
+# --- creation by an administrator ----------------------------------------------------------------
 
 
 async def test_a_link_is_shown_once_and_only_its_hash_is_stored(
@@ -155,12 +155,12 @@ async def test_no_link_is_made_for_a_deactivated_or_unknown_user(
 async def test_an_administrator_who_was_logged_out_meanwhile_makes_no_link(
     root: Client, services: Services, built: Built
 ) -> None:
-    await services.users.end_sessions(NOBODY, "root")  # this process may not have heard of it yet
+    await services.users.end_sessions(NOBODY, "root")  # this process may not know it yet
     assert (await root.post("/admin/users/1/reset_link")).status_code == 303
     assert await column_of(built, "reset_token_hash") is None
 
 
-# --- used ----------------------------------------------------------------------------------------
+# --- use -----------------------------------------------------------------------------------------
 
 
 async def test_a_link_sets_the_password_once_and_ends_every_session(
@@ -184,7 +184,7 @@ async def test_a_link_sets_the_password_once_and_ends_every_session(
     assert await is_void(visitor, token)
     assert await column_of(built, "reset_token_hash") is None
     assert await column_of(built, "reset_expires_at") is None
-    assert await column_of(built, "device_epoch") == known + 1  # every device is a new one
+    assert await column_of(built, "device_epoch") == known + 1  # every device is new
 
 
 async def test_a_used_link_asks_no_device_whether_it_was_the_user(
@@ -202,11 +202,12 @@ async def test_a_used_link_asks_no_device_whether_it_was_the_user(
     await log_in(browser, member)
     html = await (await browser.get("/")).get_data(as_text=True)
     assert html.count(by_link) == 1
-    # Used there once more, nothing is asked again that was answered.
+    # After another use, alerts that were dismissed there are not shown again.
     assert (await use(visitor, await made_by(root), PASSWORD)).status_code == 303
     await log_in(visitor, replace(member, password=PASSWORD))
     html = await (await visitor.get("/")).get_data(as_text=True)
-    assert (html.count(by_link), html.count(new_device)) == (0, 0)  # the new password answers it
+    # The new password dismisses the alert.
+    assert (html.count(by_link), html.count(new_device)) == (0, 0)
 
 
 async def test_a_refused_password_does_not_use_up_the_link(
@@ -244,7 +245,7 @@ async def test_only_one_of_several_concurrent_uses_sets_the_password(
 async def test_concurrent_uses_hash_no_more_passwords_than_there_are_slots(
     root: Client, app: Quart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else who has a link keeps all who log in waiting."""
+    """Otherwise a link's owner could make every login wait."""
     token, hashed, hash_of = await made_by(root), 0, Passwords.hash
 
     async def hash_and_count(self: Passwords, password: str) -> str:
@@ -303,7 +304,7 @@ async def test_another_user_who_uses_a_link_stays_logged_in(
     assert await can_log_in(app, PASSWORD)
 
 
-# --- good for nothing ----------------------------------------------------------------------------
+# --- invalid links -------------------------------------------------------------------------------
 
 
 async def test_a_link_is_valid_for_an_hour(

@@ -1,4 +1,4 @@
-"""Every answer that says "later" says when: Retry-After, and a sentence for people."""
+"""Every response that says "later" says when: Retry-After, and a sentence on the page."""
 
 import inspect
 from collections.abc import Callable
@@ -85,7 +85,8 @@ async def test_every_route_that_compares_a_password_has_retry_after_when_rate_li
     )
     client = app.test_client()
     await log_in(client, Member(1, "root", PASSWORD, (0, 0, 0)))
-    clock.advance(timedelta(minutes=16))  # else an administrator need not give the password
+    # Otherwise the administrator is not asked for the password.
+    clock.advance(timedelta(minutes=16))
     confirm = {"current_password": WRONG}
     for _ in range(OF_A_SESSION.free + 1):
         assert (await client.delete("/api/sessions", json=confirm)).status_code == 401

@@ -1,6 +1,6 @@
-"""What holds for every route there is: who may ask, from which site, and how much at once.
+"""Rules for every route: authentication, cross-site requests and body size.
 
-These tests walk the application's own map, so a new route is held to the same rules.
+These tests walk the application's own URL map, so a new route must follow the same rules.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ HALF_THE_LIMIT = b" " * (gate.LARGEST_BODY_BYTES // 2)
 
 @pytest.fixture
 def engine_name() -> str:
-    """One engine will do: nothing here reaches the database."""
+    """One engine is enough, because no test here reaches the database."""
     return "sqlite"
 
 
@@ -63,7 +63,7 @@ def acting_routes(app: Quart) -> list[tuple[str, str]]:
 async def ask(
     client: Any, method: str, path: str, headers: dict[str, str] | None = None
 ) -> Response:
-    """Make a request by any method; a client's type knows no way to do so without JSON."""
+    """Send a request with any method; the test client's type has no way to do so without JSON."""
     response: Response = await client.open(path, method=method, headers=dict(headers or {}))
     return response
 
@@ -180,7 +180,7 @@ async def test_another_site_may_link_to_a_page(browser: Client) -> None:
 async def send(
     client: Client, method: str, path: str, headers: dict[str, str], chunks: list[bytes]
 ) -> Response:
-    """Send chunks without ever saying that they were all."""
+    """Send chunks without ever finishing the body."""
     async with client.request(path, method=method, headers=headers) as connection:
         for chunk in chunks:
             await connection.send(chunk)

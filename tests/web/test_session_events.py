@@ -1,4 +1,4 @@
-"""The event stream as HTTP: who may have it, its headers, and what is read from it."""
+"""The event stream over HTTP: access, headers and events."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ SIGN_OF_LIFE = b":\n\n"
 
 @pytest.fixture
 async def browser(app: Quart, browser: Client) -> Client:
-    """A member's browser, to whom no stream tells how their connections were made."""
+    """A member's browser with no stream that would tell it about changes of the current account."""
     events = app.extensions["quart_app"].events
     await events.catch_up()
     events._recent.clear()
@@ -35,7 +35,7 @@ def read_event(text: bytes) -> tuple[str, Any]:
 
 async def test_the_stream_forbids_proxy_buffering(browser: Client) -> None:
     async with browser.request(PATH) as connection:
-        stream: Any = connection  # its protocol does not tell that it has a head
+        stream: Any = connection  # its protocol does not tell the length of the headers
         await stream.send_complete()
         assert await stream.receive() == SIGN_OF_LIFE
         headers = stream.headers
@@ -66,7 +66,7 @@ async def test_listening_is_not_activity_and_ends_when_idle(
     app: Quart, browser: Client, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events_service, "HEARTBEAT_SECONDS", 0.05)
-    clock.advance(timedelta(minutes=2))  # so that activity would be written down
+    clock.advance(timedelta(minutes=2))  # so that activity would be stored
     async with browser.request(PATH) as stream:
         await stream.send_complete()
         assert await stream.receive() == SIGN_OF_LIFE
@@ -114,7 +114,7 @@ async def test_a_slow_reader_gets_the_latest_event_of_each_kind(
             {"platform_connection_id": 9_999},
         )
         assert read_event(await stream.receive()) == ("platforms", {})
-        # An end makes the rest of no interest, and is the last word.
+        # An end replaces all other events, and is the last one.
         one.tell(events_service.Kind.PLATFORMS)
         one.tell(events_service.Kind.ENDED, reason="idle")
         one.tell(events_service.Kind.PLATFORMS)
@@ -192,13 +192,13 @@ async def test_a_form_made_without_a_current_account_says_so(
 async def test_a_form_of_another_users_page_is_refused(
     app: Quart, services: Services, browser: Client, member: Member
 ) -> None:
-    """Neither acts for a connection, so that only the user tells whose form it is."""
+    """Neither has a current account, so that only the user shows whose form it is."""
     other = await make_member(services, "eve")
     for each in (member, other):
         await log_in(browser, each)
         for id_ in each.platform_ids:
             assert (await browser.delete(f"/api/platforms/{id_}")).status_code == 204
-    await log_in(app.test_client(), other)  # of which eve is told
+    await log_in(app.test_client(), other)  # eve sees an alert about it
     forms = {
         "/platforms/new": {
             "name": "Fourth",
@@ -217,7 +217,7 @@ async def test_a_form_of_another_users_page_is_refused(
         html = await response.get_data(as_text=True)
         assert (path, response.status_code) == (path, 409)
         assert "Another user has logged in since this page was opened" in html
-        # Not the form again: what it holds is another's, and would be this one's when sent again.
+        # Not the form again: its input belongs to another user, and would be saved as this one's.
         assert "Fourth" not in html
     html = await (await browser.get("/")).get_data(as_text=True)
     assert "Was this you?" in html
@@ -231,7 +231,7 @@ async def test_a_form_of_another_users_page_is_refused(
 async def test_each_form_carries_the_user_of_its_page(
     root: Client, browser: Client, app: Quart, member: Member
 ) -> None:
-    await log_in(app.test_client(), member)  # of which the member is told
+    await log_in(app.test_client(), member)  # the member sees an alert about it
     id_, seen = member.platform_ids[1], set()
     for client, user_id, paths in (
         (browser, member.id, ("/", "/platforms", f"/platforms/{id_}/rename", "/account")),

@@ -1,4 +1,4 @@
-"""The session: create, validate, switch, clear, and what may never happen to one.
+"""Sessions: create, validate, switch, clear, and their guarantees.
 
 This file can be run alone: `scripts/test tests/web/test_sessions.py`.
 """
@@ -175,7 +175,7 @@ async def test_flask_reads_our_cookie(browser: Client, member: Member) -> None:
     assert read["authenticated"] is True
 
 
-# --- answers -------------------------------------------------------------------------------------
+# --- responses -----------------------------------------------------------------------------------
 
 
 async def test_only_login_logout_and_switch_write_the_session_cookie(

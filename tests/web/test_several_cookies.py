@@ -1,4 +1,4 @@
-"""Cookies of others beside ours: none hides ours, and a logout ends every session that is sent."""
+"""Other cookies beside ours: none hides ours, and a logout ends every session that is sent."""
 
 from datetime import timedelta
 from typing import Any
@@ -56,7 +56,7 @@ async def log_out(app: Quart, cookie: str, path: str = "/api/logout") -> Any:
     return await app.test_client().post(path, headers={"Cookie": cookie})
 
 
-# Their signatures hold the time, so that each process of pytest would name them otherwise.
+# Their signatures contain the time, so each process of pytest would name the tests differently.
 @pytest.mark.parametrize("foreign", FOREIGN, ids=map(str, range(len(FOREIGN))))
 @pytest.mark.usefixtures("member")
 async def test_a_cookie_of_another_application_does_not_hide_ours(app: Quart, foreign: str) -> None:
@@ -128,7 +128,7 @@ async def test_every_activity_cookie_is_read(app: Quart, clock: Clock) -> None:
 
 @pytest.mark.usefixtures("member")
 async def test_every_device_cookie_is_read(app: Quart) -> None:
-    """The page tells of a new device unless the browser is known."""
+    """The page shows an alert about a new device unless the browser is known."""
     body = {"username": "ada", "password": PASSWORD}
     first: Any = await app.test_client().post("/api/login", json=body)
     known = f"session_device={cookie_in(first, 'session_device')}"

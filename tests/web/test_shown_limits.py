@@ -1,4 +1,4 @@
-"""Limits on pages are those of the settings and of the code that enforces them."""
+"""Limits shown on pages come from the settings and from the code that enforces them."""
 
 import re
 from datetime import timedelta
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.sqlite_unless_thorough
 
 TEMPLATES = Path(quart_app.__file__).parent / "web" / "templates"
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-# A number of units in a sentence, or a length that a browser is to keep to.
+# A number with a unit in a sentence, or a maximum length in a form field.
 FIXED = re.compile(
     r"\b(?:\d+|one|two|ten|fifteen|thirty)[ -](?:second|minute|hour|day|week|month|character)s?\b"
     r"|(?:min|max)length\"?[:=] ?\"?\d",

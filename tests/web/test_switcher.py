@@ -1,4 +1,4 @@
-"""The switcher in the header of every page, as the server writes it: it works without a script."""
+"""The switcher in the header of every page, as rendered by the server: it works without scripts."""
 
 import gzip
 import re
@@ -24,7 +24,7 @@ PANEL = re.compile(r'<div popover .*?id="switcher-panel".*?<div class="switcher-
 
 @pytest.fixture
 def engine_name() -> str:
-    """One engine will do, but where a test says that it won't: this is about HTML."""
+    """One engine is enough unless a test says otherwise, because this is about HTML."""
     return "sqlite"
 
 
@@ -36,7 +36,7 @@ async def html_of(client: Client, path: str, *, status: int = 200) -> str:
 
 
 async def switcher(client: Client, path: str = "/account", *, status: int = 200) -> str:
-    """Return the panel's markup; a page has one, and no more."""
+    """Return the panel's markup; a page has exactly one."""
     (panel,) = PANEL.findall(await html_of(client, path, status=status))
     return str(panel)
 
@@ -48,7 +48,7 @@ def rows(panel: str) -> dict[str, str]:
 
 
 async def add_many(built: Built, member: Member, number: int) -> None:
-    """Give the member so many more connections, of names that come before the others."""
+    """Give the member this many more connections, with names that sort before the others."""
     values = [
         {
             "user_id": member.id,

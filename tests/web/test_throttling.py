@@ -1,4 +1,4 @@
-"""Too many wrong passwords: who waits, for how long, and who never does."""
+"""The rate limit on wrong passwords: who must wait, for how long, and who never must."""
 
 import asyncio
 from datetime import timedelta
@@ -41,7 +41,7 @@ async def attempt(
 
 
 async def fail_at_an_address(services: Services, address: str, times: int) -> None:
-    """Count failures of many names from there, as HTTP would, but without the hashing."""
+    """Count failures of many names from one address, like over HTTP, but without hashing."""
     throttling = services.accounts.throttling
     for number in range(times):
         caller = caller_from(address=address)
@@ -81,7 +81,7 @@ async def test_the_sixth_wrong_password_makes_every_client_wait_for_that_name(
     assert (await attempt(visitor))[2] == "2"
     clock.advance(2 * SECOND)
     assert (await attempt(visitor, "ada", PASSWORD))[0] == 200
-    await fail(app.test_client(), OF_A_NAME.free + 1)  # a right one begins anew
+    await fail(app.test_client(), OF_A_NAME.free + 1)  # the right password resets the count
 
 
 async def test_a_name_is_limited_in_any_case_and_separately_from_others(
@@ -127,7 +127,7 @@ async def test_addresses_are_distinguished_by_trusted_proxy_headers_only(
 
     assert await exhausted("192.0.2.1", "192.0.2.2") == 200
     assert await exhausted("192.0.2.3", "192.0.2.3") == 429
-    # What stands before the proxy's own word is the client's.
+    # The client chooses everything before the proxy's own entry.
     assert await exhausted("198.51.100.1, 192.0.2.4", "198.51.100.1, 192.0.2.5") == 200
     assert await exhausted("198.51.100.2, 192.0.2.6", "198.51.100.9, 192.0.2.6") == 429
     # One customer has a whole /64.
@@ -163,7 +163,7 @@ async def test_a_known_device_is_never_locked_out_by_others(
 async def test_devices_known_before_a_password_change_share_one_count(
     app: Quart, member: Member
 ) -> None:
-    """Else each device cookie that was copied before would be worth ten guesses of its own."""
+    """Otherwise each copied device cookie would be worth ten guesses of its own."""
     stolen = [app.test_client() for _ in range(3)]
     for client in stolen:
         await log_in(client, member)
@@ -206,7 +206,7 @@ async def test_concurrent_right_passwords_are_never_refused(
 async def test_concurrent_guesses_are_limited_like_sequential_ones(
     app: Quart, member: Member, built: Built
 ) -> None:
-    """The clock stands still, so after the first wait nothing is compared any more."""
+    """The clock does not advance, so after the first wait nothing is compared."""
     guesses = [WRONG] * 100 + [PASSWORD] + [WRONG] * 100
     answers = await asyncio.gather(
         *(attempt(app.test_client(), member.username, each) for each in guesses)
@@ -324,7 +324,7 @@ async def test_a_clock_that_was_set_back_does_not_prolong_the_wait(
 ) -> None:
     await fail(visitor, OF_A_NAME.free + 1)
     clock.advance(-timedelta(days=3))
-    # Nor does it begin anew: what fails next is counted with what was before.
+    # Nor does it reset the count: the next failure is added to the earlier ones.
     await fail(visitor, 1)
     assert (await attempt(visitor))[2] == "2"
     clock.advance(2 * SECOND)
@@ -335,7 +335,7 @@ async def test_a_clock_that_is_slightly_behind_does_not_prolong_the_wait(
     visitor: Client, clock: Clock
 ) -> None:
     await fail(visitor, 1)
-    clock.advance(-3 * SECOND)  # as another machine's, to which the next request goes
+    clock.advance(-3 * SECOND)  # like another machine's clock, which serves the next request
     await fail(visitor, OF_A_NAME.free)
     clock.advance(-3 * SECOND)
     assert (await attempt(visitor))[2] == "1"

@@ -123,14 +123,17 @@ def _of_python(path: Path) -> Iterator[Text]:
     """Yield docstrings, names of tests, and comments: those on following lines are one text."""
     source = path.read_text()
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            kind, _, sentence = node.name.partition("_")
-            if kind == "test":
-                yield Text(path, node.lineno, sentence.replace("_", " ").capitalize())
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name[:5] == "test_":
+            sentence = node.name[5:].replace("_", " ").capitalize()
+            yield Text(path, node.lineno, sentence)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             docstring = ast.get_docstring(node, clean=True)
             if docstring:
                 yield Text(path, node.body[0].lineno, " ".join(docstring.split()))
+    yield from _of_comments(path, source)
+
+
+def _of_comments(path: Path, source: str) -> Iterator[Text]:
     comment: list[str] = []
     begins = last = 0
     for token in tokenize.generate_tokens(io.StringIO(source).readline):

@@ -68,6 +68,6 @@ class Client:
 
 
 def query_of(callback: str) -> dict[str, str]:
-    """Return the query of the address to which a server has redirected the browser."""
+    """Return the query that a server has added to the redirect address."""
     assert callback.startswith(f"{CALLBACK}?")
     return {name: values[0] for name, values in parse_qs(urlsplit(callback).query).items()}

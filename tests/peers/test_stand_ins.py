@@ -228,7 +228,7 @@ def test_a_registration_as_json_is_refused(client: StandInClient) -> None:
 
 
 @every("mastodon-4-6")
-def test_what_a_test_may_do_to_a_server(client: StandInClient) -> None:
+def test_a_test_can_change_and_stop_a_server(client: StandInClient) -> None:
     app, records = client.register(), client.peer.records
     assert records.requests["POST /api/v1/apps"] == 1
     records.token_overrides = {"scope": ..., "expires_in": None}
@@ -252,6 +252,8 @@ def test_what_a_test_may_do_to_a_server(client: StandInClient) -> None:
 
 
 @every("mastodon-4-6")
-def test_a_stand_in_is_trusted_only_by_those_that_know_its_authority(client: StandInClient) -> None:
+def test_clients_without_its_certificate_authority_do_not_trust_a_peer(
+    client: StandInClient,
+) -> None:
     with pytest.raises(httpx2.ConnectError, match=r"(?i)certificate"):
         httpx2.get(client.peer.url)

@@ -59,7 +59,7 @@ def peer_certificate(peer_authority: CertificateAuthority) -> ServerCertificate:
 
 @pytest.fixture(scope="session")
 def peer_tls(peer_authority: CertificateAuthority) -> ssl.SSLContext:
-    """What a client needs to trust every peer."""
+    """A TLS context that trusts every peer."""
     return ssl.create_default_context(cafile=peer_authority.file)
 
 

@@ -51,7 +51,7 @@ class Snac:
 
     @property
     def host(self) -> str:
-        """What a user types."""
+        """The name that a user types."""
         return self.front.host
 
     @property

@@ -107,7 +107,7 @@ def test_an_unreadable_request_is_a_bad_request(server: Server, lines: tuple[byt
     ],
     ids=lambda value: str(b" ".join(value))[:60] if isinstance(value, tuple) else None,
 )
-def test_what_the_server_refuses_by_itself_has_the_headers_of_every_answer(
+def test_refusals_of_the_server_itself_have_the_headers_of_every_response(
     server: Server, lines: tuple[bytes, ...], status: int
 ) -> None:
     answers = [ask(server, *lines) for _ in range(2)]

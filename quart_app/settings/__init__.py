@@ -72,7 +72,11 @@ class Settings:
     audit_retention: timedelta = timedelta(days=365)
     platforms_per_user: int = 200
     trusted_proxies: int = 0
+    # Where requests to other servers may go, beside public addresses at port 443. The ports are
+    # for tests and private servers: they are open in these networks only.
     allowed_private_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    allowed_private_ports: tuple[range, ...] = ()
+    extra_ca_file: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse weak or contradictory settings. Raises SettingsError."""

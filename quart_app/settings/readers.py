@@ -2,14 +2,17 @@
 
 import json
 import re
+import ssl
 from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from typing import Any
 
 from quart_app.settings.database_url import read_database_url
 
 _LONGEST_RETENTION_DAYS = 36_500
+_LARGEST_PORT = 65_535
 
 
 def _text(text: str) -> str:
@@ -81,6 +84,28 @@ def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(ip_network(item) for item in _json_list(text))
 
 
+def _ports(text: str) -> tuple[range, ...]:
+    ports = []
+    for item in _json_list(text):
+        if not (match := re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", item)):
+            raise ValueError(
+                'must be a JSON list of ports and ranges, such as ["443", "8000-8010"]'
+            )
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not 0 < first <= last <= _LARGEST_PORT:
+            raise ValueError(f"must name ports from 1 to {_LARGEST_PORT}, the smaller one first")
+        ports.append(range(first, last + 1))
+    return tuple(ports)
+
+
+def _ca_file(text: str) -> Path:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(text)
+    except (OSError, ValueError):  # ValueError of a NUL character
+        raise ValueError("must name a file of certificates in PEM form") from None
+    return Path(text)
+
+
 # The setting's name without its prefix -> our attribute, and the parser of its text. The parser
 # raises ValueError with the rest of a sentence that begins with the name.
 READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
@@ -105,4 +130,6 @@ READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "PLATFORMS_PER_USER": ("platforms_per_user", _some),
     "TRUSTED_PROXIES": ("trusted_proxies", _whole_number),
     "ALLOWED_PRIVATE_NETWORKS": ("allowed_private_networks", _networks),
+    "ALLOWED_PRIVATE_PORTS": ("allowed_private_ports", _ports),
+    "EXTRA_CA_FILE": ("extra_ca_file", _ca_file),
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from standins.certificates import CertificateAuthority
 
 from quart_app.settings import (
     PREFIX,
@@ -99,12 +100,23 @@ def test_two_secrets_are_enough_and_the_defaults_are_documented(tmp_path: Path) 
             "allowed_private_networks",
             (ip_network("10.0.0.0/8"), ip_network("fd00::/8")),
         ),
+        (
+            "ALLOWED_PRIVATE_PORTS",
+            '["8443", "30000-30001"]',
+            "allowed_private_ports",
+            (range(8443, 8444), range(30000, 30002)),
+        ),
     ],
 )
 def test_every_setting_is_read(
     tmp_path: Path, name: str, text: str, attribute: str, value: Any
 ) -> None:
     assert getattr(read(tmp_path, **{name: text}), attribute) == value
+
+
+def test_certificates_to_trust_are_named_by_their_file(tmp_path: Path) -> None:
+    file = CertificateAuthority(tmp_path).file
+    assert read(tmp_path, EXTRA_CA_FILE=str(file)).extra_ca_file == file
 
 
 @pytest.mark.parametrize(
@@ -312,6 +324,15 @@ def test_plain_database_urls_are_understood(tmp_path: Path, given: str, understo
         ("ALLOWED_PRIVATE_NETWORKS", "10.0.0.0/8"),
         ("ALLOWED_PRIVATE_NETWORKS", '["10.0.0.1/8"]'),
         ("ALLOWED_PRIVATE_NETWORKS", '["a\\nb"]'),
+        ("ALLOWED_PRIVATE_PORTS", "8443"),
+        ("ALLOWED_PRIVATE_PORTS", "[8443]"),
+        ("ALLOWED_PRIVATE_PORTS", '["0"]'),
+        ("ALLOWED_PRIVATE_PORTS", '["65536"]'),
+        ("ALLOWED_PRIVATE_PORTS", '["9000-8000"]'),
+        ("ALLOWED_PRIVATE_PORTS", '["٣"]'),
+        ("EXTRA_CA_FILE", "missing.pem"),
+        ("EXTRA_CA_FILE", "."),
+        ("EXTRA_CA_FILE", __file__),
     ],
 )
 def test_an_invalid_value_is_one_line_that_names_the_setting(

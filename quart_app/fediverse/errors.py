@@ -1,4 +1,4 @@
-"""What can go wrong with another server. Every sentence names the server and the next step."""
+"""Errors of requests to another server. Every sentence names the server and the next step."""
 
 from quart_app.errors import AppError, Category
 
@@ -51,6 +51,7 @@ class ServerNotSupported(ServerError):  # noqa: N818
 class ServerMoved(ServerNotSupported):
     """The server redirects to another host, which is never followed; `moved_to` is that host."""
 
+    code = "server_moved"
     default_sentence = "{host} has moved to {moved_to}. Enter that address instead."
 
     def __init__(self, host: str, moved_to: str) -> None:

@@ -13,6 +13,7 @@ import click
 from quart_app import errors
 from quart_app.app import create_app
 from quart_app.cli.command_line import cli
+from quart_app.fediverse import errors as fediverse_errors
 from quart_app.settings import Settings
 from quart_app.web.rendering.error_responses import _STATUS
 from tests.conftest import ENCRYPTION_KEY, SECRET_KEY
@@ -58,10 +59,12 @@ def test_every_error_code_is_described_with_its_status() -> None:
         for code in re.findall("`([a-z_]+)`", codes)
     }
     of_pages_only = {errors.SetUpLinkInvalid}
+    bases = {errors.AppError, fediverse_errors.ServerError}
     ours = {
         (int(_STATUS[kind.category]), kind.code)
-        for _, kind in inspect.getmembers(errors, inspect.isclass)
-        if issubclass(kind, errors.AppError) and kind not in {errors.AppError, *of_pages_only}
+        for module in (errors, fediverse_errors)
+        for _, kind in inspect.getmembers(module, inspect.isclass)
+        if issubclass(kind, errors.AppError) and kind not in {*bases, *of_pages_only}
     }
     assert not any(status == 500 for status, _ in ours)  # each has a category
     assert {code for code in described if code[1] not in OF_THE_FRAMEWORK} == ours

@@ -1,0 +1,44 @@
+"""The account that a token belongs to, by Mastodon's API."""
+
+from http import HTTPStatus
+from typing import Final
+
+from quart_app.fediverse.answers import https_url, identifier, json_object, short_text
+from quart_app.fediverse.errors import ServerNotSupported, TokenRefused
+from quart_app.fediverse.requests import Requests
+from quart_app.fediverse.types import RemoteAccount
+
+_PATH: Final = "/api/v1/accounts/verify_credentials"
+_LONGEST_ID: Final = 128
+_LONGEST_NAME: Final = 255
+# Takahe answers 400 to a revoked token, GoToSocial 401, Mastodon 403 for a missing scope and for
+# a suspended account, Pixelfed and Friendica 422.
+TOKEN_REFUSED_STATUSES: Final = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+    }
+)
+
+
+async def verify_credentials(requests: Requests, server: str, access_token: str) -> RemoteAccount:
+    """Return the token's account. Raises TokenRefused, or ServerNotSupported without an id."""
+    response = await requests.get(server, _PATH, access_token=access_token)
+    if response.status_code in TOKEN_REFUSED_STATUSES:
+        raise TokenRefused(server)
+    if not response.is_success:
+        raise ServerNotSupported(server)
+    account = json_object(server, response)
+    account_id = identifier(account.get("id"), _LONGEST_ID)
+    username = identifier(account.get("username"), _LONGEST_NAME)
+    if account_id is None or username is None:
+        raise ServerNotSupported(server)
+    return RemoteAccount(
+        id=account_id,
+        username=username,
+        display_name=short_text(account.get("display_name"), _LONGEST_NAME),
+        profile_url=https_url(account.get("url")),
+        avatar_url=https_url(account.get("avatar")),
+    )

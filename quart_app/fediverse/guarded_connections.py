@@ -1,0 +1,96 @@
+"""TCP connections to permitted addresses only; each is checked where it is connected to.
+
+A name is resolved once per connection, and the connection goes to an address that was checked. So
+a name server that gives another answer the second time (DNS rebinding) is never asked twice.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import httpcore2
+
+from quart_app.fediverse.names_to_addresses import Resolve
+from quart_app.fediverse.public_addresses import IPAddress, IPNetwork, is_public
+from quart_app.fediverse.server_names import HTTPS_PORT
+
+_MOST_ATTEMPTS: Final = 4  # so that each of them has a fair part of the time
+
+_logger = logging.getLogger(__name__)
+
+
+@lru_cache(maxsize=8)  # reading the system's certificates takes 50 ms
+def trusted_certificates(extra_ca_file: Path | None) -> ssl.SSLContext:
+    """Return what verifies servers: the system's certificates, and those of a PEM file."""
+    context = ssl.create_default_context()
+    if extra_ca_file is not None:
+        context.load_verify_locations(extra_ca_file)
+    return context
+
+
+@dataclass(frozen=True)
+class Destinations:
+    """Where connections may go: to public addresses at port 443.
+
+    An operator may add networks, and for these networks further ports.
+    """
+
+    private_networks: Sequence[IPNetwork] = ()
+    private_ports: Sequence[range] = ()
+
+    def permit(self, address: IPAddress, port: int) -> bool:
+        """Return whether a connection may go there."""
+        if any(address in network for network in self.private_networks):
+            return port == HTTPS_PORT or any(port in ports for ports in self.private_ports)
+        return port == HTTPS_PORT and is_public(address)
+
+
+class GuardedBackend(httpcore2.AsyncNetworkBackend):
+    """Connects by name, as httpcore asks for it, but only to permitted destinations."""
+
+    def __init__(self, destinations: Destinations, resolve: Resolve) -> None:
+        self._destinations = destinations
+        self._resolve = resolve
+        self._backend = httpcore2.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 httpcore's signature
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """Return a connection to the first address of `host` that answers.
+
+        Raises httpcore's errors. All addresses must be permitted: a public name that also leads
+        to a private network is a mistake at best.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                addresses = await self._resolve(host)
+                if not all(self._destinations.permit(each, port) for each in addresses):
+                    _logger.warning("%s:%s leads to an address that is not permitted", host, port)
+                    raise httpcore2.ConnectError("not permitted")
+                return await self._connect(addresses[:_MOST_ATTEMPTS], port, timeout)
+        except TimeoutError as error:
+            raise httpcore2.ConnectTimeout from error
+        except OSError as error:
+            raise httpcore2.ConnectError("no such name") from error
+
+    async def _connect(
+        self, addresses: Sequence[IPAddress], port: int, seconds: float | None
+    ) -> httpcore2.AsyncNetworkStream:
+        failure: Exception = httpcore2.ConnectError("no address")
+        share = seconds / len(addresses) if seconds and addresses else None
+        for address in addresses:
+            try:
+                return await self._backend.connect_tcp(str(address), port, share)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failure = error
+        raise failure

@@ -8,7 +8,7 @@ from quart_app.session.claims import Claims
 
 NOBODY: Final = Caller.command_line()
 A_SID: Final = "s" * 22
-_NEVER_OVER: Final = 2**62  # an epoch that no revocation reaches
+_UNREACHABLE_EPOCH: Final = 2**62  # an epoch that no revocation reaches
 
 
 def caller_of(user_id: int, *, sid: str = A_SID, **origin: Any) -> Caller:
@@ -16,7 +16,7 @@ def caller_of(user_id: int, *, sid: str = A_SID, **origin: Any) -> Caller:
     claims = Claims(
         user_id=user_id,
         sid=sid,
-        epoch=_NEVER_OVER,
+        epoch=_UNREACHABLE_EPOCH,
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
         last_activity=datetime(2026, 1, 1, tzinfo=UTC),
         remember=False,

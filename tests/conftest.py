@@ -80,7 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def lacking(config: pytest.Config, part: str) -> None:
     """Skip the test and name the missing part; fail it if every part is required."""
-    workers.said_at_the_end.lacking.add(part)
+    workers.run_report.lacking.add(part)
     if config.getoption("require_all"):
         pytest.fail(f"this machine lacks {part}")
     pytest.skip(f"this machine lacks {part}")
@@ -94,7 +94,7 @@ def thorough(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture(scope="session")
 def measured() -> Callable[[str], None]:
     """Takes a line to print at the end of the run."""
-    return workers.said_at_the_end.measured.append
+    return workers.run_report.measured.append
 
 
 # --- databases ---------------------------------------------------------------------------------

@@ -178,7 +178,7 @@ def with_session(cookie: str, **changes: object) -> str:
     return str(_serializer().dumps(session_of(cookie) | changes))
 
 
-def ended_by_hand(cookie: str) -> NewRevocation:
+def revocation_of(cookie: str) -> NewRevocation:
     """Return the row that ends the session of this cookie."""
     now = datetime.now(UTC)
     return NewRevocation(
@@ -189,13 +189,13 @@ def ended_by_hand(cookie: str) -> NewRevocation:
     )
 
 
-def end_without_a_word(settings: Settings, cookie: str) -> None:
+def end_without_notification(settings: Settings, cookie: str) -> None:
     """End the cookie's session in the database without a notification."""
 
     async def end() -> None:
         database = Database(settings.database_url)
         async with database.begin() as db:
-            db.add(Revocation(**vars(ended_by_hand(cookie))))
+            db.add(Revocation(**vars(revocation_of(cookie))))
         await database.close()
 
     asyncio.run(end())
@@ -210,7 +210,7 @@ def psycopg_connection(url: URL, **options: Any) -> Iterator[psycopg.Connection]
 
 
 @contextmanager
-def database_held(url: URL) -> Iterator[None]:
+def database_locked(url: URL) -> Iterator[None]:
     """Block other writers until the block ends; on PostgreSQL, readers of users and logins, too."""
     if url.get_backend_name() == "sqlite":
         with closing(sqlite3.connect(url.database or "", isolation_level=None)) as connection:
@@ -225,7 +225,7 @@ def database_held(url: URL) -> Iterator[None]:
 
 
 @contextmanager
-def database_away(url: URL) -> Iterator[None]:
+def database_unreachable(url: URL) -> Iterator[None]:
     """Make the database unreachable until the block ends."""
     if url.get_backend_name() == "sqlite":
         path = Path(url.database or "")

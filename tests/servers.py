@@ -25,7 +25,7 @@ ANSWER_SECONDS = 20
 APP = "quart_app.app:create_app()"
 
 
-def forgetful_client(url: str) -> httpx2.Client:
+def cookieless_client(url: str) -> httpx2.Client:
     """Return a client that keeps no cookies, for tests that copy and replay them."""
     jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
     return httpx2.Client(base_url=url, cookies=jar, timeout=ANSWER_SECONDS)
@@ -147,7 +147,7 @@ def _started(
             pass_fds=[listener.fileno()],
         )
     try:
-        with forgetful_client(url) as client:
+        with cookieless_client(url) as client:
             server = Server(url, process, log, client)
             yield server
         # Signalled only once: a second signal could arrive after the handlers were removed.

@@ -17,7 +17,7 @@ from tests.servers import Server
 PATH = "/api/session_events"
 
 
-class Heard(NamedTuple):
+class StreamEvent(NamedTuple):
     """An event, and when it was read by the monotonic clock."""
 
     kind: str
@@ -29,9 +29,9 @@ class Heard(NamedTuple):
 class Listener:
     """A stream reader: `events` receives every event, and `closed` at the end."""
 
-    events: queue.Queue[Heard] = field(default_factory=queue.Queue)
+    events: queue.Queue[StreamEvent] = field(default_factory=queue.Queue)
 
-    def next(self) -> Heard:
+    def next(self) -> StreamEvent:
         return self.events.get(timeout=10)
 
 
@@ -58,10 +58,10 @@ def listening(server: Server, cookie: str) -> Iterator[Listener]:
                         kind = line.removeprefix("event: ")
                     elif line.startswith("data: "):
                         data = json.loads(line.removeprefix("data: "))
-                        listener.events.put(Heard(kind, data, time.monotonic()))
+                        listener.events.put(StreamEvent(kind, data, time.monotonic()))
             except httpx2.TransportError:
                 pass  # the block has ended
-            listener.events.put(Heard("closed", {}, time.monotonic()))
+            listener.events.put(StreamEvent("closed", {}, time.monotonic()))
 
         thread = threading.Thread(target=read, daemon=True)
         thread.start()

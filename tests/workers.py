@@ -14,14 +14,14 @@ import pytest
 
 
 @dataclass(frozen=True)
-class SaidAtTheEnd:
+class RunReport:
     """The facts about this machine and the measurements that the run prints at the end."""
 
     lacking: set[str] = field(default_factory=set)
     measured: list[str] = field(default_factory=list)
 
 
-said_at_the_end = SaidAtTheEnd()
+run_report = RunReport()
 
 
 def is_worker(config: pytest.Config) -> bool:
@@ -29,22 +29,22 @@ def is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
-def asks_processes(item: pytest.Item) -> bool:
+def uses_processes(item: pytest.Item) -> bool:
     """Return whether the test uses the two processes that tests share."""
     return "processes" in getattr(item, "fixturenames", ())
 
 
-def is_alone(item: pytest.Item) -> bool:
+def must_run_alone(item: pytest.Item) -> bool:
     """Return whether no other test may run at the same time, because it has a time limit.
 
     Most tests that use the two processes have one; those marked `untimed` only wait.
     """
     if item.get_closest_marker("alone") is not None:
         return True
-    return asks_processes(item) and item.get_closest_marker("untimed") is None
+    return uses_processes(item) and item.get_closest_marker("untimed") is None
 
 
-def is_long(item: pytest.Item, collected: set[str]) -> bool:
+def runs_only_if_thorough(item: pytest.Item, collected: set[str]) -> bool:
     """Return whether only --thorough runs it: always, or on PostgreSQL because SQLite runs it."""
     if item.get_closest_marker("thorough") is not None:
         return True
@@ -61,19 +61,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out long tests, and give those that must be alone to one worker, at the end."""
     if not config.getoption("thorough"):
         collected = {item.nodeid for item in items}
-        long = [item for item in items if is_long(item, collected)]
+        long = [item for item in items if runs_only_if_thorough(item, collected)]
         config.hook.pytest_deselected(items=long)
         if long:
-            said_at_the_end.lacking.add(
+            run_report.lacking.add(
                 f"{len(long)} long tests, or on PostgreSQL: --thorough runs them"
             )
         items[:] = [item for item in items if item not in long]
     if is_worker(config):
-        items.sort(key=is_alone)
+        items.sort(key=must_run_alone)
         for item in items:
-            if is_alone(item):
+            if must_run_alone(item):
                 item.add_marker(pytest.mark.xdist_group("alone"))
-            elif asks_processes(item):  # one worker starts them once
+            elif uses_processes(item):  # one worker starts them once
                 item.add_marker(pytest.mark.xdist_group("processes"))
 
 
@@ -87,7 +87,7 @@ def turn(
         return
     everybodys = tmp_path_factory.getbasetemp().parent
     with Path(everybodys, "turn").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX if is_alone(request.node) else fcntl.LOCK_SH)
+        fcntl.flock(file, fcntl.LOCK_EX if must_run_alone(request.node) else fcntl.LOCK_SH)
         yield
 
 
@@ -95,25 +95,25 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Send a worker's report to the main process."""
     if is_worker(session.config):
         output = session.config.workeroutput  # type: ignore[attr-defined] # pytest-xdist's
-        output["lacking"] = sorted(said_at_the_end.lacking)
-        output["measured"] = said_at_the_end.measured
+        output["lacking"] = sorted(run_report.lacking)
+        output["measured"] = run_report.measured
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's
 def pytest_testnodedown(node: Any) -> None:
     """Add a worker's report; a worker that crashed has none, and is a failure itself."""
     output = getattr(node, "workeroutput", {})
-    said_at_the_end.lacking.update(output.get("lacking", ()))
-    said_at_the_end.measured.extend(output.get("measured", ()))
+    run_report.lacking.update(output.get("lacking", ()))
+    run_report.measured.extend(output.get("measured", ()))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print the parts that this machine lacks, and the measurements."""
-    if said_at_the_end.lacking:
+    if run_report.lacking:
         terminalreporter.section("not tested in this run")
-        for part in sorted(said_at_the_end.lacking):
+        for part in sorted(run_report.lacking):
             terminalreporter.line(part)
-    if said_at_the_end.measured:
+    if run_report.measured:
         terminalreporter.section("measured")
-        for line in sorted(said_at_the_end.measured):
+        for line in sorted(run_report.measured):
             terminalreporter.line(line)

@@ -59,7 +59,7 @@ async def switches_where_the_server_is_away(page: Page, _values: Values) -> None
     await page.context.set_offline(False)
 
 
-async def hears_of_a_switch(page: Page, _values: Values) -> None:
+async def is_notified_of_a_switch(page: Page, _values: Values) -> None:
     """Switch in the background, so that the page's forms were made for another connection."""
     await page.evaluate("""async () => {
         const form = document.querySelector("#switcher-panel form");
@@ -145,7 +145,10 @@ EXAMPLES: dict[str, dict[str, list[Example]]] = {
         "platforms.rename_page": [
             Example("/platforms/{connection}/rename"),
             Example(
-                "/platforms/{connection}/rename", hears_of_a_switch, ".stale-form", "noted as stale"
+                "/platforms/{connection}/rename",
+                is_notified_of_a_switch,
+                ".stale-form",
+                "noted as stale",
             ),
         ],
         "platforms.rename": [

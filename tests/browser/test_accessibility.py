@@ -45,7 +45,7 @@ async def show(page: Page, scene: Scene, example: Example) -> None:
     await page.wait_for_load_state()
 
 
-async def problems_of(page: Page, *, thorough: bool) -> list[str]:
+async def violations_on(page: Page, *, thorough: bool) -> list[str]:
     """Return the violations of the current page in every look."""
     await load_axe(page)
     found = []
@@ -76,7 +76,7 @@ async def test_every_page_is_accessible_in_both_themes_and_at_both_widths(
     for example in examples:
         await show(page, scene, example)
         found += [
-            f"{example.name}, {problem}" for problem in await problems_of(page, thorough=thorough)
+            f"{example.name}, {problem}" for problem in await violations_on(page, thorough=thorough)
         ]
     measured(f"axe-core at {len(examples)} pages of {who}: {time.monotonic() - began:.1f} s")
     assert not found, "\n".join(found)
@@ -99,7 +99,7 @@ async def test_the_set_up_page_is_accessible_too(
 ) -> None:
     page = await open_page(reduced_motion="reduce")
     await page.goto(set_up_url)
-    assert await problems_of(page, thorough=thorough) == []
+    assert await violations_on(page, thorough=thorough) == []
     refused = sends(
         "Create user and log in",
         username="ada",
@@ -108,7 +108,7 @@ async def test_the_set_up_page_is_accessible_too(
     )
     await refused(page, {})
     await expect(page.locator(ERROR)).to_be_visible()
-    assert await problems_of(page, thorough=thorough) == []
+    assert await violations_on(page, thorough=thorough) == []
 
 
 def pages(settings: Settings) -> set[str]:

@@ -23,7 +23,7 @@ WITHIN_MS = 1000  # for a busy machine; the median is printed
 LONG = "A name as long as it can be, for nobody stops whoever types it, and so they type on and on"
 OFF = "Café at the corner"
 NAMES = ["Photos", "Notes", "حديقة الزهور", LONG, OFF]
-TOLD_WITHIN = """id => new Promise(told => {
+NOTIFIED_WITHIN = """id => new Promise(told => {
   const status = document.getElementById("status");
   new MutationObserver((_, observer) => {
     observer.disconnect();
@@ -115,7 +115,7 @@ async def test_one_click_switches_and_leaves_the_page_unchanged(
 
     times = []
     for title in ["Photos", "Notes"] * SWITCHES:
-        times.append(await page.evaluate(TOLD_WITHIN, ids[title]))
+        times.append(await page.evaluate(NOTIFIED_WITHIN, ids[title]))
         await expect(page.get_by_role("status")).to_have_text(f"Switched to {title}")
         await acts_for(page, title)
         await expect(
@@ -316,7 +316,7 @@ async def test_the_switcher_fits_names_of_any_length(
     sideways = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     heights = set()
     for title in (LONG, NAMES[2], "Photos"):
-        await page.evaluate(TOLD_WITHIN, ids[title])
+        await page.evaluate(NOTIFIED_WITHIN, ids[title])
         await acts_for(page, title)
         header = await page.locator("header").bounding_box()
         assert header

@@ -23,13 +23,13 @@ from tests.servers import hypercorn
 # hold a promised bound on time say that they are alone.
 pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough, pytest.mark.untimed]
 
-SAID_WITHIN_MS = 200
-HEARD_AGAIN_SECONDS = 30
-HEARD_WITHIN_MS = ENDED_WITHIN_SECONDS * 1000
+ANNOUNCED_WITHIN_MS = 200
+RECONNECTED_WITHIN_SECONDS = 30
+NOTIFIED_WITHIN_MS = ENDED_WITHIN_SECONDS * 1000
 Measured = Callable[[str], None]
 
 # Return when the page first shows a text, by the clock that all pages of the machine share.
-NOTE_WHEN_SAID = """() => {
+RECORD_WHEN_ANNOUNCED = """() => {
   window.saidAt = {};
   new MutationObserver(() => {
     const text = document.getElementById("status").textContent.trim();
@@ -81,7 +81,7 @@ async def wait_for_stream(*pages: Page) -> None:
     await asyncio.sleep(0.3)  # it has the lock and now requests the stream
 
 
-async def gone_at(page: Page) -> tuple[float, dict[str, list[str]]]:
+async def left_at(page: Page) -> tuple[float, dict[str, list[str]]]:
     """Wait until the page has left for the login page; return when, and the query."""
     await page.wait_for_url(re.compile(r"/login\?"))
     at = await page.evaluate(
@@ -90,7 +90,7 @@ async def gone_at(page: Page) -> tuple[float, dict[str, list[str]]]:
     return float(at), parse_qs(urlsplit(page.url).query, keep_blank_values=True)
 
 
-async def said_at(page: Page, text: str) -> float:
+async def announced_at(page: Page, text: str) -> float:
     await page.wait_for_function("(text) => window.saidAt[text]", arg=text)
     return float(await page.evaluate("(text) => window.saidAt[text]", text))
 
@@ -117,16 +117,16 @@ async def test_a_switch_in_one_tab_is_announced_in_the_others(
     first = await enter(await open_page(), processes.a.url, name)
     others = [await another_tab(first, path) for path in ("/account", "/platforms")]
     for other in others:
-        await other.evaluate(NOTE_WHEN_SAID)
+        await other.evaluate(RECORD_WHEN_ANNOUNCED)
     took = []
     for id_, account in zip(accounts[1:], ("Berry", "Cherry"), strict=True):
         at = await switch(first, id_)
         for other in others:
-            took.append(await said_at(other, f"Switched to {account}") - at)
+            took.append(await announced_at(other, f"Switched to {account}") - at)
             shown = await other.evaluate("document.body.dataset.platformConnectionId")
             assert shown == str(id_)
     measured(f"a switch is said in other tabs after {max(took):.0f} ms")
-    assert max(took) < SAID_WITHIN_MS
+    assert max(took) < ANNOUNCED_WITHIN_MS
 
 
 async def test_two_tabs_that_switch_at_once_show_what_the_cookie_says(  # noqa: PLR0917 fixtures
@@ -196,7 +196,7 @@ async def test_other_devices_are_notified_of_changed_connections(
             )
             took.append(await page.evaluate("window.changedAt.at(-1)") - at)
     measured(f"another device heard of changed connections after {max(took):.0f} ms")
-    assert max(took) < HEARD_WITHIN_MS
+    assert max(took) < NOTIFIED_WITHIN_MS
     # The current account of this device changes only if it was removed.
     shown = await there.evaluate("document.body.dataset.platformConnectionId")
     assert shown == str(accounts[0])
@@ -218,9 +218,9 @@ async def test_a_logout_leaves_the_page_in_every_tab_and_on_every_device(
     await wait_for_stream(first, second)
     at = await first.evaluate(NOW_MS)
     await first.get_by_role("button", name="Log out", exact=True).click()
-    left, query = await gone_at(second)
+    left, query = await left_at(second)
     measured(f"logged out in one tab, the other was at the login page after {left - at:.0f} ms")
-    assert left - at < HEARD_WITHIN_MS
+    assert left - at < NOTIFIED_WITHIN_MS
     assert query == {"next": ["/devices"]}
     await expect(second.get_by_role("status")).to_have_text(
         "You logged out in another tab or window."
@@ -239,7 +239,7 @@ async def test_a_logout_leaves_the_page_in_every_tab_and_on_every_device(
     log_out(processes.a, await cookie_of(first.context), everywhere=True)
     took = []
     for page, path in ((second, "/devices"), (there, "/platforms/new")):
-        left, query = await gone_at(page)
+        left, query = await left_at(page)
         took.append(left - at)
         assert query["next"] == [path]
         assert set(query) == {"next"}
@@ -248,7 +248,7 @@ async def test_a_logout_leaves_the_page_in_every_tab_and_on_every_device(
     await expect(there.get_by_role("status")).to_contain_text(unsent)
     await expect(second.get_by_role("status")).not_to_contain_text(unsent)
     measured(f"logged out everywhere, every tab was at the login page after {max(took):.0f} ms")
-    assert max(took) < HEARD_WITHIN_MS
+    assert max(took) < NOTIFIED_WITHIN_MS
     await second.go_back()  # and the back button shows nothing
     await expect(second).to_have_url(f"{processes.a.url}/login?next=/account")
 
@@ -299,7 +299,7 @@ async def test_a_restored_page_shows_nothing_until_its_session_is_confirmed(
             log_out(processes.a, await cookie_of(page.context))
         await page.evaluate(event, "pageshow")
         if is_over:
-            await gone_at(page)
+            await left_at(page)
         else:
             await expect(shown).to_be_visible()
             await wait_for_stream(page)
@@ -319,7 +319,7 @@ async def test_a_changed_password_leaves_the_tabs_of_its_browser_open(
     await second.get_by_label("New password").fill("another long password")
     await second.get_by_role("button", name="Change password").click()
     await expect(second.get_by_role("status")).to_contain_text("password has been changed")
-    _, query = await gone_at(there)
+    _, query = await left_at(there)
     assert set(query) == {"next"}
     status = there.get_by_role("status")
     await expect(status).to_contain_text("your password was changed on another device")
@@ -352,7 +352,7 @@ async def test_one_tab_has_the_stream_and_another_takes_over(
     (at,) = asked
     measured(f"a tab took the stream over after {(at - began) * 1000:.0f} ms")
     log_out(processes.b, await cookie_of(second.context))
-    await gone_at(second)
+    await left_at(second)
 
 
 async def test_the_stream_reconnects_after_a_server_restart(
@@ -375,10 +375,10 @@ async def test_the_stream_reconnects_after_a_server_restart(
     page.on("response", note)
     starting = time.monotonic()
     with hypercorn(settings, tmp_path, port=port) as server:
-        back = await asyncio.wait_for(heard, HEARD_AGAIN_SECONDS) - starting
+        back = await asyncio.wait_for(heard, RECONNECTED_WITHIN_SECONDS) - starting
         await expect(page.locator("main")).to_be_visible()
         log_out(server, await cookie_of(page.context))
-        await gone_at(page)
+        await left_at(page)
     measured(
         f"with a stream open the server stopped in {stopped:.1f} s; the page heard it again"
         f" {back:.1f} s after it was started again"
@@ -393,7 +393,7 @@ async def test_pages_poll_in_browsers_without_web_locks(
     await enter(page, processes.a.url, name, "/account")
     at = await page.evaluate(NOW_MS)
     log_out(processes.b, await cookie_of(page.context))
-    left, _ = await gone_at(page)
+    left, _ = await left_at(page)
     measured(f"without Web Locks the page was at the login page after {left - at:.0f} ms")
 
 
@@ -478,7 +478,7 @@ async def test_an_idle_user_is_warned_and_can_stay_logged_in(
             assert [await warning.count() for warning in warnings] == [0, 0]
         began = time.monotonic()
         for page, path in ((first, "/account"), (second, "/platforms/new")):
-            _, query = await gone_at(page)
+            _, query = await left_at(page)
             assert query == {"next": [path]}
             unsent = " Your input was not sent." if page is second else ""
             await expect(page.get_by_role("status")).to_have_text(
@@ -510,6 +510,6 @@ async def test_the_absolute_limit_is_announced_and_cannot_be_extended(
         for warning in warnings:
             await expect(warning).to_have_count(0)
         for page in (first, second):
-            _, query = await gone_at(page)
+            _, query = await left_at(page)
             assert set(query) == {"next"}
             await expect(page.get_by_role("status")).to_contain_text("reached its time limit")

@@ -29,8 +29,8 @@ PASSWORDS = {
 # The decrypted access tokens of the connections; the key of 7 is lost.
 ACCESS_TOKENS = {id_: f"access-token-{id_}" for id_ in range(1, 8)}
 # Connections with this id and user 99 were deleted; sessions and posts still refer to them.
-GONE_CONNECTION_ID = 40
-GONE_USER_ID = 99
+DELETED_CONNECTION_ID = 40
+DELETED_USER_ID = 99
 OLD_ALEMBIC_REVISION = "f3c91d7ab204"
 
 Execute = Callable[..., list[tuple[Any, ...]]]
@@ -139,7 +139,7 @@ _TYPES = {
     "postgresql": {"id": "SERIAL NOT NULL PRIMARY KEY", "datetime": "TIMESTAMP"},
 }
 # A table that neither application knows, with everything its engine allows.
-_SOMETHING_ELSE = {
+_FOREIGN_TABLE = {
     "sqlite": """
         CREATE TABLE something_else ("a name with a space" FLOOB(3, 4), untyped, bytes BLOB,
             sum AS (untyped + 1) STORED, CHECK (untyped <> 13));
@@ -229,12 +229,12 @@ def _platform_connections(encryption_key: str) -> Iterator[dict[str, Any]]:
 def _other_rows() -> dict[str, list[dict[str, Any]]]:
     at = "2025-01-09 12:00:00.123456"
     times = {"created_at": at, "updated_at": at}
-    gone = GONE_CONNECTION_ID
+    gone = DELETED_CONNECTION_ID
     return {
         "user_sessions": [
             {"session_id": f"5a7d2f6e-0000-4000-8000-{user_id:012}", "user_id": user_id, **times}
             | {"active_platform_id": platform_id, "user_agent": "Mozilla/5.0", "ip_address": "::1"}
-            for user_id, platform_id in [(1, 2), (6, 4), (2, None), (GONE_USER_ID, gone)]
+            for user_id, platform_id in [(1, 2), (6, 4), (2, None), (DELETED_USER_ID, gone)]
         ],
         "posts": [
             {"post_id": str(id_), "platform_connection_id": id_, "post_content": "☕", **times}
@@ -318,12 +318,12 @@ def build_legacy_database(
                 )
         for name in sorted(_INDEXES.keys() - set(without)):
             execute(f"CREATE {_INDEXES[name].format(name)}")
-        for statement in _SOMETHING_ELSE[engine].split(";\n"):
+        for statement in _FOREIGN_TABLE[engine].split(";\n"):
             execute(statement)
         if engine == "postgresql":
             # The values that the legacy application's inserts left.
-            execute(f"SELECT setval('users_id_seq', {GONE_USER_ID})")
-            execute(f"SELECT setval('platform_connections_id_seq', {GONE_CONNECTION_ID})")
+            execute(f"SELECT setval('users_id_seq', {DELETED_USER_ID})")
+            execute(f"SELECT setval('platform_connections_id_seq', {DELETED_CONNECTION_ID})")
 
 
 @contextmanager

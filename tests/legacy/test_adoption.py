@@ -22,8 +22,8 @@ from tests.callers import NOBODY, caller_of
 from tests.conftest import ENCRYPTION_KEY
 from tests.legacy.legacy_database import (
     ACCESS_TOKENS,
-    GONE_CONNECTION_ID,
-    GONE_USER_ID,
+    DELETED_CONNECTION_ID,
+    DELETED_USER_ID,
     PASSWORDS,
     Snapshot,
     build_legacy_database,
@@ -447,7 +447,7 @@ async def test_a_removed_default_is_no_users_default(services: Services) -> None
 
 
 async def test_an_id_that_other_rows_reference_is_not_reused(services: Services) -> None:
-    assert await connect(services, 1, "new") == GONE_CONNECTION_ID + 1
+    assert await connect(services, 1, "new") == DELETED_CONNECTION_ID + 1
 
 
 ALBUMS = """
@@ -501,12 +501,12 @@ async def test_only_columns_that_reference_the_id_reserve_it(services: Services)
 async def test_inserts_work_after_a_bulk_copy_left_the_sequence_behind(services: Services) -> None:
     user_id = await new_user(services)
     assert user_id == len(PASSWORDS) + 1
-    assert await connect(services, user_id, "new") == GONE_CONNECTION_ID + 1
+    assert await connect(services, user_id, "new") == DELETED_CONNECTION_ID + 1
 
 
 @pytest.mark.parametrize("engine_name", ["postgresql"])
 async def test_a_sequence_that_is_further_ahead_is_kept(services: Services) -> None:
-    assert await new_user(services) == GONE_USER_ID + 1
+    assert await new_user(services) == DELETED_USER_ID + 1
 
 
 # --- legacy users --------------------------------------------------------------------------------

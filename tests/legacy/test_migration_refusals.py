@@ -194,7 +194,7 @@ def test_every_dependent_of_the_table_is_named(
     assert (state_of(legacy_url), bytes_of(legacy_url)) == before
 
 
-NOT_MEANT = {
+INDEPENDENT = {
     "sqlite": [
         "CREATE VIEW named AS SELECT 1 AS user_sessions, 'user_sessions' AS text -- user_sessions",
         (
@@ -226,7 +226,7 @@ NOT_MEANT = {
 def test_an_object_that_only_contains_the_name_is_not_a_dependent(
     legacy_url: URL, migrate: Migrate
 ) -> None:
-    change(legacy_url, *NOT_MEANT[legacy_url.get_backend_name()])
+    change(legacy_url, *INDEPENDENT[legacy_url.get_backend_name()])
     ended = migrate(legacy_url, "--yes")
     assert ended.code == 0, ended.complained
 

@@ -119,13 +119,13 @@ class Migrations(RuleBasedStateMachine):
         assert self.run("--check") == (4 if self.stands else 0)
 
     @rule(content=st.text(st.characters(codec="utf-8", exclude_characters="\0'%:")))
-    def somebody_posts(self, content: str) -> None:
+    def add_a_post(self, content: str) -> None:
         change(self.url, f"UPDATE posts SET post_content = '{content}' WHERE id = 1")  # noqa: S608
         rows, schema = state_of(self.url)
         self.expected = (self.expected[0] | {"posts": rows["posts"]}, schema | self.expected[1])
 
     @invariant()
-    def nothing_of_theirs_differs(self) -> None:
+    def legacy_data_is_unchanged(self) -> None:
         expected = self.expected if self.stands else without_sessions(self.expected)
         assert state_of(self.url) == expected
 

@@ -45,7 +45,7 @@ def hashes(url: URL) -> dict[str, str]:
     return {name: user(url, name)["password_hash"] for name in PASSWORDS}
 
 
-def does_the_older_login_work(url: URL, name: str, password: str | None = None) -> bool:
+def legacy_login_works(url: URL, name: str, password: str | None = None) -> bool:
     return check_password_hash(user(url, name)["password_hash"], password or PASSWORDS[name])
 
 
@@ -72,7 +72,7 @@ async def test_a_user_who_logged_in_here_can_log_in_to_the_legacy_application_ag
     assert "Password hashes given back: 3" in ended.said, ended.complained
     assert "cannot read" not in ended.said
     assert hashes(database_url) == before
-    assert does_the_older_login_work(database_url, "ada")
+    assert legacy_login_works(database_url, "ada")
     assert user(database_url, "ada")["legacy_password_hash"] is None
     assert "Nothing to do" in (await migrated(database_url, "--yes", "--restore", backup)).said
     # A later run carries back the users who log in here after that.
@@ -126,7 +126,7 @@ async def test_the_legacy_hash_is_deleted_with_the_password(
     assert "user passwd NAME --for-legacy" in ended.said
     said = await run(settings_for(database_url), "user", "passwd", "ada", "--for-legacy")
     generated = said.rpartition(": ")[2].strip()
-    assert does_the_older_login_work(database_url, "ada", generated)
+    assert legacy_login_works(database_url, "ada", generated)
 
 
 async def test_a_hash_that_the_legacy_application_changed_is_kept(

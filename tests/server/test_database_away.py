@@ -24,7 +24,7 @@ from tests.conftest import (
 )
 from tests.processes import (
     RECOVERED_WITHIN_SECONDS,
-    database_away,
+    database_unreachable,
     log_in,
     log_out,
     new_user,
@@ -69,14 +69,14 @@ def server_stopped(server: Any) -> Iterator[None]:
 def outage(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Outage]:
     if engine_name == "sqlite":
         with migrated_database(engine_name, request, tmp_path) as url:
-            yield Outage(url, lambda: database_away(url))
+            yield Outage(url, lambda: database_unreachable(url))
         return
     with postgres_server(request.config) as server:
         asyncio.run(upgrade_schema(url_of(server)))
         yield Outage(url_of(server), lambda: server_stopped(server))
 
 
-def assert_nobody_can_tell(server: Server, cookie: str, name: str) -> None:
+def assert_sessions_are_refused(server: Server, cookie: str, name: str) -> None:
     """Check that every answer that needs the list is refused without changing the cookie."""
     body = {"username": name, "password": PASSWORD}
     for response in (
@@ -120,7 +120,7 @@ def test_a_process_survives_a_database_that_goes_away_and_comes_back(
         with outage.away():
             time.sleep(BOUND_SECONDS + 0.5)
             for server in processes:
-                assert_nobody_can_tell(server, alive, name)
+                assert_sessions_are_refused(server, alive, name)
                 assert server.status(ended) == 401  # this end is already known
         for server in processes:
             wait_until_recovered(server, alive)
@@ -144,10 +144,10 @@ def test_a_process_started_without_its_database_becomes_ready_when_it_appears(
         alive, ended = log_in(earlier, name), log_in(earlier, name)
         log_out(earlier, ended)
     with ExitStack() as outage:
-        outage.enter_context(database_away(database_url))
+        outage.enter_context(database_unreachable(database_url))
         with hypercorn(settings, tmp_path) as server:  # which waits until the server is alive
             for cookie in (alive, ended):
-                assert_nobody_can_tell(server, cookie, name)
+                assert_sessions_are_refused(server, cookie, name)
             outage.close()
             wait_until_recovered(server, alive)
             wait_until_ready(server)
@@ -156,7 +156,7 @@ def test_a_process_started_without_its_database_becomes_ready_when_it_appears(
 
 
 @contextmanager
-def list_away(url: URL) -> Iterator[None]:
+def revocations_unreadable(url: URL) -> Iterator[None]:
     """Make only the table of revocations unreadable."""
 
     async def rename(old: str, new: str) -> None:
@@ -177,9 +177,9 @@ def test_logins_are_refused_while_only_the_revocation_list_is_unreadable(
     name = new_user(settings)
     with hypercorn(settings, tmp_path) as server:
         cookie = log_in(server, name)
-        with list_away(database_url):
+        with revocations_unreadable(database_url):
             time.sleep(BOUND_SECONDS + 0.5)
-            assert_nobody_can_tell(server, cookie, name)
+            assert_sessions_are_refused(server, cookie, name)
         wait_until_recovered(server, cookie)
         wait_until_ready(server)
         assert server.status(log_in(server, name)) == 200

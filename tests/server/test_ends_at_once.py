@@ -16,8 +16,8 @@ from quart_app.storage.database import Database
 from quart_app.storage.revocations import add_revocations
 from tests.processes import (
     Processes,
-    database_held,
-    ended_by_hand,
+    database_locked,
+    revocation_of,
     log_in,
     log_out,
     seconds_until_refused,
@@ -35,7 +35,7 @@ def end_held_open(processes: Processes, cookie: str) -> Iterator[None]:
     async def end() -> None:
         database = Database(processes.settings.database_url)
         async with database.begin() as db:
-            await add_revocations(db, [ended_by_hand(cookie)])
+            await add_revocations(db, [revocation_of(cookie)])
             is_written.set()
             await asyncio.to_thread(may_commit.wait, HELD_AT_MOST_SECONDS)
         await database.close()
@@ -93,7 +93,7 @@ def test_concurrent_revocations_are_all_kept(
         assert server.status(bystander) == 200
 
 
-def send_and_go_away(server: Server, cookie: str, *, after_seconds: float) -> None:
+def send_and_disconnect(server: Server, cookie: str, *, after_seconds: float) -> None:
     """Send a logout and close the connection without waiting for the response."""
     address = urlsplit(server.url)
     assert address.hostname
@@ -112,9 +112,9 @@ def test_a_client_that_disconnects_during_a_logout_is_logged_out(
     processes: Processes, name: str, after_seconds: float
 ) -> None:
     cookies = [log_in(processes.a, name) for _ in range(3)]
-    with database_held(processes.settings.database_url):
+    with database_locked(processes.settings.database_url):
         for cookie in cookies:
-            send_and_go_away(processes.a, cookie, after_seconds=after_seconds)
+            send_and_disconnect(processes.a, cookie, after_seconds=after_seconds)
         time.sleep(0.5)
         for server in processes:
             assert [server.status(cookie) for cookie in cookies] == [200] * 3  # during the logout

@@ -8,7 +8,7 @@ from quart_app.storage.revocations import FOLLOWER
 from tests.processes import (
     RECOVERED_WITHIN_SECONDS,
     Processes,
-    end_without_a_word,
+    end_without_notification,
     log_in,
     log_out,
     psycopg_connection,
@@ -22,7 +22,7 @@ def test_polling_finds_a_revocation_without_a_notification(processes: Processes,
     cookie = log_in(processes.a, name)
     assert [server.status(cookie) for server in processes] == [200, 200]
 
-    end_without_a_word(processes.settings, cookie)
+    end_without_notification(processes.settings, cookie)
     since = time.monotonic()
     for server in processes:
         seconds_until_refused(server, cookie, since=since)

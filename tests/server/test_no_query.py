@@ -15,7 +15,7 @@ from quart_app.session.follower import POLL_SECONDS
 from quart_app.settings import Settings
 from quart_app.storage.revocations import FOLLOWER
 from tests.conftest import administer
-from tests.processes import Processes, database_held, log_in, new_user, psycopg_connection
+from tests.processes import Processes, database_locked, log_in, new_user, psycopg_connection
 from tests.servers import Server, hypercorns
 from tests.streams import listening
 from tests.traced import TRACE_FILE
@@ -152,7 +152,7 @@ def test_session_checks_are_answered_while_another_process_locks_the_database(
 ) -> None:
     cookie, other_device = log_in(processes.a, name), log_in(processes.a, name)
     with ThreadPoolExecutor(1) as thread:
-        with database_held(processes.settings.database_url):
+        with database_locked(processes.settings.database_url):
             logout = thread.submit(processes.a.ask, "POST", "/api/logout", other_device)
             for _ in range(20):
                 for server in processes:

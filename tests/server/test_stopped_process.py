@@ -16,7 +16,7 @@ from sqlalchemy import URL
 from quart_app.settings import Settings, with_setting
 from quart_app.storage.revocations import FOLLOWER
 from tests.processes import (
-    end_without_a_word,
+    end_without_notification,
     log_in,
     log_out,
     psycopg_connection,
@@ -99,14 +99,14 @@ def polls_under_way(url: URL) -> Iterator[None]:
     with psycopg_connection(url) as connection:
         connection.execute("LOCK TABLE revocations IN ACCESS EXCLUSIVE MODE")
         deadline = time.monotonic() + 2
-        while polls_that_wait(url) < 2:
+        while polls_delayed(url) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         yield
         connection.rollback()
 
 
-def polls_that_wait(url: URL) -> int:
+def polls_delayed(url: URL) -> int:
     with psycopg_connection(url.set(database="postgres")) as connection:
         row = connection.execute(
             "SELECT count(*) FROM pg_stat_activity"
@@ -129,7 +129,7 @@ def test_a_poll_read_before_the_pause_does_not_confirm_the_list_after_it(
             stack.enter_context(stopped(stopping))
         # The poll is answered, but its result, that the session is valid, is not read yet.
         time.sleep(0.5)
-        end_without_a_word(settings, ended)
+        end_without_notification(settings, ended)
         seconds_until_refused(processes.a, ended, since=time.monotonic())
         time.sleep(BOUND_SECONDS)
         stack.close()

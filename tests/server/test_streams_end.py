@@ -53,7 +53,7 @@ def _begin_export(server: Server, cookie: str) -> socket.socket:
     return client
 
 
-def _rest_of(client: socket.socket) -> bytes:
+def _remaining_body(client: socket.socket) -> bytes:
     pieces = []
     while piece := client.recv(1 << 16):
         pieces.append(piece)
@@ -83,7 +83,7 @@ async def test_an_export_stops_when_the_session_or_the_role_ends(
             if end is not None:
                 await end(built)
             await asyncio.sleep(ENDED_WITHIN_SECONDS + 0.5)
-            rest = _rest_of(client)
+            rest = _remaining_body(client)
         is_whole = rest.endswith(b"0\r\n\r\n")
         assert is_whole is (end is None)
         assert (len(rest) > ROWS * ROW_BYTES) is is_whole

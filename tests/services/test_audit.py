@@ -54,7 +54,7 @@ async def write(built: Built, *rows: dict[str, Any], kept_for: timedelta = YEAR)
         await add_entries(db, given, kept_for=kept_for)
 
 
-async def write_over(built: Built, number: int) -> None:
+async def write_expired(built: Built, number: int) -> None:
     """Write entries that have expired."""
     past = datetime.now(UTC) - timedelta(days=2)
     row = {"event": "login", "count": 1, "at": past, "keep_until": past + timedelta(days=1)}
@@ -472,7 +472,7 @@ async def test_the_database_refuses_changes_to_audit_entries(
 
 
 async def test_the_database_refuses_changes_to_expired_entries_too(built: Built) -> None:
-    await write_over(built, 1)
+    await write_expired(built, 1)
     assert "not rewritten" in await refused(built, "UPDATE audit SET count = 2")
 
 
@@ -481,7 +481,7 @@ async def test_purging_deletes_exactly_the_expired_entries(
 ) -> None:
     monkeypatch.setattr("quart_app.services.audit.audit.BATCH_ROWS", 10)
     monkeypatch.setattr("quart_app.services.audit.audit.PAUSE_SECONDS", 0)
-    await write_over(built, 25)
+    await write_expired(built, 25)
     await write(built, {"user_id": 1}, {"user_id": 2})
     await services.audit.purge()
     assert [entry.user_id for entry in await entries(built)] == [1, 2]
@@ -504,7 +504,7 @@ async def test_only_one_process_purges_at_a_time(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("quart_app.services.audit.audit.PAUSE_SECONDS", 0.01)
-    await write_over(built, 3)
+    await write_expired(built, 3)
     async with built.database.begin() as db:
         assert await delete_entries_past_their_time(db, most=1) == 1
         await services.audit.purge()  # waits for no lock, and says that it could not have it
@@ -518,7 +518,7 @@ async def test_only_one_process_purges_at_a_time(
 async def test_a_purge_is_retried_while_another_process_purges(
     built: Built, services: Services
 ) -> None:
-    await write_over(built, 3)
+    await write_expired(built, 3)
     async with built.database.begin() as db:
         assert await delete_entries_past_their_time(db, most=1) == 1
         purging = asyncio.create_task(services.audit.purge())
@@ -531,7 +531,7 @@ async def test_a_purge_is_retried_while_another_process_purges(
 async def test_a_switch_and_a_purge_do_not_block_each_other(
     built: Built, services: Services, member: Member
 ) -> None:
-    await write_over(built, 3)
+    await write_expired(built, 3)
     async with built.database.begin() as db:
         assert await delete_entries_past_their_time(db, most=1) == 1
         async with asyncio.timeout(2):

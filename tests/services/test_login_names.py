@@ -50,7 +50,7 @@ async def fill_in_keys(built: Built) -> None:
             user.username_key, user.email_key = name_key(user.username), email_key(user.email)
 
 
-async def who_logs_in(services: Services, login_name: str, password: str) -> str | None:
+async def user_who_logs_in(services: Services, login_name: str, password: str) -> str | None:
     try:
         session = await services.accounts.log_in(NOBODY, login_name=login_name, password=password)
     except BadCredentials:
@@ -71,7 +71,7 @@ async def create(services: Services, username: str, email: str | None = None) ->
 @pytest.mark.parametrize("typed", ["José", "José ", " josé\n", "JOSÉ", "Jose\u0301", "\u200bJosé"])
 async def test_a_name_is_found_in_every_keyboard_spelling(services: Services, typed: str) -> None:
     await create(services, "José")
-    assert await who_logs_in(services, typed, PASSWORD) == "José"
+    assert await user_who_logs_in(services, typed, PASSWORD) == "José"
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ async def test_an_email_address_is_matched_by_its_normalized_host(
     services: Services, typed: str
 ) -> None:
     await create(services, "ada", "Ada@straße.example")
-    assert await who_logs_in(services, typed, PASSWORD) == "ada"
-    assert await who_logs_in(services, "ada@strasse.example", PASSWORD) is None
+    assert await user_who_logs_in(services, typed, PASSWORD) == "ada"
+    assert await user_who_logs_in(services, "ada@strasse.example", PASSWORD) is None
 
 
 async def test_names_that_differ_only_in_spelling_are_matched_exactly(built: Built) -> None:
@@ -99,11 +99,11 @@ async def test_names_that_differ_only_in_spelling_are_matched_exactly(built: Bui
         if with_keys:
             await fill_in_keys(built)
         for name in names:
-            assert await who_logs_in(services, name, f"password of {name}") == name
+            assert await user_who_logs_in(services, name, f"password of {name}") == name
     for typed, meant in [("bOB", None), ("ZOÉ", None), ("eve ", "Eve"), ("Bob\u00a0", "Bob")]:
         found = set()
         for name in names:
-            found.add(await who_logs_in(services, typed, f"password of {name}"))
+            found.add(await user_who_logs_in(services, typed, f"password of {name}"))
             async with built.database.begin() as db:
                 await db.execute(text("DELETE FROM throttles"))
         assert found == {None, meant}
@@ -114,8 +114,8 @@ async def test_many_names_of_one_spelling_all_remain_reachable(built: Built) -> 
     await add_legacy_users(built, *names)
     await fill_in_keys(built)
     for name in names:
-        assert await who_logs_in(built.services, name, f"password of {name}") == name
-    assert await who_logs_in(built.services, "aAaAa", "password of aaaaa") is None
+        assert await user_who_logs_in(built.services, name, f"password of {name}") == name
+    assert await user_who_logs_in(built.services, "aAaAa", "password of aaaaa") is None
 
 
 async def test_a_name_takes_precedence_over_an_email_address(built: Built) -> None:
@@ -123,16 +123,16 @@ async def test_a_name_takes_precedence_over_an_email_address(built: Built) -> No
     await add_legacy_users(built, "eve")
     await fill_in_keys(built)
     for typed in ("eve@old.example", "EVE@old.example "):
-        found = await who_logs_in(built.services, typed, "password of eve@old.example")
+        found = await user_who_logs_in(built.services, typed, "password of eve@old.example")
         assert found == "eve@old.example"
 
 
 async def test_a_user_created_without_keys_gets_them_at_login(built: Built) -> None:
     await add_legacy_users(built, "Bob")
-    assert await who_logs_in(built.services, "bob", "password of Bob") is None
-    assert await who_logs_in(built.services, "Bob", "password of Bob") == "Bob"
-    assert await who_logs_in(built.services, "bob", "password of Bob") == "Bob"
-    assert await who_logs_in(built.services, "bob@OLD.example", "password of Bob") == "Bob"
+    assert await user_who_logs_in(built.services, "bob", "password of Bob") is None
+    assert await user_who_logs_in(built.services, "Bob", "password of Bob") == "Bob"
+    assert await user_who_logs_in(built.services, "bob", "password of Bob") == "Bob"
+    assert await user_who_logs_in(built.services, "bob@OLD.example", "password of Bob") == "Bob"
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ async def test_a_login_reads_only_the_matching_users(built: Built) -> None:
         assert f"ix_users_{index}" in seen
     assert "Seq Scan" not in seen
     assert "SCAN" not in seen
-    assert await who_logs_in(built.services, "USER7", "wrong") is None
+    assert await user_who_logs_in(built.services, "USER7", "wrong") is None
 
 
 async def test_every_spelling_of_a_name_counts_as_the_same_guess(services: Services) -> None:
@@ -263,10 +263,10 @@ async def test_a_password_matches_in_either_unicode_composition(
     )
     async with built.database.begin() as db:
         await db.execute(update(User).values(password_hash=password_hash))
-    assert await who_logs_in(built.services, "bob", typed) == "bob"
-    assert await who_logs_in(built.services, "bob", stored) == "bob"
+    assert await user_who_logs_in(built.services, "bob", typed) == "bob"
+    assert await user_who_logs_in(built.services, "bob", stored) == "bob"
     wrong = typed.replace("ß", "ss") + "x"
-    assert await who_logs_in(built.services, "bob", wrong) is None
+    assert await user_who_logs_in(built.services, "bob", wrong) is None
 
 
 async def test_a_password_is_otherwise_compared_exactly(built: Built) -> None:

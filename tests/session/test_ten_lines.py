@@ -16,7 +16,7 @@ import httpx2
 import pytest
 from sqlalchemy import URL
 
-from tests.servers import ROOT, STARTUP_SECONDS, forgetful_client
+from tests.servers import ROOT, STARTUP_SECONDS, cookieless_client
 
 PAGE = ROOT / "docs/session-library.md"
 ENDED_WITHIN_SECONDS = 1.0
@@ -59,7 +59,7 @@ def process(folder: Path, environ: dict[str, str]) -> Iterator[httpx2.Client]:
             pass_fds=[listener.fileno()],
         )
     try:
-        with forgetful_client(url) as client:
+        with cookieless_client(url) as client:
             deadline = time.monotonic() + STARTUP_SECONDS
             while True:
                 try:

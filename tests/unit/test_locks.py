@@ -12,7 +12,7 @@ PACKAGE = Path(locks.__file__).parent.parent
 # The session library has its own, because it imports nothing else of this package.
 LIBRARY = Path(table.__file__)
 # Lock numbers of released versions, whose processes must still exclude each other.
-AGREED = {"UPGRADE_SCHEMA": 201, "REVOCATIONS": 202, "CHANGES": 203}
+RELEASED_NUMBERS = {"UPGRADE_SCHEMA": 201, "REVOCATIONS": 202, "CHANGES": 203}
 
 
 def test_every_lock_has_a_number_of_its_own() -> None:
@@ -21,7 +21,7 @@ def test_every_lock_has_a_number_of_its_own() -> None:
 
 
 def test_older_processes_take_the_same_locks() -> None:
-    for name, end in AGREED.items():
+    for name, end in RELEASED_NUMBERS.items():
         assert AdvisoryLock[name] == 7225838017654000 + end
 
 

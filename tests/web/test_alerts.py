@@ -37,7 +37,7 @@ async def text_of(client: Client, path: str = "/") -> str:
     return await response.get_data(as_text=True)
 
 
-async def is_told(client: Client) -> bool:
+async def shows_alert(client: Client) -> bool:
     return QUESTION in await text_of(client)
 
 
@@ -71,7 +71,7 @@ def device_cookie_of(client: Client) -> str:
 
 
 async def test_a_first_login_shows_no_alert_about_itself(browser: Client) -> None:
-    assert not await is_told(browser)
+    assert not await shows_alert(browser)
 
 
 async def test_an_intruder_who_logs_in_twice_cannot_hide_the_alert(
@@ -81,7 +81,7 @@ async def test_an_intruder_who_logs_in_twice_cannot_hide_the_alert(
     for _ in range(3):
         clock.advance(MINUTE)
         await log_in(intruder, member)
-    assert await is_told(browser)
+    assert await shows_alert(browser)
 
 
 async def test_of_two_simultaneous_first_logins_one_shows_an_alert_about_the_other(
@@ -89,7 +89,7 @@ async def test_of_two_simultaneous_first_logins_one_shows_an_alert_about_the_oth
 ) -> None:
     clients = [app.test_client() for _ in range(2)]
     await asyncio.gather(*(log_in(each, member) for each in clients))
-    assert sorted([await is_told(each) for each in clients]) == [False, True]
+    assert sorted([await shows_alert(each) for each in clients]) == [False, True]
 
 
 async def test_a_new_browser_is_welcomed_once_and_shows_no_alerts(
@@ -107,9 +107,9 @@ async def test_a_new_browser_is_welcomed_once_and_shows_no_alerts(
     await fresh.post("/logout")
     await fresh.post("/login", form=form)  # the device is known by now
     assert "Welcome" not in await text_of(fresh)
-    assert not await is_told(fresh)
-    assert await is_told(browser)
-    assert await is_told(phone)  # it was known before the last logins
+    assert not await shows_alert(fresh)
+    assert await shows_alert(browser)
+    assert await shows_alert(phone)  # it was known before the last logins
 
 
 async def test_a_browser_that_is_known_by_then_shows_alerts_about_later_logins(
@@ -131,7 +131,7 @@ async def test_a_device_is_still_known_after_a_long_absence(
     async with built.database.begin() as db:
         await db.execute(delete(Login).where(Login.id == 1))
     await log_in(browser, member)
-    assert await is_told(browser)
+    assert await shows_alert(browser)
 
 
 async def test_every_page_of_the_other_devices_shows_a_login_from_a_new_device(
@@ -155,8 +155,8 @@ async def test_a_device_that_logged_in_before_is_known_again(
     for _ in range(2):
         assert (await phone.post("/logout")).status_code == 303
         await log_in(phone, member)
-    assert not await is_told(browser)
-    assert not await is_told(phone)
+    assert not await shows_alert(browser)
+    assert not await shows_alert(phone)
 
 
 async def test_a_device_is_known_per_user(
@@ -164,12 +164,12 @@ async def test_a_device_is_known_per_user(
 ) -> None:
     eve, hers = await make_member(services, "eve"), app.test_client()
     await log_in(hers, eve)
-    assert await is_told(browser)
+    assert await shows_alert(browser)
     await log_in(phone, eve)  # a browser that another user logged in with
-    assert await is_told(hers)
+    assert await shows_alert(hers)
     await log_in(phone, member)  # and still knows the other user
     await answer(browser)
-    assert not await is_told(browser)
+    assert not await shows_alert(browser)
 
 
 async def test_the_other_devices_show_a_changed_password(
@@ -177,7 +177,7 @@ async def test_the_other_devices_show_a_changed_password(
 ) -> None:
     await answer(browser)
     assert (await change_password(phone, member)).status_code == 204
-    assert not await is_told(phone)
+    assert not await shows_alert(phone)
     clock.advance(MINUTE)
     await log_in(browser, Member(member.id, member.username, "another, and long enough", (0, 0, 0)))
     assert "Your password was changed" in await text_of(browser)
@@ -187,9 +187,9 @@ async def test_the_other_devices_show_a_changed_password(
 async def test_a_new_password_dismisses_the_alerts_shown_there(
     browser: Client, member: Member
 ) -> None:
-    assert await is_told(browser)
+    assert await shows_alert(browser)
     assert (await change_password(browser, member)).status_code == 204
-    assert not await is_told(browser)
+    assert not await shows_alert(browser)
 
 
 async def test_the_next_login_shows_a_password_reset(
@@ -206,9 +206,9 @@ async def test_a_new_password_makes_all_other_devices_unknown(
     assert (await change_password(browser, member)).status_code == 204
     now = Member(member.id, member.username, "another, and long enough", (0, 0, 0))
     await log_in(browser, now)
-    assert not await is_told(browser)
+    assert not await shows_alert(browser)
     await log_in(phone, now)
-    assert await is_told(browser)
+    assert await shows_alert(browser)
 
 
 async def test_a_device_known_to_one_user_is_not_known_to_the_next(
@@ -223,8 +223,8 @@ async def test_a_device_known_to_one_user_is_not_known_to_the_next(
     hers = app.test_client()
     put_cookie(hers, copy, "session_device")
     await log_in(hers, member)
-    assert await is_told(browser)
-    assert await is_told(shared)  # known to the member before her device was
+    assert await shows_alert(browser)
+    assert await shows_alert(shared)  # known to the member before her device was
 
 
 async def test_an_intruder_cannot_dismiss_the_users_alerts(
@@ -290,7 +290,7 @@ async def test_only_alerts_that_were_shown_are_dismissed(
     assert "Your devices no longer show this alert." in await text_of(browser, "/devices")
     assert (await text_of(browser, "/devices")).count(NEW_DEVICE) == 1
     await answer(browser)
-    assert not await is_told(browser)
+    assert not await shows_alert(browser)
 
 
 async def test_a_user_agent_is_escaped(app: Quart, browser: Client, member: Member) -> None:
@@ -326,7 +326,7 @@ async def test_repeated_logins_push_no_alert_out(
     assert f'name="up_to" value="{first}"' in await text_of(browser)
     assert (await answer(browser, "/devices")).status_code == 303
     await log_in(app.test_client(), member)
-    assert await is_told(browser)
+    assert await shows_alert(browser)
 
 
 @pytest.mark.usefixtures("browser", "phone")
@@ -367,13 +367,13 @@ async def test_dismissing_on_one_device_applies_to_all_devices_permanently(
 ) -> None:
     tablet = app.test_client()
     await log_in(tablet, member)
-    assert await is_told(phone)
+    assert await shows_alert(phone)
     assert (await answer(browser, "/devices")).status_code == 303
     for client in (browser, phone, tablet):
-        assert not await is_told(client)
+        assert not await shows_alert(client)
         await client.post("/logout")
         await log_in(client, member)
-        assert not await is_told(client)
+        assert not await shows_alert(client)
     async with built.database.read() as db:
         answered = select(AuditEntry).where(AuditEntry.event == AuditEvent.ALERT_ANSWERED)
         assert len((await db.scalars(answered)).all()) == 1
@@ -382,7 +382,7 @@ async def test_dismissing_on_one_device_applies_to_all_devices_permanently(
 async def test_a_repeated_dismissal_is_recorded_once(
     browser: Client, phone: Client, built: Built
 ) -> None:
-    assert not await is_told(phone)
+    assert not await shows_alert(phone)
     for response in [await answer(browser), *await asyncio.gather(*again(browser))]:
         assert response.status_code == 303
     async with built.database.read() as db:
@@ -400,7 +400,7 @@ def again(client: Client) -> list[Any]:
 async def test_an_invalid_dismissal_changes_nothing(browser: Client, up_to: str) -> None:
     response = await browser.post("/account/it_was_me", form={"up_to": up_to})
     assert response.status_code in {303, 422}
-    assert await is_told(browser)  # about the second device
+    assert await shows_alert(browser)  # about the second device
 
 
 async def test_this_was_not_me_ends_every_session_and_asks_for_a_new_password(
@@ -541,7 +541,7 @@ async def test_only_a_device_cookie_signed_for_this_user_makes_a_device_known(
         headers={"Cookie": f"session_device={cookie}"},
     )
     assert response.status_code == 200
-    assert await is_told(browser) is not is_known
+    assert await shows_alert(browser) is not is_known
 
 
 async def test_a_device_shared_by_many_users_forgets_the_first(

@@ -443,7 +443,7 @@ def journey(app: Quart) -> _Journey:
     return _Journey(app)
 
 
-async def go_through_all(journey: _Journey, services: Services) -> None:
+async def perform_every_action(journey: _Journey, services: Services) -> None:
     """Perform every action over HTTP, with a canary in place of every secret."""
     name, address = "wren", "wren@example.com"
     user, _ = await services.users.create_user(
@@ -526,7 +526,7 @@ async def test_no_secret_is_recorded_or_logged(
     caplog.set_level(logging.DEBUG)
     for noisy in ("aiosqlite", "asyncio"):
         caplog.set_level(logging.INFO, noisy)
-    await go_through_all(journey, services)
+    await perform_every_action(journey, services)
     await served.audit.flush()
     stored = await everything_stored(database_url)
     sids = {row["sid"] for row in stored["logins"]}

@@ -13,7 +13,7 @@ from tests.conftest import set_cookies
 
 PATH = "/api/csp_reports"
 # Reports as Chromium sends them, without unused fields; the second over https.
-BY_REPORT_URI = {
+REPORT_URI_BODY = {
     "csp-report": {
         "document-uri": "http://localhost/reset?token=a-secret-token",
         "effective-directive": "style-src-attr",
@@ -23,7 +23,7 @@ BY_REPORT_URI = {
         "line-number": 1,
     }
 }
-BY_REPORTING_API = [
+REPORTING_API_BODY = [
     {
         "type": "csp-violation",
         "age": 1,
@@ -64,9 +64,11 @@ def told(app: Quart, caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 async def test_both_report_formats_are_counted_and_logged_without_secrets(
     app: Quart, visitor: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert await report(visitor, BY_REPORTING_API, "application/reports+json") == 204
+    assert await report(visitor, REPORTING_API_BODY, "application/reports+json") == 204
     for _ in range(3):
-        assert await report(visitor, BY_REPORT_URI, "application/csp-report; charset=utf-8") == 204
+        assert (
+            await report(visitor, REPORT_URI_BODY, "application/csp-report; charset=utf-8") == 204
+        )
     said = {"event": "csp_violation", "page": "/reset"}
     assert told(app, caplog) == [
         {
@@ -108,11 +110,11 @@ async def test_counts_are_logged_a_minute_after_the_first_report_and_at_shutdown
     app: Quart, visitor: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("quart_app.web.operations.csp_reports._FLUSH_AFTER_SECONDS", 0.01)
-    await report(visitor, BY_REPORT_URI)
+    await report(visitor, REPORT_URI_BODY)
     await asyncio.sleep(0.1)  # the events are due in order of time
     assert len(caplog.records) == 1
     monkeypatch.undo()
-    await report(visitor, BY_REPORT_URI)
+    await report(visitor, REPORT_URI_BODY)
     assert len(caplog.records) == 1
     await app.shutdown()
     assert len(caplog.records) == 2
@@ -121,12 +123,12 @@ async def test_counts_are_logged_a_minute_after_the_first_report_and_at_shutdown
 @pytest.mark.parametrize(
     ("said", "kind", "status"),
     [
-        (BY_REPORT_URI, "application/json", 415),
-        (BY_REPORT_URI, "text/plain", 415),
+        (REPORT_URI_BODY, "application/json", 415),
+        (REPORT_URI_BODY, "text/plain", 415),
         (b"{", "application/csp-report", 400),
         (b"[" * 60_000, "application/reports+json", 400),
         ([], "application/csp-report", 400),
-        (BY_REPORT_URI, "application/reports+json", 400),
+        (REPORT_URI_BODY, "application/reports+json", 400),
         ({"csp-report": {"blocked-uri": 1}}, "application/csp-report", 400),
         ({"csp-report": {"blocked-uri": "http://["}}, "application/csp-report", 204),
         ({"csp-report": {}}, "application/csp-report", 204),

@@ -107,7 +107,7 @@ def engine_name() -> str:
     return "sqlite"
 
 
-def with_a_crash(app: Quart) -> Quart:
+def crashing(app: Quart) -> Quart:
     async def crash() -> str:
         raise RuntimeError
 
@@ -141,7 +141,7 @@ async def begin_of_answer(
     return Answer(connection.status_code, connection.headers, begin.decode())
 
 
-def assert_told(response: Answer) -> None:
+def assert_has_headers(response: Answer) -> None:
     """Check the headers for this kind of response."""
     told = {name: response.headers.get(name) for name in ALWAYS}
     policy = str(told.pop("Content-Security-Policy"))
@@ -173,7 +173,7 @@ def assert_told(response: Answer) -> None:
 
 
 async def test_every_kind_of_response_has_the_headers(app: Quart, browser: Client) -> None:
-    with_a_crash(app)
+    crashing(app)
     for method, path, headers, body, status in ANSWERS:
         if status == 429:
             for _ in range(6):
@@ -182,7 +182,7 @@ async def test_every_kind_of_response_has_the_headers(app: Quart, browser: Clien
             app.extensions["quart_app"].revocations._confirmed = None  # the list is stale
         response = await begin_of_answer(browser, method, path, headers, body)
         assert response.status_code == status, (method, path)
-        assert_told(response)
+        assert_has_headers(response)
 
 
 def test_the_list_of_kinds_is_complete() -> None:
@@ -197,7 +197,7 @@ async def test_every_routes_responses_have_the_headers(
         for endpoint, method, path in routes(app):
             for asked in (method, "HEAD", "OPTIONS") if method == "GET" else (method,):
                 response = await begin_of_answer(client, asked, path)
-                assert_told(response)
+                assert_has_headers(response)
                 if (asked, response.status_code) == ("GET", 200):
                     shown.add(endpoint)
                 if who and method != "GET" and not await is_logged_in(client):
@@ -248,13 +248,13 @@ async def test_preflight_requests_of_other_origins_are_refused(visitor: Client) 
     for path in ("/api/platforms", "/login", "/nothing", f"{STATIC}/style.css"):
         response = await begin_of_answer(visitor, "OPTIONS", path, headers)
         assert response.status_code == 403
-        assert_told(response)
+        assert_has_headers(response)
 
 
 @pytest.mark.parametrize("path", ["/login", "/nothing", "/crash", f"{STATIC}/style.css"])
 async def test_https_responses_have_hsts(make_app: MakeApp, settings: Settings, path: str) -> None:
     app = await make_app(with_setting(settings, public_url="https://quart.example"))
-    response = await with_a_crash(app).test_client().get(path, scheme="https")
+    response = await crashing(app).test_client().get(path, scheme="https")
     assert response.headers["Strict-Transport-Security"] == "max-age=31536000"
 
 

@@ -21,7 +21,7 @@ GARDEN = {
     "access_token": TOKEN,
     "username": "rosa",
 }
-OF_OTHERS_AND_ABSENT = ["other", 0, 999, 2**31 - 1, 2**31, 2**63 - 1, 2**63, "9" * 5000, "-1", "x"]
+NOT_FOUND_IDS = ["other", 0, 999, 2**31 - 1, 2**31, 2**63 - 1, 2**63, "9" * 5000, "-1", "x"]
 
 
 async def add(browser: Client, **changes: Any) -> Response:
@@ -48,7 +48,7 @@ async def default(browser: Client) -> int | None:
     return found[0] if found else None
 
 
-async def let_another_table_refer_to(services: Services, platform_id: int) -> None:
+async def add_reference_to(services: Services, platform_id: int) -> None:
     async with services.accounts.database.begin() as db:
         await db.execute(
             text(
@@ -235,7 +235,7 @@ async def test_a_referenced_connection_is_not_removed(
     browser: Client, member: Member, services: Services
 ) -> None:
     first = member.platform_ids[0]
-    await let_another_table_refer_to(services, first)
+    await add_reference_to(services, first)
     response = await browser.delete(f"/api/platforms/{first}")
     problem = await body_of(response)
     assert (response.status_code, problem["code"]) == (409, "in_use")
@@ -245,7 +245,7 @@ async def test_a_referenced_connection_is_not_removed(
     assert (await active(browser), await default(browser)) == (first, first)
 
 
-@pytest.mark.parametrize("which", OF_OTHERS_AND_ABSENT, ids=lambda which: str(which)[:20])
+@pytest.mark.parametrize("which", NOT_FOUND_IDS, ids=lambda which: str(which)[:20])
 async def test_another_users_connection_is_not_found(
     browser: Client, services: Services, which: str | int
 ) -> None:

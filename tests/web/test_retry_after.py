@@ -26,7 +26,7 @@ from tests.web.test_throttling import WRONG, fail
 pytestmark = pytest.mark.sqlite_unless_thorough
 LATER = {429, 503}
 ANSWERED_WHEN_STALE = {"static", "csp_reports.take", "operations.healthz", "operations.readyz"}
-LATER_ERRORS = [
+TEMPORARY_ERRORS = [
     error
     for _, error in inspect.getmembers(errors, inspect.isclass)
     if issubclass(error, AppError)
@@ -35,11 +35,11 @@ LATER_ERRORS = [
 ]
 
 
-def says_when(response: Any) -> bool:
+def has_retry_after(response: Any) -> bool:
     return str(response.headers.get("Retry-After", "")).isdigit()
 
 
-@pytest.mark.parametrize("error", LATER_ERRORS)
+@pytest.mark.parametrize("error", TEMPORARY_ERRORS)
 @pytest.mark.parametrize("accept", ["text/html", "application/json"])
 @pytest.mark.parametrize(
     ("seconds", "words"),
@@ -74,7 +74,7 @@ async def test_every_route_has_retry_after_while_the_revocation_list_is_stale(
             assert response.status_code not in LATER
         else:
             assert response.status_code == 503, path
-            assert says_when(response), path
+            assert has_retry_after(response), path
 
 
 async def test_every_route_that_compares_a_password_has_retry_after_when_rate_limited(
@@ -101,7 +101,7 @@ async def test_every_route_that_compares_a_password_has_retry_after_when_rate_li
             response = await untyped.open(path, method=method, **kind)
             if response.status_code in LATER:
                 throttled.add(path)
-                assert says_when(response), path
+                assert has_retry_after(response), path
                 assert "Try again in 1 second." in await response.get_data(as_text=True), path
     assert throttled >= {
         *("/account/password", "/api/account/password", "/api/sessions", "/api/sessions/1"),
@@ -141,4 +141,4 @@ async def test_too_many_streams_and_too_many_logins_have_retry_after(
             await browser.post("/login", form=body),
         ):
             assert answer.status_code == 503
-            assert says_when(answer)
+            assert has_retry_after(answer)

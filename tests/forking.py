@@ -19,7 +19,7 @@ from typing import Any
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
-# Interpreter variables that the template process has, too; it cannot be used with others.
+# Interpreter variables that the fork server has, too; it cannot be used with others.
 _OF_TEMPLATE = {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
 _OPTIONS = {"cwd", "stdin", "stdout", "stderr", "pass_fds", "text"}
 
@@ -32,7 +32,7 @@ class Forked(subprocess.Popen[Any]):
     """
 
     def _execute_child(self, args: Any, *rest: Any) -> None:
-        """Make the template process fork; called by Popen, with the same signature since 3.11.
+        """Make the fork server fork; called by Popen, with the same signature since 3.11.
 
         Popen has no other way to keep its pipes and `wait` for another kind of process.
         """
@@ -51,7 +51,7 @@ class Forked(subprocess.Popen[Any]):
             "cwd": os.fspath(cwd),
             "targets": list(targets),
         }
-        template = _template(os.getpid())
+        template = _fork_server(os.getpid())
         socket.send_fds(template, [json.dumps(request).encode()], list(targets.values()))
         self.pid = int(template.recv(32))
         self._child_created = True
@@ -80,8 +80,8 @@ def run(
 
 
 @cache
-def _template(_process_id: int) -> socket.socket:
-    """Return this process's socket to its template process, which ends with the socket."""
+def _fork_server(_process_id: int) -> socket.socket:
+    """Return this process's socket to its fork server, which ends with the socket."""
     # Its grandchildren become our children, which we can wait for, when the process between has
     # ended.
     if ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
@@ -89,7 +89,7 @@ def _template(_process_id: int) -> socket.socket:
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("template_process.py")), str(its.fileno())],
+        [sys.executable, str(Path(__file__).with_name("fork_server.py")), str(its.fileno())],
         pass_fds=[its.fileno()],
         cwd=_ROOT,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1"},

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
-from tests.browser.scenes import scene
+from tests.browser.sample_site import scene
 from tests.conftest import PASSWORD, lacking
 from tests.server.conftest import name, processes
 

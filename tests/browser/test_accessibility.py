@@ -21,8 +21,8 @@ from tests.browser.axe import (
     violations,
 )
 from tests.browser.conftest import IN_ONE_LOOP, OpenPage
-from tests.browser.every_page import COMMON, ERROR, EXAMPLES, Example, sends
-from tests.browser.scenes import Scene, enter
+from tests.browser.page_examples import COMMON, ERROR, EXAMPLES, Example, sends
+from tests.browser.sample_site import Scene, enter
 from tests.conftest import migrated_database, settings_for
 from tests.servers import hypercorn
 from tests.web.test_routes import routes

@@ -8,10 +8,10 @@ import pytest
 from playwright.async_api import Page
 
 from tests.browser.conftest import IN_ONE_LOOP, OpenPage
-from tests.browser.every_page import EXAMPLES, Example, sends
-from tests.browser.scenes import Scene, enter
+from tests.browser.page_examples import EXAMPLES, Example, sends
+from tests.browser.sample_site import Scene, enter
+from tests.cases import first_unless_thorough
 from tests.conftest import lacking
-from tests.long import first
 
 pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough]
 
@@ -77,7 +77,7 @@ async def test_a_text_browser_shows_nothing_that_needs_scripts(
     assert found == []
 
 
-@pytest.mark.parametrize("who", first(2, sorted(EXAMPLES, key="member".__ne__)))
+@pytest.mark.parametrize("who", first_unless_thorough(2, sorted(EXAMPLES, key="member".__ne__)))
 async def test_every_control_of_a_page_works_without_scripts(
     scene: Scene, open_page: OpenPage, who: str
 ) -> None:

@@ -6,7 +6,7 @@ from sqlalchemy import URL
 from quart_app.cli.migrate import main
 from tests.conftest import ENCRYPTION_KEY
 from tests.legacy.legacy_database import build_legacy_database
-from tests.legacy.migrating import Ended, Migrate, as_text
+from tests.legacy.migration_runs import Ended, Migrate, as_text
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tests.legacy.legacy_database import (
     connected,
     snapshot,
 )
-from tests.legacy.migrating import (
+from tests.legacy.migration_runs import (
     Migrate,
     bytes_of,
     change,

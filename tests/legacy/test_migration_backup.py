@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
-from tests.legacy.migrating import Migrate, State, bytes_of, change, state_of
+from tests.legacy.migration_runs import Migrate, State, bytes_of, change, state_of
 
 ONLY_SQLITE = pytest.mark.parametrize("engine_name", ["sqlite"])
 ONLY_POSTGRESQL = pytest.mark.parametrize("engine_name", ["postgresql"])

@@ -9,7 +9,7 @@ from sqlalchemy import URL
 
 from tests.conftest import ENCRYPTION_KEY
 from tests.legacy.legacy_database import build_legacy_database, connected
-from tests.legacy.migrating import Migrate, change, state_of
+from tests.legacy.migration_runs import Migrate, change, state_of
 
 FORMS = {
     "sqlite": {

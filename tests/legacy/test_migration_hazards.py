@@ -15,7 +15,7 @@ from sqlalchemy import URL
 
 from quart_app.migration import messages, removal, restoration, runner
 from quart_app.migration.carry_over import carry_over_active_platforms
-from tests.legacy.migrating import (
+from tests.legacy.migration_runs import (
     TIMEOUT_SECONDS,
     Migrate,
     bytes_of,

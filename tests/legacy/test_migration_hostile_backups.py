@@ -18,7 +18,7 @@ from sqlalchemy import URL
 from quart_app.migration.sealed_file import SEAL_BYTES, read_claims
 from quart_app.migration.sqlite.restore import only_making_the_table
 from tests.legacy.legacy_database import connected
-from tests.legacy.migrating import Migrate, change, command, state_of
+from tests.legacy.migration_runs import Migrate, change, command, state_of
 
 pytestmark = pytest.mark.sqlite_unless_thorough
 

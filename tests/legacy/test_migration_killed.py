@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import URL
 
 from quart_app.storage.sqlite import BUSY_TIMEOUT_SECONDS
-from tests.legacy.migrating import (
+from tests.legacy.migration_runs import (
     TIMEOUT_SECONDS,
     Ended,
     Migrate,

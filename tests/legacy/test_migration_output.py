@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import URL
 
 from quart_app.cli.migrate import main
-from tests.legacy.migrating import (
+from tests.legacy.migration_runs import (
     SCRIPT,
     TIMEOUT_SECONDS,
     Migrate,

@@ -10,7 +10,7 @@ from sqlalchemy import URL
 
 from tests.conftest import ENCRYPTION_KEY, administer
 from tests.legacy.legacy_database import build_legacy_database
-from tests.legacy.migrating import Migrate, as_text, change, state_of
+from tests.legacy.migration_runs import Migrate, as_text, change, state_of
 from tests.poolers import pgbouncer
 
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from sqlalchemy import URL
 
-from tests.legacy.migrating import Migrate, as_text, bytes_of, change, state_of
+from tests.legacy.migration_runs import Migrate, as_text, bytes_of, change, state_of
 
 pytestmark = pytest.mark.sqlite_unless_thorough
 

@@ -24,7 +24,7 @@ from quart_app.cli.migrate import main
 from quart_app.settings import read_database_url
 from tests.conftest import ENCRYPTION_KEY, _postgres_database, administer
 from tests.legacy.legacy_database import build_legacy_database
-from tests.legacy.migrating import State, as_text, change, start, state_of, without_sessions
+from tests.legacy.migration_runs import State, as_text, change, start, state_of, without_sessions
 
 Fresh = Callable[[], contextlib.AbstractContextManager[URL]]
 # The progress line after which it is killed, and the seconds to wait then.

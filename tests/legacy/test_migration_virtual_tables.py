@@ -12,7 +12,7 @@ from sqlalchemy import URL
 
 from quart_app.migration.sqlite.integrity import note_on_virtual_table
 from tests.conftest import lacking
-from tests.legacy.migrating import TIMEOUT_SECONDS, Migrate, as_text, change, state_of
+from tests.legacy.migration_runs import TIMEOUT_SECONDS, Migrate, as_text, change, state_of
 
 ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])
 REBUILD = 'INSERT INTO "found"("found") VALUES(\'rebuild\')'

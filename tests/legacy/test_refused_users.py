@@ -19,7 +19,7 @@ from tests.legacy.legacy_database import (
     build_legacy_database,
     connected,
 )
-from tests.legacy.migrating import (
+from tests.legacy.migration_runs import (
     Migrate,
     change,
     migrated,

@@ -191,7 +191,7 @@ def ask_and_read_nothing(connection: socket.socket) -> None:
 
 
 def wait_until_buffers_are_full(server: Server) -> None:
-    """Wait until no response is finished any longer; the system's buffers hold megabytes of them."""
+    """Wait until no response is completed any longer; the system buffers megabytes of them."""
     sizes = [-1, server.log.stat().st_size]
     while sizes[-1] != sizes[-2]:
         time.sleep(1)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.long import first
+from tests.cases import first_unless_thorough
 from tests.servers import ROOT
 
 USAGE = "usage: scripts/check [--fix]\n"  # printed when the environment exists
@@ -155,7 +155,7 @@ def copy(installed: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", first(1, ['it\'s "quoted" ünï 李', "x" * 150]))
+@pytest.mark.parametrize("name", first_unless_thorough(1, ['it\'s "quoted" ünï 李', "x" * 150]))
 def test_a_clone_may_have_any_folder_name(name: str, tmp_path: Path) -> None:
     installs(fresh_clone(tmp_path / name))
 
@@ -168,7 +168,7 @@ def test_a_clone_still_starts_after_being_moved(copy: Path) -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     "environ",
-    first(
+    first_unless_thorough(
         1,
         [
             {"PIP_USER": "1", "PIP_CONFIG_FILE": "pip.conf", "PYTHONHOME": sys.base_prefix},
@@ -230,7 +230,9 @@ def lose_package(clone: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    first(2, [break_interpreter, lose_package, change_version, leave_link, leave_folder]),
+    first_unless_thorough(
+        2, [break_interpreter, lose_package, change_version, leave_link, leave_folder]
+    ),
 )
 def test_a_damaged_environment_is_recreated(damage: Callable[[Path], None], copy: Path) -> None:
     damage(copy)

@@ -34,8 +34,8 @@ from cryptography.x509.oid import NameOID
 
 from quart_app.cli.secrets_file import new_secrets, write_missing_secrets
 from quart_app.settings import Settings
+from tests.cases import first_unless_thorough
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, SECRET_KEY
-from tests.long import first
 from tests.servers import ROOT, STARTUP_SECONDS
 
 SECRETS = ["QUART_APP_PLATFORM_ENCRYPTION_KEY", "QUART_APP_SECRET_KEY"]
@@ -237,7 +237,7 @@ def free_port() -> int:
 
 @pytest.mark.parametrize(
     ("options", "printed"),
-    first(
+    first_unless_thorough(
         5,
         [
             (["--bind", "unix:SOCKET", "--bind", "127.0.0.1:PORT"], "http://127.0.0.1:PORT"),
@@ -330,7 +330,7 @@ def make_certificate(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "reason"),
-    first(
+    first_unless_thorough(
         8,
         [
             ("--worker-class trio", "the worker class trio is none of asyncio and uvloop"),

@@ -11,6 +11,7 @@ import pytest
 
 from quart_app.services.sessions.events import MOST_OF_A_SESSION
 from quart_app.settings import Settings
+from tests.event_streams import PATH, Listener, listening
 from tests.processes import (
     ENDED_WITHIN_SECONDS,
     Processes,
@@ -20,7 +21,6 @@ from tests.processes import (
     new_user,
 )
 from tests.servers import hypercorn
-from tests.streams import PATH, Listener, listening
 
 STOPPED_WITHIN_SECONDS = 5
 Measured = Callable[[str], None]

@@ -14,7 +14,7 @@ from quart_app.services import Services
 from quart_app.services.pagination import PAGE_SIZE
 from tests.callers import NOBODY
 from tests.conftest import PASSWORD, Clock, Member, log_in, make_member
-from tests.web.test_ending import state_of
+from tests.web.test_session_ends import state_of
 
 PAGES = [
     "/admin/users",

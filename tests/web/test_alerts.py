@@ -22,7 +22,7 @@ from quart_app.storage.alerts import delete_expired_alerts
 from tests.callers import NOBODY, caller_of
 from tests.conftest import SECRET_KEY, Clock, MakeApp, Member, log_in, make_member, set_cookies
 from tests.session.applications import put_cookie
-from tests.web.test_ending import change_password, copy_of, state_of
+from tests.web.test_session_ends import change_password, copy_of, state_of
 
 QUESTION = "Was this you?"
 DISOWNED = "All your sessions were ended with"

@@ -23,7 +23,7 @@ from tests.conftest import (
     set_cookies,
 )
 from tests.conftest import log_in as log_in_as
-from tests.web.test_ending import state_of
+from tests.web.test_session_ends import state_of
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 IPHONE = (

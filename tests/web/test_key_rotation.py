@@ -14,7 +14,7 @@ from quart.typing import TestClientProtocol as Client
 
 from quart_app.settings import Settings
 from tests.conftest import MakeApp, Member, log_in
-from tests.web.test_ending import copy_of, state_of
+from tests.web.test_session_ends import copy_of, state_of
 
 OLD, NEW = secrets.token_hex(32), secrets.token_hex(32)
 KEY_STEPS: list[dict[str, Any]] = [

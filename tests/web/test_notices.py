@@ -111,9 +111,7 @@ async def test_a_notice_is_not_shown_after_the_same_user_logged_in_again(
     assert await said(browser, "/devices") == []
 
 
-async def test_a_page_without_a_login_neither_shows_nor_keeps_a_notice(
-    browser: Client, member: Member
-) -> None:
+async def test_a_notice_is_not_shown_without_a_login(browser: Client, member: Member) -> None:
     """The start page and the login page are public, and may be the destination of a form."""
     response = await browser.post(
         f"/platforms/{member.platform_ids[0]}/default", form={"next": "/login"}

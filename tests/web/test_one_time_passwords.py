@@ -18,7 +18,7 @@ from quart_app.settings import Settings, with_setting
 from tests.callers import NOBODY
 from tests.conftest import Clock, MakeApp, Member, log_in, set_cookies
 from tests.session.applications import put_cookie
-from tests.web.test_ending import copy_of
+from tests.web.test_session_ends import copy_of
 
 OWN = "ben has one of his own"
 SECOND = timedelta(seconds=1)

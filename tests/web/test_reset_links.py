@@ -31,7 +31,7 @@ from tests.conftest import (
     set_cookies,
     without_nonce,
 )
-from tests.web.test_ending import state_of
+from tests.web.test_session_ends import state_of
 
 NEW_PASSWORD = "incorrect donkey charger paperclip"
 VOID = "This link is invalid or has expired."

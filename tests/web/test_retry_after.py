@@ -20,8 +20,8 @@ from quart_app.web.pipeline.access import public
 from quart_app.web.rendering.error_responses import status_of
 from tests.callers import NOBODY
 from tests.conftest import PASSWORD, Clock, Member, log_in
+from tests.web.test_rate_limits import WRONG, fail
 from tests.web.test_routes import acting_routes, ask, routes
-from tests.web.test_throttling import WRONG, fail
 
 pytestmark = pytest.mark.sqlite_unless_thorough
 LATER = {429, 503}

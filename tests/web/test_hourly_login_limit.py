@@ -14,7 +14,7 @@ from quart_app.services.background import purging
 from quart_app.services.sessions import login_records
 from quart_app.settings import Settings, with_setting
 from tests.conftest import PASSWORD, Clock, MakeApp, Member, make_member
-from tests.web.test_throttling import WRONG, attempt
+from tests.web.test_rate_limits import WRONG, attempt
 
 MOST = 5
 HOUR = timedelta(hours=1)

@@ -14,8 +14,8 @@ from quart_app.services import Services
 from quart_app.settings import Settings
 from quart_app.storage.database import Database
 from tests.callers import NOBODY
+from tests.cases import first_unless_thorough
 from tests.conftest import STATIC, Clock, MakeApp, Member, log_in, set_cookies
-from tests.long import first
 from tests.session.applications import put_cookie
 
 SECOND = timedelta(seconds=1)
@@ -89,7 +89,9 @@ async def test_a_copied_cookie_is_invalid_after_its_session_ended(
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("cause", first(2, ["passwd", "end --all", "deactivate", "end"]))
+@pytest.mark.parametrize(
+    "cause", first_unless_thorough(2, ["passwd", "end --all", "deactivate", "end"])
+)
 async def test_another_process_ends_sessions_here_within_a_second(
     browser: Client, member: Member, services: Services, cause: str
 ) -> None:

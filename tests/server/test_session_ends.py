@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from tests.causes import CAUSES, NEW_PASSWORD, OTHER, OWN, SOMEBODYS, Cause, Scene
 from tests.conftest import PASSWORD
+from tests.end_causes import CAUSES, NEW_PASSWORD, OTHER, OWN, SOMEBODYS, Cause, Scene
 from tests.processes import Processes, log_in, log_out, seconds_until_refused
 from tests.servers import Server
 

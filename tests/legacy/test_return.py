@@ -14,7 +14,7 @@ from quart_app.services import Services
 from tests.callers import NOBODY, caller_of
 from tests.conftest import ENCRYPTION_KEY, settings_for
 from tests.legacy.legacy_database import PASSWORDS, build_legacy_database, connected, snapshot
-from tests.legacy.migrating import Migrate, change, migrated, state_of
+from tests.legacy.migration_runs import Migrate, change, migrated, state_of
 from tests.legacy.test_role_column import run
 
 NEW_PASSWORD = "another password by ada"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 
-def first(number: int, cases: Sequence[Any]) -> list[Any]:
+def first_unless_thorough(number: int, cases: Sequence[Any]) -> list[Any]:
     """Return the cases for `parametrize`; those after the first `number` run only with --thorough.
 
     Put the cases that differ most first. A tuple is a case of several arguments.

@@ -15,7 +15,6 @@ from quart_app.model import AuditEntry, AuditEvent, PlatformConnection, Role, Us
 from quart_app.services import Services
 from tests.callers import NOBODY
 from tests.conftest import PASSWORD, Clock, Member, log_in
-from tests.web.test_ending import state_of
 from tests.web.test_reset_links import (
     NEW_PASSWORD,
     can_log_in,
@@ -25,6 +24,7 @@ from tests.web.test_reset_links import (
     token_in,
     use,
 )
+from tests.web.test_session_ends import state_of
 
 NEW = {"username": "cleo", "email": "cleo@example.com", "role": "viewer"}
 ON_SQLITE = pytest.mark.sqlite_unless_thorough

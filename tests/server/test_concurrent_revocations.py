@@ -17,9 +17,9 @@ from quart_app.storage.revocations import add_revocations
 from tests.processes import (
     Processes,
     database_locked,
-    revocation_of,
     log_in,
     log_out,
+    revocation_of,
     seconds_until_refused,
 )
 from tests.servers import Server

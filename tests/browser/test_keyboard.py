@@ -8,9 +8,9 @@ import pytest
 from playwright.async_api import Locator, Page, expect
 
 from tests.browser.conftest import IN_ONE_LOOP, OpenPage
-from tests.browser.scenes import Scene, enter
+from tests.browser.sample_site import Scene, enter
+from tests.cases import first_unless_thorough
 from tests.conftest import PASSWORD
-from tests.long import first
 
 pytestmark = [
     IN_ONE_LOOP,
@@ -190,7 +190,9 @@ async def end_another_device(keys: Keyboard) -> None:
     await expect(page.get_by_text("The session has ended.")).to_be_visible()
 
 
-@pytest.mark.parametrize("path", first(2, ["/platforms", "/admin/audit", "/login", "/account"]))
+@pytest.mark.parametrize(
+    "path", first_unless_thorough(2, ["/platforms", "/admin/audit", "/login", "/account"])
+)
 async def test_tab_reaches_everything_on_a_page_in_both_directions_without_a_trap(
     scene: Scene, open_page: OpenPage, path: str
 ) -> None:

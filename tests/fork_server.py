@@ -1,4 +1,4 @@
-"""The template process, which forks others with the application imported: see tests/forking.py.
+"""The fork server, which forks others with the application imported: see tests/forking.py.
 
 Each request is one message: JSON with the module, arguments, environment, working directory and the
 numbers for the attached file descriptors. The response is the process id.

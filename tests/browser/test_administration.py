@@ -10,7 +10,7 @@ from playwright.async_api import Page, expect
 
 from quart_app.model import Role
 from tests.browser.conftest import IN_ONE_LOOP, OpenPage, fill_and_log_in
-from tests.browser.test_ends_in_the_browser import log_in_by_page
+from tests.browser.test_session_ends import log_in_by_page
 from tests.conftest import PASSWORD
 from tests.processes import Processes
 

@@ -12,8 +12,8 @@ from quart_app.composition import Built
 from quart_app.model import Role
 from quart_app.settings import Settings
 from tests.callers import NOBODY
+from tests.cases import first_unless_thorough
 from tests.conftest import PASSWORD
-from tests.long import first
 from tests.servers import environ_of
 
 pytestmark = pytest.mark.parametrize("engine_name", ["sqlite"])
@@ -97,7 +97,9 @@ async def test_no_broken_standard_stream_causes_a_traceback_or_hides_a_secret(
             assert ended.stderr
 
 
-@pytest.mark.parametrize("encoding", first(2, ["ascii", "utf-16", "latin-1", "utf-8"]))
+@pytest.mark.parametrize(
+    "encoding", first_unless_thorough(2, ["ascii", "utf-16", "latin-1", "utf-8"])
+)
 def test_no_encoding_and_no_name_breaks_the_terminal(shell: Shell, encoding: str) -> None:
     for command in ("user list", f"sessions list '{NAME}'", f"user activate '{NAME}'"):
         ended = shell.run(f"quart-app {command}", PYTHONIOENCODING=encoding)
@@ -120,7 +122,7 @@ def test_an_error_message_does_not_repeat_control_characters(shell: Shell, comma
 
 @pytest.mark.parametrize(
     ("typed", "refusal"),
-    first(
+    first_unless_thorough(
         3,
         [
             (f"\ufeff{PASSWORD} two\r\n".encode(), ""),

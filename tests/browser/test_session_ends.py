@@ -8,11 +8,11 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import IN_ONE_LOOP, OpenPage, fill_and_log_in
-from tests.causes import CAUSES, OTHER, OWN, Scene
-from tests.long import first
+from tests.cases import first_unless_thorough
+from tests.end_causes import CAUSES, OTHER, OWN, Scene
 from tests.processes import ENDED_WITHIN_SECONDS, Processes, log_in
 
-# tests/server/test_ending_everywhere.py covers PostgreSQL without a browser.
+# tests/server/test_session_ends.py covers PostgreSQL without a browser.
 pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough]
 
 
@@ -31,7 +31,9 @@ FIRST = [
 ]
 
 
-@pytest.mark.parametrize("ended_by", first(5, [*FIRST, *sorted(CAUSES.keys() - set(FIRST))]))
+@pytest.mark.parametrize(
+    "ended_by", first_unless_thorough(5, [*FIRST, *sorted(CAUSES.keys() - set(FIRST))])
+)
 async def test_each_cause_sends_the_browser_to_the_login_page(
     processes: Processes,
     name: str,

@@ -15,10 +15,10 @@ from quart_app.session.follower import POLL_SECONDS
 from quart_app.settings import Settings
 from quart_app.storage.revocations import FOLLOWER
 from tests.conftest import administer
+from tests.event_streams import listening
 from tests.processes import Processes, database_locked, log_in, new_user, psycopg_connection
 from tests.servers import Server, hypercorns
-from tests.streams import listening
-from tests.traced import TRACE_FILE
+from tests.tracing import TRACE_FILE
 
 VALIDATED = [("GET", "/api/session_state"), ("POST", "/api/session/renew")]
 POLL = re.compile("FROM (revocations|changes)")
@@ -109,7 +109,7 @@ def traced(settings: Settings, tmp_path: Path) -> Iterator[Traced]:
     else:
         path = tmp_path / "trace"
         app, trace, environ = (
-            "tests.traced:create_app()",
+            "tests.tracing:create_app()",
             SqliteTrace(path),
             {TRACE_FILE: str(path)},
         )

@@ -11,7 +11,7 @@ from playwright.async_api import BrowserContext
 from quart_app.composition import build_services
 from quart_app.model import AuditEvent, PlatformType, Role
 from quart_app.settings import Settings
-from tests.browser.every_page import Values
+from tests.browser.page_examples import Values
 from tests.callers import NOBODY, caller_of
 from tests.conftest import PASSWORD, migrated_database, settings_for
 from tests.processes import log_in, with_session

@@ -12,10 +12,11 @@ from hypercorn.config import Config
 
 from standins.application import create_stand_in
 from standins.certificates import ServerCertificate
+from standins.listener import LOOPBACK, ReservedPort
 from standins.loop_thread import LoopThread
 from standins.records import StandIn
 from standins.software import Software
-from standins.tls_front import LOOPBACK, TlsFront, free_port
+from standins.tls_front import TlsFront
 
 _PATIENCE_SECONDS = 20
 
@@ -46,7 +47,8 @@ def served(
     hostname: str = "localhost",
 ) -> Iterator[ServedStandIn]:
     """Serve a stand-in until the block ends."""
-    port, stop, records = free_port(), asyncio.Event(), StandIn(software)
+    reserved, stop, records = ReservedPort(), asyncio.Event(), StandIn(software)
+    port = reserved.number
     config = Config()
     config.bind = [f"{LOOPBACK}:{port}"]
     config.errorlog = None
@@ -57,10 +59,11 @@ def served(
         peer = ServedStandIn(records, port, thread, certificate, hostname=hostname)
         peer.start()
         yield peer
-        peer.stop()
+        peer.close()
     finally:
         thread.call(stop.set)
         task.result(_PATIENCE_SECONDS)
+        reserved.release()
 
 
 def _wait_until_listening(port: int, task: "Future[None]") -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 from standins.certificates import CertificateAuthority, ServerCertificate
+from standins.listener import LOOPBACK
 from standins.loop_thread import LoopThread, loop_thread
 from standins.serving import ServedStandIn, served
 from standins.software import SOFTWARE
-from standins.tls_front import LOOPBACK
 
 from tests.peers.browser import authorise
+from tests.peers.hostile import HostileServer, hostile_servers
 from tests.peers.snac import Snac, running_snac
 
 NAMES = {name: f"{name}.test" for name in SOFTWARE}
@@ -104,3 +105,12 @@ def snac(
     folder = tmp_path_factory.mktemp("snac")
     with running_snac(request.config, folder, peer_thread, peer_authority) as snac:
         yield snac
+
+
+@pytest.fixture(scope="session")
+def hostile(
+    peer_thread: LoopThread, peer_authority: CertificateAuthority
+) -> Iterator[dict[str, HostileServer]]:
+    """Servers that mean harm, by name: see `tests.peers.hostile.HOSTILE`."""
+    with hostile_servers(peer_thread, peer_authority) as servers:
+        yield servers

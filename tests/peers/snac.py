@@ -32,8 +32,9 @@ from pathlib import Path
 
 import pytest
 from standins.certificates import CertificateAuthority
+from standins.listener import LOOPBACK, ReservedPort
 from standins.loop_thread import LoopThread
-from standins.tls_front import LOOPBACK, TlsFront, free_port
+from standins.tls_front import TlsFront
 
 from tests.conftest import lacking
 from tests.listening import STARTUP_SECONDS, wait_until_listening
@@ -77,7 +78,8 @@ def running_snac(
     """Start snac with the users alice and bob; it ends with the block."""
     if shutil.which("snac") is None:
         lacking(config, "snac (Debian's package snac2, for bookworm in its backports)")
-    port = free_port()
+    reserved = ReservedPort()
+    port = reserved.number
     front = TlsFront(port, thread, authority.certificate("localhost"), closes=True)
     data = folder / "data"
     # Address, port, host, prefix, and the administrator's e-mail address, which it has not.
@@ -93,10 +95,11 @@ def running_snac(
         wait_until_listening(process, port, folder / "log")
         front.start()
         yield snac
-        front.stop()
+        front.close()
     finally:
         process.terminate()
         process.wait(STARTUP_SECONDS)
+        reserved.release()
 
 
 def _command(*arguments: str, typed: str = "") -> str:

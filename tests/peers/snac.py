@@ -97,7 +97,7 @@ def running_snac(
         yield snac
         front.close()
     finally:
-        process.terminate()
+        process.kill()  # when asked to end, it takes two seconds
         process.wait(STARTUP_SECONDS)
         reserved.release()
 

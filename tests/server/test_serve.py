@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
@@ -190,7 +191,10 @@ def test_the_demo_logs_in_and_leaves_no_files(clone: Path) -> None:
         given = {"username": username, "password": password}
         assert client.post("/api/login", json=given).status_code == 200
         assert len(client.get("/api/platforms").json()) == 3
-        assert list((clone.parent / "tmp").iterdir()) != []
+        (ca_file,) = (clone.parent / "tmp").rglob("ca.pem")
+        host = demo.link(r"at its own server, (localhost:\d+)\.")
+        tls = ssl.create_default_context(cafile=ca_file)
+        assert httpx2.get(f"https://{host}/api/v1/instance", verify=tls).json()["uri"] == host
     assert list((clone.parent / "tmp").iterdir()) == []
     assert not (clone / "instance").exists()
 

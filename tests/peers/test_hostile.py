@@ -69,7 +69,9 @@ def test_a_redirect_leads_astray(name: str, hostile: Servers, http: httpx2.Clien
 
 
 @pytest.mark.parametrize("name", ["html-as-json", "deep", "long-number", "not-utf-8", "nothing"])
-def test_a_body_with_the_type_of_json_is_none(name: str, hostile: Servers, http: httpx2.Client) -> None:
+def test_a_body_with_the_type_of_json_is_none(
+    name: str, hostile: Servers, http: httpx2.Client
+) -> None:
     response = http.get(f"{hostile[name].url}{PATH}")
     assert response.headers["Content-Type"] == "application/json"
     with pytest.raises((ValueError, RecursionError)):

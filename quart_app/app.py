@@ -25,23 +25,11 @@ from quart_app.session import RevocableSessions, SessionLimits
 from quart_app.settings import Settings, SettingsError
 from quart_app.storage.database import Database
 from quart_app.text.printable import printable
-from quart_app.web.api import api, events
+from quart_app.web.blueprints import BLUEPRINTS
 from quart_app.web.connections.descriptors import connections_within, raise_descriptor_limit
 from quart_app.web.connections.hypercorn import bound_hypercorn
 from quart_app.web.connections.listener import accepting_within_bounds
 from quart_app.web.connections.register import Bounds, Register
-from quart_app.web.operations import csp_reports, operations
-from quart_app.web.pages import (
-    accounts,
-    admin,
-    alerts,
-    audit,
-    devices,
-    membership,
-    one_time_passwords,
-    platforms,
-    reset_links,
-)
 from quart_app.web.pipeline import access_log, cookies, gate, limits, wire
 from quart_app.web.pipeline.claims import EXTRA_CLAIMS, is_id
 from quart_app.web.pipeline.device_cookie import DeviceCookie
@@ -96,11 +84,8 @@ def create_app(
         ),
     )
     display.install(app)
-    for room in (
-        *(accounts, one_time_passwords, reset_links, alerts, platforms, devices),
-        *(admin, membership, audit, api, csp_reports, events, operations),
-    ):
-        app.register_blueprint(room.blueprint)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
 
     @app.while_serving
     async def serving() -> AsyncGenerator[None]:

@@ -20,6 +20,7 @@ from sqlalchemy import text as sql
 
 from quart_app.model import Role
 from quart_app.services import Services
+from quart_app.web.rendering.assets import read_tree
 from tests.callers import NOBODY
 from tests.conftest import (
     PASSWORD,
@@ -291,7 +292,11 @@ async def test_an_invalid_next_path_leads_to_the_dashboard(visitor: Client, memb
         ("/platforms/7/switch?x=1", "/"),
         ("/no/such/page", "/"),
         ("/api/session_events", "/"),
+        ("/api/platforms", "/"),
         ("/healthz", "/"),
+        ("/admin/audit.csv", "/"),
+        ("/login/new_password", "/"),
+        (f"/static/{read_tree().hash}/style.css", "/"),
         ("/static/..//evil.example", "/"),
         ("/%2flogin", "/"),
         ("/platforms/7/rename?x=%C3%A9#name", "/platforms/7/rename?x=%C3%A9#name"),

@@ -6,7 +6,7 @@ from quart import Blueprint
 from quart.typing import ResponseReturnValue
 
 from quart_app.session import answers_when_stale
-from quart_app.web.pipeline.access import public
+from quart_app.web.pipeline.access import no_page, public
 from quart_app.web.pipeline.gate import services
 
 blueprint = Blueprint("operations", __name__)
@@ -14,6 +14,7 @@ blueprint = Blueprint("operations", __name__)
 
 @blueprint.get("/healthz")
 @public
+@no_page
 @answers_when_stale
 async def healthz() -> ResponseReturnValue:
     """Tell that the process is alive."""
@@ -22,6 +23,7 @@ async def healthz() -> ResponseReturnValue:
 
 @blueprint.get("/readyz")
 @public
+@no_page
 @answers_when_stale
 async def readyz() -> ResponseReturnValue:
     """Tell whether requests can be answered, with the reasons if not."""

@@ -15,8 +15,15 @@ from quart_app.errors import (
 )
 from quart_app.session import presented_sessions, validate_session
 from quart_app.web.pipeline.access import public
-from quart_app.web.pipeline.bodies import LoginForm, PasswordBody, SetUpForm, read_form
-from quart_app.web.pipeline.current_session import begin, change_password_by, end, end_all
+from quart_app.web.pipeline.bodies import Body, read_form
+from quart_app.web.pipeline.current_session import (
+    PasswordBody,
+    begin,
+    change_password_by,
+    end,
+    end_all,
+)
+from quart_app.web.pipeline.fields import Email, LinkText, LoginName, Password
 from quart_app.web.pipeline.gate import (
     caller,
     presented,
@@ -25,11 +32,21 @@ from quart_app.web.pipeline.gate import (
 from quart_app.web.pipeline.permit_cookie import set_permit
 from quart_app.web.rendering.error_responses import shows_form_again, status_of
 from quart_app.web.rendering.leaving import leave_for_login_page, with_cleared_cache
-from quart_app.web.rendering.pages import page, redirect_to, safe_local_path
+from quart_app.web.rendering.local_paths import safe_local_path
+from quart_app.web.rendering.pages import page, redirect_to
 
 blueprint = Blueprint("accounts", __name__)
 
 _WELCOME: Final = "Welcome. Your other devices will show this login."
+
+
+class LoginForm(Body):
+    """The login page's form; `next` is where to go afterwards."""
+
+    username: LoginName
+    password: Password
+    remember: bool = False
+    next: LinkText = ""
 
 
 @blueprint.get("/login")
@@ -121,6 +138,15 @@ async def log_out_everywhere() -> ResponseReturnValue:
     """End every session of the user."""
     await end_all()
     return leave_for_login_page("You are logged out on every device.")
+
+
+class SetUpForm(Body):
+    """The first user, and the token of the set-up link."""
+
+    token: LinkText
+    username: LoginName
+    email: Email
+    new_password: Password
 
 
 @blueprint.get("/setup")

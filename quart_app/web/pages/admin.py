@@ -1,19 +1,15 @@
 """Pages for administrators: list users, list and end sessions, create reset links."""
 
+from typing import Annotated
+
+from pydantic import StringConstraints
 from quart import Blueprint, Response, url_for
 from quart.typing import ResponseReturnValue
 
-from quart_app.errors import (
-    AppError,
-    InvalidInput,
-    UserInactive,
-)
-from quart_app.web.pipeline.bodies import (
-    BodyT,
-    LoginsQuery,
-    UsersQuery,
-    read_query,
-)
+from quart_app.errors import AppError, InvalidInput, UserInactive
+from quart_app.model import EMAIL_LENGTH
+from quart_app.web.pipeline.bodies import Body, BodyT, read_query
+from quart_app.web.pipeline.fields import STORABLE, BigId, Id
 from quart_app.web.pipeline.gate import ID, caller, services
 from quart_app.web.rendering.confirmation import confirm_page, typed_password
 from quart_app.web.rendering.error_responses import shows_form_again
@@ -22,6 +18,22 @@ from quart_app.web.rendering.pages import page, redirect_to
 from quart_app.web.rendering.user_agents import described
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
+
+
+class UsersQuery(Body):
+    """The search for users whose name or e-mail address contains `sought`; `after` is an id."""
+
+    sought: (
+        Annotated[str, StringConstraints(strip_whitespace=True, max_length=EMAIL_LENGTH), STORABLE]
+        | None
+    ) = None
+    after: Id | None = None
+
+
+class LoginsQuery(Body):
+    """The wanted part of the list of logins: those with an id below `before`."""
+
+    before: BigId | None = None
 
 
 @blueprint.get("/users")

@@ -3,12 +3,20 @@
 from quart import Blueprint, url_for
 from quart.typing import ResponseReturnValue
 
-from quart_app.web.pipeline.bodies import AlertsForm, NoBody, read_form
+from quart_app.web.pipeline.bodies import NoBody, read_form
+from quart_app.web.pipeline.fields import BigId
 from quart_app.web.pipeline.gate import caller, services
 from quart_app.web.rendering.leaving import leave_for_login_page
-from quart_app.web.rendering.pages import page, redirect_to, safe_local_path
+from quart_app.web.rendering.local_paths import ReturnForm, safe_local_path
+from quart_app.web.rendering.pages import page, redirect_to
 
 blueprint = Blueprint("alerts", __name__, url_prefix="/account")
+
+
+class AlertsForm(ReturnForm):
+    """The answer to the alerts that a page showed; `up_to` is the newest of them."""
+
+    up_to: BigId
 
 
 @blueprint.post("/it_was_me")

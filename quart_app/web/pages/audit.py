@@ -1,22 +1,25 @@
 """The audit log for administrators: its page, and its export."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import Annotated, Final
 
+from pydantic import BeforeValidator, StringConstraints, ValidationInfo, field_validator
 from quart import Blueprint, Response, request
 from quart.typing import ResponseReturnValue
 
 from quart_app.errors import AppError, InvalidInput
-from quart_app.model import AuditEvent
+from quart_app.model import ADDRESS_LENGTH, EVENT_LENGTH, AuditEvent
 from quart_app.services.administration.audit_reader import AuditFilter, ListedEntry
 from quart_app.services.administration.login_days import LoginsADay
 from quart_app.services.audit.audit import details_of
 from quart_app.services.pagination import Page
 from quart_app.session import timestamp
-from quart_app.web.pipeline.bodies import AuditQuery, read_query
+from quart_app.web.pipeline.access import no_page
+from quart_app.web.pipeline.bodies import Body, read_query
+from quart_app.web.pipeline.fields import LONGEST_PATH, STORABLE, BigId
 from quart_app.web.pipeline.gate import caller, services
 from quart_app.web.rendering.chart import chart_of
 from quart_app.web.rendering.csv_cells import csv_lines
@@ -30,6 +33,47 @@ _COLUMNS: Final = (
     *("id", "at", "event", "count", "user_id", "user", "actor_user_id", "actor"),
     *("address", "request_id", "session", "detail"),
 )
+
+
+def _day(text: object) -> date:
+    try:
+        return date.fromisoformat(str(text))
+    except ValueError:
+        raise ValueError("Enter a day such as 2026-01-31") from None
+
+
+_Day = Annotated[date, BeforeValidator(_day)]
+# SQLite may hold longer names than the column's.
+_Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=LONGEST_PATH), STORABLE]
+_Event = Annotated[str, StringConstraints(strip_whitespace=True, max_length=EVENT_LENGTH), STORABLE]
+_Address = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, to_lower=True, max_length=ADDRESS_LENGTH),
+    STORABLE,
+]
+
+
+class AuditQuery(Body):
+    """The filter of the audit log; entries must have an id below `before`.
+
+    `user` is the name of the user concerned, `actor` the name of the user who did it.
+    """
+
+    event: _Event | None = None
+    user: _Name | None = None
+    actor: _Name | None = None
+    address: _Address | None = None
+    from_day: _Day | None = None
+    to_day: _Day | None = None
+    before: BigId | None = None
+
+    @field_validator("to_day")
+    @classmethod
+    def _is_not_before_from_day(cls, to_day: date | None, info: ValidationInfo) -> date | None:
+        from_day = info.data.get("from_day")
+        if to_day is not None and from_day is not None and to_day < from_day:
+            raise ValueError("This day is before the first day")
+        return to_day
 
 
 @blueprint.get("/audit")
@@ -75,6 +119,7 @@ async def _audit_page(
 
 
 @blueprint.get("/audit.csv")
+@no_page
 async def export() -> ResponseReturnValue:
     """Return all entries that match the filter, as CSV, a few rows at a time."""
     try:

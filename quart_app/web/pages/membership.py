@@ -7,9 +7,10 @@ from quart.typing import ResponseReturnValue
 
 from quart_app.errors import AppError
 from quart_app.model import Role
-from quart_app.web.pipeline.bodies import NewUserForm, RoleForm, read_form
+from quart_app.web.pipeline.bodies import read_form
+from quart_app.web.pipeline.fields import Email, LoginName
 from quart_app.web.pipeline.gate import ID, caller, services
-from quart_app.web.rendering.confirmation import confirm_page, typed_password
+from quart_app.web.rendering.confirmation import ConfirmBody, confirm_page, typed_password
 from quart_app.web.rendering.error_responses import shows_form_again
 from quart_app.web.rendering.leaving import leave_for_login_page
 from quart_app.web.rendering.pages import page, redirect_to
@@ -17,6 +18,22 @@ from quart_app.web.rendering.pages import page, redirect_to
 blueprint = Blueprint("membership", __name__, url_prefix="/admin/users")
 
 _ROLES = [role.value for role in Role]
+
+
+class NewUserForm(ConfirmBody):
+    """A user whom an administrator creates."""
+
+    may_be_absent = False
+    username: LoginName
+    email: Email
+    role: Role = Role.VIEWER
+
+
+class RoleForm(ConfirmBody):
+    """Another role for a user."""
+
+    may_be_absent = False
+    role: Role
 
 
 @blueprint.get("/new")

@@ -6,19 +6,29 @@ from quart import Blueprint, Response, request, url_for
 from quart.typing import ResponseReturnValue, ResponseTypes
 
 from quart_app.errors import AppError, NotLoggedIn, Unavailable
-from quart_app.web.pipeline.access import public
-from quart_app.web.pipeline.bodies import NewPasswordForm, read_form
+from quart_app.web.pipeline.access import no_page, public
+from quart_app.web.pipeline.bodies import Body, read_form
 from quart_app.web.pipeline.current_session import begin
+from quart_app.web.pipeline.fields import LinkText, Password
 from quart_app.web.pipeline.gate import caller, presented, services
 from quart_app.web.pipeline.permit_cookie import current_permit, forget_permit
 from quart_app.web.rendering.error_responses import status_of
-from quart_app.web.rendering.pages import page, redirect_to, safe_local_path
+from quart_app.web.rendering.local_paths import safe_local_path
+from quart_app.web.rendering.pages import page, redirect_to
 
 blueprint = Blueprint("one_time_passwords", __name__)
 
 
+class NewPasswordForm(Body):
+    """The password that replaces a one-time password; `next` is where to go afterwards."""
+
+    new_password: Password
+    next: LinkText = ""
+
+
 @blueprint.get("/login/new_password")
 @public
+@no_page
 async def form_page() -> ResponseReturnValue:
     """Show the form, if the one-time password was entered in this browser."""
     try:

@@ -6,26 +6,56 @@ from quart import Blueprint, Response, request, url_for
 from quart.typing import ResponseReturnValue
 
 from quart_app.errors import AppError, NotFound, NotLoggedIn
+from quart_app.model import PlatformType
 from quart_app.web.pipeline.access import for_no_account
-from quart_app.web.pipeline.bodies import (
-    ConnectBody,
-    FindQuery,
-    PlatformsQuery,
-    RenameForm,
-    ReturnForm,
-    read_form,
-    read_query,
-)
+from quart_app.web.pipeline.bodies import Body, read_form, read_query
 from quart_app.web.pipeline.claims import current_connection_id, switch_platform
 from quart_app.web.pipeline.current_session import forget_if_current
+from quart_app.web.pipeline.fields import (
+    AccessToken,
+    InstanceUrl,
+    LinkText,
+    PlatformName,
+    PlatformUsername,
+    SoughtPlatform,
+    StoredName,
+)
 from quart_app.web.pipeline.gate import ID, caller, services
 from quart_app.web.rendering.error_responses import shows_form_again, status_of
+from quart_app.web.rendering.local_paths import ReturnForm, safe_local_path
 from quart_app.web.rendering.notices import CURRENT
-from quart_app.web.rendering.pages import page, redirect_to, safe_local_path
+from quart_app.web.rendering.pages import page, redirect_to
 
 blueprint = Blueprint("platforms", __name__)
 
-_FIELDS = ("name", "platform_type", "instance_url", "username", "access_token")
+
+class PlatformsQuery(Body):
+    """The search for connections that contain `sought` and come `after` a name."""
+
+    sought: SoughtPlatform | None = None
+    after: StoredName | None = None
+
+
+class FindQuery(PlatformsQuery):
+    """The query of the switcher's search; `next` is the page to return to."""
+
+    next: LinkText = ""
+
+
+class ConnectForm(Body):
+    """A new platform connection."""
+
+    name: PlatformName
+    platform_type: PlatformType
+    instance_url: InstanceUrl
+    username: PlatformUsername | None = None
+    access_token: AccessToken
+
+
+class RenameForm(Body):
+    """Another name for a platform connection."""
+
+    name: PlatformName
 
 
 @blueprint.get("/")
@@ -73,7 +103,7 @@ async def _connect_page(error: AppError | None = None) -> Response:
     return await page(
         "connect.html",
         status=status_of(error) if error else HTTPStatus.OK,
-        typed={name: typed.get(name, "") for name in _FIELDS},
+        typed={name: typed.get(name, "") for name in ConnectForm.model_fields},
         error=error,
     )
 
@@ -85,7 +115,7 @@ async def _connect_page(error: AppError | None = None) -> Response:
 @shows_form_again(_connect_page, unless=(NotFound, NotLoggedIn))
 async def connect() -> ResponseReturnValue:
     """Add an account; it becomes the current one if the session has none."""
-    form = await read_form(ConnectBody)
+    form = await read_form(ConnectForm)
     connection, _ = await services().platforms.connect(
         caller(),
         name=form.name,

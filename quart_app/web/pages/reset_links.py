@@ -8,12 +8,20 @@ from quart.typing import ResponseReturnValue
 from quart_app.errors import AppError, InvalidInput
 from quart_app.session import clear_session, validate_session
 from quart_app.web.pipeline.access import public
-from quart_app.web.pipeline.bodies import ResetForm, read_form
+from quart_app.web.pipeline.bodies import Body, read_form
+from quart_app.web.pipeline.fields import LinkText, Password
 from quart_app.web.pipeline.gate import caller, remember_device, services
 from quart_app.web.rendering.error_responses import status_of
 from quart_app.web.rendering.pages import page, redirect_to
 
 blueprint = Blueprint("reset_links", __name__)
+
+
+class ResetForm(Body):
+    """A new password, and the token of the link that allows it."""
+
+    token: LinkText
+    new_password: Password
 
 
 @blueprint.after_request

@@ -1,4 +1,4 @@
-"""Decorators of routes: public, renews at once, for no account.
+"""Decorators of routes: public, renews at once, for no account, no page.
 
 The session library has two more, `answers_when_stale` and `not_activity`. A route without a
 decorator requires a login, is refused while the revocation list is stale and
@@ -20,6 +20,7 @@ class Mark(Enum):
     PUBLIC = "public"
     RENEWS_AT_ONCE = "renews_at_once"
     FOR_NO_ACCOUNT = "for_no_account"
+    NO_PAGE = "no_page"
 
 
 def public(view: ViewT) -> ViewT:
@@ -35,6 +36,11 @@ def renews_at_once(view: ViewT) -> ViewT:
 def for_no_account(view: ViewT) -> ViewT:
     """Accept requests that were made for another account than the current one."""
     return _marked(view, Mark.FOR_NO_ACCOUNT)
+
+
+def no_page(view: ViewT) -> ViewT:
+    """Keep a form's `next` from leading here: a download, a file, or a step of another form."""
+    return _marked(view, Mark.NO_PAGE)
 
 
 def is_marked(mark: Mark, view: Callable[..., Any] | None = None) -> bool:

@@ -3,14 +3,22 @@
 from quart_app.model import EndReason
 from quart_app.services.sessions.sessions import NewSession
 from quart_app.session import clear_session, create_session
-from quart_app.web.pipeline.bodies import PasswordBody
+from quart_app.web.pipeline.bodies import Body
 from quart_app.web.pipeline.claims import current_connection_id, switch_platform
+from quart_app.web.pipeline.fields import Password
 from quart_app.web.pipeline.gate import (
     caller,
     presented,
     remember_device,
     services,
 )
+
+
+class PasswordBody(Body):
+    """The current password, and the new one."""
+
+    current_password: Password
+    new_password: Password
 
 
 def begin(new_session: NewSession) -> None:

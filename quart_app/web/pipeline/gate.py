@@ -49,6 +49,7 @@ from quart_app.web.pipeline.headers import (
     headers_of_page,
     say_when_to_try_again,
 )
+from quart_app.web.pipeline.problems import is_api
 from quart_app.web.pipeline.request_ids import request_id
 from quart_app.web.pipeline.streaming import end_with_session
 
@@ -201,7 +202,7 @@ def refuse_multipart() -> None:
     No form here takes a file.
     """
     if request.mimetype.startswith("multipart/"):
-        if request.path.startswith("/api/"):
+        if is_api(request):
             raise UnsupportedBody
         raise UnsupportedBody("Send the form as application/x-www-form-urlencoded.")
 
@@ -264,7 +265,7 @@ async def refuse_other_user(claims: Claims) -> None:
 
     This happens if two people use one browser, and the page was opened before the second logged in.
     """
-    if request.method in _SAFE_METHODS or request.blueprint == "api":
+    if request.method in _SAFE_METHODS or is_api(request):
         return
     if (await request.form).get("user_id", str(claims.user_id)) != str(claims.user_id):
         raise UserChanged
@@ -275,7 +276,7 @@ async def refuse_other_platform(claims: Claims) -> None:
     if request.method in _SAFE_METHODS or is_marked(Mark.FOR_NO_ACCOUNT):
         return
     given = request.headers.get("X-Platform-Connection-Id")
-    if given is None and request.blueprint != "api":  # there it would eat a body that is no JSON
+    if given is None and not is_api(request):  # there it would eat a body that is no JSON
         given = (await request.form).get("platform_connection_id")
     if given is None:
         return

@@ -11,7 +11,7 @@ from quart_app.services.identity.devices import REAUTHENTICATION_WINDOW
 from quart_app.services.identity.passwords import LONGEST, SHORTEST
 from quart_app.services.identity.reset_links import FIRST_LINK_LIFETIME, RESET_LINK_LIFETIME
 from quart_app.session import SessionLimits
-from quart_app.web.pipeline.bodies import LONGEST_TOKEN
+from quart_app.web.pipeline.fields import LONGEST_TOKEN
 
 
 @dataclass(frozen=True, kw_only=True)

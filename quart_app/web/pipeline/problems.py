@@ -6,13 +6,19 @@ from typing import Any, Final
 
 from quart.wrappers import Request
 
+API_PREFIX: Final = "/api/"
 # The code and the sentence for a request that can't be understood.
 BAD_REQUEST: Final = ("bad_request", "This request can't be understood.")
 
 
+def is_api(request: Request) -> bool:
+    """Tell whether the request is for the JSON API."""
+    return request.path.startswith(API_PREFIX)
+
+
 def is_for_program(request: Request) -> bool:
     """Tell whether a program reads the answer: below /api, or if it does not accept HTML."""
-    if request.path.startswith("/api/"):
+    if is_api(request):
         return True
     accepted = request.accept_mimetypes
     return bool(accepted) and not accepted.accept_html and "*/*" not in request.headers["Accept"]

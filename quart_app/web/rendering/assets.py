@@ -19,7 +19,7 @@ from werkzeug.datastructures import ContentRange
 from werkzeug.exceptions import NotFound
 
 from quart_app.session import answers_when_stale, not_activity
-from quart_app.web.pipeline.access import public
+from quart_app.web.pipeline.access import no_page, public
 
 FOLDER: Final = Path(__file__).parent.parent / "static"
 # Of all files together: they stay in memory. Larger files belong on a server of their own.
@@ -94,6 +94,7 @@ def install(app: Quart) -> None:
     tree = read_tree()
 
     @public
+    @no_page
     @answers_when_stale
     @not_activity
     async def serve(tree_hash: str, filename: str) -> Response:

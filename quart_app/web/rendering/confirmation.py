@@ -4,13 +4,19 @@ from http import HTTPStatus
 
 from quart import Response
 
-from quart_app.errors import (
-    AppError,
-)
-from quart_app.web.pipeline.bodies import ConfirmBody, read_form
+from quart_app.errors import AppError
+from quart_app.web.pipeline.bodies import Body, read_form
+from quart_app.web.pipeline.fields import Password
 from quart_app.web.pipeline.gate import caller, services
 from quart_app.web.rendering.error_responses import status_of
 from quart_app.web.rendering.pages import page
+
+
+class ConfirmBody(Body):
+    """The password again, if the login is not fresh enough."""
+
+    may_be_absent = True
+    current_password: Password | None = None
 
 
 async def typed_password() -> str | None:

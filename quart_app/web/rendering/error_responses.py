@@ -15,7 +15,8 @@ from quart_app.errors import Category
 from quart_app.web.pipeline import last_resort
 from quart_app.web.pipeline.headers import TRY_AGAIN_LATER, with_retry_after
 from quart_app.web.pipeline.problems import BAD_REQUEST, is_for_program, problem_document
-from quart_app.web.rendering.pages import error_page, safe_local_path
+from quart_app.web.rendering.local_paths import safe_local_path
+from quart_app.web.rendering.pages import error_page
 
 _STATUS: Final = {
     Category.MALFORMED: HTTPStatus.BAD_REQUEST,

@@ -1,35 +1,25 @@
 """Rendering of pages, and redirects to a page after a form."""
 
-import re
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from typing import Any
 
 from quart import Response, current_app, redirect, render_template, request, url_for
 from quart.typing import ResponseTypes
-from werkzeug.exceptions import HTTPException
 from werkzeug.urls import iri_to_uri
 
 from quart_app.errors import NotFound
 from quart_app.services.identity.page_context import Frame
 from quart_app.session import Claims, timestamp, validate_session
 from quart_app.web.pipeline.access import Mark, is_marked
-from quart_app.web.pipeline.bodies import LONGEST_PATH
 from quart_app.web.pipeline.claims import current_connection_id, switch_platform
 from quart_app.web.pipeline.gate import UNATTENDED, caller, now, services
 from quart_app.web.pipeline.headers import with_retry_after
 from quart_app.web.pipeline.last_resort import plain_page
 from quart_app.web.pipeline.request_ids import request_id
+from quart_app.web.rendering.local_paths import safe_local_path
 from quart_app.web.rendering.notices import forget_notice, leave_notice, waiting_notice
 from quart_app.web.rendering.user_agents import described
-
-# Blueprints without pages for people; static files have no blueprint.
-_NO_PAGES: Final = frozenset({"", "api", "csp_reports", "events", "operations"})
-# A download leaves the browser where it is, and a step of another form leads away.
-_NOWHERE_TO_GO: Final = frozenset({"audit.export", "one_time_passwords.form_page"})
-# Paths that clients and servers normalize, each in its own way.
-_LEADS_ELSEWHERE: Final = re.compile(r"//|/\.\.?(/|$)")
 
 
 async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> Response:
@@ -130,28 +120,6 @@ def _this_page() -> str:
     """Return the path of the page that is shown, where it can be asked for again."""
     path = request.full_path.rstrip("?") if request.method == "GET" else request.path
     return safe_local_path(path) or url_for("platforms.dashboard")
-
-
-def safe_local_path(text: str) -> str | None:
-    r"""Return `text` if a page of ours is there, and it is not longer than a form may hold.
-
-    Else None, as for an address that only accepts forms. A browser takes `//host` and `/\host`
-    for another site, and drops tabs and line ends first.
-    """
-    if not text.startswith("/") or text[1:2] in {"/", "\\"} or len(text) > LONGEST_PATH:
-        return None
-    if not text.isprintable() or " " in text or "\\" in text:
-        return None
-    path, adapter = unquote(urlsplit(text).path), current_app.create_url_adapter(request)
-    if _LEADS_ELSEWHERE.search(path):
-        return None
-    try:
-        endpoint, _ = adapter.match(path, "GET") if adapter else ("", {})
-    except HTTPException:  # nothing is there, or only with a form or at another address
-        return None
-    if endpoint in _NOWHERE_TO_GO or endpoint.rpartition(".")[0] in _NO_PAGES:
-        return None
-    return text
 
 
 def redirect_to(path: str, *, notice: str | None = None) -> ResponseTypes:

@@ -12,7 +12,7 @@ from quart_app.session import not_activity
 from quart_app.web.pipeline.gate import caller, services
 from quart_app.web.pipeline.streaming import JudgedBody
 
-blueprint = Blueprint("events", __name__, url_prefix="/api")
+blueprint = Blueprint("api_session_events", __name__, url_prefix="/api")
 
 _MEDIA_TYPE: Final = "text/event-stream"
 _SIGN_OF_LIFE: Final = ":\n\n"  # a comment: no event, and a proxy sees that the stream is alive

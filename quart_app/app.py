@@ -58,6 +58,23 @@ def create_app(
         except WrongEncryptionKey as error:
             sys.exit(printable(f"quart_app: {error.sentence}"))
     log_records.install()
+    built = build_services(settings, clock=clock)
+    app = _new_app(settings)
+    app.extensions["quart_app"] = built.services
+    app.extensions["quart_app.clock"] = clock
+    _install_sessions(app, settings, built, clock)
+    _install_web(app, settings)
+    _serve_with(app, settings, built)
+    make_headers = partial(headers_of_refusal, is_https=settings.is_https)
+    bound_hypercorn(make_headers)
+    access_log.install()
+    _configure_audit_log(app)
+    _wrap_asgi(app, settings, make_headers)
+    return app
+
+
+def _new_app(settings: Settings) -> Application:
+    """Return an application without views, with its limits on bodies."""
     app = Application("quart_app", template_folder="web/templates", static_folder=None)
     app.headers_of_failures = headers_of_every_answer(is_https=settings.is_https)
     app.config.update(
@@ -66,10 +83,11 @@ def create_app(
         BODY_TIMEOUT=BODY_TIMEOUT_SECONDS,
     )
     app.jinja_env.undefined = StrictUndefined
-    built = build_services(settings, clock=clock)
-    _install_sessions(app, settings, built, clock)
-    app.extensions["quart_app"] = built.services
-    app.extensions["quart_app.clock"] = clock
+    return app
+
+
+def _install_web(app: Quart, settings: Settings) -> None:
+    """Install what every request passes, what pages need, and the views."""
     app.extensions["quart_app.device_cookie"] = DeviceCookie(settings.session_keys)
     assets.install(app)
     gate.install(app, is_https=settings.is_https)
@@ -87,27 +105,24 @@ def create_app(
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
 
+
+def _serve_with(app: Quart, settings: Settings, built: Built) -> None:
+    """Run the periodic tasks while the application serves, and close what it uses afterwards."""
+
     @app.while_serving
     async def serving() -> AsyncGenerator[None]:
-        services = built.services
+        events = built.services.events
         async with (
             accepting_within_bounds(Register(_bounds(settings))),
             running(built.periodic_tasks),
         ):
             _freeze_gc()
             # Hypercorn reports its stop only after it has finished the open requests.
-            with called_on_the_signal_to_stop(services.events.stop):
+            with called_on_the_signal_to_stop(events.stop):
                 yield
-            services.events.stop()
+            events.stop()
 
     app.after_serving(built.close)
-
-    make_headers = partial(headers_of_refusal, is_https=settings.is_https)
-    bound_hypercorn(make_headers)
-    access_log.install()
-    _configure_audit_log(app)
-    _wrap_asgi(app, settings, make_headers)
-    return app
 
 
 def _install_sessions(

@@ -276,14 +276,6 @@ class LastAdministrator(AppError):  # noqa: N818
     )
 
 
-class ResetLinkInvalid(AppError):  # noqa: N818
-    """The reset link was used, has expired, is void or never existed. The error hides which."""
-
-    category = Category.GONE
-    code = "reset_link_invalid"
-    default_sentence = "This link is invalid or has expired. Ask an administrator for a new one."
-
-
 class UserInactive(AppError):  # noqa: N818
     """The user is deactivated, so the result would be of no use to them."""
 

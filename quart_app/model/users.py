@@ -13,7 +13,6 @@ from quart_app.model.lengths import (
     EMAIL_LENGTH,
     LEGACY_REFUSAL_LENGTH,
     PASSWORD_HASH_LENGTH,
-    RESET_TOKEN_HASH_LENGTH,
     ROLE_LENGTH,
     USERNAME_LENGTH,
 )
@@ -23,6 +22,7 @@ from quart_app.text.login_names import LONGEST_KEY, email_key, name_key
 # The beginnings of the older application's hashes, which are Werkzeug's.
 LEGACY_HASHES: Final = ("scrypt:", "pbkdf2:")
 NOT_KEPT: Final = ""  # in place of a legacy hash: there is no way back that would need one
+_SHA_256_HEX_LENGTH: Final = 64
 NO_PASSWORD: Final = ""  # in place of a hash: the user has yet to choose one by a reset link
 
 
@@ -103,7 +103,7 @@ class User(Base):
     must_change_password: Mapped[bool] = mapped_column(Flag, server_default=false(), default=False)
     # The SHA-256 of the token of the user's one reset link, never the token itself.
     reset_token_hash: Mapped[str | None] = mapped_column(
-        String(RESET_TOKEN_HASH_LENGTH), unique=True, index=True
+        String(_SHA_256_HEX_LENGTH), unique=True, index=True
     )
     reset_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     legacy_refusal: Mapped[str | None] = mapped_column(String(LEGACY_REFUSAL_LENGTH))

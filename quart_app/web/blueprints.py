@@ -13,6 +13,7 @@ from quart_app.web.operations import csp_reports, operations
 from quart_app.web.pages import (
     accounts,
     admin,
+    admin_reset_links,
     alerts,
     audit,
     devices,
@@ -25,6 +26,7 @@ from quart_app.web.pages import (
 BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     accounts.blueprint,
     admin.blueprint,
+    admin_reset_links.blueprint,
     alerts.blueprint,
     api_account.blueprint,
     api_platforms.blueprint,

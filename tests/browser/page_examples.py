@@ -220,11 +220,11 @@ EXAMPLES: dict[str, dict[str, list[Example]]] = {
             Example("/admin/users/{gone}"),
         ],
         "admin.end_user_page": [Example("/admin/users/{member}/end")],
-        "admin.reset_link_page": [
+        "admin_reset_links.make_page": [
             Example("/admin/users/{member}/reset_link"),
             Example("/admin/users/{gone}/reset_link", what="409"),
         ],
-        "admin.make_reset_link": [
+        "admin_reset_links.make": [
             Example(
                 "/admin/users/{given_id}/reset_link",
                 sends("Create reset link"),

@@ -14,11 +14,10 @@ from sqlalchemy import select, text, update
 from werkzeug.security import generate_password_hash
 
 from quart_app.composition import Built
-from quart_app.errors import ResetLinkInvalid
 from quart_app.model import AuditEntry, AuditEvent, Role, User
 from quart_app.services import Services
 from quart_app.services.identity.passwords import Passwords
-from quart_app.services.identity.reset_links import RESET_LINK_LIFETIME
+from quart_app.services.identity.reset_links import RESET_LINK_LIFETIME, ResetLinkInvalid
 from quart_app.settings import Settings, with_setting
 from tests.callers import NOBODY
 from tests.conftest import (

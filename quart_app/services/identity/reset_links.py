@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.errors import NotFound, ResetLinkInvalid, UserInactive
+from quart_app.errors import AppError, Category, NotFound, UserInactive
 from quart_app.model import AuditEvent, EndReason, User
 from quart_app.services.audit.addresses import counted_address
 from quart_app.services.audit.audit import Audit
@@ -31,6 +31,14 @@ FIRST_LINK_LIFETIME: Final = timedelta(days=1)
 _TOKEN_BYTES: Final = 32
 
 
+class ResetLinkInvalid(AppError):  # noqa: N818 errors here are named for the fact
+    """The reset link was used, has expired, is void or never existed. The error hides which."""
+
+    category = Category.GONE
+    code = "reset_link_invalid"
+    default_sentence = "This link is invalid or has expired. Ask an administrator for a new one."
+
+
 @dataclass(frozen=True, kw_only=True)
 class ResetLink:
     """A link for an administrator or operator to pass on. It is never shown again."""
@@ -38,6 +46,7 @@ class ResetLink:
     url: str
     user_id: int
     username: str
+    lifetime: timedelta
     expires_at: datetime
 
 
@@ -100,6 +109,7 @@ class ResetLinks:
             url=f"{self.address}?token={token}",
             user_id=user.id,
             username=user.username,
+            lifetime=lifetime,
             expires_at=user.reset_expires_at,
         )
 

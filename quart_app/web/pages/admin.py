@@ -1,4 +1,4 @@
-"""Pages for administrators: list users, list and end sessions, create reset links."""
+"""Pages for administrators: list users, list and end sessions."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from pydantic import StringConstraints
 from quart import Blueprint, Response, url_for
 from quart.typing import ResponseReturnValue
 
-from quart_app.errors import AppError, InvalidInput, UserInactive
+from quart_app.errors import AppError, InvalidInput
 from quart_app.model import EMAIL_LENGTH
 from quart_app.web.pipeline.bodies import Body, BodyT, read_query
 from quart_app.web.pipeline.fields import STORABLE, BigId, Id
@@ -134,29 +134,6 @@ async def end_user(user_id: int) -> ResponseReturnValue:
     return redirect_to(
         url_for("admin.user_page", user_id=user_id), notice="All sessions of this user have ended."
     )
-
-
-@blueprint.get(f"/users/<{ID}:user_id>/reset_link")
-async def reset_link_page(user_id: int) -> ResponseReturnValue:
-    """Ask whether to create a reset link for a user."""
-    return await _reset_link_page(user_id)
-
-
-async def _reset_link_page(user_id: int, error: AppError | None = None) -> Response:
-    user, _ = await services().administration.user(caller(), user_id)
-    if not user.is_active:
-        raise UserInactive
-    return await confirm_page("admin_make_reset_link.html", error, user=user)
-
-
-@blueprint.post(f"/users/<{ID}:user_id>/reset_link")
-@shows_form_again(_reset_link_page)
-async def make_reset_link(user_id: int) -> ResponseReturnValue:
-    """Create the reset link and show it only once: the database does not contain it."""
-    link = await services().reset_links.make(
-        caller(), user_id, current_password=await typed_password()
-    )
-    return await page("admin_reset_link.html", link=link, is_new=False)
 
 
 @blueprint.get("/sessions/all/end")

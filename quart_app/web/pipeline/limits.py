@@ -9,7 +9,6 @@ from quart_app import model
 from quart_app.durations import in_words
 from quart_app.services.identity.devices import REAUTHENTICATION_WINDOW
 from quart_app.services.identity.passwords import LONGEST, SHORTEST
-from quart_app.services.identity.reset_links import FIRST_LINK_LIFETIME, RESET_LINK_LIFETIME
 from quart_app.session import SessionLimits
 from quart_app.web.pipeline.fields import LONGEST_TOKEN
 
@@ -20,8 +19,6 @@ class ShownLimits:
 
     remembered: SessionLimits
     fresh_login: timedelta = REAUTHENTICATION_WINDOW
-    reset_link: timedelta = RESET_LINK_LIFETIME
-    first_link: timedelta = FIRST_LINK_LIFETIME
     shortest_password: int = SHORTEST
     longest_password: int = LONGEST
     username: int = model.USERNAME_LENGTH

@@ -1,7 +1,6 @@
 """docs/http.md names every route and error code; docs/security.md names tests that exist."""
 
 import ast
-import inspect
 import os
 import re
 import sys
@@ -13,10 +12,10 @@ import click
 from quart_app import errors
 from quart_app.app import create_app
 from quart_app.cli.command_line import cli
-from quart_app.fediverse import errors as fediverse_errors
 from quart_app.settings import Settings
 from quart_app.web.rendering.error_responses import _STATUS
 from tests.conftest import ENCRYPTION_KEY, SECRET_KEY
+from tests.error_classes import answered_errors
 from tests.servers import ROOT
 
 PAGE = (ROOT / "docs/http.md").read_text()
@@ -58,14 +57,8 @@ def test_every_error_code_is_described_with_its_status() -> None:
         for status, codes in re.findall(r"(?m)^\| (\d{3}) \| (.*) \|$", PAGE)
         for code in re.findall("`([a-z_]+)`", codes)
     }
-    of_pages_only = {errors.SetUpLinkInvalid}
-    bases = {errors.AppError, fediverse_errors.ServerError}
-    ours = {
-        (int(_STATUS[kind.category]), kind.code)
-        for module in (errors, fediverse_errors)
-        for _, kind in inspect.getmembers(module, inspect.isclass)
-        if issubclass(kind, errors.AppError) and kind not in {*bases, *of_pages_only}
-    }
+    of_pages_only: set[type[errors.AppError]] = {errors.SetUpLinkInvalid}
+    ours = {(int(_STATUS[kind.category]), kind.code) for kind in answered_errors() - of_pages_only}
     assert not any(status == 500 for status, _ in ours)  # each has a category
     assert {code for code in described if code[1] not in FRAMEWORK_CODES} == ours
 

@@ -72,3 +72,27 @@ def test_only_the_terminal_module_writes_to_standard_streams(path: Path) -> None
             *("print", "click.echo", "click.secho", "echo", "warnings.warn", "os.write"),
             *("sys.stdout.write", "sys.stderr.write", "sys.stdout.buffer.write"),
         }
+
+
+RESET_LINKS = re.compile(
+    r"reset[_ -]?links?\b|ResetLink|reset_token|reset_expires|password_reset\b|\bPASSWORD_RESET",
+    re.IGNORECASE,
+)
+
+
+def test_the_architecture_page_lists_every_file_that_names_an_example_feature() -> None:
+    """A new central list that each feature has to edit would show here."""
+    page = (ROOT / "docs/architecture.md").read_text()
+    section = page.partition("Reset links are an example")[2].partition("The first five rows")[0]
+    listed = re.findall(r"`([a-z_0-9/]+\.(?:py|html))`", section)
+    named = {
+        str(path.relative_to(PACKAGE))
+        for path in [*MODULES, *PACKAGE.rglob("*.html")]
+        if RESET_LINKS.search(_without_docstring(path.read_text()))
+    }
+    assert sorted(listed) == sorted(named)
+
+
+def _without_docstring(text: str) -> str:
+    """Return a module without its first docstring, which may list what its package contains."""
+    return re.sub(r'\A""".*?"""', "", text, flags=re.DOTALL)

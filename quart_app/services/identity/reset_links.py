@@ -23,6 +23,7 @@ from quart_app.services.identity.new_passwords import check_new_password
 from quart_app.services.identity.passwords import Passwords
 from quart_app.services.sessions.device_ids import new_device_id
 from quart_app.services.sessions.sessions import Sessions
+from quart_app.storage import reset_links as stored_links
 from quart_app.storage import users as stored_users
 
 RESET_LINK_LIFETIME: Final = timedelta(hours=1)
@@ -116,7 +117,7 @@ class ResetLinks:
     async def user_of(self, token: str) -> User:
         """Return the user of a link. Raises ResetLinkInvalid."""
         async with self.sessions.database.read() as db:
-            user = await stored_users.user_by_reset_token(db, _hash_of(token), self.now())
+            user = await stored_links.user_by_reset_token(db, _hash_of(token), self.now())
         if user is None:
             raise ResetLinkInvalid
         return user
@@ -139,7 +140,7 @@ class ResetLinks:
     @shielded
     async def _use(self, caller: Caller, token: str, new_hash: str, device_id: str) -> KnownDevice:
         async with self.sessions.ending(caller) as ending:
-            user = await stored_users.replace_password_by_link(
+            user = await stored_links.replace_password_by_link(
                 ending.db, _hash_of(token), new_hash, self.now()
             )
             if user is None:

@@ -32,7 +32,7 @@ from quart_app.model.logins import Login
 from quart_app.model.platforms import PlatformConnection, PlatformType
 from quart_app.model.revocations import EndReason, Revocation
 from quart_app.model.throttles import Throttle
-from quart_app.model.types import LARGEST_BIG_ID, LARGEST_ID, Base, StoredText, UtcDateTime
+from quart_app.model.types import LARGEST_ID, Base, StoredText, UtcDateTime
 from quart_app.model.users import (
     LEGACY_HASHES,
     NO_PASSWORD,
@@ -42,6 +42,7 @@ from quart_app.model.users import (
     RoleByName,
     User,
 )
+from quart_app.session.claims import LARGEST_BIG_ID
 
 __all__ = [
     "ADDRESS_LENGTH",

@@ -17,8 +17,8 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
-LARGEST_ID: Final = 2**31 - 1  # of an INTEGER in PostgreSQL: users, platform connections
-LARGEST_BIG_ID: Final = 2**63 - 1  # of a BIGINT: every other table
+# Of an INTEGER in PostgreSQL: users and platform connections. Every other table has BIGINTs.
+LARGEST_ID: Final = 2**31 - 1
 
 # SQLite numbers rows automatically only in a column whose type is spelled INTEGER.
 BigId: Final = BigInteger().with_variant(Integer, "sqlite")

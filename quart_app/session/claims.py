@@ -10,7 +10,7 @@ from typing import Any, Final
 
 # The clocks of two machines differ a little; a time further ahead than this is refused.
 CLOCK_TOLERANCE: Final = timedelta(seconds=60)
-LARGEST_USER_ID: Final = 2**63 - 1  # a BIGINT
+LARGEST_BIG_ID: Final = 2**63 - 1  # of a BIGINT
 LONGEST_USER_ID: Final = 255  # characters, of an id that is text
 SESSION_ID_LENGTH: Final = 22  # 16 bytes as base64url without padding
 _SESSION_ID_BYTES: Final = 16  # 128 bits from the system's generator (OWASP ASVS 5.0, 7.2.3)
@@ -124,7 +124,7 @@ def is_session_id(value: object) -> bool:
 def is_user_id(value: object) -> bool:
     """Tell whether a value can be a user's id: a positive integer, or a short text."""
     if type(value) is int:
-        return 0 < value <= LARGEST_USER_ID
+        return 0 < value <= LARGEST_BIG_ID
     return isinstance(value, str) and 0 < len(value) <= LONGEST_USER_ID
 
 

@@ -8,6 +8,7 @@ import pytest
 from quart.typing import TestClientProtocol as Client
 
 import quart_app
+from quart_app.model import PlatformType, Role
 from quart_app.settings import Settings, with_setting
 from tests.conftest import Clock, MakeApp, Member
 
@@ -77,5 +78,15 @@ def test_no_template_defines_a_limit_of_its_own() -> None:
         f"{template.name}: {match[0]}"
         for template in TEMPLATES.glob("*.html")
         for match in FIXED.finditer(re.sub(r"{#.*?#}", "", template.read_text(), flags=re.DOTALL))
+    }
+    assert found == set()
+
+
+def test_no_template_repeats_a_value_of_an_enumeration() -> None:
+    values = "|".join(each.value for each in [*Role, *PlatformType])
+    found = {
+        f"{template.name}: {match[0]}"
+        for template in TEMPLATES.glob("*.html")
+        for match in re.finditer(rf"""(["'])(?:{values})\1""", template.read_text())
     }
     assert found == set()

@@ -21,7 +21,7 @@ from quart_app.session.follower import KEPT_AFTER_EXPIRY
 from quart_app.storage import alerts as stored_alerts
 from quart_app.storage import users as stored_users
 
-SHOWN_FOR: Final = timedelta(days=30)  # as long as the longest session lasts
+SHOWN_FOR: Final = timedelta(days=30)  # as long as a remembered session, by default
 MOST_NEW_DEVICES: Final = 100  # alerts of one user that wait for an answer
 # A new password answers these: somebody who knew the old password can no longer log in.
 _ANSWERED_BY_A_NEW_PASSWORD: Final = (AlertKind.NEW_DEVICE, AlertKind.DISOWNED)

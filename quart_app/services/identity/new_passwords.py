@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from quart_app.errors import InvalidInput
+from quart_app.model import PlatformType
 from quart_app.services.identity.passwords import LONGEST, SHORTEST
 
 GENERATED_PASSWORD_BYTES = 15  # 20 characters of base64url
@@ -15,7 +16,7 @@ SAME_AS_CURRENT: Final = "Choose a password other than the current one."
 SAME_AS_GIVEN: Final = "Choose a password other than the one you were given."
 _COMMONEST: Final = Path(__file__).parent / "vendor" / "django-6.1.3-common-passwords.txt.gz"
 # Words of this service, which attackers guess first (OWASP ASVS 5.0, 6.2.11).
-_OF_THIS_SERVICE: Final = ("quart_app", "mastodon", "pixelfed", "fediverse")
+_OF_THIS_SERVICE: Final = ("quart_app", "fediverse", *(each.value for each in PlatformType))
 _TRIVIAL_LENGTH: Final = 8  # as a date's digits
 
 

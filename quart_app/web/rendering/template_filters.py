@@ -7,7 +7,7 @@ from typing import Final
 from quart import Quart
 
 from quart_app.instances import server_of, username_of
-from quart_app.model import PlatformConnection, PlatformType
+from quart_app.model import PlatformConnection, PlatformType, Role
 from quart_app.web.pipeline.gate import now
 from quart_app.web.rendering.display import displayed
 
@@ -25,7 +25,7 @@ _UNITS: Final = (
 def install(app: Quart) -> None:
     """Let templates write `at|ago`, `name|initials`, `connection|server` and `…|username`.
 
-    They know the values of PlatformType as `platform_types`.
+    They know `Role`, and the values of PlatformType as `platform_types`.
     """
 
     @displayed(otherwise="")
@@ -40,6 +40,7 @@ def install(app: Quart) -> None:
     def username(connection: PlatformConnection) -> str:
         return username_of(connection.instance_url, connection.username) or ""
 
+    app.jinja_env.globals["Role"] = Role
     app.jinja_env.globals["platform_types"] = [each.value for each in PlatformType]
     app.jinja_env.filters.update(
         ago=ago_now, initials=displayed(otherwise="")(initials), server=server, username=username

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from http import HTTPStatus
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -250,9 +250,9 @@ async def test_a_redirect_to_another_server_is_a_hint(
     ("answer", "kind"),
     [
         (Answer(b"<h1>Hello</h1>", content_type="text/html"), ServerNotSupported),
-        (Answer(b"{}", content_type="text/html"), ServerNotSupported),
+        (Answer(ACCOUNT, content_type="text/html"), ServerNotSupported),
         (Answer(b"<h1>Hello</h1>"), ServerNotSupported),
-        (Answer(b'{"id": NaN, "username": "a"}'), ServerNotSupported),
+        (Answer(b'{"id": "1", "username": "a", "n": NaN}'), ServerNotSupported),
         (Answer(b'{"id": "1", "username": "a"'), ServerNotSupported),
         (Answer('{"id": "1", "username": "a"}'.encode("utf-16")), ServerNotSupported),
         (Answer(b'{"id": "1", "username": "\xff"}'), ServerNotSupported),
@@ -368,33 +368,45 @@ async def test_a_resolver_that_hangs_ends_in_time(authority: CertificateAuthorit
 @pytest.mark.parametrize(
     "addresses",
     [
-        ["127.0.0.1"],
-        ["169.254.169.254"],
+        ["127.0.0.2"],
+        ["127.0.0.1", "127.0.0.2"],
+        ["127.0.0.2", "127.0.0.1"],
+        ["127.0.0.1", "169.254.169.254"],
         ["::1"],
         ["::ffff:127.0.0.1"],
         ["64:ff9b::7f00:1"],
-        ["1.1.1.1", "127.0.0.1"],
-        ["127.0.0.1", "1.1.1.1"],
-        ["2606:4700:4700::1111", "10.0.0.1"],
         [],
     ],
 )
 async def test_a_name_with_any_private_address_is_never_connected_to(
     authority: CertificateAuthority, addresses: list[str]
 ) -> None:
+    """127.0.0.1 is the only permitted address here, as a public one would be."""
     async with (
         tls_server(authority, answering(lambda _: Answer(ACCOUNT))) as server,
         client(
-            authority.file, allowed_private_networks=[], resolve=resolving({NAME: addresses})
+            authority.file,
+            allowed_private_networks=[ip_network("127.0.0.1")],
+            resolve=resolving({NAME: addresses}),
         ) as fediverse,
     ):
-        for host in (NAME, server.host):
-            error = await failure(fediverse, host)
-            assert type(error) is ServerUnreachable
-            # The sentence must not tell which names are private ones.
-            assert (
-                error.sentence == f"{host} can't be reached. Check its address, or try again later."
-            )
+        error = await failure(fediverse, server.host)
+        assert type(error) is ServerUnreachable
+        # The sentence must not reveal that the name leads to a private address.
+        assert error.sentence == (
+            f"{server.host} can't be reached. Check its address, or try again later."
+        )
+        assert server.connections == 0
+
+
+async def test_loopback_is_closed_unless_an_operator_opens_it(
+    authority: CertificateAuthority,
+) -> None:
+    async with (
+        tls_server(authority, answering(lambda _: Answer(ACCOUNT))) as server,
+        client(authority.file, allowed_private_networks=[]) as fediverse,
+    ):
+        assert type(await failure(fediverse, server.host)) is ServerUnreachable
         assert server.connections == 0
 
 

@@ -58,7 +58,10 @@ class OAuth:
         if response.status_code in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}:
             raise InvalidScope(instance.host)
         if not response.is_success:
-            raise ServerNotSupported(instance.host)
+            raise ServerNotSupported(
+                instance.host,
+                "{host} doesn't let other applications connect. Paste an access token instead.",
+            )
         registered = json_object(instance.host, response)
         client_id = identifier(registered.get("client_id"), _LONGEST_TOKEN)
         client_secret = identifier(registered.get("client_secret"), _LONGEST_TOKEN)

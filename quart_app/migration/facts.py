@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from quart_app.storage.schema.legacy_refusals import RefusedUsers
+from quart_app.text.counted import counted
 
 SESSIONS = "user_sessions"
 # The older application's names for the column, the later one first.
@@ -28,7 +29,8 @@ class TableFacts:
 class SessionTable:
     """The table that is to be removed.
 
-    `users` is how many people have a row in it; `some_users` are a few of their names.
+    `users` is how many people have a row in it and can log in here; `some_users` are a few of
+    their names.
     """
 
     name: str
@@ -61,13 +63,13 @@ class SessionTable:
             )
         if self.dependents:
             return (
-                f"Others depend on {self.name}, and nothing is removed along with it:"
+                f"These depend on {self.name}, and the migration doesn't remove them:"
                 f" {'; '.join(self.dependents)}."
             )
         if self.obstacles:
             return (
-                f"A backup could not bring back {'; '.join(self.obstacles)}. Write down how it was"
-                " made, remove it, and begin again."
+                f"A backup can't restore {'; '.join(self.obstacles)}. Save its definition, drop it"
+                " and run the migration again."
             )
         return None
 
@@ -105,7 +107,7 @@ class DatabaseState:
         """The reason why nothing can be done here; None if it can."""
         names = {table.name for table in self.tables}
         if not names and self.sessions is None:
-            return "The database is empty: there is nothing to migrate."
+            return "The database is empty, so there is nothing to migrate."
         lacking = [name for name in _NEEDED if name not in names]
         if lacking:
             return (
@@ -114,16 +116,16 @@ class DatabaseState:
             )
         if self.sessions is None and self.elsewhere is not None:
             return (
-                f"The table {SESSIONS} stands in the schema {self.elsewhere}, which is not the"
-                " first of the search path: name it in the URL, as"
+                f"The table {SESSIONS} is in the schema {self.elsewhere}, which is not the first in"
+                " the search path. Name the schema in the URL:"
                 f" ?options=-csearch_path%3D{_in_options(self.elsewhere)}"
             )
         if self.hidden is not None:
             return self.hidden
         if self.unknown_here is not None:
             return (
-                f"SQLite can't check this database: {self.unknown_here}. Drop the index, or"
-                " whatever else uses it, and make it again afterwards with the program that has it."
+                f"SQLite can't check this database: {self.unknown_here}. Drop the index or other"
+                " object that uses it. Recreate it afterwards, with the program that provides it."
             )
         return self.sessions.refusal if self.sessions is not None else None
 
@@ -135,14 +137,14 @@ class DatabaseState:
     @property
     def nothing_to_do(self) -> str:
         """The sentence on why there is nothing to do."""
-        at = f"the schema is at revision {self.revision}"
+        at = f"The schema is at revision {self.revision}."
         if not self.removals:
-            return f"Nothing to do: this database never had the table {SESSIONS}, and {at}."
+            return f"Nothing to do: this database never had the table {SESSIONS}. {at}"
         last = self.removals[-1]
-        backup = f"; its backup is {last.backup}" if last.backup else ""
+        backup = f" Its backup is {last.backup}." if last.backup else ""
         return (
-            f"Nothing to do: {SESSIONS} ({last.rows:,} rows) was removed at"
-            f" {last.removed_at:%Y-%m-%d %H:%M:%S} UTC{backup}, and {at}."
+            f"Nothing to do: {SESSIONS} ({counted(last.rows, 'row')}) was removed at"
+            f" {last.removed_at:%Y-%m-%d %H:%M:%S} UTC.{backup} {at}"
         )
 
 

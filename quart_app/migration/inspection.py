@@ -9,7 +9,7 @@ from quart_app.migration.facts import DatabaseState, SessionTable, TableFacts
 from quart_app.migration.progress import Reporter
 from quart_app.migration.record import removals
 from quart_app.storage.schema import newest_revision, refuse_unknown_revision, revision_of
-from quart_app.storage.schema.legacy_refusals import refused_users
+from quart_app.storage.schema.legacy_refusals import can_log_in, refused_users
 
 _NAMES_SHOWN = 5
 _ROWS_ASKED = 1000  # for those names
@@ -42,7 +42,7 @@ def inspect_closely(engine: Engine, connection: Connection, reporter: Reporter) 
     state = inspect(engine, connection)
     if state.unknown_here or state.hidden:  # counting rows may need it
         return state
-    with reporter.step("looking", total=len(state.tables), unit="tables") as step:
+    with reporter.step("inspecting", total=len(state.tables), unit="tables") as step:
         tables = []
         for table in state.tables:
             tables.append(_facts(engine, connection, table.name))
@@ -63,17 +63,20 @@ def _facts(engine: Engine, connection: Connection, name: str) -> TableFacts:
 
 def _with_rows(engine: Engine, connection: Connection, table: SessionTable) -> SessionTable:
     """Count the rows, their users, and the rows without a user or connection."""
-    rows, users, orphans = _grouped(engine, connection, table, "user_id", "users")
+    can = f"CASE WHEN {can_log_in(connection)} THEN 1 ELSE 0 END"
+    users_table = f"(SELECT id, username, {can} AS counts FROM users)"
+    rows, users, orphans = _grouped(engine, connection, table, "user_id", users_table)
     lost_platforms = 0
     if table.active_platform_column is not None:
+        others = "(SELECT id, 1 AS counts FROM platform_connections)"
         column = table.active_platform_column
-        lost_platforms = _grouped(engine, connection, table, column, "platform_connections")[2]
+        lost_platforms = _grouped(engine, connection, table, column, others)[2]
     quoted = connection.dialect.identifier_preparer.quote_identifier(table.name)
     some = connection.scalars(
         text(
             f"SELECT DISTINCT u.username FROM (SELECT user_id FROM {quoted} LIMIT {_ROWS_ASKED})"
-            f" AS s JOIN users AS u ON {engine.key('u.id')} = {engine.key('s.user_id')}"
-            f" ORDER BY u.username LIMIT {_NAMES_SHOWN}"
+            f" AS s JOIN {users_table} AS u ON {engine.key('u.id')} = {engine.key('s.user_id')}"
+            f" WHERE u.counts = 1 ORDER BY u.username LIMIT {_NAMES_SHOWN}"
         )
     )
     return dataclasses.replace(
@@ -87,16 +90,19 @@ def _with_rows(engine: Engine, connection: Connection, table: SessionTable) -> S
 
 
 def _grouped(
-    engine: Engine, connection: Connection, table: SessionTable, column: str, other: str
+    engine: Engine, connection: Connection, table: SessionTable, column: str, others: str
 ) -> tuple[int, int, int]:
-    """Count all rows, the ids of `other` that they name, and the rows whose id is missing there."""
+    """Count all rows, the ids that they name, and the rows whose id is missing in `others`.
+
+    `others` has columns `id` and `counts`: 1 for ids that are counted, otherwise 0.
+    """
     quote = connection.dialect.identifier_preparer.quote_identifier
     row = connection.execute(
         text(
-            "SELECT coalesce(sum(s.number), 0), count(o.id), coalesce(sum("
+            "SELECT coalesce(sum(s.number), 0), coalesce(sum(o.counts), 0), coalesce(sum("
             " CASE WHEN o.id IS NULL AND s.id IS NOT NULL THEN s.number ELSE 0 END), 0)"
             f" FROM (SELECT {quote(column)} AS id, count(*) AS number FROM {quote(table.name)}"
-            f" GROUP BY 1) AS s LEFT JOIN {other} AS o"
+            f" GROUP BY 1) AS s LEFT JOIN {others} AS o"
             f" ON {engine.key('o.id')} = {engine.key('s.id')}"
         )
     ).one()

@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, inspect, or_, sele
 from sqlalchemy import true as sql_true
 
 from quart_app.model import LEGACY_HASHES, NO_PASSWORD, NOT_KEPT, PlatformConnection, User
-from quart_app.storage.schema.legacy_refusals import reactivate_refused
+from quart_app.storage.schema.legacy_refusals import cannot_log_in_there, reactivate_refused
 from quart_app.text.printable import printable
 
 _USERS, _CONNECTIONS = User.table(), PlatformConnection.table()
@@ -18,12 +18,14 @@ class GivenBack:
     """The restoration's changes to the rows of users and of their connections.
 
     `without_hash` names users whose password the older application can't compare: they were created
-    here, or changed their password here. `defaults` is None if they were not requested.
+    here, or changed their password here. Of these, `refused` are inactive, locked or not verified
+    there. `defaults` is None if they were not requested.
     """
 
     hashes: int
     reactivated: int
     without_hash: tuple[str, ...]
+    refused: tuple[str, ...]
     defaults: int | None
 
     @property
@@ -38,38 +40,50 @@ class GivenBack:
             lines.append(f"Password hashes given back: {self.hashes:,}")
         if self.reactivated:
             lines.append(
-                f"Users whom the older application refuses by itself, active again as they were:"
+                "Users whose is_active is true again, but whom both applications still refuse:"
                 f" {self.reactivated:,}"
             )
         if self.defaults is not None:
             lines.append(f"Default platforms carried back: {self.defaults:,} rows changed")
         if self.without_hash:
-            shown = self.without_hash[:_NAMES_SHOWN]
-            more = ", …" if len(self.without_hash) > len(shown) else ""
             lines += [
                 (
-                    f"The older application cannot read the password of {len(self.without_hash):,}"
-                    " users, who were created here or chose another password here:"
-                    f" {', '.join(map(printable, shown))}{more}"
+                    "The older application can't read the passwords of"
+                    f" {len(self.without_hash):,} users, who were created here or chose another"
+                    f" password here: {_some(self.without_hash)}"
                 ),
                 "  To give one a password that it reads:",
                 "  .venv/bin/python -m quart_app user passwd NAME --for-legacy",
             ]
+        if self.refused:
+            lines.append(
+                f"  {len(self.refused):,} of these can't log in there anyway, because they are"
+                f" locked, not verified or inactive: {_some(self.refused)}"
+            )
         return lines
+
+
+def _some(names: tuple[str, ...]) -> str:
+    shown = names[:_NAMES_SHOWN]
+    more = f" and {len(names) - len(shown):,} more" if len(names) > len(shown) else ""
+    return f"{', '.join(map(printable, shown))}{more}"
 
 
 def give_back(connection: Connection, *, carry_back_default: bool) -> GivenBack:
     """Give the older application its hashes and its old values of `is_active` back."""
+    hashes = _give_back_hashes(connection)
+    reactivated = reactivate_refused(connection)
+    without_hash = (
+        select(_USERS.c.username)
+        .where(or_(_is_ours(), _USERS.c.password_hash == NO_PASSWORD))
+        .order_by(_USERS.c.username)
+    )
+    refused = without_hash.where(text(cannot_log_in_there(connection)))
     return GivenBack(
-        hashes=_give_back_hashes(connection),
-        reactivated=reactivate_refused(connection),
-        without_hash=tuple(
-            connection.scalars(
-                select(_USERS.c.username)
-                .where(or_(_is_ours(), _USERS.c.password_hash == NO_PASSWORD))
-                .order_by(_USERS.c.username)
-            )
-        ),
+        hashes=hashes,
+        reactivated=reactivated,
+        without_hash=tuple(connection.scalars(without_hash)),
+        refused=tuple(connection.scalars(refused)),
         defaults=_carry_back_defaults(connection) if carry_back_default else None,
     )
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Dialect, ForeignKey, Integer, String, Text, false
+from sqlalchemy import ColumnElement, Dialect, ForeignKey, Integer, String, Text, false
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -41,6 +42,10 @@ class LegacyRefusal(enum.StrEnum):
     LOCKED = "locked"
     UNVERIFIED = "unverified"  # the e-mail address
     DECIDED = "decided"  # one of both, and an administrator has activated or deactivated them since
+
+
+# The older application refused these users, and no administrator has decided since.
+REFUSED: Final = (LegacyRefusal.LOCKED, LegacyRefusal.UNVERIFIED)
 
 
 class RoleByName(TypeDecorator[Role]):
@@ -88,8 +93,8 @@ class User(Base):
     )
     password_hash: Mapped[str] = mapped_column(String(PASSWORD_HASH_LENGTH))
     role: Mapped[Role] = mapped_column(RoleByName, nullable=True)
-    # Null counts as false, as it did in the older application: compare with IS TRUE.
-    is_active: Mapped[bool | None] = mapped_column(Flag)
+    # The older application's value, which --restore gives back. Here `is_active` counts.
+    active_flag: Mapped[bool | None] = mapped_column("is_active", Flag)
     created_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_login: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # One column of the user, so that there is never more than one default.
@@ -112,3 +117,25 @@ class User(Base):
     legacy_password_hash: Mapped[str | None] = mapped_column(
         Text, deferred=True, deferred_raiseload=True
     )
+
+    @hybrid_property
+    def is_active(self) -> bool:
+        """Whether the user may log in here.
+
+        False for users whom the older application refused, also after `--restore` gave their flag
+        its old value back. A null flag counts as false, as it did in the older application.
+        """
+        return bool(self.active_flag) and self.legacy_refusal not in REFUSED
+
+    @is_active.inplace.setter
+    def _decide(self, is_active: bool) -> None:  # noqa: FBT001 a setter
+        """Write an administrator's decision, which overrides the older application's refusal."""
+        self.active_flag = is_active
+        if self.legacy_refusal is not None:
+            self.legacy_refusal = LegacyRefusal.DECIDED
+
+    @is_active.inplace.expression
+    @classmethod
+    def _may_log_in(cls) -> ColumnElement[bool]:
+        is_refused = cls.legacy_refusal.is_not(None) & cls.legacy_refusal.in_(REFUSED)
+        return cls.active_flag.is_(True) & ~is_refused

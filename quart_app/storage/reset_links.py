@@ -37,6 +37,4 @@ async def replace_password_by_link(
 
 
 def _is_good(token_hash: str, at: datetime) -> ColumnElement[bool]:
-    return and_(
-        User.reset_token_hash == token_hash, User.reset_expires_at > at, User.is_active.is_(True)
-    )
+    return and_(User.reset_token_hash == token_hash, User.reset_expires_at > at, User.is_active)

@@ -183,7 +183,7 @@ async def can_role_be_written(db: AsyncSession) -> bool:
 
 def _administers() -> ColumnElement[bool]:
     # As text: an enumeration type refuses a comparison with a name that it lacks.
-    return and_(cast(User.role, String) == Role.ADMIN.name, User.is_active.is_(True))
+    return and_(cast(User.role, String) == Role.ADMIN.name, User.is_active)
 
 
 async def record_login(
@@ -229,7 +229,7 @@ _RECORD_LOGIN = (
     .where(
         User.id == bindparam("whose"),
         User.password_hash == bindparam("seen_hash"),
-        User.is_active.is_(True),
+        User.is_active,
     )
     .values(
         last_login=bindparam("at"),

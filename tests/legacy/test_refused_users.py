@@ -112,7 +112,7 @@ def test_the_migration_counts_lists_and_deactivates_refused_users(
         assert "locked, 2: bert, carol\n" in each.said
         assert "not verified, 1: Carol\n" in each.said
         assert "user activate NAME" in each.said
-    assert "3 users are inactive" in ended.said
+    assert "Inactive now: 3 users" in ended.said
     active = is_active(url)
     assert {name for name in active if active[name] is False} == {"bert", "carol", "Carol"}
     assert active["dora"] is None
@@ -166,6 +166,65 @@ async def test_an_administrators_decision_survives_the_migration(
     assert (await migrated(database_url, "--yes", "--backup", tmp_path / "c")).code == 0
     active = is_active(database_url)
     assert (active["ada"], active["bert"], active["Carol"]) == (False, False, False)
+
+
+async def test_a_restoration_lets_nobody_log_in_here_who_was_refused(
+    app: Quart, services: Services, database_url: URL, tmp_path: Path
+) -> None:
+    assert (await migrated(database_url, "--yes", "--backup", tmp_path / "b")).code == 0
+    assert (await migrated(database_url, "--yes", "--restore", tmp_path / "b")).code == 0
+    assert is_active(database_url)["bert"] is True  # the older application's value
+    for name in ("bert", "carol", "Carol", "dora"):
+        assert await log_in(app, name) == 401
+    assert await log_in(app, "ada") == 200
+    users = await services.users.everybody()
+    assert {each.username for each in users if each.is_active} == {"ada", "fred", "Ζωή 李 ولد"}
+    await services.users.activate(NOBODY, "bert")
+    assert await log_in(app, "bert") == 200
+
+
+async def test_another_migration_decides_again(
+    services: Services, database_url: URL, tmp_path: Path
+) -> None:
+    assert (await migrated(database_url, "--yes", "--backup", tmp_path / "b")).code == 0
+    await services.users.reset_password(NOBODY, "Carol", "another password by Carol")
+    ended = await migrated(database_url, "--yes", "--restore", tmp_path / "b", "--json")
+    assert ended.report["given_back"]["without_hash"] == ["Carol"]
+    assert ended.report["given_back"]["refused"] == ["Carol"]
+    # The older application locks ada, and unlocks bert, whose address is not verified.
+    change(
+        database_url,
+        "UPDATE users SET account_locked = email_verified, email_verified = account_locked"
+        " WHERE username IN ('ada', 'bert')",
+        "UPDATE users SET email_verified = account_locked WHERE username = 'bert'",
+    )
+    checked = await migrated(database_url, "--check", "--json")
+    ended = await migrated(database_url, "--yes", "--backup", tmp_path / "c", "--json")
+    for report in (checked.report["plan"], ended.report):
+        assert report["refused"] == {"locked": ["ada", "carol"], "unverified": ["Carol", "bert"]}
+    assert not {"ada", "carol", "Carol", "bert"} & {
+        name for name, value in is_active(database_url).items() if value
+    }
+
+
+def test_the_plan_names_only_users_who_can_log_in_again(later_url: URL, migrate: Migrate) -> None:
+    """Of ada, bert and Ζωή, who have sessions, bert is locked."""
+    ended = migrate(later_url, "--check")
+    assert "2 users must log in again: ada, Ζωή 李 ولد\n" in ended.said
+    change(later_url, "UPDATE users SET is_active = NULL WHERE username = 'ada'")
+    assert "1 user must log in again: Ζωή 李 ولد\n" in migrate(later_url, "--check").said
+
+
+async def test_after_a_restoration_users_who_can_not_log_in_are_named_as_such(
+    services: Services, database_url: URL, tmp_path: Path
+) -> None:
+    assert (await migrated(database_url, "--yes", "--backup", tmp_path / "b")).code == 0
+    for name in ("ada", "bert"):
+        await services.users.reset_password(NOBODY, name, f"another password by {name}")
+    said = (await migrated(database_url, "--yes", "--restore", tmp_path / "b")).said
+    assert "another password here: ada, bert\n" in said
+    assert "1 of these can't log in there anyway" in said
+    assert "not verified or inactive: bert\n" in said
 
 
 async def test_a_user_created_here_is_not_refused(

@@ -19,7 +19,6 @@ from quart_app.model import (
     USERNAME_LENGTH,
     AuditEvent,
     EndReason,
-    LegacyRefusal,
     Role,
     User,
 )
@@ -230,7 +229,6 @@ class Users:
     async def shut_out(self, ending: Ending, user: User) -> None:
         """Deactivate a user whose row is locked, and end their sessions."""
         user.is_active = False
-        _note_decision(user)
         stored_users.forget_reset_link(user)
         await self.audit.record(
             ending.db, AuditEvent.USER_DEACTIVATED, ending.caller, user_id=user.id
@@ -240,7 +238,6 @@ class Users:
     async def let_in(self, db: AsyncSession, caller: Caller, user: User) -> None:
         """Activate a user whose row is locked."""
         user.is_active = True
-        _note_decision(user)
         await self.audit.record(db, AuditEvent.USER_ACTIVATED, caller, user_id=user.id)
 
     async def give_role(self, db: AsyncSession, caller: Caller, user: User, role: Role) -> None:
@@ -254,12 +251,6 @@ class Users:
         user.role = role
         await _write_role(db, role)
         await self.audit.record(db, AuditEvent.ROLE_CHANGED, caller, user_id=user.id, detail=detail)
-
-
-def _note_decision(user: User) -> None:
-    """Let an administrator's decision override a refusal by the older application."""
-    if user.legacy_refusal is not None:
-        user.legacy_refusal = LegacyRefusal.DECIDED
 
 
 async def _write_role(db: AsyncSession, role: Role) -> None:

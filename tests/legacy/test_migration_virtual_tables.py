@@ -13,24 +13,41 @@ from sqlalchemy import URL
 from quart_app.migration.sqlite.integrity import note_on_virtual_table
 from tests.conftest import lacking
 from tests.legacy.migration_runs import TIMEOUT_SECONDS, Migrate, as_text, change, state_of
+from tests.long import first
 
 ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])
 REBUILD = 'INSERT INTO "found"("found") VALUES(\'rebuild\')'
 # Statements that create the table and put it out of step, and the advice for a newer SQLite.
 OUT_OF_STEP = {
-    "fts3, edited": (
-        [
-            "CREATE VIRTUAL TABLE found USING fts3(body)",
-            "INSERT INTO found VALUES ('hello')",
-            "UPDATE found_content SET c0body = 'other'",
-        ],
-        REBUILD,
-    ),
     "fts4 with content": (
         [
             'CREATE VIRTUAL TABLE found USING fts4(post_content, content="posts")',
             "INSERT INTO found(found) VALUES ('rebuild')",
             "UPDATE posts SET post_content = 'since'",
+        ],
+        REBUILD,
+    ),
+    "fts5, edited": (
+        [
+            "CREATE VIRTUAL TABLE found USING fts5(body)",
+            "INSERT INTO found VALUES ('hello')",
+            "UPDATE found_content SET c0 = 'other'",
+        ],
+        REBUILD,
+    ),
+    "an R-tree": (
+        [
+            "CREATE VIRTUAL TABLE found USING rtree(id, low, high)",
+            "INSERT INTO found VALUES (1, 1, 2)",
+            "DELETE FROM found_rowid",
+        ],
+        "which stays as it is",
+    ),
+    "fts3, edited": (
+        [
+            "CREATE VIRTUAL TABLE found USING fts3(body)",
+            "INSERT INTO found VALUES ('hello')",
+            "UPDATE found_content SET c0body = 'other'",
         ],
         REBUILD,
     ),
@@ -44,14 +61,6 @@ OUT_OF_STEP = {
             "INSERT INTO found(docid, body) VALUES (1, 'hello')",
         ],
         None,
-    ),
-    "fts5, edited": (
-        [
-            "CREATE VIRTUAL TABLE found USING fts5(body)",
-            "INSERT INTO found VALUES ('hello')",
-            "UPDATE found_content SET c0 = 'other'",
-        ],
-        REBUILD,
     ),
     "fts5 whose index is gone": (
         [
@@ -67,14 +76,6 @@ OUT_OF_STEP = {
             "UPDATE posts SET post_content = 'since'",
         ],
         None,
-    ),
-    "an R-tree": (
-        [
-            "CREATE VIRTUAL TABLE found USING rtree(id, low, high)",
-            "INSERT INTO found VALUES (1, 1, 2)",
-            "DELETE FROM found_rowid",
-        ],
-        "which stays as it is",
     ),
 }
 
@@ -106,6 +107,7 @@ def _sessions(url: URL) -> object:
     return rows
 
 
+# Since 3.44, the integrity check asks virtual tables, too. Python often has an older SQLite.
 NEWER_SQLITE = """
 import sys
 import pysqlite3, pysqlite3.dbapi2
@@ -115,14 +117,13 @@ sys.exit(main())
 """
 
 
-@pytest.mark.thorough
 @ONE_ENGINE
-@pytest.mark.parametrize("what", OUT_OF_STEP)
+@pytest.mark.parametrize("what", first(3, list(OUT_OF_STEP)))
 def test_a_database_from_a_newer_sqlite_gets_the_right_advice(
     legacy_url: URL, tmp_path: Path, request: pytest.FixtureRequest, what: str
 ) -> None:
     if importlib.util.find_spec("pysqlite3") is None:
-        lacking(request.config, "a newer SQLite (the package pysqlite3)")
+        lacking(request.config, "a newer SQLite (pysqlite3, which has no wheel for this platform)")
     statements, advice = OUT_OF_STEP[what]
     _unprotected(legacy_url, *statements)
     command = [sys.executable, "-c", NEWER_SQLITE, "--database-url", as_text(legacy_url)]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Adopt the older application's database and remove its session table, once, on what matters.
+"""Adopt the older application's database and remove its session table.
 
-See docs/migration.md. Relative paths start where you stand.
+See docs/migration.md. Relative paths start at the working directory.
 """
 
 import sys

@@ -33,11 +33,8 @@ class Terminal:
         self._json = json
 
     def say(self, text: str) -> None:
-        """Show text; with --json only to whoever is asked, and not on standard output."""
-        if not self._json:
-            write(sys.stdout, text)
-        elif self.can_be_asked():
-            write(sys.stderr, text)
+        """Show text; with --json on standard error, because standard output has the object."""
+        write(sys.stderr if self._json else sys.stdout, text)
 
     def can_be_asked(self) -> bool:
         """Tell whether there is a terminal to ask in."""
@@ -55,7 +52,7 @@ class Terminal:
                 answer = line.strip().lower()
                 if answer in {"y", "yes", "n", "no", ""}:
                     return answer.startswith("y")
-                say("Error: please answer y or n.", file=sys.stderr)
+                say("Please answer y or n.", file=sys.stderr)
         except KeyboardInterrupt:
             raise Interrupted from None
 
@@ -67,7 +64,7 @@ def write(file: Any, text: str) -> None:
     except OSError as error:
         mute(file)
         if file is sys.stdout:
-            write(sys.stderr, f"The output can't be written: {error.strerror}.")
+            write(sys.stderr, f"Writing the output failed: {error.strerror}.")
 
 
 def _url(text: str | None) -> URL:
@@ -89,52 +86,65 @@ def _refuse_contradictions(given: dict[str, Any]) -> None:
     }.items():
         for other in others:
             if first in names and other in names:
-                raise click.UsageError(f"{names[first]} and {names[other]} contradict each other.")
+                raise click.UsageError(f"{names[first]} and {names[other]} can't be used together.")
     if "carry_back_default_platform" in names and "restore" not in names:
-        raise click.UsageError("--carry-back-default-platform goes with --restore.")
+        raise click.UsageError("--carry-back-default-platform can only be used with --restore.")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--database-url", metavar="URL", help="The database (default: from the settings).")
-@click.option("--dry-run", is_flag=True, help="Carry out every step, and keep nothing of it.")
-@click.option("--check", is_flag=True, help="Only tell whether there is work: exit code 4 or 0.")
+@click.option(
+    "--database-url", metavar="URL", help="The database (default: QUART_APP_DATABASE_URL)."
+)
+@click.option("--dry-run", is_flag=True, help="Do every step, then undo all of it.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Report whether there is work (exit code 4) or not (0).",
+)
 @click.option(
     "--backup",
     type=_FILE,
     metavar="FILE",
-    help="Where the backup goes (default: a dated file beside the database; for PostgreSQL, in the"
-    " working directory).",
+    help="The backup file to write (default: a dated file beside the database; for PostgreSQL, in"
+    " the working directory).",
 )
-@click.option("--no-backup", is_flag=True, help="Make none: then there is no way back.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--restore", type=_FILE, metavar="FILE", help="Bring the table back from a backup.")
+@click.option("--no-backup", is_flag=True, help="Make no backup. You can't go back then.")
+@click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
+@click.option("--restore", type=_FILE, metavar="FILE", help="Restore the table from a backup.")
 @click.option(
     "--carry-over-active-platform",
     is_flag=True,
-    help="Make each user's last active platform the default.",
+    help="Make each user's last active account the default account.",
 )
 @click.option(
     "--carry-back-default-platform",
     is_flag=True,
-    help="With --restore: mark the default that each user has here as the older application's.",
+    help="With --restore: make each user's default account here the default in the older"
+    " application, too.",
 )
 @click.option(
     "--no-return",
     is_flag=True,
     help="Erase the older application's password hashes, which are kept for --restore.",
 )
-@click.option("--json", is_flag=True, help="Report by one JSON object on standard output.")
-@click.option("--verbose", is_flag=True, help="Say more, also about what failed.")
+@click.option(
+    "--json",
+    is_flag=True,
+    help="Write the result as one JSON object to standard output, and the rest to standard error.",
+)
+@click.option(
+    "--verbose", is_flag=True, help="Show all names, whole checksums and the cause of an error."
+)
 def cli(**given: Any) -> tuple[Options, bool]:
     """Adopt the older application's database and remove its table user_sessions.
 
-    Says first what it will do, then asks, then does all of it or nothing, and proves that
-    everything else is as it was. Everybody logs in again afterwards.
+    Shows a plan, asks for confirmation, and makes all changes in one transaction. Verifies that
+    everything else is unchanged. Every user must log in again afterwards.
 
     \b
-    Exit codes: 0 done, or nothing to do · 1 failed and rolled back · 2 wrong usage, or no
-    confirmation could be had · 3 refused by a check · 4 work is pending (--check) ·
-    5 the database is busy · 130 interrupted and rolled back
+    Exit codes: 0 done, or nothing to do · 1 failed and rolled back · 2 wrong usage, or not
+    confirmed · 3 refused by a check · 4 work is pending (--check) · 5 the database is busy ·
+    130 interrupted and rolled back
     """  # noqa: D301 \b is click's: keep these lines as they are
     _refuse_contradictions(given)
     return Options(
@@ -206,13 +216,16 @@ def _run(
 def _ending(error: BaseException, interruption: Interruption) -> tuple[Outcome, str]:
     if interruption.was_committed:
         said = f"{type(error).__name__} {error}".strip()
-        return Outcome.DONE, f"Done: it was committed, but not all of it could be told ({said})."
+        return (
+            Outcome.DONE,
+            f"Done: the change was committed, but an error ended the report ({said}).",
+        )
     stopped = as_migration_stopped(error)
     if isinstance(error, KeyboardInterrupt | asyncio.CancelledError | click.Abort):
         stopped = Interrupted()
     if stopped is None:
         said = " ".join(str(error).split())
-        return Outcome.FAILED, f"{type(error).__name__}: {said} (--verbose tells where)"
+        return Outcome.FAILED, f"{type(error).__name__}: {said} (use --verbose for details)"
     # By somebody else: an administrator of the server, for example.
     canceled = isinstance(stopped, Interrupted) and not isinstance(
         error, Interrupted | KeyboardInterrupt | asyncio.CancelledError | click.Abort

@@ -24,8 +24,8 @@ def carry_over_active_platforms(engine: Engine, connection: Connection, table: S
     column = table.active_platform_column
     if column is None:
         raise Refused(
-            f"No column of {table.name} says which platform was active:"
-            " leave --carry-over-active-platform away."
+            f"No column of {table.name} says which platform was active. Run the migration without"
+            " --carry-over-active-platform."
         )
     quote = connection.dialect.identifier_preparer.quote_identifier
     # As text in ISO 8601 they sort by time, on both engines and whatever the column's type.

@@ -10,10 +10,10 @@ from quart_app.migration.outcome import Busy, Failed, Interrupted, MigrationStop
 from quart_app.storage.schema import SchemaRefused
 from quart_app.storage.sqlite import BUSY_TIMEOUT_SECONDS
 
-AS_IT_WAS = "The database is as it was."
+AS_IT_WAS = "The database is unchanged."
 _BUSY = (
-    "The database is busy: what the migration needs was not free within"
-    f" {BUSY_TIMEOUT_SECONDS} seconds. Is the older application, or another run, still at work?"
+    f"The database is busy: a lock was not free within {BUSY_TIMEOUT_SECONDS} seconds. Is the older"
+    " application, or another migration, still running?"
 )
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PRIMARY = 0xFF
@@ -21,21 +21,20 @@ _PRIMARY = 0xFF
 _OF_SQLITE: dict[int, tuple[type[MigrationStopped], str]] = {
     5: (Busy, _BUSY),  # SQLITE_BUSY
     6: (Busy, _BUSY),  # SQLITE_LOCKED
-    8: (Refused, "The database, or its folder, can only be read."),  # SQLITE_READONLY
+    8: (Refused, "The database or its folder is read-only."),  # SQLITE_READONLY
     776: (  # SQLITE_READONLY_ROLLBACK
         Refused,
         (
-            "A crash left the database in the middle of a transaction, and its -journal file must"
-            " be rolled back first, which any program does that may write and opens it: for example"
-            " `sqlite3 FILE .tables`."
+            "A crash left the database in the middle of a transaction. Open it with write access"
+            " first, which rolls the -journal file back: for example, `sqlite3 FILE .tables`."
         ),
     ),
     9: (Interrupted, "Interrupted."),  # SQLITE_INTERRUPT
-    10: (Failed, "The disk can't be written or read: {}."),  # SQLITE_IOERR
+    10: (Failed, "Reading or writing the disk failed: {}."),  # SQLITE_IOERR
     11: (Refused, "The database is damaged: {}."),  # SQLITE_CORRUPT
     13: (Failed, "The disk is full."),  # SQLITE_FULL
     14: (Refused, "The database file can't be opened: {}."),  # SQLITE_CANTOPEN
-    26: (Refused, "The file is no SQLite database."),  # SQLITE_NOTADB
+    26: (Refused, "The file is not a SQLite database."),  # SQLITE_NOTADB
 }
 # https://www.postgresql.org/docs/18/errcodes-appendix.html
 _OF_POSTGRESQL: dict[str, tuple[type[MigrationStopped], str]] = {
@@ -43,9 +42,9 @@ _OF_POSTGRESQL: dict[str, tuple[type[MigrationStopped], str]] = {
     "40P01": (Busy, _BUSY),  # deadlock_detected
     "55P03": (Busy, _BUSY),  # lock_not_available
     "57014": (Interrupted, "Interrupted: {}."),  # query_canceled
-    "42501": (Refused, "PostgreSQL refuses: {}."),  # insufficient_privilege
-    "25006": (Refused, "The database can only be read: {}."),  # read_only_sql_transaction
-    "2BP01": (Refused, "Others depend on it: {}."),  # dependent_objects_still_exist
+    "42501": (Refused, "PostgreSQL denies access: {}."),  # insufficient_privilege
+    "25006": (Refused, "The database is read-only: {}."),  # read_only_sql_transaction
+    "2BP01": (Refused, "Other objects depend on the table: {}."),  # dependent_objects_still_exist
 }
 
 
@@ -77,7 +76,7 @@ def _of_system(error: OSError) -> MigrationStopped:
 def _of_sqlite(error: sqlite3.Error) -> MigrationStopped:
     code = getattr(error, "sqlite_errorcode", 0)
     kind, sentence = _OF_SQLITE.get(
-        code, _OF_SQLITE.get(code & _PRIMARY, (Failed, "SQLite says: {}."))
+        code, _OF_SQLITE.get(code & _PRIMARY, (Failed, "SQLite reports an error: {}."))
     )
     return kind(f"{sentence.format(error)} {AS_IT_WAS}")
 
@@ -86,6 +85,6 @@ def _of_postgresql(error: BaseException) -> MigrationStopped:
     state = getattr(error, "sqlstate", None) or ""
     said = " ".join(str(error).split())
     if not state:
-        return Failed(f"The database does not answer: {said}. Nothing was committed.")
-    kind, sentence = _OF_POSTGRESQL.get(state, (Failed, "PostgreSQL says: {}."))
+        return Failed(f"The database can't be reached: {said}. Nothing was committed.")
+    kind, sentence = _OF_POSTGRESQL.get(state, (Failed, "PostgreSQL reports an error: {}."))
     return kind(f"{sentence.format(said)} {AS_IT_WAS}")

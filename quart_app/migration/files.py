@@ -21,20 +21,22 @@ def refuse_as_backup(
     `database_files` have their folders' real names. A rehearsal writes its backup elsewhere.
     """
     if path.parent.resolve() / path.name in database_files:
-        raise Refused(f"{path} is a name of the database's own files, and it may delete them.")
+        raise Refused(
+            f"{path} is the name of one of the database's own files, which SQLite may delete."
+        )
     try:
         str(path).encode()
     except UnicodeEncodeError:
         raise Refused(
-            f"The name {path} is not UTF-8, so it can't be written down in the database: give"
-            " the backup another by --backup."
+            f"The database records the backup's path, and {path} is not UTF-8. Choose another path"
+            " with --backup."
         ) from None
     if os.path.lexists(path):
-        raise Refused(f"{path} exists already, and a backup replaces nothing.")
+        raise Refused(f"{path} already exists, and a backup replaces no file.")
     if not path.parent.is_dir():
-        raise Refused(f"There is no folder {path.parent} for the backup.")
+        raise Refused(f"The folder for the backup does not exist: {path.parent}.")
     if not is_rehearsed and not os.access(path.parent, os.W_OK | os.X_OK):
-        raise Refused(f"The folder {path.parent} can't be written to, so no backup can be made.")
+        raise Refused(f"The folder {path.parent} is not writable, so no backup can be made.")
 
 
 def refuse_full_disk(folder: Path, needed_bytes: int, what: str) -> None:
@@ -42,7 +44,7 @@ def refuse_full_disk(folder: Path, needed_bytes: int, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed_bytes + _MARGIN_BYTES:
         raise Refused(
-            f"There is not room enough for {what} in {folder}: it takes about"
+            f"There is not enough space for {what} in {folder}: it needs about"
             f" {needed_bytes + _MARGIN_BYTES:,} bytes, and {free:,} are free."
         )
 
@@ -71,7 +73,7 @@ def _name(partial: Path, path: Path) -> None:
     try:
         path.hardlink_to(partial)
     except FileExistsError:
-        raise Refused(f"{path} exists already, and a backup replaces nothing.") from None
+        raise Refused(f"{path} already exists, and a backup replaces no file.") from None
     except OSError:  # a file system without hard links
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _OWNER_ONLY))
         partial.rename(path)

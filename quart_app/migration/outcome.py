@@ -72,4 +72,4 @@ class Interrupted(MigrationStopped):
     """The operator stopped it, and it was rolled back."""
 
     outcome = Outcome.INTERRUPTED
-    default_sentence = "Interrupted; the database is as it was."
+    default_sentence = "Interrupted. The database is unchanged."

@@ -35,7 +35,7 @@ def removals(connection: Connection) -> tuple[Removal, ...]:
     if not present:
         return ()
     if not set(_removals.c.keys()) - _LATER <= present:
-        raise Refused(f"A table {RECORD_TABLE} stands there and is not this application's.")
+        raise Refused(f"There is a table {RECORD_TABLE} that is not this application's.")
     known = [column for column in _removals.c if column.name in present]
     rows = connection.execute(sa.select(*known).order_by(_removals.c.number))
     return tuple(

@@ -105,13 +105,13 @@ def remove_session_table(
 
 def _commit(engine: Engine, connection: Connection, removed: Removed) -> None:
     _refuse_lost_backup(removed)
-    kept = f"; the backup {removed.backup.path} is kept" if removed.backup else ""
-    engine.commit(connection, to_find_out=f"--check tells whether it happened{kept}")
+    kept = f". The backup {removed.backup.path} is kept" if removed.backup else ""
+    engine.commit(connection, to_find_out=f"run --check to find out whether it succeeded{kept}")
 
 
 def _refuse_lost_backup(removed: Removed) -> None:
     if removed.backup is not None and not removed.backup.is_there:
-        raise Failed(f"The backup {removed.backup.path} was taken away meanwhile. {AS_IT_WAS}")
+        raise Failed(f"The backup {removed.backup.path} was moved or deleted. {AS_IT_WAS}")
 
 
 def _change(
@@ -138,7 +138,7 @@ def _change(
         removed.refused = refused_users(connection)
     if sessions is not None:
         if carry_over:
-            with reporter.step("carrying over the active platforms", unit="users") as step:
+            with reporter.step("carrying over active platforms", unit="users") as step:
                 removed.defaults_changed = carry_over_active_platforms(engine, connection, sessions)
                 step.advance(removed.defaults_changed)
         with reporter.step(f"removing {sessions.name}") as step:
@@ -196,8 +196,7 @@ def _back_up(
     if backup.rows != removed.rows:
         backup.path.unlink()
         raise Failed(
-            f"The backup holds {backup.rows:,} rows where the table has {removed.rows:,}."
-            f" {AS_IT_WAS}"
+            f"The backup has {backup.rows:,} rows, but the table has {removed.rows:,}. {AS_IT_WAS}"
         )
     return backup
 
@@ -258,7 +257,7 @@ def _prove(
         broken = engine.broken_foreign_keys(connection) - before.broken_keys
     if broken:
         tables = ", ".join(sorted(broken))
-        raise Failed(f"Foreign keys of {tables} would lead nowhere. {AS_IT_WAS}")
+        raise Failed(f"Foreign keys of {tables} would refer to missing rows. {AS_IT_WAS}")
     contents = _contents(engine, connection, reporter, before.columns, "checksums after")
     changed = [table for table in contents if contents[table] != before.contents[table]]
     if changed:
@@ -275,5 +274,5 @@ def _prove(
     if changed:
         raise Failed(f"The definition of {', '.join(changed)} would have changed. {AS_IT_WAS}")
     if sessions is not None and engine.session_table(connection) is not None:
-        raise Failed(f"{sessions.name} stands there still. {AS_IT_WAS}")
+        raise Failed(f"{sessions.name} is still there after its removal. {AS_IT_WAS}")
     return contents

@@ -16,7 +16,6 @@ from quart_app.migration.progress import Reporter
 from quart_app.migration.record import write_down_restoration
 from quart_app.migration.sealed_file import SEAL_BYTES, SealedFile, read_claims, verify
 from quart_app.migration.way_back import GivenBack, give_back
-from quart_app.text.printable import printable
 
 _NOTHING = "Nothing was restored."
 
@@ -50,10 +49,9 @@ def open_backup(engine: Engine, reporter: Reporter, path: Path, state: DatabaseS
 
 def _claims_for(engine: Engine, path: Path) -> SealedFile:
     backup = read_claims(path)
-    made_for = backup.manifest["engine"]
-    if made_for != engine.name:
+    if backup.manifest["engine"] != engine.name:
         raise Refused(
-            f"The backup {path} is of {printable(made_for)}, and this database is"
+            f"The backup {path} is of a {backup.claim('engine')} database, and this one is"
             f" {engine.name}. {_NOTHING}"
         )
     return backup
@@ -80,7 +78,7 @@ def restore_session_table(
             connection = stack.enter_context(engine.writing())
         # The backup was read before the question, perhaps hours ago.
         if _claims_for(engine, backup.path) != backup:
-            raise Refused(f"The backup {backup.path} was replaced meanwhile. {_NOTHING}")
+            raise Refused(f"The backup {backup.path} was replaced in the meantime. {_NOTHING}")
         _verify(backup, reporter)
         restored = Restored(inspect(engine, connection), backup)
         try:
@@ -88,7 +86,8 @@ def restore_session_table(
             restored.given_back = give_back(connection, carry_back_default=carry_back_default)
             if commit and restored.is_change:
                 engine.commit(
-                    connection, to_find_out="the same command again tells whether it happened"
+                    connection,
+                    to_find_out="run the same command again to find out whether it succeeded",
                 )
         except BaseException:
             engine.interruption.disarm()
@@ -111,31 +110,32 @@ def refuse_restoration(state: DatabaseState, backup: SealedFile) -> Removal:
         raise Refused(_belongs_elsewhere(state, backup))
     if found[0] != state.removals[-1]:
         last = state.removals[-1].backup
-        own = f"the last one's is {last}" if last else "the last one was made with --no-backup"
-        raise Refused(f"The backup {backup.path} is of an earlier removal; {own}. {_NOTHING}")
+        own = f"has the backup {last}" if last else "was made with --no-backup"
+        raise Refused(
+            f"The backup {backup.path} is of an earlier migration. The last one {own}. {_NOTHING}"
+        )
     return found[0]
 
 
 def _belongs_elsewhere(state: DatabaseState, backup: SealedFile) -> str:
     if state.sessions is not None and not state.removals:
-        return f"{SESSIONS} was never removed from this database, it stands there. {_NOTHING}"
+        return f"{SESSIONS} was never removed from this database. {_NOTHING}"
     same = [each for each in state.removals if each.id == backup.manifest["removal"]]
     if same and same[0].backup_sha256 is None:
         return (
-            f"An earlier version of this script made the backup {backup.path}, and wrote no"
-            f" checksum of it into the database: restore it with that version. {_NOTHING}"
+            f"An earlier version of this script made the backup {backup.path}, and did not record"
+            f" its checksum in the database. Restore it with that version. {_NOTHING}"
         )
     if same:
         return (
             f"The backup {backup.path} was changed after it was made: its checksum is not the one"
-            f" that the database remembers. {_NOTHING}"
+            f" recorded in the database. {_NOTHING}"
         )
     last = state.removals[-1].backup if state.removals else None
     own = f" This database's own backup is {last}." if last else ""
-    of, made_at = (printable(backup.manifest[name]) for name in ("database", "made_at"))
     return (
-        f"The backup {backup.path} belongs to another database ({of}, {made_at}) or to a run that"
-        f" was rolled back.{own} {_NOTHING}"
+        f"The backup {backup.path} belongs to another database ({backup.claim('database')},"
+        f" {backup.claim('made_at')}) or to a run that was rolled back.{own} {_NOTHING}"
     )
 
 
@@ -150,8 +150,8 @@ def _restore(
         ):
             return
         raise Refused(
-            f"A {state.sessions.kind} {state.sessions.name} stands there already and is not"
-            f" what the backup holds. {_NOTHING}"
+            f"There is already a {state.sessions.kind} {state.sessions.name}, and it differs from"
+            f" the backup. {_NOTHING}"
         )
     restored.notes = engine.bring_back(connection, backup, reporter)
     restored.rows = backup.manifest["rows"]

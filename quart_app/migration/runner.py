@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import URL
 
-from quart_app.migration import messages
+from quart_app.migration import messages, plan
 from quart_app.migration.engine import Engine
 from quart_app.migration.erasure import erase_hashes, refuse_erasure
 from quart_app.migration.facts import DatabaseState
@@ -27,7 +27,7 @@ from quart_app.migration.restoration import (
 )
 from quart_app.migration.sealed_file import SealedFile
 from quart_app.migration.way_back import KeptHashes, kept_hashes
-from quart_app.text.printable import printable
+from quart_app.text.counted import counted
 
 _HURRY_SECONDS = 0.1
 _LOOKS = 3  # attempts while another run is at work
@@ -88,7 +88,9 @@ async def run_migration(
 ) -> tuple[Outcome, str]:
     """Run the migration; return the outcome and a sentence. Raises the error that ends it."""
     if options.must_ask and not console.can_be_asked():
-        raise NotConfirmed("There is no terminal to ask in: give --yes to go on without.")
+        raise NotConfirmed(
+            "There is no terminal to ask for confirmation. Use --yes to run without asking."
+        )
     run = MigrationRun(
         options,
         console,
@@ -132,12 +134,12 @@ class MigrationRun:
         if not state.is_pending:
             return Outcome.NOTHING_TO_DO, state.nothing_to_do
         backup = self._backup_path(state)
-        self.console.say(messages.plan_in_words(state, backup=backup, verbose=self.options.verbose))
+        self.console.say(plan.removal_plan(state, backup=backup, verbose=self.options.verbose))
         if self.options.check:
-            return Outcome.PENDING, "Work is pending; nothing was changed."
+            return Outcome.PENDING, "Work is pending. Nothing was changed."
         if backup is not None:
             await self.in_thread(lambda: self._refuse_backup(state, backup))
-        self._ask("Go on?")
+        self._ask("Continue?")
         removed = await self.in_thread(lambda: self._remove(backup))
         return self._removed(removed)
 
@@ -168,8 +170,8 @@ class MigrationRun:
             with self.engine.reading() as connection:
                 if not self.engine.can_store(connection, str(backup)):
                     raise Refused(
-                        f"The database's encoding can't hold the name {backup}, which is to be"
-                        " written down in it: give the backup another by --backup."
+                        f"The database records the backup's path, and its encoding can't store"
+                        f" {backup}. Choose another path with --backup."
                     )
                 needed = self.engine.backup_needs_bytes(connection, state.sessions.name)
             refuse_full_disk(backup.parent, needed, "the backup")
@@ -223,19 +225,16 @@ class MigrationRun:
         assert path is not None  # noqa: S101 the caller's condition
         state, backup = await self.in_thread(lambda: self._look_at_backup(path.absolute()))
         self.console.facts["backup"] = backup.manifest | {"path": path, "sha256": backup.sha256}
-        manifest = backup.manifest
-        self.console.say(
-            f"Database  {printable(state.database)}\n"
-            f"Backup    {printable(str(backup.path))},"
-            f" made at {printable(str(manifest['made_at']))}\n"
-            f"Restored  {printable(manifest['table'])}: {manifest['rows']:,} rows"
-        )
-        self._ask("Go on?")
-        restored = await self.in_thread(lambda: self._restore(backup))
-        if not restored.is_change:
-            if restored.given_back is not None:
-                self.console.say("\n".join(restored.given_back.in_words()))
-            return Outcome.NOTHING_TO_DO, messages.restoration_message(restored, dry_run=False)
+        if state.sessions is not None:
+            rehearsed = await self.in_thread(lambda: self._restore(backup, commit=False))
+            if not rehearsed.is_change:
+                return self._nothing_to_restore(rehearsed)
+        self.console.say(plan.restoration_plan(state, backup))
+        self._ask("Continue?")
+        commit = not self.options.dry_run
+        restored = await self.in_thread(lambda: self._restore(backup, commit=commit))
+        if not restored.is_change:  # another run was first
+            return self._nothing_to_restore(restored)
         dry_run = self.options.dry_run
         self.console.facts |= {
             "dry_run": dry_run,
@@ -246,12 +245,17 @@ class MigrationRun:
         self.console.say(messages.restored_in_words(restored, dry_run=dry_run))
         return Outcome.DONE, messages.restoration_message(restored, dry_run=dry_run)
 
+    def _nothing_to_restore(self, restored: Restored) -> tuple[Outcome, str]:
+        if restored.given_back is not None and (lines := restored.given_back.in_words()):
+            self.console.say("\n".join(lines))
+        return Outcome.NOTHING_TO_DO, messages.restoration_message(restored, dry_run=False)
+
     def _look_at_backup(self, path: Path) -> tuple[DatabaseState, SealedFile]:
         with self.engine.reading() as connection:
             state = inspect(self.engine, connection)
         return state, open_backup(self.engine, self.reporter, path, state)
 
-    def _restore(self, backup: SealedFile) -> Restored:
+    def _restore(self, backup: SealedFile, *, commit: bool) -> Restored:
         with ExitStack() as stack:
             engine = self.engine
             if self.options.dry_run:
@@ -261,7 +265,7 @@ class MigrationRun:
                 self.reporter,
                 backup,
                 carry_back_default=self.options.carry_back_default,
-                commit=not self.options.dry_run,
+                commit=commit,
             )
 
     # --- no return ---
@@ -271,15 +275,18 @@ class MigrationRun:
         hashes, backup = await self.in_thread(self._look_at_hashes)
         self.console.facts["hashes"] = hashes
         if not hashes.are_pending:
-            return Outcome.NOTHING_TO_DO, "Nothing to do: no legacy password hash is kept."
-        self.console.say(messages.hashes_in_words(self.engine.display_url, hashes, backup))
+            return Outcome.NOTHING_TO_DO, "Nothing to do: no older password hash is kept."
+        self.console.say(plan.erasure_plan(self.engine.display_url, hashes, backup))
         if self.options.check:
-            return Outcome.PENDING, "Work is pending; nothing was changed."
-        self._ask("Erase them? There is no way back from that.")
+            return Outcome.PENDING, "Work is pending. Nothing was changed."
+        self._ask("Erase them? This can't be undone.")
         if self.options.dry_run:
-            return Outcome.DONE, "Dry run: they would be erased; nothing was changed."
-        await self.in_thread(lambda: erase_hashes(self.engine))
-        message = f"Done: {hashes.kept:,} legacy password hashes are erased, and no more are kept."
+            message = "Dry run: they would be erased. Nothing was changed."
+            self.console.say(message)
+            return Outcome.DONE, message
+        await self.in_thread(lambda: erase_hashes(self.engine, self.reporter))
+        erased = counted(hashes.kept, "older password hash", "older password hashes")
+        message = f"Done: {erased} erased. No more will be kept."
         self.console.say(message)
         return Outcome.DONE, message
 
@@ -292,4 +299,4 @@ class MigrationRun:
 
     def _ask(self, question: str) -> None:
         if self.options.must_ask and not self.console.agrees(question):
-            raise NotConfirmed("You did not say yes, so nothing was done.")
+            raise NotConfirmed("Not confirmed. Nothing was changed.")

@@ -17,15 +17,19 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from quart_app.migration.outcome import Refused
+from quart_app.text.printable import printable
 
 _SEAL = re.compile(rb"quart_app backup 1 ([0-9]{20}) ([0-9a-f]{64})\n")
 SEAL_BYTES = len("quart_app backup 1 ") + 20 + 1 + 64 + 1
 _BLOCK_BYTES = 1 << 20
 _LONGEST_MANIFEST_BYTES = 1 << 22
+_LONGEST_CLAIM = 200  # characters of it that are shown
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\+00:00")
 _MANIFEST = {
     "removal": str,
     "engine": str,
@@ -48,6 +52,16 @@ class SealedFile:
     size_bytes: int
     sha256: str
 
+    @property
+    def made_at(self) -> datetime:
+        """When the backup was made, in UTC."""
+        return datetime.fromisoformat(self.manifest["made_at"])
+
+    def claim(self, name: str) -> str:
+        """Return a value of the manifest for display: anybody may have written it."""
+        value = str(self.manifest[name])
+        return printable(value[:_LONGEST_CLAIM] + ("…" if len(value) > _LONGEST_CLAIM else ""))
+
 
 def digest_of(file: BinaryIO, advance: Advance) -> "hashlib._Hash":
     """Read a file from its beginning and return the SHA-256, to be continued."""
@@ -66,7 +80,7 @@ def seal(file: BinaryIO, manifest: dict[str, Any], digest: "hashlib._Hash") -> s
     """
     line = _line_of(manifest)
     if len(line) > _LONGEST_MANIFEST_BYTES:
-        raise Refused("The table's definition is too long for a backup. The database is as it was.")
+        raise Refused("The table's definition is too long for a backup. The database is unchanged.")
     digest.update(line)
     file.seek(0, os.SEEK_END)
     file.write(line + b"quart_app backup 1 %020d %s\n" % (len(line), digest.hexdigest().encode()))
@@ -90,7 +104,7 @@ def verify(sealed: SealedFile, see: Callable[[bytes], None]) -> None:
     `see` is called with each block before the seal.
     """
     changed = Refused(
-        f"The backup {sealed.path} was changed after it was made: its checksum does not fit."
+        f"The backup {sealed.path} was changed after it was made: its checksum does not match."
         " Nothing was restored."
     )
     line = _line_of(sealed.manifest)
@@ -122,7 +136,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:  # noqa: PTH123 a descriptor
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise Refused(f"{path} is not a file, so it is no backup. Nothing was restored.")
+                raise Refused(f"The path {path} is not a regular file. Nothing was restored.")
             yield file
     except OSError as error:
         raise Refused(f"The backup {path} can't be read: {error.strerror}.") from error
@@ -133,7 +147,7 @@ def _read_claims(path: Path, file: BinaryIO) -> SealedFile:
     file.seek(max(size - SEAL_BYTES, 0))
     found = _SEAL.fullmatch(file.read(SEAL_BYTES))
     no_backup = Refused(
-        f"The file {path} is no backup of this script's, or it was cut off or changed."
+        f"The file {path} is not a backup by this script, or it was truncated or changed."
         " Nothing was restored."
     )
     if found is None:
@@ -151,4 +165,14 @@ def _read_claims(path: Path, file: BinaryIO) -> SealedFile:
         isinstance(manifest.get(name), kind) for name, kind in _MANIFEST.items()
     ):
         raise no_backup
+    if not _is_time(manifest["made_at"]):
+        raise no_backup
     return SealedFile(path, manifest, payload_bytes, size, sha256)
+
+
+def _is_time(text: str) -> bool:
+    """Return whether it is a time in UTC as we write it."""
+    try:
+        return _TIME.fullmatch(text) is not None and bool(datetime.fromisoformat(text))
+    except ValueError:  # such as the 31st of February
+        return False

@@ -80,15 +80,14 @@ def start(url: URL, *arguments: object, **options: Any) -> subprocess.Popen[str]
         command(url, *arguments),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
         text=True,
-        **options,
+        **({"stderr": subprocess.PIPE} | options),
     )
 
 
 def end_of(process: subprocess.Popen[str]) -> Ended:
     said, complained = process.communicate(timeout=TIMEOUT_SECONDS)
-    return Ended(process.returncode, said, complained)
+    return Ended(process.returncode, said, complained or "")
 
 
 class _Console:

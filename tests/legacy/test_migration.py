@@ -91,7 +91,7 @@ def test_an_older_database_without_the_table_is_adopted(legacy_url: URL, migrate
     assert migrate(legacy_url, "--check").code == 4
     ended = migrate(legacy_url, "--yes")
     assert ended.code == 0
-    assert f"is at revision {newest_revision()}; everything else" in ended.said
+    assert f"is at revision {newest_revision()}. Everything else" in ended.said
     assert state_of(legacy_url) == before
     assert "never had the table" in migrate(legacy_url, "--yes").said
 

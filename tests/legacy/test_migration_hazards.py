@@ -15,6 +15,7 @@ from sqlalchemy import URL
 
 from quart_app.migration import messages, removal, restoration, runner
 from quart_app.migration.carry_over import carry_over_active_platforms
+from tests.legacy.legacy_database import connected
 from tests.legacy.migration_runs import (
     TIMEOUT_SECONDS,
     Migrate,
@@ -50,7 +51,7 @@ def test_nothing_after_the_commit_changes_the_outcome(
     before = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(messages, "removed_in_words", disturbed)
     ended = migrate(legacy_url, "--yes")
-    assert (ended.code, "as it was." in ended.complained) == (0, False)
+    assert (ended.code, "unchanged." in ended.complained) == (0, False)
     assert "Done: " in ended.said
     assert "user_sessions" not in state_of(legacy_url)[0]
     assert signal.getsignal(signal.SIGINT) is before
@@ -88,7 +89,7 @@ def test_the_last_removal_is_found_in_spite_of_a_wrong_clock(
     assert migrate(legacy_url, "--yes", "--backup", late).code == 0
     assert str(late) in migrate(legacy_url, "--check").said
     ended = migrate(legacy_url, "--yes", "--restore", early)
-    assert (ended.code, "is of an earlier removal" in ended.complained) == (3, True)
+    assert (ended.code, "is of an earlier migration" in ended.complained) == (3, True)
     assert migrate(legacy_url, "--yes", "--restore", late).code == 0
     assert state_of(legacy_url) == before
 
@@ -122,7 +123,7 @@ def test_nothing_is_committed_without_the_backup(
 
     monkeypatch.setattr(removal, "carry_over_active_platforms", tidied)
     ended = migrate(legacy_url, "--yes", "--backup", backup, "--carry-over-active-platform")
-    assert (ended.code, "was taken away meanwhile" in ended.complained) == (1, True)
+    assert (ended.code, "was moved or deleted" in ended.complained) == (1, True)
     assert state_of(legacy_url) == before
 
 
@@ -172,15 +173,41 @@ def test_unencodable_characters_are_printed_as_escapes(legacy_url: URL) -> None:
     assert (ended.code, "\\u0396" in ended.said) == (4, True), ended
 
 
+HOSTILE_NAME = "a\x1b[2J\n\u202eDone: 'b' \N{SNOWMAN}"
+
+
 def test_a_table_of_any_name_is_counted_and_kept(
     legacy_url: URL, migrate: Migrate, tmp_path: Path
 ) -> None:
-    change(legacy_url, 'CREATE TABLE "50% off:x" ("a %s" INTEGER)')
+    change(
+        legacy_url,
+        'CREATE TABLE "50% off:x" ("a %s" INTEGER)',
+        # A key to a shared table is locked, checked and named.
+        f'CREATE TABLE "{HOSTILE_NAME}" ("{HOSTILE_NAME}" INTEGER REFERENCES users (id))',
+        f'CREATE INDEX "i{HOSTILE_NAME}" ON user_sessions (user_agent)',
+        f'ALTER TABLE user_sessions ADD COLUMN "{HOSTILE_NAME}" INTEGER',
+    )
+    with connected(legacy_url) as execute:
+        rename = {
+            "sqlite": "UPDATE users SET username = ? WHERE id = 1",
+            "postgresql": "UPDATE users SET username = %s WHERE id = 1",
+        }
+        execute(rename[legacy_url.get_backend_name()], [HOSTILE_NAME])
     before, backup = state_of(legacy_url), tmp_path / "b"
-    assert "50% off:x " in migrate(legacy_url, "--check").said
-    assert migrate(legacy_url, "--yes", "--backup", backup).code == 0
-    assert migrate(legacy_url, "--yes", "--restore", backup).code == 0
+    checked = migrate(legacy_url, "--check", "--verbose")
+    assert "50% off:x " in checked.said
+    runs = [
+        checked,
+        migrate(legacy_url, "--dry-run", "--verbose"),
+        migrate(legacy_url, "--yes", "--verbose", "--backup", backup),
+        migrate(legacy_url, "--yes", "--verbose", "--restore", backup),
+    ]
+    assert [ended.code for ended in runs] == [4, 0, 0, 0]
     assert state_of(legacy_url) == before
+    for ended in runs:
+        shown = ended.said + ended.complained
+        assert not any(character in shown for character in "\x1b\u202e")
+        assert "\nDone: 'b'" not in shown
 
 
 @ONE_ENGINE

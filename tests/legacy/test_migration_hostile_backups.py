@@ -68,8 +68,50 @@ def test_a_backup_with_a_recomputed_checksum_is_refused(
     before = state_of(migrated_url)
     ended = migrate(migrated_url, "--yes", "--restore", backup)
     assert ended.code == 3
-    assert "is not the one that the database remembers" in ended.complained
+    assert "is not the one recorded in the database" in ended.complained
     assert state_of(migrated_url) == before
+
+
+HOSTILE_CLAIMS: list[dict[str, object]] = [
+    {"made_at": "2026-11-24T12:21:00+00:00\x1b[2J"},
+    {"made_at": "\u202e2026-11-24"},
+    {"made_at": "2026-11-24\nDone: it is restored."},
+    {"made_at": "2" * 10_000_000},
+    {"made_at": "2" * 4_000_000},
+    {"made_at": 20261124},
+    {"made_at": None},
+    {"made_at": "99999-01-01T00:00:00+00:00"},
+    {"made_at": "2026-02-31T00:00:00+00:00"},
+    {"made_at": "2026-11-24T12:21:00"},
+    {"made_at": "\u0662\u0660\u0662\u0666-11-24T12:21:00+00:00"},  # Arabic digits
+    {"engine": "\x1b[2J" + "y" * 3_000_000},
+    {"table": "\x1b[2J" + "z" * 3_000_000},
+    {"database": "\x1b]0;title\x07" + "x" * 3_000_000},  # only a name, so no reason to refuse
+]
+
+
+@pytest.mark.parametrize("is_remembered", [False, True])
+def test_a_claim_of_the_backup_never_controls_the_terminal(
+    migrated_url: URL,
+    migrate: Migrate,
+    backup: Path,
+    is_remembered: bool,  # noqa: FBT001 a parameter
+) -> None:
+    payload, manifest = parts(backup)
+    before = state_of(migrated_url)
+    for claims in HOSTILE_CLAIMS:
+        digest = reseal(backup, payload, manifest | claims)
+        if is_remembered:
+            remember(migrated_url, digest, backup)
+        for options in (["--yes", "--verbose"], ["--dry-run"]):
+            ended = migrate(migrated_url, *options, "--restore", backup)
+            shown = ended.said + ended.complained
+            assert not any(character in shown for character in "\x1b\x07\u202e")
+            assert "\nDone: it is restored." not in shown
+            assert len(shown) < 20_000
+            if "database" not in claims or not is_remembered:
+                assert ended.code == 3, (claims, shown)
+                assert state_of(migrated_url) == before
 
 
 @pytest.mark.parametrize("engine_name", ["postgresql"])
@@ -247,7 +289,7 @@ def test_a_removal_by_an_earlier_version_can_be_restored_with_its_backup(
     change(migrated_url, "ALTER TABLE quart_app_migration DROP COLUMN backup_bytes")
     assert migrate(migrated_url, "--check").code == 0
     ended = migrate(migrated_url, "--yes", "--restore", backup)
-    assert (ended.code, "restore it with that version" in ended.complained) == (3, True)
+    assert (ended.code, "Restore it with that version" in ended.complained) == (3, True)
     change(migrated_url, "CREATE TABLE user_sessions (session_id text, user_id integer)")
     second = tmp_path / "second"
     assert migrate(migrated_url, "--yes", "--backup", second).code == 0

@@ -241,7 +241,7 @@ def test_a_refused_adoption_rolls_everything_back(
     before = state_of(legacy_url), bytes_of(legacy_url)
     ended = migrate(legacy_url, "--yes", "--backup", tmp_path / "b")
     assert ended.code == 3
-    assert "A table audit stands there already" in ended.complained
+    assert "There is already a table audit" in ended.complained
     assert (state_of(legacy_url), bytes_of(legacy_url)) == before
     assert not (tmp_path / "b").exists()
 

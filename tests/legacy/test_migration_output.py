@@ -67,11 +67,11 @@ def test_the_plan_is_printed_before_the_work_begins(legacy_url: URL, tmp_path: P
     before = state_of(legacy_url), bytes_of(legacy_url)
     backup = tmp_path / "sessions.backup"
     code, screen = in_terminal(legacy_url, "--backup", backup, answer=b"n\n")
-    assert (code, "so nothing was done" in screen) == (2, True)
+    assert (code, "Not confirmed. Nothing was changed." in screen) == (2, True)
     plan = screen[: screen.index("[y/N]")]
     for fact in (
-        *("user_sessions: 4 rows", "ix_user_sessions_session_id", "3 people must log in again"),
-        *("ada, bert", "1 rows of users who do not exist", str(backup), "posts"),
+        *("user_sessions: 4 rows", "ix_user_sessions_session_id", "3 users must log in again"),
+        *("ada, bert", "1 row whose user does not exist", str(backup), "posts"),
     ):
         assert fact in plan
     assert (state_of(legacy_url), bytes_of(legacy_url)) == before
@@ -96,9 +96,48 @@ def test_without_a_terminal_it_exits_with_2_at_once(legacy_url: URL) -> None:
     ended = end_of(start(legacy_url))
     assert (ended.code, ended.said) == (2, "")
     assert ended.complained == (
-        "Error: There is no terminal to ask in: give --yes to go on without.\n"
+        "Error: There is no terminal to ask for confirmation. Use --yes to run without asking.\n"
     )
     assert bytes_of(legacy_url) == before
+
+
+@ONE_ENGINE
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_without_a_terminal_the_plan_comes_first_too(
+    legacy_url: URL, tmp_path: Path, options: list[str]
+) -> None:
+    backup = tmp_path / "sessions.backup"
+    cases: list[tuple[list[object], list[str]]] = [
+        (["--backup", backup], ["Remove    user_sessions: 4 rows", f"Backup    {backup}"]),
+        (["--no-return"], ["Erase     0 password hashes", "hashes of 7 users"]),
+        (["--restore", backup], [f"Backup    {backup}", "Restore   user_sessions: 4 rows"]),
+    ]
+    for arguments, facts in cases:
+        process = start(legacy_url, "--yes", *options, *arguments, stderr=subprocess.STDOUT)
+        ended = end_of(process)
+        assert ended.code == 0, ended.said
+        plan, _, rest = ended.said.partition("waiting for the database …")
+        assert rest
+        for fact in facts:
+            assert plan.count(fact) == 1
+        is_report = [line.startswith('{"outcome"') for line in ended.said.splitlines()]
+        assert is_report.index(True) == len(is_report) - 1 if options else True not in is_report
+
+
+@ONE_ENGINE
+def test_a_second_restoration_says_at_once_that_there_is_nothing_to_do(
+    legacy_url: URL, migrate: Migrate, tmp_path: Path
+) -> None:
+    backup = tmp_path / "sessions.backup"
+    assert migrate(legacy_url, "--yes", "--backup", backup).code == 0
+    assert migrate(legacy_url, "--yes", "--restore", backup).code == 0
+    sentence = "Nothing to do: user_sessions is already restored, and equals the backup."
+    ended = migrate(legacy_url, "--yes", "--restore", backup)
+    assert (ended.code, ended.said) == (0, f"{sentence}\n")
+    report = migrate(legacy_url, "--yes", "--json", "--restore", backup).report
+    assert (report["outcome"], report["message"]) == ("nothing_to_do", sentence)
+    code, screen = in_terminal(legacy_url, "--restore", backup, answer=b"n\n")
+    assert (code, "[y/N]" in screen, sentence in screen) == (0, False, True)
 
 
 @ONE_ENGINE
@@ -193,7 +232,7 @@ def test_a_report_that_cannot_be_written_changes_no_outcome(legacy_url: URL) -> 
             check=False,
         )
     assert ended.returncode == 0
-    assert ended.stderr.endswith("The output can't be written: No space left on device.\n")
+    assert ended.stderr.endswith("Writing the output failed: No space left on device.\n")
     assert "user_sessions" not in state_of(legacy_url)[0]
 
 

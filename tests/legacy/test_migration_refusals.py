@@ -261,9 +261,9 @@ def test_a_view_or_another_table_of_the_same_name_is_refused(
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (None, "There is no database file"),
-        (b"x" * 5000, "is no SQLite database"),
-        (b"SQLite format 3\0" + b"\xff" * 5000, "is no SQLite database"),
+        (None, "The database file does not exist"),
+        (b"x" * 5000, "is not a SQLite database"),
+        (b"SQLite format 3\0" + b"\xff" * 5000, "is not a SQLite database"),
     ],
 )
 def test_a_file_that_is_not_a_database_is_refused(

@@ -558,7 +558,7 @@ async def test_another_programs_table_of_the_same_name_is_refused(empty_database
             await db.execute(text("DROP TABLE audit"))
             await db.execute(text("CREATE TABLE audit (id INTEGER, story TEXT)"))
             await db.execute(text("UPDATE quart_app_version SET version_num = '0003'"))
-        with pytest.raises(SchemaRefused, match="A table audit stands there already"):
+        with pytest.raises(SchemaRefused, match="There is already a table audit"):
             await upgrade_schema(empty_database_url)
     finally:
         await built.close()

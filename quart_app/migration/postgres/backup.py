@@ -23,7 +23,7 @@ def facts_of_sessions(connection: psycopg.Connection, table: str) -> Facts:
     """Return what the catalog says about the table, every name in it with its schema."""
     found = relation(connection, table)
     if found is None:
-        raise Failed(f"The table {table} is gone.")
+        raise Failed(f"The table {table} no longer exists.")
     with nothing_in_search_path(connection):
         return facts_of(connection, found[0])
 

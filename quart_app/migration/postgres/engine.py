@@ -160,8 +160,8 @@ class PostgresEngine(Engine):
         except psycopg.errors.DependentObjectsStillExist as error:
             said = "; ".join((error.diag.message_detail or "").splitlines())
             raise Refused(
-                f"Others depend on {table.name}, and nothing is removed along with it: {said}."
-                " The database is as it was."
+                f"These depend on {table.name}, and the migration doesn't remove them: {said}."
+                " The database is unchanged."
             ) from error
 
     def try_backup(self, connection: Connection, sealed: SealedFile, reporter: Reporter) -> None:

@@ -170,8 +170,8 @@ def hidden(connection: psycopg.Connection) -> str | None:
     if row is None:
         return None
     return (
-        f"Row level security hides rows of {row[0]} from the role {row[1]}, so nothing can be"
-        " proved: migrate as a superuser, or as a role with BYPASSRLS."
+        f"Row level security hides rows of {row[0]} from the role {row[1]}, so the migration can't"
+        " verify them. Migrate as a superuser, or as a role with BYPASSRLS."
     )
 
 

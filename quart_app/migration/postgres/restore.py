@@ -16,7 +16,7 @@ from quart_app.migration.sealed_file import Advance, SealedFile
 
 _BLOCK_BYTES = 1 << 18
 _NOT_VALID = " NOT VALID"
-_AS_IT_WAS = "The database is as it was."
+_AS_IT_WAS = "The database is unchanged."
 
 
 def try_backup(connection: psycopg.Connection, backup: SealedFile, reporter: Reporter) -> None:
@@ -32,10 +32,10 @@ def try_backup(connection: psycopg.Connection, backup: SealedFile, reporter: Rep
         if error.sqlstate is None or error.sqlstate.startswith("57"):  # a server that stops
             raise
         said = " ".join(str(error).split())
-        raise Refused(f"A backup could not bring {SESSIONS} back: {said}. {_AS_IT_WAS}") from error
+        raise Refused(f"A backup can't restore {SESSIONS}: {said}. {_AS_IT_WAS}") from error
     except _Different as different:
         raise Refused(
-            f"A backup could not bring back of {SESSIONS}: {different}. {_AS_IT_WAS}"
+            f"A backup can't restore these parts of {SESSIONS}: {different}. {_AS_IT_WAS}"
         ) from None
     connection.execute("ROLLBACK TO SAVEPOINT restorable")
 
@@ -46,7 +46,7 @@ def bring_back(connection: psycopg.Connection, backup: SealedFile, reporter: Rep
         return _bring_back(connection, backup, reporter, is_trial=False)
     except _Different as different:
         raise Refused(
-            f"The table would not be what it was: {different}. Nothing was restored."
+            f"The restored table would differ from the original: {different}. Nothing was restored."
         ) from None
 
 
@@ -97,7 +97,7 @@ def _checked(backup: SealedFile) -> tuple[Facts, Definition]:
             raise ValueError  # noqa: TRY301 the reason is the one sentence below
     except (LookupError, TypeError, ValueError, AttributeError):
         raise Refused(
-            f"The backup {backup.path} does not say how the table was made. Nothing was restored."
+            f"The backup {backup.path} has no definition of the table. Nothing was restored."
         ) from None
     return facts, definition
 
@@ -146,7 +146,7 @@ def _added(connection: psycopg.Connection, constraints: dict[str, str]) -> dict[
 
 def _note(name: str, error: psycopg.Error) -> str:
     if isinstance(error, psycopg.errors.CheckViolation):
-        return f"The check {name} is NOT VALID: rows do not satisfy it any more."
+        return f"The check {name} is NOT VALID: some rows no longer satisfy it."
     return (
         f"The key {name} is NOT VALID, which a superuser could have avoided:"
         f" {error.diag.message_detail}"

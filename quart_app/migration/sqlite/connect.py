@@ -25,9 +25,9 @@ def file_of(url: URL) -> Path:
     """Return the database's file; raises Refused if there is no file."""
     path = Path(url.database or "").absolute()
     if not path.exists():
-        raise Refused(f"There is no database file {path}.")
+        raise Refused(f"The database file does not exist: {path}.")
     if not path.is_file():
-        raise Refused(f"{path} is not a file.")
+        raise Refused(f"{path} is not a regular file.")
     return path
 
 

@@ -55,7 +55,7 @@ class SqliteEngine(Engine):
     def writing(self) -> Iterator[Connection]:
         """Take the write lock: nobody else writes until the transaction ends."""
         if any(self.url.query.get(name) == value for name, value in _READ_ONLY.items()):
-            raise Refused("The database's URL says that it can only be read.")
+            raise Refused("The database's URL opens it read-only (mode=ro or immutable=1).")
         with connect.guarded(self.file, self.interruption, attach=self._attach) as (
             connection,
             self._reader,
@@ -84,7 +84,7 @@ class SqliteEngine(Engine):
 
     def locks(self, connection: Connection) -> list[str]:
         """Name SQLite's only lock."""
-        return ["RESERVED on the whole database: others read, and nobody else writes"]
+        return ["RESERVED on the whole database: others can read, but not write"]
 
     def tables(self, connection: Connection) -> list[str]:
         """Name the tables."""

@@ -37,8 +37,8 @@ def check_integrity(connection: sqlite3.Connection) -> list[str]:
         note = note_on_virtual_table(said, virtual_tables)
         if note is None:
             raise Refused(
-                f"The database is damaged: {_first_line(said)}. Repair it first, for example by"
-                " `sqlite3 FILE .recover`. The database is as it was."
+                f"The database is damaged: {_first_line(said)}. Repair it first, for example with"
+                " `sqlite3 FILE .recover`. The database is unchanged."
             )
         notes.append(note)
     return [note for note in notes if note]
@@ -54,12 +54,10 @@ def note_on_virtual_table(said: str, definitions: Mapping[str, str]) -> str | No
         if name not in definitions:
             return None
         if _CONTENTLESS.search(definitions[name]):
-            return (
-                f"The full-text index {name} is out of step with its text, which it does not keep."
-            )
+            return f"The full-text index {name} does not match its text, which it does not store."
         return (
-            f"The full-text index {name} is out of step with its text. The migration leaves it as"
-            f" it is; INSERT INTO {quoted(name)}({quoted(name)}) VALUES('rebuild') mends it."
+            f"The full-text index {name} does not match its text. The migration leaves it as it is."
+            f" To rebuild it: INSERT INTO {quoted(name)}({quoted(name)}) VALUES('rebuild')"
         )
     found = _NOT_VALIDATED.fullmatch(said) or _OF_RTREE.fullmatch(said)
     if found is None or found[1] not in definitions:
@@ -67,7 +65,7 @@ def note_on_virtual_table(said: str, definitions: Mapping[str, str]) -> str | No
     if _CONTENTLESS.search(definitions[found[1]]):
         return ""  # there is no text that SQLite could compare the index with
     return (
-        f"SQLite says of the virtual table {found[1]}, which stays as it is: {_first_line(said)}."
+        f"SQLite reports, of the virtual table {found[1]}: {_first_line(said)}. It stays as it is."
     )
 
 

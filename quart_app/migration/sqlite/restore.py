@@ -48,11 +48,11 @@ def try_backup(path: str, name: str, reporter: Reporter) -> None:
             if error.sqlite_errorcode & _PRIMARY not in _OF_STATEMENTS:
                 raise
             raise Refused(
-                f"A backup could not bring {name} back: {error}. The database is as it was."
+                f"A backup can't restore {name}: {error}. The database is unchanged."
             ) from error
         if not same:
             raise Refused(
-                f"A backup could not bring {name} back as it was. The database is as it was."
+                f"A restored {name} would differ from the original. The database is unchanged."
             )
 
 
@@ -60,7 +60,9 @@ def bring_back(connection: sqlite3.Connection, backup: SealedFile, reporter: Rep
     """Recreate the table from the database that is attached as `backup`."""
     name = backup.manifest["table"]
     if not _make(connection, name, reporter):
-        raise Refused(f"The table {name} would not be what the backup holds. Nothing was restored.")
+        raise Refused(
+            f"The restored table {name} would differ from the backup. Nothing was restored."
+        )
     return _lost_users(connection, name)
 
 
@@ -74,7 +76,7 @@ def _make(
         (name,),
     ).fetchall()
     if name.lower() != SESSIONS or not statements:
-        raise Refused(f"The backup holds no table {SESSIONS}. Nothing was restored.")
+        raise Refused(f"The backup has no table {SESSIONS}. Nothing was restored.")
     (_, create), *others = statements
     # Rows that broke their table's rules before break them again.
     connection.execute("PRAGMA ignore_check_constraints = ON")
@@ -198,4 +200,4 @@ def _lost_users(connection: sqlite3.Connection, table: str) -> list[str]:
         f"SELECT count(*) FROM main.{quoted(table)} AS s"
         " WHERE NOT EXISTS (SELECT 1 FROM main.users AS u WHERE u.id = s.user_id)"
     ).fetchone()
-    return [f"{lost:,} of the rows are of users who do not exist."] if lost else []
+    return [f"Rows whose user does not exist: {lost:,}"] if lost else []

@@ -69,7 +69,7 @@ def upgrade_within(connection: Connection) -> tuple[str | None, str]:
             raise
         said = next(iter(str(error.orig).splitlines()), "")
         raise SchemaRefused(
-            f"The database does not let itself be upgraded: {said}. Nothing was changed."
+            f"The database can't be upgraded: {said}. Nothing was changed."
         ) from error
 
 
@@ -115,7 +115,7 @@ def revision_of(connection: Connection) -> str | None:
     heads = context.get_current_heads()
     if len(heads) > 1:
         raise SchemaRefused(
-            f"The table {VERSION_TABLE} must hold one revision and holds {len(heads)}:"
+            f"The table {VERSION_TABLE} must have one row, and has {len(heads)}:"
             " put a backup in its place."
         )
     return heads[0] if heads else None

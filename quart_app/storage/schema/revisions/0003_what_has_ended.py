@@ -23,7 +23,7 @@ def upgrade() -> None:
     for name in ("revocations", "logins"):
         if name in standing:
             raise SchemaRefused(
-                f"A table {name} stands there already and is not this application's."
+                f"There is already a table {name}, and it is not this application's."
                 " Nothing was changed."
             )
     op.create_table(

@@ -59,7 +59,7 @@ def upgrade() -> None:
     """Make the table and its guards."""
     if "audit" in sa.inspect(op.get_bind()).get_table_names():
         raise SchemaRefused(
-            "A table audit stands there already and is not this application's. Nothing was changed."
+            "There is already a table audit, and it is not this application's. Nothing was changed."
         )
     op.create_table(
         "audit",

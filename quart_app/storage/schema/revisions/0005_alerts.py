@@ -21,7 +21,7 @@ def upgrade() -> None:
     """Make the table and both columns."""
     if "alerts" in sa.inspect(op.get_bind()).get_table_names():
         raise SchemaRefused(
-            "A table alerts stands there already and is not this application's."
+            "There is already a table alerts, and it is not this application's."
             " Nothing was changed."
         )
     op.create_table(

@@ -15,7 +15,7 @@ def upgrade() -> None:
     """Make the table."""
     if "throttles" in sa.inspect(op.get_bind()).get_table_names():
         raise SchemaRefused(
-            "A table throttles stands there already and is not this application's."
+            "There is already a table throttles, and it is not this application's."
             " Nothing was changed."
         )
     op.create_table(

@@ -18,7 +18,7 @@ def upgrade() -> None:
     """Make the table."""
     if "changes" in sa.inspect(op.get_bind()).get_table_names():
         raise SchemaRefused(
-            "A table changes stands there already and is not this application's."
+            "There is already a table changes, and it is not this application's."
             " Nothing was changed."
         )
     op.create_table(

@@ -41,7 +41,7 @@ def before(legacy_url: URL) -> State:
 
 @pytest.fixture
 def migrated_url(legacy_url: URL, before: State, migrate: Migrate, backup: Path) -> URL:
-    """A migrated database in which the older hash of every user is kept."""
+    """A migrated database that keeps the older hash of every user."""
     assert migrate(legacy_url, "--yes", "--backup", backup).code == 0
     change(legacy_url, f"UPDATE users SET legacy_password_hash = '{KEPT}'")  # noqa: S608 ours
     assert state_of(legacy_url) == without_sessions(before)

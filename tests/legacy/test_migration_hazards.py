@@ -173,7 +173,7 @@ def test_unencodable_characters_are_printed_as_escapes(legacy_url: URL) -> None:
     assert (ended.code, "\\u0396" in ended.said) == (4, True), ended
 
 
-HOSTILE_NAME = "a\x1b[2J\n\u202eDone: 'b' \N{SNOWMAN}"
+HOSTILE_NAME = "a\x1b[2J\n\u202eDone: b \N{SNOWMAN}"
 
 
 def test_a_table_of_any_name_is_counted_and_kept(
@@ -207,7 +207,7 @@ def test_a_table_of_any_name_is_counted_and_kept(
     for ended in runs:
         shown = ended.said + ended.complained
         assert not any(character in shown for character in "\x1b\u202e")
-        assert "\nDone: 'b'" not in shown
+        assert "\nDone: b" not in shown
 
 
 @ONE_ENGINE

@@ -65,7 +65,8 @@ def note_on_virtual_table(said: str, definitions: Mapping[str, str]) -> str | No
     if _CONTENTLESS.search(definitions[found[1]]):
         return ""  # there is no text that SQLite could compare the index with
     return (
-        f"SQLite reports, of the virtual table {found[1]}: {_first_line(said)}. It stays as it is."
+        f"SQLite reports a fault of the virtual table {found[1]}, which stays as it is:"
+        f" {_first_line(said)}."
     )
 
 

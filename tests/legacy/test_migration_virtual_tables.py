@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import URL
 
 from quart_app.migration.sqlite.integrity import note_on_virtual_table
+from tests.cases import first_unless_thorough
 from tests.conftest import lacking
 from tests.legacy.migration_runs import TIMEOUT_SECONDS, Migrate, as_text, change, state_of
-from tests.long import first
 
 ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])
 REBUILD = 'INSERT INTO "found"("found") VALUES(\'rebuild\')'
@@ -118,7 +118,7 @@ sys.exit(main())
 
 
 @ONE_ENGINE
-@pytest.mark.parametrize("what", first(3, list(OUT_OF_STEP)))
+@pytest.mark.parametrize("what", first_unless_thorough(3, list(OUT_OF_STEP)))
 def test_a_database_from_a_newer_sqlite_gets_the_right_advice(
     legacy_url: URL, tmp_path: Path, request: pytest.FixtureRequest, what: str
 ) -> None:

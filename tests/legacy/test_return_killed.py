@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import URL
 
 from tests.legacy.legacy_database import connected
-from tests.legacy.migrating import (
+from tests.legacy.migration_runs import (
     Migrate,
     State,
     bytes_of,

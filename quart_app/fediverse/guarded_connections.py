@@ -66,18 +66,20 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """Return a connection to the first address of `host` that answers.
+        """Return a connection to the first address of `host` that answers, for TLS only.
 
-        Raises httpcore's errors. All addresses must be permitted: a public name that also leads
-        to a private network is a mistake at best.
+        The time is for the look-up, the connection and TLS together. Raises httpcore's errors.
+        All addresses must be permitted: a public name that also leads to a private network is a
+        mistake at best.
         """
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout) as limit:
                 addresses = await self._resolve(host)
                 if not all(self._destinations.permit(each, port) for each in addresses):
                     _logger.warning("%s:%s leads to an address that is not permitted", host, port)
                     raise httpcore2.ConnectError("not permitted")
-                return await self._connect(addresses[:_MOST_ATTEMPTS], port, timeout)
+                stream = await self._connect(addresses[:_MOST_ATTEMPTS], port, timeout)
+                return _BeforeTls(stream, limit.when())
         except TimeoutError as error:
             raise httpcore2.ConnectTimeout from error
         except OSError as error:
@@ -94,3 +96,29 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failure = error
         raise failure
+
+
+class _BeforeTls(httpcore2.AsyncNetworkStream):
+    """A connection that can only begin with TLS. Nothing can be read or written without it."""
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream, deadline: float | None) -> None:
+        self._stream = stream
+        self._deadline = deadline  # by the loop's clock
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 httpcore's signature
+    ) -> httpcore2.AsyncNetworkStream:
+        """Return the connection with TLS. Raises httpcore's errors."""
+        if self._deadline is not None:
+            timeout = max(0, self._deadline - asyncio.get_running_loop().time())
+        try:
+            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:  # httpcore 2.16 leaves it open when the task is cancelled
+            await self._stream.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()

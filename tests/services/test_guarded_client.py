@@ -335,13 +335,36 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(
     assert "certificate" in error.sentence
 
 
-async def test_a_server_that_says_nothing_at_all_ends_in_time(fediverse: Fediverse) -> None:
-    """It accepts the connection and never begins with TLS."""
+async def test_name_connection_and_tls_share_one_limit(authority: CertificateAuthority) -> None:
+    """The server accepts the connection and never begins with TLS."""
+
+    async def resolve(_host: str) -> list[IPAddress]:
+        await asyncio.sleep(0.8)
+        return [ip_address("127.0.0.1")]
+
+    timeouts = Timeouts(connect=timedelta(seconds=1), total=timedelta(seconds=30))
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        started = time.monotonic()
-        error = await failure(fediverse, f"{NAME}:{silent.getsockname()[1]}")
-        assert type(error) is ServerTooSlow
-        assert time.monotonic() - started < SOON.total.total_seconds() + 1
+        async with client(authority.file, resolve=resolve, timeouts=timeouts) as fediverse:
+            started = time.monotonic()
+            error = await failure(fediverse, f"{NAME}:{silent.getsockname()[1]}")
+            assert type(error) is ServerTooSlow
+            assert time.monotonic() - started < 1.7
+
+
+async def test_a_request_that_is_given_up_leaves_no_connection(fediverse: Fediverse) -> None:
+    """Like the server above; here the user is gone before TLS begins."""
+    ended = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()  # the client's part of TLS, and then the end
+        ended.set()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        host = f"{NAME}:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(fediverse.verify_credentials(host, "token"), 0.3)
+        await asyncio.wait_for(ended.wait(), 5)
 
 
 async def test_a_closed_port_is_a_sentence(fediverse: Fediverse) -> None:

@@ -44,7 +44,7 @@ async def test_a_legacy_user_logs_in_switches_twice_and_logs_out(
         await expect(page).to_have_url(f"{server.url}/platforms")
 
         await page.get_by_role("link", name="Dashboard").click()
-        active = page.locator("#acting")  # the heading that names the current account
+        active = page.locator("#current-account")  # the heading that names the current account
         first = await active.inner_text()
         others = await page.locator(".choices button strong").all_inner_texts()
         assert len({first, *others}) == 3
@@ -59,7 +59,7 @@ async def test_a_legacy_user_logs_in_switches_twice_and_logs_out(
         await expect(page).to_have_url(re.compile("/login"))
         await expect(page.get_by_role("status")).to_contain_text("logged out")
         await page.go_back()
-        await expect(page.locator("#acting")).to_have_count(0)
+        await expect(page.locator("#current-account")).to_have_count(0)
         await page.goto(server.url)
         await expect(page).to_have_url(re.compile("/login"))
 
@@ -71,7 +71,7 @@ async def test_the_main_job_works_without_javascript(
         page = await open_page(java_script_enabled=False)
         await page.goto(server.url)
         await fill_and_log_in(page, "ada", PASSWORDS["ada"])
-        await expect(page.locator("#acting")).to_be_visible()
+        await expect(page.locator("#current-account")).to_be_visible()
         await page.get_by_role("link", name="Accounts", exact=True).click()
         await page.get_by_role("link", name="Add account").first.click()
         await page.get_by_label("Name", exact=True).fill("A fourth, 第四")

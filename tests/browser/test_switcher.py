@@ -137,10 +137,10 @@ async def test_the_dashboard_updates_and_its_own_buttons_switch_in_place_too(
     await log_in(page, processes, name, "/")
     await opened(page)
     await row(page, "Notes").click()
-    await expect(page.locator("#acting")).to_have_text("Notes")
+    await expect(page.locator("#current-account")).to_have_text("Notes")
     await page.locator(".choices").get_by_role("button", name="Photos").click()
     await expect(page.get_by_role("status")).to_have_text("Switched to Photos")
-    await expect(page.locator("#acting")).to_have_text("Photos")
+    await expect(page.locator("#current-account")).to_have_text("Photos")
     await acts_for(page, "Photos")
     assert page.url == f"{processes.a.url}/"
 
@@ -389,7 +389,7 @@ async def test_the_switcher_follows_switches_made_elsewhere(
     elsewhere, address = page.context.request, processes.a.url
     await elsewhere.post(f"{address}/api/platforms/{ids['Notes']}/switch")
     await acts_for(page, "Notes")
-    await expect(page.locator("#acting")).to_have_text("Notes")
+    await expect(page.locator("#current-account")).to_have_text("Notes")
     await elsewhere.patch(f"{address}/api/platforms/{ids['Photos']}", data={"name": "Photographs"})
     await expect(row(page, "Photographs")).to_have_count(1)
     await elsewhere.post(f"{address}/api/logout")

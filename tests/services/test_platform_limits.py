@@ -264,9 +264,9 @@ async def test_switching_off_the_default_removes_its_default_mark(
     await services.platforms.change(caller_of(member.id), third, is_active=False)
     session = await services.accounts.log_in(NOBODY, login_name="ada", password=PASSWORD)
     assert session.platform_connection_id is None
-    frame = await services.page_contexts.load(caller_of(member.id, sid=session.sid), first)
-    assert frame
-    assert frame.current is None
+    context = await services.page_contexts.load(caller_of(member.id, sid=session.sid), first)
+    assert context
+    assert context.current is None
 
 
 @pytest.mark.parametrize("is_active", [False, None])
@@ -288,11 +288,11 @@ async def test_a_default_that_was_already_switched_off_is_skipped(
     assert not (await services.platforms.connection(caller_of(member.id), first))[1]
     session = await services.accounts.log_in(NOBODY, login_name="ada", password=PASSWORD)
     assert session.platform_connection_id == second
-    frame = await services.page_contexts.load(caller_of(member.id, sid=session.sid), first)
-    assert frame
-    assert frame.current is None
-    assert frame.default_off
-    assert frame.default_off.id == first
+    context = await services.page_contexts.load(caller_of(member.id, sid=session.sid), first)
+    assert context
+    assert context.current is None
+    assert context.default_off
+    assert context.default_off.id == first
     added = await connect(services.platforms, member, "New")
     async with built.database.read() as db:
         user = await db.get(User, member.id)

@@ -335,9 +335,9 @@ async def test_alerts_are_shown_for_a_month(member: Member, clock: Clock, built:
         sids = [each.sid for each in await db.scalars(select(Login).order_by(Login.id))]
 
     async def number() -> int:
-        frame = await built.services.page_contexts.load(caller_of(member.id, sid=sids[0]))
-        assert frame
-        return len(frame.alerts)
+        context = await built.services.page_contexts.load(caller_of(member.id, sid=sids[0]))
+        assert context
+        return len(context.alerts)
 
     clock.advance(SHOWN_FOR - MINUTE)
     assert await number() == 1

@@ -1,4 +1,4 @@
-"""The frame of every page of a user: their name, alerts and connections."""
+"""The values that every page of a user shows: their name, alerts and connections."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ MOST_CONNECTIONS: Final = 100  # in the switcher: more would fill most of a page
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frame:
+class PageContext:
     """The user, and the first alerts that this device shows. `has_more` says that others wait.
 
     `connections` are the first by name, without their credentials. `current` is the session's
@@ -38,13 +38,15 @@ class Frame:
 
 @dataclass(frozen=True)
 class PageContexts:
-    """Loads the frame of a page in one transaction."""
+    """Loads what every page shows, in one transaction."""
 
     database: Database
     now: Callable[[], datetime]
 
-    async def load(self, caller: Caller, platform_connection_id: int | None = None) -> Frame | None:
-        """Return the frame of the caller's session; None if the user is deleted or inactive."""
+    async def load(
+        self, caller: Caller, platform_connection_id: int | None = None
+    ) -> PageContext | None:
+        """Return the values for the caller; None if the user is deleted or inactive."""
         user_id = caller.user_id
         async with self.database.read() as db:
             user = await stored_users.user_by_id(db, user_id)
@@ -61,7 +63,7 @@ class PageContexts:
             if current is None and has_more_connections and platform_connection_id is not None:
                 current = await stored_platforms.connection_of(db, user_id, platform_connection_id)
             default = await self._default(db, user, connections)
-        return Frame(
+        return PageContext(
             user=user,
             alerts=alerts[:MOST_ALERTS],
             has_more=len(alerts) > MOST_ALERTS,

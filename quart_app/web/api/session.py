@@ -8,7 +8,7 @@ from quart_app.web.pipeline.access import public, renews_at_once
 from quart_app.web.pipeline.bodies import Body, NoBody, read_json
 from quart_app.web.pipeline.current_session import begin, end, end_all
 from quart_app.web.pipeline.fields import LoginName, Password
-from quart_app.web.pipeline.gate import caller, presented, services
+from quart_app.web.pipeline.gate import caller, presented_session_refs, services
 from quart_app.web.rendering.json_answers import no_content, session_state
 from quart_app.web.rendering.leaving import with_cleared_cache
 
@@ -36,7 +36,7 @@ async def log_in() -> ResponseReturnValue:
             password=body.password,
             remember=body.remember,
             new_password=body.new_password,
-            replaced=presented(),
+            replaced=presented_session_refs(),
         )
     )
     return session_state()

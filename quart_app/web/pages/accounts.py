@@ -26,7 +26,7 @@ from quart_app.web.pipeline.current_session import (
 from quart_app.web.pipeline.fields import Email, LinkText, LoginName, Password
 from quart_app.web.pipeline.gate import (
     caller,
-    presented,
+    presented_session_refs,
     services,
 )
 from quart_app.web.pipeline.permit_cookie import set_permit
@@ -74,7 +74,7 @@ async def log_in() -> ResponseReturnValue:
             login_name=form.username,
             password=form.password,
             remember=form.remember,
-            replaced=presented(),
+            replaced=presented_session_refs(),
         )
     except Unavailable:
         raise

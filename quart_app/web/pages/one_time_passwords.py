@@ -10,7 +10,7 @@ from quart_app.web.pipeline.access import no_page, public
 from quart_app.web.pipeline.bodies import Body, read_form
 from quart_app.web.pipeline.current_session import begin
 from quart_app.web.pipeline.fields import LinkText, Password
-from quart_app.web.pipeline.gate import caller, presented, services
+from quart_app.web.pipeline.gate import caller, presented_session_refs, services
 from quart_app.web.pipeline.permit_cookie import current_permit, forget_permit
 from quart_app.web.rendering.error_responses import status_of
 from quart_app.web.rendering.local_paths import safe_local_path
@@ -58,7 +58,7 @@ async def choose() -> ResponseReturnValue:
         await _check_user(token, typed.get("user_id"))
         form = await read_form(NewPasswordForm)
         new_session = await services().one_time_passwords.replace(
-            caller(), token, form.new_password, replaced=presented()
+            caller(), token, form.new_password, replaced=presented_session_refs()
         )
     except NotLoggedIn:
         return _log_in_again(next_path)
@@ -75,10 +75,10 @@ async def choose() -> ResponseReturnValue:
     return response
 
 
-async def _check_user(token: str, made_for: str | None) -> None:
+async def _check_user(token: str, user_id: str | None) -> None:
     """Refuse the form if another tab has since changed the user. Raises NotLoggedIn."""
     user = await services().one_time_passwords.user_of(token)
-    if made_for != str(user.id):
+    if user_id != str(user.id):
         raise NotLoggedIn
 
 

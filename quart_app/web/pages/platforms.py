@@ -62,7 +62,7 @@ class RenameForm(Body):
 async def dashboard() -> ResponseReturnValue:
     """Show the current account, and a switcher with the others.
 
-    All of it is in the frame.
+    All of it is in the page context.
     """
     return await page("dashboard.html")
 

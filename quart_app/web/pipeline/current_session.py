@@ -8,7 +8,7 @@ from quart_app.web.pipeline.claims import current_connection_id, switch_platform
 from quart_app.web.pipeline.fields import Password
 from quart_app.web.pipeline.gate import (
     caller,
-    presented,
+    presented_session_refs,
     remember_device,
     services,
 )
@@ -29,7 +29,7 @@ def begin(new_session: NewSession) -> None:
 
 async def end() -> None:
     """End this browser's sessions everywhere, and then forget them here."""
-    await services().sessions.end(caller(), *presented())
+    await services().sessions.end(caller(), *presented_session_refs())
     clear_session()
 
 

@@ -159,7 +159,7 @@ def required_claims() -> Claims:
     return claims
 
 
-def presented() -> list[SessionRef]:
+def presented_session_refs() -> list[SessionRef]:
     """Return the sessions that a login in this browser replaces, or a logout ends.
 
     They come from all session cookies that verify, without those that have expired.
@@ -282,6 +282,6 @@ async def refuse_other_platform(claims: Claims) -> None:
         return
     if given != NO_PLATFORM and not _AN_ID.fullmatch(given):
         raise InvalidInput("This must be the id of an account.", field="platform_connection_id")
-    made_for = None if given == NO_PLATFORM else int(given)
-    if made_for != current_connection_id(claims):
+    platform_connection_id = None if given == NO_PLATFORM else int(given)
+    if platform_connection_id != current_connection_id(claims):
         raise PlatformChanged

@@ -9,7 +9,7 @@ from quart.typing import ResponseTypes
 from werkzeug.urls import iri_to_uri
 
 from quart_app.errors import NotFound
-from quart_app.services.identity.page_context import Frame
+from quart_app.services.identity.page_context import PageContext
 from quart_app.session import Claims, timestamp, validate_session
 from quart_app.web.pipeline.access import Mark, is_marked
 from quart_app.web.pipeline.claims import current_connection_id, switch_platform
@@ -28,15 +28,20 @@ async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> 
     Raises NotFound if the page needs a user, and the user is deleted or inactive.
     """
     claims = validate_session()
-    frame = await _frame_of(claims) if claims else None
-    if frame is None and not is_marked(Mark.PUBLIC):
+    page_context = await _page_context_of(claims) if claims else None
+    if page_context is None and not is_marked(Mark.PUBLIC):
         raise NotFound
     # An unattended request leaves the notice waiting and does not change the session.
     is_looked_at = request.method == "GET" and UNATTENDED not in request.headers
-    if is_looked_at and claims is not None and frame is not None and frame.current is None:
+    if (
+        is_looked_at
+        and claims is not None
+        and page_context is not None
+        and page_context.current is None
+    ):
         claims = _without_current_account(claims)
     notice = waiting_notice(request.path) if is_looked_at else None
-    html = await _rendered(template, claims, frame, _this_page(), values, notice=notice)
+    html = await _rendered(template, claims, page_context, _this_page(), values, notice=notice)
     response = with_retry_after(Response(html, status), values.get("error"))
     if notice is not None:
         forget_notice(response, request.path)
@@ -48,7 +53,7 @@ async def error_page(
 ) -> Response:
     """Return the page of an error; with `try_again`, a path, it links there.
 
-    The page is tried first with its frame, then without it, and at last without a template.
+    The page is tried first with the page context, then without it, and at last without a template.
     """
     claims = validate_session()
     values = {
@@ -58,16 +63,20 @@ async def error_page(
         "try_again": try_again,
         "request_id": request_id(),
     }
-    frame_comes_from_database = claims is not None and status != HTTPStatus.SERVICE_UNAVAILABLE
-    for is_framed in (True, False) if frame_comes_from_database else (False,):
+    is_context_from_database = claims is not None and status != HTTPStatus.SERVICE_UNAVAILABLE
+    for has_context in (True, False) if is_context_from_database else (False,):
         try:
-            frame = await _frame_of(claims) if is_framed and claims is not None else None
+            page_context = (
+                await _page_context_of(claims) if has_context and claims is not None else None
+            )
             back = url_for("platforms.dashboard")
-            return Response(await _rendered("error.html", claims, frame, back, values), status)
+            return Response(
+                await _rendered("error.html", claims, page_context, back, values), status
+            )
         except Exception as error:  # noqa: BLE001 whatever it is, the error comes first
             current_app.logger.warning(
                 "The error page of request %s can't be shown %s: %s: %s",
-                *(request_id(), "with its frame" if is_framed else "by its template"),
+                *(request_id(), "with its page context" if has_context else "by its template"),
                 *(type(error).__name__, error),
             )
     page = plain_page(request_id(), heading, sentence)
@@ -84,8 +93,8 @@ def _without_current_account(claims: Claims) -> Claims | None:
     return validate_session()
 
 
-async def _frame_of(claims: Claims) -> Frame | None:
-    # A public page uses its session for the frame, and for nothing else.
+async def _page_context_of(claims: Claims) -> PageContext | None:
+    # A public page uses its session for the page context, and for nothing else.
     reader = replace(caller(), claims=claims)
     return await services().page_contexts.load(reader, current_connection_id(claims))
 
@@ -93,21 +102,23 @@ async def _frame_of(claims: Claims) -> Frame | None:
 async def _rendered(
     template: str,
     claims: Claims | None,
-    frame: Frame | None,
+    page_context: PageContext | None,
     back: str,
     values: dict[str, Any],
     *,
     notice: str | None = None,
 ) -> str:
-    """Return the page with its frame: the alerts, with their browsers in words, and a notice.
+    """Return the page with what every page shows: alerts, the switcher and a notice.
 
-    The forms of the frame lead to `back`; scripts count from `served_at`.
+    The forms that every page has lead to `back`; scripts count from `served_at`.
     """
-    words_of_alerts = await described(each.user_agent for each in (frame.alerts if frame else ()))
+    words_of_alerts = await described(
+        each.user_agent for each in (page_context.alerts if page_context else ())
+    )
     return await render_template(
         template,
         claims=claims,
-        frame=frame,
+        page_context=page_context,
         words_of_alerts=words_of_alerts,
         notice=notice,
         back_here=back,

@@ -1,5 +1,5 @@
-// Brings up to date what a page shows of the current connection: its parts marked `data-acting`,
-// each with an id, as the server writes them now. All else stays, such as a form half filled in.
+// Refreshes the parts of a page that show the current account. They are marked `data-current-account`
+// and have an id each. Everything else stays, such as a form half filled in.
 
 const PATIENCE_MS = 10_000;
 let latest = 0;
@@ -17,7 +17,7 @@ export async function refresh() {
   if (page.body.dataset.userId !== document.body.dataset.userId) return false;
   if (!page.getElementById("switcher")) return false;
   document.body.dataset.platformConnectionId = page.body.dataset.platformConnectionId;
-  for (const part of document.querySelectorAll("[data-acting]")) {
+  for (const part of document.querySelectorAll("[data-current-account]")) {
     const anew = page.getElementById(part.id);
     if (anew) replace(part, anew);
   }

@@ -14,7 +14,7 @@ import { follow } from "./stream.js";
 
 const idOf = (text) => (text ? Number(text) : null);
 const user = idOf(document.body.dataset.userId);
-let acting = idOf(document.body.dataset.platformConnectionId);
+let platformConnectionId = idOf(document.body.dataset.platformConnectionId);
 
 // By these the browser's own session may go on as a new one, whose cookie comes a moment later.
 const MAY_GO_ON = new Set(["replaced", "password_changed"]);
@@ -67,10 +67,10 @@ function startOver() {
 }
 
 async function actFor(id, knownName) {
-  if (id === acting) return;
-  acting = id;
+  if (id === platformConnectionId) return;
+  platformConnectionId = id;
   const name = id === null ? null : (knownName ?? (await nameOf(id)) ?? "another account");
-  if (id !== acting) return; // switched again meanwhile
+  if (id !== platformConnectionId) return; // switched again meanwhile
   document.body.dataset.platformConnectionId = id ?? "";
   say(name === null ? "You have no current account." : `Switched to ${name}`);
   document.dispatchEvent(
@@ -110,7 +110,8 @@ function heard(kind, data) {
 
 function told({ kind, ...detail }) {
   if (kind === "hello") {
-    if (detail.user !== user || detail.acting !== acting) check(why ?? reached() ?? "logged_out");
+    const isOther = detail.user !== user || detail.platformConnectionId !== platformConnectionId;
+    if (isOther) check(why ?? reached() ?? "logged_out");
   } else if (kind === "switched") {
     actFor(detail.platform_connection_id, detail.name);
     check();
@@ -131,7 +132,7 @@ let following = new AbortController();
 
 function begin() {
   channel.open(told);
-  channel.tell("hello", { user, acting });
+  channel.tell("hello", { user, platformConnectionId });
   following = new AbortController();
   follow(
     {
@@ -157,9 +158,9 @@ function initMember() {
     renewed: (state) => channel.tell("state", { state }),
   });
   document.addEventListener("session:switched", ({ detail }) => {
-    acting = detail.platform_connection_id;
+    platformConnectionId = detail.platform_connection_id;
     channel.tell("switched", detail);
-    lookAtForms(acting, detail.name);
+    lookAtForms(platformConnectionId, detail.name);
     check();
   });
   document.addEventListener("visibilitychange", () => document.hidden || check());
@@ -187,7 +188,7 @@ function initVisitor() {
   };
   const begin = () => {
     channel.open(hear);
-    channel.tell("hello", { user: null, acting: null });
+    channel.tell("hello", { user: null, platformConnectionId: null });
   };
   window.addEventListener("pagehide", channel.close);
   window.addEventListener("pageshow", ({ persisted }) => persisted && begin());

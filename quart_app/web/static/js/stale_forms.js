@@ -6,21 +6,21 @@ import { nameOf } from "./state.js";
 const FIELD = 'input[type="hidden"][name="platform_connection_id"]';
 const NOBODY = "none"; // what the field holds where the session acted for none
 const NOTE = "stale-form";
-let acting = null;
+let current = null;
 
 /** Look at every form of the page; the current account has this id, null for none, and this name. */
 export async function lookAtForms(id, name) {
-  acting = { value: String(id ?? NOBODY), name };
+  current = { value: String(id ?? NOBODY), name };
   for (const field of document.querySelectorAll(FIELD)) {
     field.form.querySelector(`.${NOTE}`)?.remove();
-    if (field.value !== acting.value) await note(field);
+    if (field.value !== current.value) await note(field);
   }
 }
 
 async function note(field) {
-  const asked = acting;
+  const asked = current;
   const wasFor = field.value === NOBODY ? null : await nameOf(Number(field.value));
-  if (asked !== acting || field.value === acting.value) return; // switched again meanwhile
+  if (asked !== current || field.value === current.value) return; // switched again meanwhile
   const made = document.createElement("div");
   made.className = `message message-alert ${NOTE}`;
   made.setAttribute("role", "alert");
@@ -30,18 +30,18 @@ async function note(field) {
     ...(field.value === NOBODY
       ? ["This form was opened without a current account. "]
       : ["This form was opened for ", isolated(wasFor ?? "another account"), ". "]),
-    ...(acting.name === null
+    ...(current.name === null
       ? ["You have no current account."]
-      : ["Your current account is ", isolated(acting.name), "."]),
+      : ["Your current account is ", isolated(current.name), "."]),
   );
   const button = document.createElement("button");
   button.type = "button";
   button.className = "button-plain";
   // One text, for a button's parts would lose the spaces between them.
   button.textContent =
-    acting.name === null ? "Continue without an account" : `Continue with \u2068${acting.name}\u2069`;
+    current.name === null ? "Continue without an account" : `Continue with \u2068${current.name}\u2069`;
   button.addEventListener("click", () => {
-    field.value = acting.value;
+    field.value = current.value;
     made.remove();
     field.form.querySelector(":is(input:not([type=hidden]), select, textarea, button)").focus();
   });

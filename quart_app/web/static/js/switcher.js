@@ -83,7 +83,7 @@ function mark(id) {
   const row = panel().querySelector(`.switcher-row[data-id="${id}"]`);
   panel().querySelector("[aria-current]")?.removeAttribute("aria-current");
   row?.setAttribute("aria-current", "true");
-  const badge = panel().querySelector(".badge-acting");
+  const badge = panel().querySelector(".badge-current");
   if (badge) row?.querySelector(".badges").prepend(badge);
   const who = row?.querySelector(".who");
   if (who) opener().querySelector(".who").replaceWith(who.cloneNode(true));

@@ -15,7 +15,7 @@ _compiled: dict[tuple[object, ...], Callable[..., tuple[str, str]]] = {}
 
 
 def _compile_once(self: Rule, append_unknown: bool = True) -> Any:  # noqa: FBT001, FBT002 werkzeug's signature
-    """Return the same function for rules from which Werkzeug would generate the same code.
+    """Return one function for all rules that Werkzeug would generate the same code for.
 
     It takes the rule itself as an argument. A default may be converted into a constant.
     """

@@ -1,5 +1,6 @@
 """The account that a token belongs to, by Mastodon's API."""
 
+import re
 from http import HTTPStatus
 from typing import Final
 
@@ -7,10 +8,12 @@ from quart_app.fediverse.answers import https_url, identifier, json_object, shor
 from quart_app.fediverse.errors import ServerNotSupported, TokenRefused
 from quart_app.fediverse.requests import Requests
 from quart_app.fediverse.types import RemoteAccount
+from quart_app.text.invisible import without_invisible
 
 _PATH: Final = "/api/v1/accounts/verify_credentials"
 _LONGEST_ID: Final = 128
 _LONGEST_NAME: Final = 255
+_USERNAME: Final = re.compile(r"[^\s@/]+")
 # Takahe answers 400 to a revoked token, GoToSocial 401, Mastodon 403 for a missing scope and for
 # a suspended account, Pixelfed and Friendica 422.
 TOKEN_REFUSED_STATUSES: Final = frozenset(
@@ -33,7 +36,7 @@ async def verify_credentials(requests: Requests, server: str, access_token: str)
     account = json_object(server, response)
     account_id = identifier(account.get("id"), _LONGEST_ID)
     username = identifier(account.get("username"), _LONGEST_NAME)
-    if account_id is None or username is None:
+    if account_id is None or username is None or not _is_username(username):
         raise ServerNotSupported(server)
     return RemoteAccount(
         id=account_id,
@@ -42,3 +45,8 @@ async def verify_credentials(requests: Requests, server: str, access_token: str)
         profile_url=https_url(account.get("url")),
         avatar_url=https_url(account.get("avatar")),
     )
+
+
+def _is_username(username: str) -> bool:
+    """Return whether `@username@server` names one account, and looks like no other name."""
+    return bool(_USERNAME.fullmatch(username)) and without_invisible(username) == username

@@ -571,6 +571,10 @@ async def test_an_account_is_made_harmless(
         {"username": None},
         {"username": ""},
         {"username": "a\u202eda"},
+        {"username": "a\u200bda"},
+        {"username": "ada@other.example"},
+        {"username": "a da"},
+        {"username": "../ada"},
         {"username": "a" * 256},
     ],
 )

@@ -3,7 +3,7 @@
 The rooms, from the door inwards; a request goes one way through them and nothing imports outwards:
 
     app.py        puts everything together: create_app(settings) -> Quart
-    composition.py puts the use cases together, for commands as well
+    composition/  puts the use cases together, for commands as well
     web/          HTTP in, HTTP out: the gate, pages and JSON
     services/     use cases: one public method = one transaction
     storage/      the only place that writes queries; its schema's revisions

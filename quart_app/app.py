@@ -17,7 +17,7 @@ from quart import Quart
 from quart_app import log_records
 from quart_app.composition import Built, build_services
 from quart_app.errors import Unavailable
-from quart_app.services.audit.audit import log as audit_log
+from quart_app.services.audit.entries import log as audit_log
 from quart_app.services.background.periodic import running
 from quart_app.services.platforms.credentials import Credentials
 from quart_app.services.platforms.sealed_credentials import SealedCredentials, WrongEncryptionKey

@@ -17,7 +17,7 @@ _CONNECTIONS = [
 
 async def fill(services: Services) -> None:
     """Make them, by the use cases that people use."""
-    user, _ = await services.users.create_user(
+    user, _ = await services.users.create(
         Caller.command_line(),
         username=USERNAME,
         email="demo@example.com",

@@ -359,7 +359,7 @@ class Member:
 
 
 async def make_member(services: Services, username: str = "ada") -> Member:
-    user, _ = await services.users.create_user(
+    user, _ = await services.users.create(
         NOBODY,
         username=username,
         email=f"{username}@example.com",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from quart_app.model import Role
-from quart_app.services.sessions.sessions import MOST_LIVE_LOGINS
+from quart_app.services.sessions.steps.issuing import MOST_LIVE_LOGINS
 from tests.conftest import PASSWORD
 from tests.processes import Processes, cookie_of, log_in, log_out
 from tests.servers import Server

@@ -69,7 +69,7 @@ def new_user(settings: Settings, role: Role = Role.VIEWER) -> str:
 
     async def create() -> None:
         built = build_services(settings)
-        await built.services.users.create_user(
+        await built.services.users.create(
             NOBODY, username=name, email=f"{name}@example.com", role=role, password=PASSWORD
         )
         await built.close()

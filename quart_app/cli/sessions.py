@@ -4,6 +4,7 @@ import click
 
 from quart_app.cli.arguments import check_utf8, name_argument
 from quart_app.cli.use_cases import run
+from quart_app.services.administration.user_ref import UserRef
 from quart_app.services.caller import Caller
 from quart_app.terminal import say
 
@@ -17,7 +18,9 @@ def sessions() -> None:
 @name_argument
 def sessions_list(name: str) -> None:
     """List where the user NAME is logged in: logins not ended and within their limit."""
-    _, logins = run(lambda services: services.devices.logins_of_user_named(name))
+    _, logins = run(
+        lambda services: services.users.get(Caller.command_line(), UserRef.by_name(name))
+    )
     if not logins:
         say(f"{name} is not logged in anywhere.")
     for each in logins:
@@ -39,8 +42,12 @@ def sessions_end(name: str | None, *, everybodys: bool) -> None:
     if everybodys == (name is not None):
         raise click.UsageError("Give either a NAME or --all.")
     if name is None:
-        run(lambda services: services.sessions.end_everybodys(Caller.command_line()))
+        run(lambda services: services.session_administration.end_everybodys(Caller.command_line()))
         say("Every session is over; everybody logs in again.")
     else:
-        run(lambda services: services.users.end_sessions(Caller.command_line(), name))
+        run(
+            lambda services: services.session_administration.end_all_of(
+                Caller.command_line(), UserRef.by_name(name)
+            )
+        )
         say(f"Every session of {name} is over.")

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from quart_app.services.identity.reset_links import ResetLink
+from quart_app.services.identity.reset_tokens import ResetLink
 from quart_app.terminal import Streams, mute, say
 
 

@@ -17,6 +17,7 @@ from quart_app.cli.shown_secrets import (
 )
 from quart_app.cli.use_cases import run
 from quart_app.model import Role
+from quart_app.services.administration.user_ref import UserRef
 from quart_app.services.caller import Caller
 from quart_app.terminal import say
 
@@ -49,7 +50,7 @@ def user_create(name: str, email: str, role: str, *, password_stdin: bool, link:
     if link:
         refuse_to_hide_a_secret()
         made = run(
-            lambda services: services.membership.create_for_operator(
+            lambda services: services.users.create_with_link(
                 Caller.command_line(), username=name, email=email, role=Role(role)
             )
         )
@@ -59,7 +60,7 @@ def user_create(name: str, email: str, role: str, *, password_stdin: bool, link:
     if password is None:
         refuse_to_hide_a_secret()
     created, generated = run(
-        lambda services: services.users.create_user(
+        lambda services: services.users.create(
             Caller.command_line(), username=name, email=email, role=Role(role), password=password
         )
     )
@@ -70,7 +71,7 @@ def user_create(name: str, email: str, role: str, *, password_stdin: bool, link:
 @user.command("list")
 def user_list() -> None:
     """List every user."""
-    users = run(lambda services: services.users.everybody())
+    users = run(lambda services: services.users.everybody(Caller.command_line()))
     if not users:
         say("There is no user yet.")
     for each in users:
@@ -101,8 +102,8 @@ def user_passwd(name: str, *, password_stdin: bool, for_legacy: bool) -> None:
     if password is None:
         refuse_to_hide_a_secret()
     generated = run(
-        lambda services: services.users.reset_password(
-            Caller.command_line(), name, password, for_legacy=for_legacy
+        lambda services: services.user_passwords.set(
+            Caller.command_line(), UserRef.by_name(name), password, for_legacy=for_legacy
         )
     )
     sentence = f"The password of {name} is changed, and their sessions are over."
@@ -118,7 +119,9 @@ def user_reset_link(name: str) -> None:
     """
     refuse_to_hide_a_secret()
     link = run(
-        lambda services: services.reset_links.make_for_user_named(Caller.command_line(), name)
+        lambda services: services.user_passwords.make_reset_link(
+            Caller.command_line(), UserRef.by_name(name)
+        )
     )
     show_link(link)
 
@@ -127,7 +130,9 @@ def user_reset_link(name: str) -> None:
 @name_argument
 def user_deactivate(name: str) -> None:
     """Let a user log in no more, and end their sessions."""
-    was_last_admin = run(lambda services: services.users.deactivate(Caller.command_line(), name))
+    was_last_admin = run(
+        lambda services: services.users.deactivate(Caller.command_line(), UserRef.by_name(name))
+    )
     say(f"User {name} is deactivated, and their sessions are over.")
     _warn_of_no_administrator(is_due=was_last_admin)
 
@@ -141,7 +146,7 @@ def _warn_of_no_administrator(*, is_due: bool) -> None:
 @name_argument
 def user_activate(name: str) -> None:
     """Let a user log in again who was deactivated; the password is the one they had."""
-    run(lambda services: services.users.activate(Caller.command_line(), name))
+    run(lambda services: services.users.activate(Caller.command_line(), UserRef.by_name(name)))
     say(f"User {name} is active.")
 
 
@@ -151,7 +156,9 @@ def user_activate(name: str) -> None:
 def user_role(name: str, role: str) -> None:
     """Give a user another role, which holds at once. Their sessions go on."""
     was_last_admin = run(
-        lambda services: services.users.change_role(Caller.command_line(), name, Role(role))
+        lambda services: services.users.change_role(
+            Caller.command_line(), UserRef.by_name(name), Role(role)
+        )
     )
     say(f"The role of {name} is {role}.")
     _warn_of_no_administrator(is_due=was_last_admin)

@@ -1,13 +1,15 @@
 """Use cases: each public method is one transaction, and raises an AppError to refuse.
 
-Nothing here knows HTTP, and no other package opens a transaction.
+Nothing here knows HTTP, and no other package opens a transaction. A `steps` package holds what
+several use cases do within one transaction; only use cases import it.
 """
 
 from dataclasses import dataclass
 
 from quart_app.services.administration.audit_reader import AuditReader
+from quart_app.services.administration.first_user import FirstUser
 from quart_app.services.administration.login_days import LoginDays
-from quart_app.services.administration.membership import Membership
+from quart_app.services.administration.passwords import UserPasswords
 from quart_app.services.administration.sessions import SessionAdministration
 from quart_app.services.administration.users import Users
 from quart_app.services.audit.audit import Audit
@@ -15,9 +17,10 @@ from quart_app.services.identity.accounts import Accounts
 from quart_app.services.identity.alerts import Alerts
 from quart_app.services.identity.authorization import Authorization
 from quart_app.services.identity.devices import Devices
-from quart_app.services.identity.first_user import FirstUser
 from quart_app.services.identity.one_time_passwords import OneTimePasswords
+from quart_app.services.identity.own_password import OwnPassword
 from quart_app.services.identity.page_context import PageContexts
+from quart_app.services.identity.reauthentication import Reauthentication
 from quart_app.services.identity.reset_links import ResetLinks
 from quart_app.services.identity.setup_tokens import SetupTokens
 from quart_app.services.operations.readiness import Readiness
@@ -35,25 +38,27 @@ class Services:
     """All use cases, built once when the application is assembled."""
 
     accounts: Accounts
+    own_password: OwnPassword
     one_time_passwords: OneTimePasswords
-    users: Users
+    reset_links: ResetLinks
+    reauthentication: Reauthentication
+    devices: Devices
     alerts: Alerts
-    first_user: FirstUser
     page_contexts: PageContexts
+    setup_tokens: SetupTokens
+    authorization: Authorization
     sessions: Sessions
     login_records: LoginRecords
     changes: Changes
     events: Events
-    devices: Devices
     revocations: RevocationList
     platforms: Platforms
     sealed_credentials: SealedCredentials
-    setup_tokens: SetupTokens
-    readiness: Readiness
     audit: Audit
+    first_user: FirstUser
+    users: Users
+    user_passwords: UserPasswords
+    session_administration: SessionAdministration
     audit_reader: AuditReader
     login_days: LoginDays
-    authorization: Authorization
-    administration: SessionAdministration
-    membership: Membership
-    reset_links: ResetLinks
+    readiness: Readiness

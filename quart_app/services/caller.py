@@ -10,7 +10,7 @@ from quart_app.session.claims import Claims
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class KnownDevice:
+class DeviceRegistration:
     """The id that identifies a browser for one user, and the user's device epoch at that time.
 
     Each user has a separate id in the browser, so that users of one browser don't know each
@@ -22,7 +22,7 @@ class KnownDevice:
     device_epoch: int
 
 
-KnownDevices = Mapping[int, KnownDevice]  # by the user's id
+DeviceRegistrations = Mapping[int, DeviceRegistration]  # by the user's id
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,19 +30,28 @@ class Caller:
     """A request, or a command, as use cases see it: its login, and where it comes from.
 
     `claims` is None without a login: at an endpoint that requires none, and on the command line.
-    `known_devices` is what the browser's device cookie says.
+    `known_devices` is what the browser's device cookie says. `is_operator` is True only for
+    commands: the operator may do what administrators may, without a password.
     """
 
     claims: Claims | None
     address: str | None
     user_agent: str | None
     request_id: str | None
-    known_devices: KnownDevices
+    known_devices: DeviceRegistrations
+    is_operator: bool = False
 
     @classmethod
     def command_line(cls) -> Self:
         """Return the caller of a command: the operator, whom the audit log does not name."""
-        return cls(claims=None, address=None, user_agent=None, request_id=None, known_devices={})
+        return cls(
+            claims=None,
+            address=None,
+            user_agent=None,
+            request_id=None,
+            known_devices={},
+            is_operator=True,
+        )
 
     @property
     def login(self) -> Claims:

@@ -88,30 +88,40 @@ async def entries_before(
     # Entries are found by id, which rises with the time. So a day is looked up once, and no query
     # scans all newer entries.
     if wanted.since is not None:
-        near = (
-            select(AuditEntry.id)
-            .where(AuditEntry.at >= wanted.since)
-            .order_by(AuditEntry.at)
-            .limit(_OUT_OF_ORDER)
-            .subquery()
-        )
-        first = await db.scalar(select(func.min(near.c.id)))
+        first = await _first_id_since(db, wanted.since)
         if first is None:
             return []
         query = query.where(AuditEntry.id >= first, AuditEntry.at >= wanted.since)
     if wanted.until is not None:
-        near = (
-            select(AuditEntry.id)
-            .where(AuditEntry.at < wanted.until)
-            .order_by(AuditEntry.at.desc())
-            .limit(_OUT_OF_ORDER)
-            .subquery()
-        )
-        last = await db.scalar(select(func.max(near.c.id)))
+        last = await _last_id_until(db, wanted.until)
         if last is None:
             return []
         query = query.where(AuditEntry.id <= last, AuditEntry.at < wanted.until)
     return list(await db.scalars(query))
+
+
+async def _first_id_since(db: AsyncSession, at: datetime) -> int | None:
+    near = (
+        select(AuditEntry.id)
+        .where(AuditEntry.at >= at)
+        .order_by(AuditEntry.at)
+        .limit(_OUT_OF_ORDER)
+        .subquery()
+    )
+    first: int | None = await db.scalar(select(func.min(near.c.id)))
+    return first
+
+
+async def _last_id_until(db: AsyncSession, at: datetime) -> int | None:
+    near = (
+        select(AuditEntry.id)
+        .where(AuditEntry.at < at)
+        .order_by(AuditEntry.at.desc())
+        .limit(_OUT_OF_ORDER)
+        .subquery()
+    )
+    last: int | None = await db.scalar(select(func.max(near.c.id)))
+    return last
 
 
 async def counts_between(

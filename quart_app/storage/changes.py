@@ -15,7 +15,7 @@ from quart_app.storage.locks import AdvisoryLock, take_lock
 _BATCH: Final = 500  # rows: some milliseconds of the event loop
 
 
-class Changed(NamedTuple):
+class ChangeRow(NamedTuple):
     """A change as processes read it: with `sid` a switch, otherwise a change of the user's list."""
 
     seq: int
@@ -47,16 +47,16 @@ async def add_change(
     await notify(db)
 
 
-async def changes_from(db: AsyncSession, seq: int, *, most: int) -> list[Changed]:
+async def changes_from(db: AsyncSession, seq: int, *, most: int) -> list[ChangeRow]:
     """Return at most `most` changes in order, beginning with number `seq` itself."""
     rows = await db.execute(_changes().where(Change.seq >= seq).order_by(Change.seq).limit(most))
-    return [Changed._make(row) for row in rows]
+    return [ChangeRow._make(row) for row in rows]
 
 
-async def newest_change(db: AsyncSession) -> Changed | None:
+async def newest_change(db: AsyncSession) -> ChangeRow | None:
     """Return the newest change; None if the table is empty."""
     row = (await db.execute(_changes().order_by(Change.seq.desc()).limit(1))).first()
-    return row and Changed._make(row)
+    return row and ChangeRow._make(row)
 
 
 async def delete_old_changes(db: AsyncSession, *, before: datetime, most: int) -> int:
@@ -87,10 +87,10 @@ class ChangeFeed:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._last: Changed | None = None
+        self._last: ChangeRow | None = None
         self._has_begun = False
 
-    async def changes(self) -> AsyncIterator[list[Changed] | None]:
+    async def changes(self) -> AsyncIterator[list[ChangeRow] | None]:
         """Yield the changes since the last time, in batches. The last batch may be empty.
 
         Yields None if they are not known, so that anything may have changed: the first time, and

@@ -2,28 +2,21 @@
 
 import unicodedata
 from collections.abc import Collection
-from datetime import datetime
 
 from sqlalchemy import (
-    Boolean,
     ColumnElement,
     String,
     and_,
     bindparam,
-    case,
     cast,
-    func,
-    null,
     or_,
     select,
     text,
-    update,
 )
 from sqlalchemy.exc import DataError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.errors import NotFound
-from quart_app.model import LEGACY_HASHES, NO_PASSWORD, NOT_KEPT, Role, User
+from quart_app.model import NO_PASSWORD, Role, User
 from quart_app.storage.locks import AdvisoryLock, is_postgresql, take_lock
 from quart_app.storage.login_keys import fill_missing_keys
 from quart_app.text.login_names import email_key, name_key
@@ -85,33 +78,19 @@ _USERS_CALLED = (
 )
 
 
-async def user_by_username(db: AsyncSession, username: str, *, lock: bool = False) -> User | None:
-    """Return the user of exactly that name; `lock` as in user_by_id."""
-    query = select(User).where(User.username == username)
-    return await db.scalar(query.with_for_update() if lock else query)
+async def user_id_of_name(db: AsyncSession, username: str) -> int | None:
+    """Return the id of the user of exactly that name."""
+    return await db.scalar(select(User.id).where(User.username == username))
 
 
-async def user_named(db: AsyncSession, username: str, *, lock: bool = True) -> User:
-    """Return the user of exactly that name; `lock` as in user_by_id. Raises NotFound."""
-    user = await user_by_username(db, username, lock=lock)
-    if user is None:
-        raise NotFound(f"There is no user named {username}.")
-    return user
-
-
-async def lock_administrators_and(db: AsyncSession, user_id: int) -> None:
-    """Lock the administrators and this user until we commit.
+async def lock_administrators_and(db: AsyncSession, user_id: int | None) -> None:
+    """Lock the administrators and this user until we commit, as in user_by_id.
 
     Transactions that take the role from an administrator wait here for each other, always in one
     order, so that they never deadlock.
     """
     wanted = or_(User.id == user_id, _administers())
     await db.scalars(select(User).where(wanted).order_by(User.id).with_for_update())
-
-
-async def lock_users(db: AsyncSession, user_ids: Collection[int]) -> None:
-    """Lock the existing users among them, in one order, as in user_by_id."""
-    await db.scalars(select(User).where(User.id.in_(user_ids)).order_by(User.id).with_for_update())
 
 
 async def users_in_order_of_id(db: AsyncSession) -> list[User]:
@@ -184,81 +163,6 @@ async def can_role_be_written(db: AsyncSession) -> bool:
 def _administers() -> ColumnElement[bool]:
     # As text: an enumeration type refuses a comparison with a name that it lacks.
     return and_(cast(User.role, String) == Role.ADMIN.name, User.is_active)
-
-
-async def record_login(
-    db: AsyncSession, seen: User, *, new_hash: str, is_new_password: bool, at: datetime
-) -> User | None:
-    """Record a login, and the password's new hash, if the user is unchanged since it was read.
-
-    A legacy hash is kept for the way back if the new hash is of the same password; for a new
-    password it is not kept. Returns None if the password changed or the user was deactivated
-    meanwhile.
-    """
-    logged_in = await db.scalar(
-        _RECORD_LOGIN,
-        {
-            "whose": seen.id,
-            "seen_hash": seen.password_hash,
-            "at": at,
-            "new_hash": new_hash,
-            "is_new_password": is_new_password,
-        },
-    )
-    if logged_in is not None and logged_in.username_key is None:  # an older version created them
-        logged_in.username_key = name_key(logged_in.username)
-        logged_in.email_key = email_key(logged_in.email)
-    return logged_in
-
-
-# From the row in this statement: the hashes may have been erased since the user was read.
-_KEPT_HASH = case(
-    (bindparam("is_new_password", type_=Boolean).is_(True), null()),
-    (
-        and_(
-            func.coalesce(User.legacy_password_hash, "unknown") != NOT_KEPT,
-            User.password_hash != bindparam("new_hash"),
-            or_(*(User.password_hash.startswith(start) for start in LEGACY_HASHES)),
-        ),
-        User.password_hash,
-    ),
-    else_=User.legacy_password_hash,
-)
-_RECORD_LOGIN = (
-    update(User)
-    .where(
-        User.id == bindparam("whose"),
-        User.password_hash == bindparam("seen_hash"),
-        User.is_active,
-    )
-    .values(
-        last_login=bindparam("at"),
-        password_hash=bindparam("new_hash"),
-        legacy_password_hash=_KEPT_HASH,
-    )
-    .returning(User)
-    .execution_options(populate_existing=True, synchronize_session=False)
-)
-
-
-async def replace_password(
-    db: AsyncSession, seen: User, new_hash: str, *, must_change: bool
-) -> User | None:
-    """Write the hash and return the user, locked; None if the hash was changed meanwhile."""
-    user = await user_by_id(db, seen.id, lock=True)
-    if user is None or user.password_hash != seen.password_hash:
-        return None
-    user.password_hash = new_hash
-    user.legacy_password_hash = None
-    user.must_change_password = must_change
-    user.device_epoch += 1  # a thief of the old password may have a known device
-    forget_reset_link(user)
-    return user
-
-
-def forget_reset_link(user: User) -> None:
-    """Void the user's reset link, if there is one."""
-    user.reset_token_hash = user.reset_expires_at = None
 
 
 async def lock_out_other_set_ups(db: AsyncSession) -> None:

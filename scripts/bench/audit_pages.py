@@ -170,7 +170,7 @@ async def _measure_others(services: Services) -> None:
     _print(
         f"chart of {number} logins", [await milliseconds(partial(services.login_days.last, _ROOT))]
     )
-    users = partial(services.administration.users, _ROOT)
+    users = partial(services.users.page, _ROOT)
     first = await users(after=None, sought=None)
     print(f"  of {arguments.users + 1} users")
     middle = (await users(after=None, sought="user 5")).items[0].user.id

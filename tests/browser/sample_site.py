@@ -10,6 +10,7 @@ from playwright.async_api import BrowserContext
 
 from quart_app.composition import build_services
 from quart_app.model import AuditEvent, PlatformType, Role
+from quart_app.services.administration.user_ref import UserRef
 from quart_app.settings import Settings
 from tests.browser.page_examples import Values
 from tests.callers import NOBODY, caller_of
@@ -36,16 +37,16 @@ async def fill(settings: Settings) -> Values:
     ids: dict[str, int] = {}
     for name in ("root", "member", "newcomer", "collector", "walker", "gone", "ada"):
         role = Role.ADMIN if name == "root" else Role.VIEWER
-        user, _ = await services.users.create_user(
+        user, _ = await services.users.create(
             NOBODY, username=name, email=f"{name}@example.com", role=role, password=PASSWORD
         )
         ids[name] = user.id
-    given, password = await services.users.create_user(
+    given, password = await services.users.create(
         NOBODY, username="given", email="given@example.com", role=Role.VIEWER, password=None
     )
-    await services.users.deactivate(NOBODY, "gone")
+    await services.users.deactivate(NOBODY, UserRef.by_name("gone"))
     for number in range(USERS):
-        await services.membership.create_for_operator(
+        await services.users.create_with_link(
             NOBODY,
             username=f"zoe-{number:02}",
             email=f"zoe-{number:02}@example.com",
@@ -76,8 +77,8 @@ async def fill(settings: Settings) -> Values:
                 ids["connection"] = connection.id
     async with built.database.begin() as db:
         for _ in range(ENTRIES):
-            await services.audit.record(db, AuditEvent.LOGIN, NOBODY, user_id=ids["member"])
-    link = await services.reset_links.make_for_user_named(NOBODY, "ada")
+            await services.audit.writer.record(db, AuditEvent.LOGIN, NOBODY, user_id=ids["member"])
+    link = await services.user_passwords.make_reset_link(NOBODY, UserRef.by_name("ada"))
     await built.close()
     values = {name: str(id_) for name, id_ in ids.items()}
     return values | {

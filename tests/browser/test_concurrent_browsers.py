@@ -27,7 +27,7 @@ async def create_people(processes: Processes) -> list[str]:
     names = [f"person-{secrets.token_hex(4)}" for _ in range(PEOPLE)]
     built = build_services(processes.settings)
     for name in names:
-        await built.services.users.create_user(
+        await built.services.users.create(
             NOBODY, username=name, email=f"{name}@example.com", role=Role.VIEWER, password=PASSWORD
         )
     await built.close()

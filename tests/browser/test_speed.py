@@ -51,7 +51,7 @@ async def fill(settings: Settings) -> None:
     """Create an administrator, user 1, with much to show."""
     built = build_services(settings)
     services = built.services
-    await services.users.create_user(
+    await services.users.create(
         NOBODY, username="ada", email="ada@example.com", role=Role.ADMIN, password=PASSWORD
     )
     for number in range(CONNECTIONS):
@@ -65,7 +65,7 @@ async def fill(settings: Settings) -> None:
         )
     async with built.database.begin() as db:
         for _ in range(ENTRIES):
-            await services.audit.record(db, AuditEvent.LOGIN, NOBODY, user_id=1)
+            await services.audit.writer.record(db, AuditEvent.LOGIN, NOBODY, user_id=1)
     await built.close()
 
 

@@ -13,7 +13,7 @@ from quart_app.composition import build_services
 from quart_app.model import PlatformType
 from quart_app.services.identity.page_context import MOST_CONNECTIONS
 from tests.browser.conftest import IN_ONE_LOOP, OpenPage, fill_and_log_in
-from tests.callers import caller_of
+from tests.callers import NOBODY, caller_of
 from tests.processes import Processes
 
 pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough]
@@ -39,7 +39,9 @@ async def person(processes: Processes, number: int) -> tuple[str, dict[str, int]
     name = await asyncio.to_thread(processes.new_user)
     built = build_services(processes.settings)
     services = built.services
-    user_id = next(each.id for each in await services.users.everybody() if each.username == name)
+    user_id = next(
+        each.id for each in await services.users.everybody(NOBODY) if each.username == name
+    )
     ids = {}
     for count, title in enumerate(
         [*NAMES, *(f"Garden {more:02}" for more in range(number))][:number]

@@ -421,7 +421,7 @@ async def connect(services: Services, user_id: int, name: str) -> int:
 
 
 async def new_user(services: Services) -> int:
-    user, _ = await services.users.create_user(
+    user, _ = await services.users.create(
         NOBODY, username="new", email="new@example.com", role=Role.VIEWER, password=PASSWORDS["ada"]
     )
     return user.id
@@ -596,7 +596,7 @@ async def test_a_referenced_connection_is_not_removed(visitor: Client) -> None:
 
 
 async def test_legacy_values_are_read_with_their_meaning(services: Services) -> None:
-    users = {user.username: user for user in await services.users.everybody()}
+    users = {user.username: user for user in await services.users.everybody(NOBODY)}
     assert {name: user.role for name, user in users.items() if user.role is not Role.VIEWER} == {
         "ada": Role.ADMIN,
         "bert": Role.REVIEWER,

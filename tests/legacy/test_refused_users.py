@@ -8,6 +8,7 @@ from quart import Quart
 from sqlalchemy import URL
 
 from quart_app.services import Services
+from quart_app.services.administration.user_ref import UserRef
 from quart_app.settings import Settings
 from quart_app.storage.schema import upgrade_schema
 from tests.callers import NOBODY
@@ -146,15 +147,15 @@ async def test_they_can_log_in_after_an_administrator_activates_them(
     assert await log_in(app, "ada") == 200
     for name in ("bert", "carol", "Carol", "dora"):
         assert await log_in(app, name) == 401
-    await services.users.activate(NOBODY, "bert")
+    await services.users.activate(NOBODY, UserRef.by_name("bert"))
     assert await log_in(app, "bert") == 200
 
 
 async def test_an_administrators_decision_survives_the_migration(
     database_url: URL, services: Services, tmp_path: Path
 ) -> None:
-    await services.users.activate(NOBODY, "bert")
-    await services.users.deactivate(NOBODY, "carol")
+    await services.users.activate(NOBODY, UserRef.by_name("bert"))
+    await services.users.deactivate(NOBODY, UserRef.by_name("carol"))
     assert (await migrated(database_url, "--yes", "--backup", tmp_path / "b")).code == 0
     active = is_active(database_url)
     assert (active["bert"], active["carol"], active["Carol"]) == (True, False, False)
@@ -177,9 +178,9 @@ async def test_a_restoration_lets_nobody_log_in_here_who_was_refused(
     for name in ("bert", "carol", "Carol", "dora"):
         assert await log_in(app, name) == 401
     assert await log_in(app, "ada") == 200
-    users = await services.users.everybody()
+    users = await services.users.everybody(NOBODY)
     assert {each.username for each in users if each.is_active} == {"ada", "fred", "Ζωή 李 ولد"}
-    await services.users.activate(NOBODY, "bert")
+    await services.users.activate(NOBODY, UserRef.by_name("bert"))
     assert await log_in(app, "bert") == 200
 
 
@@ -187,7 +188,7 @@ async def test_another_migration_decides_again(
     services: Services, database_url: URL, tmp_path: Path
 ) -> None:
     assert (await migrated(database_url, "--yes", "--backup", tmp_path / "b")).code == 0
-    await services.users.reset_password(NOBODY, "Carol", "another password by Carol")
+    await services.user_passwords.set(NOBODY, UserRef.by_name("Carol"), "another password by Carol")
     ended = await migrated(database_url, "--yes", "--restore", tmp_path / "b", "--json")
     assert ended.report["given_back"]["without_hash"] == ["Carol"]
     assert ended.report["given_back"]["refused"] == ["Carol"]
@@ -220,7 +221,9 @@ async def test_after_a_restoration_users_who_can_not_log_in_are_named_as_such(
 ) -> None:
     assert (await migrated(database_url, "--yes", "--backup", tmp_path / "b")).code == 0
     for name in ("ada", "bert"):
-        await services.users.reset_password(NOBODY, name, f"another password by {name}")
+        await services.user_passwords.set(
+            NOBODY, UserRef.by_name(name), f"another password by {name}"
+        )
     said = (await migrated(database_url, "--yes", "--restore", tmp_path / "b")).said
     assert "another password here: ada, bert\n" in said
     assert "1 of these can't log in there anyway" in said

@@ -11,6 +11,7 @@ from werkzeug.security import check_password_hash
 
 from quart_app.model import Role
 from quart_app.services import Services
+from quart_app.services.administration.user_ref import UserRef
 from tests.callers import NOBODY, caller_of
 from tests.conftest import ENCRYPTION_KEY, settings_for
 from tests.legacy.legacy_database import PASSWORDS, build_legacy_database, connected, snapshot
@@ -104,9 +105,9 @@ async def test_the_legacy_hash_is_deleted_with_the_password(
         given = {"current_password": PASSWORDS["ada"], "new_password": NEW_PASSWORD}
         assert (await ada.post("/api/account/password", json=given)).status_code == 204
     elif how == "is reset":
-        await services.users.reset_password(NOBODY, "ada", NEW_PASSWORD)
+        await services.user_passwords.set(NOBODY, UserRef.by_name("ada"), NEW_PASSWORD)
     elif how == "is reset by a link":
-        link = await services.reset_links.make_for_user_named(NOBODY, "ada")
+        link = await services.user_passwords.make_reset_link(NOBODY, UserRef.by_name("ada"))
         given = {"token": link.url.partition("token=")[2], "new_password": NEW_PASSWORD}
         assert (await ada.post("/reset", form=given)).status_code == 303
     else:
@@ -116,7 +117,7 @@ async def test_the_legacy_hash_is_deleted_with_the_password(
     assert user(database_url, "ada")["legacy_password_hash"] is None
     assert user(database_url, "bert")["legacy_password_hash"]
     await log_in(app, "ada", NEW_PASSWORD)
-    await services.users.create_user(
+    await services.users.create(
         NOBODY, username="cleo", email="c@example.com", role=Role.VIEWER, password=NEW_PASSWORD
     )
     ended = await migrated(database_url, "--yes", "--restore", backup)

@@ -12,6 +12,7 @@ from sqlalchemy import URL
 from quart_app.errors import InvalidInput
 from quart_app.model import Role
 from quart_app.services import Services
+from quart_app.services.administration.user_ref import UserRef
 from quart_app.settings import Settings
 from quart_app.storage.schema import upgrade_schema
 from tests import forking
@@ -126,7 +127,7 @@ async def run(settings: Settings, *arguments: str) -> str:
 
 @EVERY_FORM
 async def test_roles_are_read_with_their_meaning(services: Services) -> None:
-    found = {user.username: user.role for user in await services.users.everybody()}
+    found = {user.username: user.role for user in await services.users.everybody(NOBODY)}
     assert (found["ada"], found["bert"]) == (Role.ADMIN, Role.REVIEWER)
     assert (found["dora"], found["fred"]) == (Role.VIEWER, Role.VIEWER)
 
@@ -199,6 +200,6 @@ async def test_a_role_that_the_column_type_lacks_is_refused_in_one_sentence(
         assert answer.status_code == 422
         assert "cannot store the role moderator" in await answer.get_data(as_text=True)
     with pytest.raises(InvalidInput, match="cannot store the role moderator"):
-        await services.users.change_role(NOBODY, "bert", Role.MODERATOR)
+        await services.users.change_role(NOBODY, UserRef.by_name("bert"), Role.MODERATOR)
     assert roles(database_url)["bert"] == "REVIEWER"
     assert "cleo" not in roles(database_url)

@@ -16,6 +16,7 @@ from sqlalchemy import URL
 
 from quart_app.services import Services
 from quart_app.settings import Settings, with_setting
+from tests.callers import NOBODY
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, SECRET_KEY, Member
 from tests.forking import run
 from tests.servers import environ_of
@@ -162,7 +163,7 @@ async def test_an_unusable_piped_password_creates_no_user(
     command_line: CommandLine, services: Services, typed: bytes
 ) -> None:
     assert "password" in command_line.run(*ADA, "--password-stdin", typed=typed, exit_code=1)
-    assert await services.users.everybody() == []
+    assert await services.users.everybody(NOBODY) == []
 
 
 async def test_a_password_prompt_asks_twice_and_hides_the_input(

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import delete, update
 
 from quart_app.model import Throttle
-from quart_app.services.identity.throttle import OF_A_NAME, OF_A_SESSION
+from quart_app.services.identity.steps.throttle import OF_A_NAME, OF_A_SESSION
 from quart_app.settings import with_setting
 from quart_app.storage.database import Database
 from tests.conftest import PASSWORD, migrated_database, settings_for

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from quart_app.composition import Built
 from quart_app.model import Role
+from quart_app.services.administration.user_ref import UserRef
 from quart_app.settings import Settings
 from tests.callers import NOBODY
 from tests.conftest import PASSWORD
@@ -34,11 +35,11 @@ async def _make_rows(built: Built) -> None:
 
 
 async def _log_out(built: Built) -> None:
-    await built.services.users.end_sessions(NOBODY, "root")
+    await built.services.session_administration.end_all_of(NOBODY, UserRef.by_name("root"))
 
 
 async def _take_the_role(built: Built) -> None:
-    await built.services.users.change_role(NOBODY, "root", Role.VIEWER)
+    await built.services.users.change_role(NOBODY, UserRef.by_name("root"), Role.VIEWER)
 
 
 def _begin_export(server: Server, cookie: str) -> socket.socket:
@@ -73,7 +74,7 @@ async def test_an_export_stops_when_the_session_or_the_role_ends(
     tmp_path: Path,
     end: Callable[[Built], Awaitable[None]] | None,
 ) -> None:
-    await built.services.users.create_user(
+    await built.services.users.create(
         NOBODY, username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
     )
     await _make_rows(built)

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete, select
 
 from quart_app.model import AuditEntry, Login, Revocation
-from quart_app.services.audit.audit import hash_of_session
+from quart_app.services.audit.entries import hash_of_session
 from quart_app.storage.database import Database
 from tests.processes import Processes, log_in, log_out, session_of
 from tests.servers import ANSWER_SECONDS

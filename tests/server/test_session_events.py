@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from quart_app.services.sessions.events import MOST_OF_A_SESSION
+from quart_app.services.sessions.events import MAX_STREAMS_PER_SESSION
 from quart_app.settings import Settings
 from tests.event_streams import PATH, Listener, listening
 from tests.processes import (
@@ -123,7 +123,7 @@ def test_ending_the_session_ends_its_streams(
 def test_the_number_of_streams_per_user_is_limited(processes: Processes, name: str) -> None:
     cookie = log_in(processes.a, name)
     with ExitStack() as stack:
-        for _ in range(MOST_OF_A_SESSION):
+        for _ in range(MAX_STREAMS_PER_SESSION):
             stack.enter_context(listening(processes.a, cookie))
         response = processes.a.ask("GET", PATH, cookie)
         assert response.status_code == 429

@@ -63,7 +63,7 @@ class Shell:
 @pytest.fixture
 async def shell(settings: Settings, built: Built, tmp_path: Path) -> Shell:
     for name in ("ada", "zoe"):
-        await built.services.users.create_user(
+        await built.services.users.create(
             NOBODY, username=name, email=f"{name}@example.com", role=Role.ADMIN, password=PASSWORD
         )
     async with built.database.begin() as db:  # names that an old application may have allowed
@@ -76,7 +76,7 @@ async def _users(built: Built) -> dict[str, tuple[str, str | None]]:
     """Return the secrets that could let a user in, by name."""
     return {
         each.username: (each.password_hash, each.reset_token_hash)
-        for each in await built.services.users.everybody()
+        for each in await built.services.users.everybody(NOBODY)
     }
 
 

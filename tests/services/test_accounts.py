@@ -24,16 +24,19 @@ from quart_app.errors import (
 )
 from quart_app.model import AuditEntry, AuditEvent, Role, Throttle, User
 from quart_app.services import Services
+from quart_app.services.administration.user_ref import UserRef
 from quart_app.services.background.shielding import drain
 from quart_app.services.identity.accounts import Accounts
+from quart_app.services.identity.own_password import OwnPassword
 from quart_app.services.identity.passwords import Passwords
-from quart_app.services.identity.throttle import (
+from quart_app.services.identity.steps.comparing import PasswordComparison
+from quart_app.services.identity.steps.throttle import (
     OF_A_NAME,
     RESERVED_FOR,
     Attempt,
     ComparisonsUnderWay,
 )
-from quart_app.services.sessions.sessions import NewSession
+from quart_app.services.sessions.new_session import NewSession
 from tests.callers import NOBODY, caller_of
 from tests.conftest import PASSWORD, Clock, Member
 
@@ -64,7 +67,11 @@ def pausing() -> Iterator[PausingPasswords]:
 @pytest.fixture
 def slow_accounts(services: Services, pausing: PausingPasswords) -> Accounts:
     """The same use cases, except that a login pauses after the password was compared."""
-    return replace(services.accounts, passwords=pausing)
+    return replace(services.accounts, comparison=slow(services, pausing))
+
+
+def slow(services: Services, pausing: PausingPasswords) -> PasswordComparison:
+    return replace(services.accounts.comparison, passwords=pausing)
 
 
 async def set_columns(built: Built, user_id: int, **values: object) -> None:
@@ -114,7 +121,7 @@ async def test_a_login_during_a_password_change_gets_no_session(
         await set_columns(built, member.id, password_hash=generate_password_hash(PASSWORD))
     login = asyncio.create_task(log_in(slow_accounts, member))
     await pausing.compared.wait()
-    await built.services.users.reset_password(NOBODY, member.username, NEW_PASSWORD)
+    await built.services.user_passwords.set(NOBODY, UserRef.by_name(member.username), NEW_PASSWORD)
     pausing.let_go.set()
     with pytest.raises(BadCredentials):
         await login
@@ -149,7 +156,7 @@ async def test_a_login_during_a_change_to_the_same_password_has_the_new_epoch(
 ) -> None:
     login = asyncio.create_task(log_in(slow_accounts, member))
     await pausing.compared.wait()
-    await services.users.reset_password(NOBODY, member.username, PASSWORD)
+    await services.user_passwords.set(NOBODY, UserRef.by_name(member.username), PASSWORD)
     pausing.let_go.set()
     assert (await login).epoch > 0
 
@@ -159,7 +166,7 @@ async def test_a_login_during_a_deactivation_gets_no_session(
 ) -> None:
     login = asyncio.create_task(log_in(slow_accounts, member))
     await pausing.compared.wait()
-    await services.users.deactivate(NOBODY, member.username)
+    await services.users.deactivate(NOBODY, UserRef.by_name(member.username))
     pausing.let_go.set()
     with pytest.raises(BadCredentials):
         await login
@@ -171,28 +178,28 @@ async def test_rate_limited_attempts_take_as_long_as_a_wrong_password(
     """Reading a user takes longer than finding none, and this request has no other limit."""
     held = timedelta(seconds=1)
     accounts = replace(services.accounts, failed_login=held)
-    attempt = accounts.throttling.login(NOBODY, member.username, None)
+    attempt = accounts.comparison.throttling.login(NOBODY, member.username, None)
     for error in (BadCredentials, TooManyAttempts):
         since = time.monotonic()
         refused = asyncio.create_task(log_in(accounts, member, NEW_PASSWORD))
         await asyncio.sleep(0)  # it takes its slot
         async with AsyncExitStack() as all_turns:
-            for _ in range(accounts.hashing_queue._slots):
-                await all_turns.enter_async_context(accounts.hashing_queue.slot(None))
+            for _ in range(accounts.comparison.hashing_queue._slots):
+                await all_turns.enter_async_context(accounts.comparison.hashing_queue.slot(None))
             # It releases its slot before the response, so nobody waits for that.
             assert not refused.done()
         with pytest.raises(error):
             await refused
         assert time.monotonic() - since >= held.total_seconds()
         for _ in range(OF_A_NAME.free):
-            await accounts.throttling.fail(attempt)
+            await accounts.comparison.throttling.fail(attempt)
 
 
 async def test_a_guess_is_counted_if_the_client_disconnects_before_it_is_recorded(
     built: Built, member: Member, slow_accounts: Accounts, pausing: PausingPasswords
 ) -> None:
     """Otherwise a client that always disconnects before the response could guess for free."""
-    key = slow_accounts.throttling.login(NOBODY, member.username, None).keys[0]
+    key = slow_accounts.comparison.throttling.login(NOBODY, member.username, None).keys[0]
     guess = asyncio.create_task(log_in(slow_accounts, member, NEW_PASSWORD))
     await pausing.compared.wait()
     async with built.database.begin() as db:
@@ -215,7 +222,7 @@ async def test_a_guess_is_counted_if_the_client_disconnects_before_it_is_recorde
 async def test_a_guess_counts_if_the_client_disconnects_during_the_comparison(
     built: Built, member: Member, slow_accounts: Accounts, pausing: PausingPasswords
 ) -> None:
-    key = slow_accounts.throttling.login(NOBODY, member.username, None).keys[0]
+    key = slow_accounts.comparison.throttling.login(NOBODY, member.username, None).keys[0]
     guess = asyncio.create_task(log_in(slow_accounts, member, NEW_PASSWORD))
     await pausing.compared.wait()
     guess.cancel()
@@ -232,17 +239,17 @@ async def test_a_reservation_left_by_a_crash_expires(
 ) -> None:
     """Until then the reservation uses the last free guess, or the one of a window."""
     accounts = services.accounts
-    attempt = accounts.throttling.login(NOBODY, member.username, None)
+    attempt = accounts.comparison.throttling.login(NOBODY, member.username, None)
     for _ in range(failures):
-        await accounts.throttling.fail(attempt)
+        await accounts.comparison.throttling.fail(attempt)
     clock.advance(timedelta(minutes=1))
 
     async def find(_: AsyncSession) -> Attempt:
         return attempt
 
-    await accounts.throttling.reserve(NOBODY, find)  # by a process that is killed now
+    await accounts.comparison.throttling.reserve(NOBODY, find)  # by a process that is killed now
     with pytest.raises(ComparisonsUnderWay):
-        await accounts.throttling.reserve(NOBODY, find)
+        await accounts.comparison.throttling.reserve(NOBODY, find)
     clock.advance(RESERVED_FOR + timedelta(seconds=1))
     assert (await log_in(accounts, member)).user_id == member.id
     async with built.database.read() as db:
@@ -250,20 +257,23 @@ async def test_a_reservation_left_by_a_crash_expires(
 
 
 async def test_the_second_of_two_concurrent_password_changes_must_know_the_first(
-    services: Services, member: Member, slow_accounts: Accounts, pausing: PausingPasswords
+    services: Services, member: Member, pausing: PausingPasswords
 ) -> None:
-    def change(accounts: Accounts, new_password: str) -> asyncio.Task[NewSession]:
+    def change(own_password: OwnPassword, new_password: str) -> asyncio.Task[NewSession]:
         return asyncio.create_task(
-            accounts.change_password(
+            own_password.change(
                 caller_of(member.id),
                 current_password=PASSWORD,
                 new_password=new_password,
             )
         )
 
-    late = change(slow_accounts, "the late one's password")
+    asking = replace(services.own_password.reauthentication, comparison=slow(services, pausing))
+    late = change(
+        replace(services.own_password, reauthentication=asking), "the late one's password"
+    )
     await pausing.compared.wait()
-    assert (await change(services.accounts, NEW_PASSWORD)).epoch > 0
+    assert (await change(services.own_password, NEW_PASSWORD)).epoch > 0
     pausing.let_go.set()
     with pytest.raises(BadCredentials):
         await late
@@ -273,7 +283,7 @@ async def test_the_second_of_two_concurrent_password_changes_must_know_the_first
 async def test_only_one_of_several_concurrent_first_users_is_created(services: Services) -> None:
     results = await asyncio.gather(
         *(
-            services.users.set_up(
+            services.first_user.set_up(
                 NOBODY, username=f"ada{number}", email=f"ada{number}@example.com", password=PASSWORD
             )
             for number in range(6)
@@ -282,9 +292,9 @@ async def test_only_one_of_several_concurrent_first_users_is_created(services: S
     )
     (session,) = (result for result in results if isinstance(result, NewSession))
     assert [type(result) for result in results].count(SetUpLinkInvalid) == 5
-    (user,) = await services.users.everybody()
+    (user,) = await services.users.everybody(NOBODY)
     assert (user.id, user.role, user.is_active) == (session.user_id, Role.ADMIN, True)
-    assert not await services.users.is_set_up_needed()
+    assert not await services.first_user.is_set_up_needed()
 
 
 async def test_only_one_of_several_concurrent_users_with_one_name_is_created(
@@ -292,7 +302,7 @@ async def test_only_one_of_several_concurrent_users_with_one_name_is_created(
 ) -> None:
     results = await asyncio.gather(
         *(
-            services.users.create_user(
+            services.users.create(
                 NOBODY,
                 username="ada",
                 email=f"ada{number}@example.com",
@@ -304,7 +314,7 @@ async def test_only_one_of_several_concurrent_users_with_one_name_is_created(
         return_exceptions=True,
     )
     assert [type(result) for result in results].count(NameTaken) == 5
-    assert len(await services.users.everybody()) == 1
+    assert len(await services.users.everybody(NOBODY)) == 1
 
 
 @pytest.mark.usefixtures("member")
@@ -322,7 +332,7 @@ async def test_a_name_or_address_that_another_user_logs_in_with_is_taken(
     services: Services, username: str, email: str
 ) -> None:
     with pytest.raises(NameTaken):
-        await services.users.create_user(
+        await services.users.create(
             NOBODY, username=username, email=email, role=Role.VIEWER, password=PASSWORD
         )
 
@@ -359,18 +369,18 @@ async def test_an_invalid_user_or_an_easily_guessed_password_is_refused(
     services: Services, username: str, email: str, password: str, field: str
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
-        await services.users.create_user(
+        await services.users.create(
             NOBODY, username=username, email=email, role=Role.VIEWER, password=password
         )
     assert refused.value.field == field
-    assert await services.users.everybody() == []
+    assert await services.users.everybody(NOBODY) == []
 
 
 @pytest.mark.parametrize(
     "username", ["a", "ж" * 64, "Ἀριάδνη", "می\u200cروم", "a'; DROP TABLE users; --"]
 )
 async def test_a_name_in_any_script_can_log_in(services: Services, username: str) -> None:
-    user, generated = await services.users.create_user(
+    user, generated = await services.users.create(
         NOBODY, username=username, email="a@example.com", role=Role.VIEWER, password="8 signs!"
     )
     assert generated is None
@@ -379,7 +389,7 @@ async def test_a_name_in_any_script_can_log_in(services: Services, username: str
 
 
 async def test_a_generated_password_works_once(services: Services) -> None:
-    user, generated = await services.users.create_user(
+    user, generated = await services.users.create(
         NOBODY, username="ada", email="ada@example.com", role=Role.VIEWER, password=None
     )
     assert generated is not None
@@ -410,7 +420,9 @@ async def test_a_generated_password_works_once(services: Services) -> None:
 async def test_resetting_a_password_ends_every_session(
     services: Services, member: Member, password: str | None
 ) -> None:
-    generated = await services.users.reset_password(NOBODY, member.username, password)
+    generated = await services.user_passwords.set(
+        NOBODY, UserRef.by_name(member.username), password
+    )
     assert (generated is None) == (password is not None)
     user = await services.accounts.user(caller_of(member.id))
     assert (user.session_epoch > 0, user.must_change_password) == (True, password is None)
@@ -421,15 +433,15 @@ async def test_resetting_a_password_ends_every_session(
 async def test_a_refused_password_changes_nothing(services: Services, member: Member) -> None:
     for password in ("", "short", "ADA@example.com", "Passw0rd", "x" * 1025):
         with pytest.raises(InvalidInput):
-            await services.users.reset_password(NOBODY, member.username, password)
+            await services.user_passwords.set(NOBODY, UserRef.by_name(member.username), password)
     assert (await log_in(services.accounts, member)).epoch == 0
 
 
 async def test_deactivating_a_user_ends_every_session_and_prevents_logins(
     services: Services, member: Member
 ) -> None:
-    await services.users.deactivate(NOBODY, member.username)
-    (user,) = await services.users.everybody()
+    await services.users.deactivate(NOBODY, UserRef.by_name(member.username))
+    (user,) = await services.users.everybody(NOBODY)
     assert (user.is_active, user.session_epoch > 0) == (False, True)
     with pytest.raises(BadCredentials):
         await log_in(services.accounts, member)
@@ -440,12 +452,12 @@ async def test_deactivating_a_user_ends_every_session_and_prevents_logins(
 async def test_email_addresses_match_in_any_case_of_any_script_on_both_engines(
     services: Services,
 ) -> None:
-    user, _ = await services.users.create_user(
+    user, _ = await services.users.create(
         NOBODY, username="a", email="ä@example.com", role=Role.VIEWER, password=PASSWORD
     )
     for username, email in (("b", "Ä@example.com"), ("c", "Ä@EXAMPLE.com")):
         with pytest.raises(NameTaken):
-            await services.users.create_user(
+            await services.users.create(
                 NOBODY, username=username, email=email, role=Role.VIEWER, password=PASSWORD
             )
     session = await services.accounts.log_in(NOBODY, login_name="Ä@EXAMPLE.COM", password=PASSWORD)
@@ -461,7 +473,7 @@ async def test_an_invalid_boolean_reads_the_same_as_in_queries(
         await db.execute(text("UPDATE users SET is_active = :value"), {"value": value})
     with pytest.raises(BadCredentials):
         await log_in(services.accounts, member)
-    assert not (await services.users.everybody())[0].is_active
+    assert not (await services.users.everybody(NOBODY))[0].is_active
 
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])
@@ -471,9 +483,9 @@ async def test_an_invalid_time_reads_as_none(
 ) -> None:
     async with built.database.begin() as db:
         await db.execute(text("UPDATE users SET last_login = :value"), {"value": value})
-    assert (await services.users.everybody())[0].last_login is None
+    assert (await services.users.everybody(NOBODY))[0].last_login is None
     assert (await log_in(services.accounts, member)).user_id == member.id
-    assert (await services.users.everybody())[0].last_login is not None
+    assert (await services.users.everybody(NOBODY))[0].last_login is not None
 
 
 async def test_null_in_is_active_counts_as_inactive(
@@ -488,9 +500,9 @@ async def test_null_in_is_active_counts_as_inactive(
 @pytest.mark.parametrize("username", ["nobody", "", "ADA"])
 async def test_an_unknown_name_is_not_found(services: Services, username: str) -> None:
     with pytest.raises(NotFound):
-        await services.users.reset_password(NOBODY, username, NEW_PASSWORD)
+        await services.user_passwords.set(NOBODY, UserRef.by_name(username), NEW_PASSWORD)
     with pytest.raises(NotFound):
-        await services.users.deactivate(NOBODY, username)
+        await services.users.deactivate(NOBODY, UserRef.by_name(username))
 
 
 async def test_a_session_ends_at_the_limits_in_the_settings(

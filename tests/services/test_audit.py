@@ -17,12 +17,13 @@ from quart_app.errors import BadCredentials, Forbidden, InUse, NotFound, Unavail
 from quart_app.model import AuditEntry, AuditEvent, EndReason, Role
 from quart_app.services import Services
 from quart_app.services.administration.audit_reader import AuditFilter
+from quart_app.services.administration.user_ref import UserRef
 from quart_app.services.audit.addresses import counted_address, shown_address
-from quart_app.services.audit.audit import hash_of_session, line_of
 from quart_app.services.audit.bounded_counter import MOST_COUNTED
+from quart_app.services.audit.entries import hash_of_session, line_of
 from quart_app.services.background.periodic import running
 from quart_app.services.caller import Caller
-from quart_app.services.sessions.sessions import NewSession
+from quart_app.services.sessions.new_session import NewSession
 from quart_app.session.claims import SessionRef
 from quart_app.settings import Settings
 from quart_app.storage.audit import add_entries, delete_entries_past_their_time
@@ -63,7 +64,7 @@ async def write_expired(built: Built, number: int) -> None:
 
 
 async def an_admin(services: Services) -> int:
-    user, _ = await services.users.create_user(
+    user, _ = await services.users.create(
         NOBODY, username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
     )
     return user.id
@@ -104,7 +105,7 @@ async def test_a_rolled_back_event_is_neither_stored_nor_logged(
 
     async def fail_after_recording() -> None:
         async with built.database.begin() as db:
-            await services.audit.record(db, AuditEvent.LOGIN, NOBODY, user_id=member.id)
+            await services.audit.writer.record(db, AuditEvent.LOGIN, NOBODY, user_id=member.id)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -121,14 +122,16 @@ async def test_an_action_that_cannot_be_recorded_is_rolled_back(
     with pytest.raises((Unavailable, DBAPIError)):
         await log_in(services, member)
     with pytest.raises((Unavailable, DBAPIError)):
-        await services.users.reset_password(NOBODY, member.username, "another password")
+        await services.user_passwords.set(
+            NOBODY, UserRef.by_name(member.username), "another password"
+        )
     user = await services.accounts.user(caller_of(member.id))
     assert (user.last_login, user.session_epoch) == (None, 0)
 
 
 async def by_a_refused_change(services: Services, member: Member) -> None:
     with pytest.raises(BadCredentials):
-        await services.accounts.change_password(
+        await services.own_password.change(
             caller_of(member.id),
             current_password="wrong",
             new_password="another password",
@@ -149,15 +152,17 @@ CAUSES: dict[str, tuple[Callable[[Services, Member, NewSession], Any], list[tupl
         [("sessions_ended", "logged_out_everywhere")],
     ),
     "an administrator ends them": (
-        lambda services, member, _: services.users.end_sessions(NOBODY, member.username),
+        lambda services, member, _: services.session_administration.end_all_of(
+            NOBODY, UserRef.by_name(member.username)
+        ),
         [("sessions_ended", "administrator")],
     ),
     "an administrator ends everybody's": (
-        lambda services, *_: services.sessions.end_everybodys(NOBODY),
+        lambda services, *_: services.session_administration.end_everybodys(NOBODY),
         [("sessions_ended", "administrator")],
     ),
     "password changed": (
-        lambda services, member, _: services.accounts.change_password(
+        lambda services, member, _: services.own_password.change(
             caller_of(member.id),
             current_password=PASSWORD,
             new_password="another password",
@@ -165,21 +170,27 @@ CAUSES: dict[str, tuple[Callable[[Services, Member, NewSession], Any], list[tupl
         [("sessions_ended", "password_changed"), ("password_changed", "")],
     ),
     "password reset": (
-        lambda services, member, _: services.users.reset_password(NOBODY, member.username, None),
+        lambda services, member, _: services.user_passwords.set(
+            NOBODY, UserRef.by_name(member.username), None
+        ),
         [("password_reset", ""), ("sessions_ended", "password_reset")],
     ),
     "reset link": (
-        lambda services, member, _: services.reset_links.make_for_user_named(
-            NOBODY, member.username
+        lambda services, member, _: services.user_passwords.make_reset_link(
+            NOBODY, UserRef.by_name(member.username)
         ),
         [("password_reset_link_made", "")],
     ),
     "deactivated": (
-        lambda services, member, _: services.users.deactivate(NOBODY, member.username),
+        lambda services, member, _: services.users.deactivate(
+            NOBODY, UserRef.by_name(member.username)
+        ),
         [("user_deactivated", ""), ("sessions_ended", "deactivated")],
     ),
     "activated": (
-        lambda services, member, _: services.users.activate(NOBODY, member.username),
+        lambda services, member, _: services.users.activate(
+            NOBODY, UserRef.by_name(member.username)
+        ),
         [("user_activated", "")],
     ),
     "switched": (
@@ -240,7 +251,7 @@ async def test_created_users_and_added_connections_are_recorded(
 async def test_the_first_user_is_recorded_as_their_own_creator(
     built: Built, services: Services
 ) -> None:
-    session = await services.users.set_up(
+    session = await services.first_user.set_up(
         NOBODY, username="ada", email="ada@example.com", password=PASSWORD
     )
     assert [
@@ -268,7 +279,7 @@ async def test_a_session_replaced_by_a_login_is_recorded_as_its_own_users(
 async def test_replacing_a_one_time_password_is_recorded_as_a_password_change(
     built: Built, services: Services, member: Member
 ) -> None:
-    given = await services.users.reset_password(NOBODY, member.username, None)
+    given = await services.user_passwords.set(NOBODY, UserRef.by_name(member.username), None)
     assert given is not None
     await services.accounts.log_in(
         NOBODY, login_name=member.username, password=given, new_password="another password"
@@ -655,7 +666,7 @@ async def test_days_are_utc_days_from_beginning_to_end(built: Built, services: S
 async def test_only_administrators_can_read_and_other_attempts_are_counted(
     built: Built, services: Services, role: Role
 ) -> None:
-    user, _ = await services.users.create_user(
+    user, _ = await services.users.create(
         NOBODY, username="mo", email="mo@example.com", role=role, password=PASSWORD
     )
     for read in (
@@ -671,7 +682,7 @@ async def test_only_administrators_can_read_and_other_attempts_are_counted(
 
 async def test_a_deactivated_administrator_can_no_longer_read(services: Services) -> None:
     reader = await an_admin(services)
-    await services.users.deactivate(NOBODY, "root")
+    await services.users.deactivate(NOBODY, UserRef.by_name("root"))
     with pytest.raises(NotFound):
         await services.audit_reader.page(caller_of(reader), AuditFilter())
 

@@ -13,7 +13,7 @@ from quart_app.errors import BadCredentials, InvalidInput, NameTaken, TooManyAtt
 from quart_app.model import Role, User
 from quart_app.services import Services
 from quart_app.services.identity.passwords import Passwords
-from quart_app.services.identity.throttle import OF_A_NAME
+from quart_app.services.identity.steps.throttle import OF_A_NAME
 from quart_app.settings import Settings
 from quart_app.storage import users as stored_users
 from quart_app.text.login_names import email_key, name_key
@@ -59,7 +59,7 @@ async def user_who_logs_in(services: Services, login_name: str, password: str) -
 
 
 async def create(services: Services, username: str, email: str | None = None) -> None:
-    await services.users.create_user(
+    await services.users.create(
         NOBODY,
         username=username,
         email=email or f"{len(username)}-{username.encode().hex()}@example.com",
@@ -158,7 +158,7 @@ async def test_no_user_is_created_beside_another_of_the_same_name(
     with pytest.raises(NameTaken) as refused:
         await create(built.services, username, email)
     assert refused.value.field == field
-    assert len(await built.services.users.everybody()) == 2
+    assert len(await built.services.users.everybody(NOBODY)) == 2
 
 
 async def test_no_user_is_created_beside_one_of_an_older_version(built: Built) -> None:
@@ -188,7 +188,7 @@ async def test_only_one_of_several_concurrent_users_with_one_name_is_created(
     )
     await other.close()
     assert [type(each) for each in answers if each is not None] == [NameTaken] * (len(answers) - 1)
-    assert len(await built.services.users.everybody()) == 1
+    assert len(await built.services.users.everybody(NOBODY)) == 1
 
 
 async def test_only_one_of_several_concurrent_users_with_one_address_is_created(
@@ -202,7 +202,7 @@ async def test_only_one_of_several_concurrent_users_with_one_address_is_created(
         return_exceptions=True,
     )
     assert [type(each) for each in answers if each is not None] == [NameTaken] * (len(answers) - 1)
-    assert len(await built.services.users.everybody()) == 1
+    assert len(await built.services.users.everybody(NOBODY)) == 1
 
 
 async def test_a_login_reads_only_the_matching_users(built: Built) -> None:

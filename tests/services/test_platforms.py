@@ -21,6 +21,7 @@ from quart_app.errors import (
 )
 from quart_app.model import INSTANCE_URL_LENGTH, PlatformConnection, PlatformType
 from quart_app.services import Services
+from quart_app.services.administration.user_ref import UserRef
 from quart_app.services.platforms.platform_fields import checked_url
 from quart_app.services.platforms.platforms import Platforms
 from tests.callers import NOBODY, caller_of
@@ -154,7 +155,7 @@ async def test_another_users_connection_is_not_found(
 async def test_a_deactivated_user_has_no_connections(
     services: Services, member: Member, use: Callable[[Platforms, int, int], Awaitable[Any]]
 ) -> None:
-    await services.users.deactivate(NOBODY, member.username)
+    await services.users.deactivate(NOBODY, UserRef.by_name(member.username))
     with pytest.raises(NotFound):
         await use(services.platforms, member.id, member.platform_ids[0])
     with pytest.raises(NotFound):

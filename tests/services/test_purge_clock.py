@@ -12,7 +12,7 @@ from quart_app.composition import Built
 from quart_app.model import EndReason
 from quart_app.services import Services
 from quart_app.services.audit.audit import Audit
-from quart_app.services.sessions.sessions import NewSession
+from quart_app.services.sessions.new_session import NewSession
 from quart_app.session.claims import SessionRef
 from quart_app.session.follower import RevocationFollower
 from quart_app.session.purge_clock import PurgeClock, database_now
@@ -131,7 +131,7 @@ async def test_a_clock_that_runs_ahead_purges_no_audit_entries(
     await ended_session(services, member)
     database = Database(settings.database_url)
     set_clock_ahead(database, engine_name)
-    await Audit(database, timedelta(days=365), new_purge_clock(wall=wall_ahead)).purge()
+    await Audit(database, services.audit.writer, new_purge_clock(wall=wall_ahead)).purge()
     await database.close()
     async with built.database.read() as db:
         assert await db.scalar(text("SELECT count(*) FROM audit WHERE event = 'logout'")) == 1

@@ -13,7 +13,8 @@ from quart_app.composition import Built, build_services
 from quart_app.errors import Unavailable
 from quart_app.model import EndReason, Login, Revocation, User
 from quart_app.services import Services
-from quart_app.services.sessions.sessions import NewSession
+from quart_app.services.administration.user_ref import UserRef
+from quart_app.services.sessions.new_session import NewSession
 from quart_app.session.claims import SessionRef
 from quart_app.session.follower import KEPT_AFTER_EXPIRY, RevocationFollower
 from quart_app.session.purge_clock import database_now
@@ -82,7 +83,7 @@ async def test_another_process_learns_of_every_kind_of_revocation(
     elif cause == "all":
         await services.sessions.end_all(caller_of(member.id), EndReason.LOGGED_OUT_EVERYWHERE)
     else:
-        await services.sessions.end_everybodys(NOBODY)
+        await services.session_administration.end_everybodys(NOBODY)
     assert verdict(services.revocations, session) is False  # in this process, before it returns
     assert verdict(following, session) is True
     await following.catch_up()
@@ -322,11 +323,11 @@ async def test_ending_all_sessions_after_a_restore_ends_those_missing_from_the_d
     if cause == "logout everywhere":
         await services.sessions.end_all(caller_of(member.id), EndReason.LOGGED_OUT_EVERYWHERE)
     elif cause == "end":
-        await services.users.end_sessions(NOBODY, member.username)
+        await services.session_administration.end_all_of(NOBODY, UserRef.by_name(member.username))
     elif cause == "passwd":
-        await services.users.reset_password(NOBODY, member.username, None)
+        await services.user_passwords.set(NOBODY, UserRef.by_name(member.username), None)
     else:
-        await services.users.deactivate(NOBODY, member.username)
+        await services.users.deactivate(NOBODY, UserRef.by_name(member.username))
     following = follow()
     await following.catch_up()
     assert verdict(following, stolen) is False
@@ -341,7 +342,7 @@ async def test_after_a_restore_and_end_all_new_logins_are_valid_in_every_process
         await db.execute(text("UPDATE users SET session_epoch = 0"))
     clock.advance(timedelta(seconds=30))
     beginner = build_services(settings, clock=clock.seconds)  # knows only the restored database
-    await beginner.services.sessions.end_everybodys(NOBODY)
+    await beginner.services.session_administration.end_everybodys(NOBODY)
     session = await log_in(beginner.services, member)
     await beginner.close()
     await follower_of(built).catch_up()
@@ -367,7 +368,7 @@ async def test_clock_skew_between_machines_ends_no_session_and_prevents_no_login
     session = await log_in(services, member)
     clock.advance(timedelta(hours=1))
     with pytest.raises(Unavailable, match="clock"):
-        await services.sessions.end_everybodys(NOBODY)
+        await services.session_administration.end_everybodys(NOBODY)
     assert verdict(services.revocations, session) is not False
     clock.advance(-timedelta(hours=1))
     ahead = RevocationRow(1, None, None, None, clock() + timedelta(minutes=5), clock() + HOUR)
@@ -409,7 +410,7 @@ async def test_a_machine_whose_clock_is_behind_begins_valid_sessions(
     services: Services, member: Member, clock: Clock, follow: Follow
 ) -> None:
     clock.advance(timedelta(seconds=30))
-    await services.sessions.end_everybodys(NOBODY)
+    await services.session_administration.end_everybodys(NOBODY)
     clock.advance(-timedelta(seconds=45))
     session = await log_in(services, member)
     following = follow()
@@ -467,6 +468,6 @@ async def test_a_revocation_is_kept_as_long_as_the_longest_session_that_it_ends(
     async with built.database.begin() as db:
         (await db.scalars(select(Login))).one().expires_at = much_later
     await services.sessions.end_all(caller_of(member.id), EndReason.ADMINISTRATOR)
-    await services.sessions.end_everybodys(NOBODY)
+    await services.session_administration.end_everybodys(NOBODY)
     async with built.database.read() as db:
         assert set(await db.scalars(select(Revocation.expires_at))) == {much_later}

@@ -1,17 +1,25 @@
 """Rules that import contracts cannot express: words and calls that modules must not contain."""
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
 from quart_app.model import Base
+from quart_app.services import Services
 from tests.servers import ROOT
 
 PACKAGE = ROOT / "quart_app"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+SERVICE_MODULES = [
+    path
+    for path in MODULES
+    if path.is_relative_to(PACKAGE / "services") and "steps" not in path.parts
+]
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
 
 
@@ -100,3 +108,52 @@ def test_the_architecture_page_lists_every_file_that_names_an_example_feature() 
 def _without_docstring(text: str) -> str:
     """Return a module without its first docstring, which may list what its package contains."""
     return re.sub(r'\A""".*?"""', "", text, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    "subject", get_type_hints(Services).values(), ids=lambda each: each.__name__
+)
+def test_a_public_method_of_a_service_takes_no_open_transaction(subject: type) -> None:
+    methods = dict(inspect.getmembers(subject, inspect.isfunction))
+    public = {name: method for name, method in methods.items() if not name.startswith("_")}
+    assert public
+    for name, method in public.items():
+        assert "AsyncSession" not in str(inspect.signature(method)), name
+
+
+def public_functions_in(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    module = ast.parse(path.read_text())
+    classes = [node for node in module.body if isinstance(node, ast.ClassDef)]
+    for node in [*module.body, *(each for owner in classes for each in owner.body)]:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith(
+            "_"
+        ):
+            yield node
+
+
+@pytest.mark.parametrize("path", SERVICE_MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_steps_take_an_open_transaction(path: Path) -> None:
+    taking = [
+        function.name
+        for function in public_functions_in(path)
+        if "AsyncSession" in ast.unparse(function.args)
+    ]
+    assert taking == []
+
+
+@pytest.mark.parametrize("path", SERVICE_MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_more_than_four_dependencies_are_given_by_keyword(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.ClassDef(name=name, decorator_list=[*_, ast.Call() as decorator]):
+                fields = [
+                    each
+                    for each in node.body
+                    if isinstance(each, ast.AnnAssign) and "init=False" not in ast.unparse(each)
+                ]
+                is_by_keyword = "kw_only=True" in ast.unparse(decorator)
+                assert len(fields) <= 4 or is_by_keyword, name
+            case ast.FunctionDef(name="__init__", args=ast.arguments(args=[_, *parameters])):
+                assert len(parameters) <= 4, ast.unparse(node.args)
+            case _:
+                pass

@@ -37,9 +37,9 @@ def use_cases() -> Iterator[tuple[str, dict[str, inspect.Parameter]]]:
 
 def test_a_use_case_takes_its_caller_first_and_never_only_a_user() -> None:
     taking = {name: given for name, given in use_cases() if "caller" in given}
-    assert {"accounts.log_in", "platforms.switch", "audit.record"} <= taking.keys()
+    assert {"accounts.log_in", "platforms.switch", "audit.count"} <= taking.keys()
     for name, given in taking.items():
         before = list(given)[: list(given).index("caller")]
-        assert set(before) <= {"db", "event"}, name
+        assert set(before) <= {"event"}, name
         assert given["caller"].default is inspect.Parameter.empty, name
     assert [name for name, given in use_cases() if "user_id" in given and name not in taking] == []

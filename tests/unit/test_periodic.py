@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from quart_app.services.background.periodic import PeriodicTask, running
+from quart_app.services.background.periodic import FailureLog, PeriodicTask, running
 
 OFTEN = timedelta(milliseconds=1)
 
@@ -87,3 +87,19 @@ async def test_a_running_task_is_finished_at_the_end_only_if_it_must_be(
         await work.is_begun.wait()
         asyncio.get_running_loop().call_later(0.05, work.may_end.set)
     assert work.done == must_finish
+
+
+def test_a_failure_log_names_the_first_failure_and_the_recovery_in_each_run_of_failures(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failures = FailureLog(
+        logging.getLogger("quart_app"), failure="Changes can't be read", recovery="They can"
+    )
+    for error in (None, OSError(), OSError(), None, None, TimeoutError(), None):
+        with failures.logged():
+            if error is not None:
+                raise error
+    assert [record.getMessage() for record in caplog.records] == [
+        *("Changes can't be read: OSError", "They can."),
+        *("Changes can't be read: TimeoutError", "They can."),
+    ]

@@ -13,7 +13,7 @@ from tests.conftest import PASSWORD, Member, log_in
 @pytest.fixture
 async def root(app: Quart, browser: Client, services: Services) -> Client:  # noqa: ARG001 logs in first
     """A browser with a session of an administrator, user 2; the member is user 1."""
-    await services.users.create_user(
+    await services.users.create(
         NOBODY, username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
     )
     client = app.test_client()

@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 from quart_app.composition import Built
 from quart_app.model import AuditEntry, AuditEvent, Role, User
 from quart_app.services import Services
+from quart_app.services.administration.user_ref import UserRef
 from quart_app.services.pagination import PAGE_SIZE
 from tests.callers import NOBODY
 from tests.conftest import PASSWORD, Clock, Member, log_in, make_member
@@ -89,7 +90,7 @@ async def test_users_are_listed_searched_and_shown(
     app: Quart, root: Client, services: Services, member: Member
 ) -> None:
     await make_member(services, "Борис<b>")
-    await services.users.deactivate(NOBODY, "Борис<b>")
+    await services.users.deactivate(NOBODY, UserRef.by_name("Борис<b>"))
     await log_in(app.test_client(), member)
     text = await text_of(root, "/admin/users")
     assert text.index("ada@example.com") < text.index("root@example.com")
@@ -239,7 +240,7 @@ async def test_the_password_is_required_before_all_sessions_are_ended(
 async def test_an_administrator_who_was_logged_out_meanwhile_ends_nothing(
     root: Client, browser: Client, services: Services
 ) -> None:
-    await services.users.end_sessions(NOBODY, "root")
+    await services.session_administration.end_all_of(NOBODY, UserRef.by_name("root"))
     response = await root.post("/admin/users/1/end")
     assert response.status_code in {303, 200}
     assert await state_of(browser) == 200

@@ -14,8 +14,9 @@ from sqlalchemy import delete, select
 from quart_app.composition import Built
 from quart_app.model import Alert, AuditEntry, AuditEvent, Login
 from quart_app.services import Services
-from quart_app.services.identity import alerts
-from quart_app.services.identity.alerts import SHOWN_FOR
+from quart_app.services.administration.user_ref import UserRef
+from quart_app.services.identity.steps import alert_records
+from quart_app.services.identity.steps.alert_records import SHOWN_FOR
 from quart_app.services.sessions.device_ids import new_device_id
 from quart_app.settings import Settings, with_setting
 from quart_app.storage.alerts import delete_expired_alerts
@@ -195,7 +196,9 @@ async def test_a_new_password_dismisses_the_alerts_shown_there(
 async def test_the_next_login_shows_a_password_reset(
     browser: Client, services: Services, member: Member
 ) -> None:
-    await services.users.reset_password(NOBODY, member.username, "another, and long enough")
+    await services.user_passwords.set(
+        NOBODY, UserRef.by_name(member.username), "another, and long enough"
+    )
     await log_in(browser, Member(member.id, member.username, "another, and long enough", (0, 0, 0)))
     assert "An administrator changed your password" in await text_of(browser)
 
@@ -314,7 +317,7 @@ async def test_repeated_logins_push_no_alert_out(
     member: Member,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(alerts, "MOST_NEW_DEVICES", 3)
+    monkeypatch.setattr(alert_records, "MOST_NEW_DEVICES", 3)
     for _ in range(3):
         await log_in(app.test_client(), member)
     kept = await ids_of_alerts(built)

@@ -16,7 +16,8 @@ from sqlalchemy import URL, MetaData, event, select, text
 from quart_app.composition import Built
 from quart_app.model import AuditEntry, AuditEvent, Role
 from quart_app.services import Services
-from quart_app.services.audit.audit import hash_of_session
+from quart_app.services.administration.user_ref import UserRef
+from quart_app.services.audit.entries import hash_of_session
 from quart_app.storage.audit import add_entries
 from quart_app.storage.database import Database
 from tests.callers import NOBODY
@@ -35,7 +36,7 @@ def served(app: Quart) -> Services:
 @pytest.fixture
 async def admin(app: Quart, services: Services) -> Client:
     """A browser with a session of an administrator."""
-    user, _ = await services.users.create_user(
+    user, _ = await services.users.create(
         NOBODY, username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
     )
     client = app.test_client()
@@ -446,7 +447,7 @@ def journey(app: Quart) -> _Journey:
 async def perform_every_action(journey: _Journey, services: Services) -> None:
     """Perform every action over HTTP, with a canary in place of every secret."""
     name, address = "wren", "wren@example.com"
-    user, _ = await services.users.create_user(
+    user, _ = await services.users.create(
         NOBODY, username=name, email=address, role=Role.ADMIN, password=CANARIES["password"]
     )
     ask = journey.ask
@@ -490,7 +491,7 @@ async def perform_every_action(journey: _Journey, services: Services) -> None:
     good["password"] = CANARIES["new password"]
     await ask("POST", "/login", 303, form=good)
     await ask("POST", "/logout", 303)
-    await services.users.reset_password(NOBODY, name, CANARIES["generated"])
+    await services.user_passwords.set(NOBODY, UserRef.by_name(name), CANARIES["generated"])
     async with services.accounts.database.begin() as db:
         await db.execute(text("UPDATE users SET must_change_password = true"))
     good["password"] = CANARIES["generated"]
@@ -501,8 +502,8 @@ async def perform_every_action(journey: _Journey, services: Services) -> None:
     await ask("POST", "/login/new_password", 422, form=again | {"new_password": "short"})
     await ask("POST", "/login/new_password", 303, form=again)
     await use_a_reset_link(journey, user.id)
-    await services.users.deactivate(NOBODY, name)
-    await services.users.activate(NOBODY, name)
+    await services.users.deactivate(NOBODY, UserRef.by_name(name))
+    await services.users.activate(NOBODY, UserRef.by_name(name))
 
 
 async def use_a_reset_link(journey: _Journey, user_id: int) -> None:

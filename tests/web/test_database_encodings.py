@@ -75,7 +75,7 @@ async def test_a_new_name_that_the_database_cannot_encode_is_refused_with_its_fi
         ("bob", f"{lacking.replace(' ', '')}@example.com", "email"),
     ):
         with pytest.raises(InvalidInput) as refused:
-            await services.users.create_user(
+            await services.users.create(
                 NOBODY, username=username, email=email, role=Role.VIEWER, password=PASSWORD
             )
         assert refused.value.field == field

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from quart_app.composition import Built
 from quart_app.model import EndReason, Login
 from quart_app.services import Services
-from quart_app.services.sessions.sessions import MOST_LIVE_LOGINS
+from quart_app.services.sessions.steps.issuing import MOST_LIVE_LOGINS
 from quart_app.web.pipeline.device_cookie import DeviceCookie
 from tests.callers import NOBODY
 from tests.conftest import (

@@ -30,7 +30,7 @@ async def test_the_login_page_explains_how_to_create_the_first_user(
         assert "Ask an administrator" not in html
     refused = await visitor.post("/login", form={"username": "x", "password": "x"})
     assert HINT in await refused.get_data(as_text=True)
-    await services.users.create_user(
+    await services.users.create(
         NOBODY, username="eve", email="eve@example.com", role=Role.ADMIN, password=PASSWORD
     )
     html = await html_of(visitor)

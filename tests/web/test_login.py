@@ -20,6 +20,7 @@ from sqlalchemy import text as sql
 
 from quart_app.model import Role
 from quart_app.services import Services
+from quart_app.services.administration.user_ref import UserRef
 from quart_app.web.rendering.assets import read_tree
 from tests.callers import NOBODY
 from tests.conftest import (
@@ -129,7 +130,7 @@ async def test_refusals_do_not_reveal_the_reason(
     visitor: Client, services: Services, attempt: Attempt
 ) -> None:
     await make_member(services, "ben")
-    await services.users.deactivate(NOBODY, "ben")
+    await services.users.deactivate(NOBODY, UserRef.by_name("ben"))
     answers = []
     for name, password in (("ada", PASSWORD + "."), ("eve", PASSWORD), ("ben", PASSWORD)):
         response = await attempt(visitor, username=name, password=password)
@@ -329,7 +330,7 @@ async def test_next_never_leaves_the_site(browser: Client, path: str) -> None:
 @pytest.fixture
 async def given_password(services: Services) -> str:
     """The one-time password of ben, who must choose his own."""
-    _, password = await services.users.create_user(
+    _, password = await services.users.create(
         NOBODY, username="ben", email="ben@example.com", role=Role.VIEWER, password=None
     )
     assert password
@@ -466,7 +467,7 @@ async def test_the_set_up_link_creates_one_administrator(
     for again in (await visitor.get(f"/setup?token={token}"), await set_up(visitor, token, "mal")):
         assert again.status_code == 410
         assert "This set-up link is invalid or has expired." in await again.get_data(as_text=True)
-    assert [(user.username, user.role) for user in await services.users.everybody()] == [
+    assert [(user.username, user.role) for user in await services.users.everybody(NOBODY)] == [
         ("eve", Role.ADMIN)
     ]
 
@@ -486,7 +487,7 @@ async def test_an_invalid_set_up_form_creates_no_user(
     response = await visitor.post("/setup", form=form)
     assert response.status_code == 422
     assert PASSWORD not in await response.get_data(as_text=True)
-    assert await services.users.everybody() == []
+    assert await services.users.everybody(NOBODY) == []
     assert (await set_up(visitor, form["token"])).status_code == 303
 
 
@@ -516,7 +517,7 @@ async def test_only_a_recent_token_signed_by_us_allows_the_set_up(
         assert (await set_up(visitor, wrong)).status_code == 410, wrong
         page = await visitor.get("/setup?" + urlencode({"token": wrong}))
         assert page.status_code == 410, wrong
-    assert await services.users.everybody() == []
+    assert await services.users.everybody(NOBODY) == []
     assert (await set_up(visitor, link_token())).status_code == 303
 
 
@@ -533,7 +534,7 @@ async def test_only_one_of_several_concurrent_set_ups_creates_the_user(
         assert not any(task.done() for task in under_way)
     answers = await asyncio.gather(*under_way)
     assert sorted(answer.status_code for answer in answers) == [303, 410, 410]
-    (user,) = await services.users.everybody()
+    (user,) = await services.users.everybody(NOBODY)
     winner = next(
         name for name, answer in zip(names, answers, strict=True) if answer.status_code == 303
     )

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from quart_app.composition import Built
 from quart_app.model import AuditEntry, AuditEvent, Role, Throttle
 from quart_app.services import Services
+from quart_app.services.administration.user_ref import UserRef
 from quart_app.services.identity.password_permits import PERMIT_LIFETIME
 from quart_app.settings import Settings, with_setting
 from tests.callers import NOBODY
@@ -29,7 +30,7 @@ OVER = "The time to choose a password has run out."
 @pytest.fixture
 async def given(services: Services) -> str:
     """The one-time password of ben."""
-    _, password = await services.users.create_user(
+    _, password = await services.users.create(
         NOBODY, username="ben", email="ben@example.com", role=Role.VIEWER, password=None
     )
     return str(password)
@@ -159,13 +160,13 @@ async def test_any_other_change_to_the_user_ends_the_permit(
 ) -> None:
     await type_it(visitor, given)
     if how == "reset":
-        await services.users.reset_password(NOBODY, "ben", "set by the operator")
+        await services.user_passwords.set(NOBODY, UserRef.by_name("ben"), "set by the operator")
     elif how == "again":
-        await services.users.reset_password(NOBODY, "ben", None)
+        await services.user_passwords.set(NOBODY, UserRef.by_name("ben"), None)
     elif how == "deactivated":
-        await services.users.deactivate(NOBODY, "ben")
+        await services.users.deactivate(NOBODY, UserRef.by_name("ben"))
     elif how == "ended":
-        await services.users.end_sessions(NOBODY, "ben")
+        await services.session_administration.end_all_of(NOBODY, UserRef.by_name("ben"))
     else:
         body = {"username": "ben", "password": given, "new_password": "chosen by JSON"}
         assert (await app.test_client().post("/api/login", json=body)).status_code == 200
@@ -200,7 +201,7 @@ async def test_a_form_for_another_user_is_refused(
     visitor: Client, given: str, services: Services
 ) -> None:
     """Another tab of the browser has started this for carl since."""
-    _, carls = await services.users.create_user(
+    _, carls = await services.users.create(
         NOBODY, username="carl", email="carl@example.com", role=Role.VIEWER, password=None
     )
     await type_it(visitor, given)

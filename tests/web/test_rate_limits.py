@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from quart_app.composition import Built
 from quart_app.model import AuditEntry, Role, Throttle
 from quart_app.services import Services
-from quart_app.services.identity.throttle import (
+from quart_app.services.identity.steps.throttle import (
     FORGOTTEN_AFTER,
     LONGEST_WAIT,
     OF_A_DEVICE,
@@ -42,7 +42,7 @@ async def attempt(
 
 async def fail_at_an_address(services: Services, address: str, times: int) -> None:
     """Count failures of many names from one address, like over HTTP, but without hashing."""
-    throttling = services.accounts.throttling
+    throttling = services.accounts.comparison.throttling
     for number in range(times):
         caller = caller_from(address=address)
         await throttling.fail(throttling.login(caller, f"{address} {number}", None))
@@ -213,7 +213,7 @@ async def test_concurrent_guesses_are_limited_like_sequential_ones(
     )
     statuses = [status for status, *_ in answers]
     assert set(statuses) == {401, 429}
-    slots = app.extensions["quart_app"].accounts.hashing_queue._slots
+    slots = app.extensions["quart_app"].accounts.comparison.hashing_queue._slots
     assert statuses.count(401) <= OF_A_NAME.free + 1 + slots
     await app.extensions["quart_app"].audit.flush()
     async with built.database.read() as db:
@@ -233,7 +233,7 @@ async def test_a_right_password_that_begins_no_session_is_recorded(
 ) -> None:
     body = {"username": member.username, "password": PASSWORD, "new_password": "not asked for!"}
     assert (await visitor.post("/api/login", json=body)).status_code == 422
-    _, given = await services.users.create_user(
+    _, given = await services.users.create(
         NOBODY, username="ben", email="ben@example.com", role=Role.VIEWER, password=None
     )
     assert given

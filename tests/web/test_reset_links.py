@@ -16,8 +16,10 @@ from werkzeug.security import generate_password_hash
 from quart_app.composition import Built
 from quart_app.model import AuditEntry, AuditEvent, Role, User
 from quart_app.services import Services
+from quart_app.services.administration.user_ref import UserRef
 from quart_app.services.identity.passwords import Passwords
-from quart_app.services.identity.reset_links import RESET_LINK_LIFETIME, ResetLinkInvalid
+from quart_app.services.identity.reset_links import ResetLinkInvalid
+from quart_app.services.identity.reset_tokens import RESET_LINK_LIFETIME
 from quart_app.settings import Settings, with_setting
 from tests.callers import NOBODY
 from tests.conftest import (
@@ -106,7 +108,7 @@ async def test_a_link_uses_the_public_url_whatever_host_the_request_names(
     make_app: MakeApp, settings: Settings, services: Services, member: Member
 ) -> None:
     app = await make_app(with_setting(settings, public_url="https://quart.example"))
-    await services.users.create_user(
+    await services.users.create(
         NOBODY, username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
     )
     client = app.test_client()
@@ -139,7 +141,7 @@ async def test_an_old_login_is_asked_for_the_password_again(
 async def test_no_link_is_made_for_a_deactivated_or_unknown_user(
     root: Client, services: Services, built: Built
 ) -> None:
-    await services.users.deactivate(NOBODY, "ada")
+    await services.users.deactivate(NOBODY, UserRef.by_name("ada"))
     assert "reset_link" not in await (await root.get("/admin/users/1")).get_data(as_text=True)
     path = "/admin/users/1/reset_link"
     for response in (await root.get(path), await root.post(path)):
@@ -154,7 +156,8 @@ async def test_no_link_is_made_for_a_deactivated_or_unknown_user(
 async def test_an_administrator_who_was_logged_out_meanwhile_makes_no_link(
     root: Client, services: Services, built: Built
 ) -> None:
-    await services.users.end_sessions(NOBODY, "root")  # this process may not know it yet
+    # This process may not know it yet.
+    await services.session_administration.end_all_of(NOBODY, UserRef.by_name("root"))
     assert (await root.post("/admin/users/1/reset_link")).status_code == 303
     assert await column_of(built, "reset_token_hash") is None
 
@@ -255,13 +258,13 @@ async def test_concurrent_uses_hash_no_more_passwords_than_there_are_slots(
     monkeypatch.setattr(Passwords, "hash", hash_and_count)
     answers = await asyncio.gather(*(use(app.test_client(), token) for _ in range(30)))
     assert sorted(answer.status_code for answer in answers) == [303] + [410] * 29
-    assert hashed <= app.extensions["quart_app"].accounts.hashing_queue._slots
+    assert hashed <= app.extensions["quart_app"].reset_links.hashing_queue._slots
 
 
 async def test_a_link_replaces_a_one_time_password(
     root: Client, app: Quart, visitor: Client, services: Services
 ) -> None:
-    await services.users.reset_password(NOBODY, "ada", None)
+    await services.user_passwords.set(NOBODY, UserRef.by_name("ada"), None)
     await use(visitor, await made_by(root))
     assert await can_log_in(app, NEW_PASSWORD)
 
@@ -322,7 +325,7 @@ async def test_a_link_that_expires_while_the_password_is_hashed_sets_none(
     root: Client, built: Built, services: Services, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = await made_by(root)
-    hash_ = services.accounts.passwords.hash
+    hash_ = services.reset_links.passwords.hash
 
     async def slow(password: str) -> str:
         clock.advance(RESET_LINK_LIFETIME)
@@ -343,7 +346,7 @@ async def test_other_changes_to_the_user_make_a_link_invalid(
 ) -> None:
     password = PASSWORD
     if event == "first login":
-        password = await services.users.reset_password(NOBODY, "ada", None) or ""
+        password = await services.user_passwords.set(NOBODY, UserRef.by_name("ada"), None) or ""
     token = await made_by(root)
     assert await opened(visitor, token) == 200
     if event == "a newer link":
@@ -353,15 +356,15 @@ async def test_other_changes_to_the_user_make_a_link_invalid(
         form = {"current_password": password, "new_password": NEW_PASSWORD}
         assert (await browser.post("/account/password", form=form)).status_code == 303
     elif event == "reset":
-        await services.users.reset_password(NOBODY, "ada", NEW_PASSWORD)
+        await services.user_passwords.set(NOBODY, UserRef.by_name("ada"), NEW_PASSWORD)
     elif event == "first login":
         await services.accounts.log_in(
             NOBODY, login_name="ada", password=password, new_password=NEW_PASSWORD
         )
     else:
-        await services.users.deactivate(NOBODY, "ada")
+        await services.users.deactivate(NOBODY, UserRef.by_name("ada"))
         if event == "and activation":
-            await services.users.activate(NOBODY, "ada")
+            await services.users.activate(NOBODY, UserRef.by_name("ada"))
     assert await is_void(visitor, token)
 
 
@@ -415,7 +418,9 @@ async def test_the_page_is_not_cached_and_sends_no_referrer(root: Client, visito
 
 async def test_tokens_differ_every_time(services: Services, member: Member) -> None:
     urls = {
-        (await services.reset_links.make_for_user_named(NOBODY, member.username)).url
+        (
+            await services.user_passwords.make_reset_link(NOBODY, UserRef.by_name(member.username))
+        ).url
         for _ in range(20)
     }
     assert len(urls) == 20

@@ -14,7 +14,7 @@ from quart_app.errors import AppError
 from quart_app.model import Role
 from quart_app.services import Services
 from quart_app.services.identity.hashing_queue import FairQueue
-from quart_app.services.identity.throttle import OF_A_NAME, OF_A_SESSION
+from quart_app.services.identity.steps.throttle import OF_A_NAME, OF_A_SESSION
 from quart_app.services.sessions import events as events_service
 from quart_app.web.pipeline.access import public
 from quart_app.web.rendering.error_responses import status_of
@@ -80,7 +80,7 @@ async def test_every_route_has_retry_after_while_the_revocation_list_is_stale(
 async def test_every_route_that_compares_a_password_has_retry_after_when_rate_limited(
     app: Quart, services: Services, clock: Clock
 ) -> None:
-    await services.users.create_user(
+    await services.users.create(
         NOBODY, username="root", email="root@example.com", role=Role.ADMIN, password=PASSWORD
     )
     client = app.test_client()
@@ -128,12 +128,12 @@ async def test_a_rate_limited_login_says_how_long_to_wait(visitor: Client, clock
 async def test_too_many_streams_and_too_many_logins_have_retry_after(
     app: Quart, browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events_service, "MOST_OF_A_SESSION", 0)
+    monkeypatch.setattr(events_service, "MAX_STREAMS_PER_SESSION", 0)
     response = await browser.get("/api/session_events")
     assert response.status_code == 429
     assert response.headers["Retry-After"] == "30"
     queue = FairQueue(1, timedelta())
-    object.__setattr__(app.extensions["quart_app"].accounts, "hashing_queue", queue)
+    object.__setattr__(app.extensions["quart_app"].accounts.comparison, "hashing_queue", queue)
     body = {"username": "ada", "password": PASSWORD}
     async with queue.slot(None):
         for answer in (

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from quart_app.model import EndReason, Login
 from quart_app.services import Services
+from quart_app.services.administration.user_ref import UserRef
 from quart_app.settings import Settings
 from quart_app.storage.database import Database
 from tests.callers import NOBODY
@@ -98,13 +99,15 @@ async def test_another_process_ends_sessions_here_within_a_second(
     assert await state_of(browser) == 200
     match cause:  # by separate services, like on the command line
         case "passwd":
-            await services.users.reset_password(NOBODY, member.username, None)
+            await services.user_passwords.set(NOBODY, UserRef.by_name(member.username), None)
         case "deactivate":
-            await services.users.deactivate(NOBODY, member.username)
+            await services.users.deactivate(NOBODY, UserRef.by_name(member.username))
         case "end":
-            await services.users.end_sessions(NOBODY, member.username)
+            await services.session_administration.end_all_of(
+                NOBODY, UserRef.by_name(member.username)
+            )
         case "end --all":
-            await services.sessions.end_everybodys(NOBODY)
+            await services.session_administration.end_everybodys(NOBODY)
     for _ in range(50):
         if await state_of(browser) == 401:
             break
@@ -197,7 +200,7 @@ async def test_a_password_change_under_way_revives_no_ended_session(
 ) -> None:
     thief = copy_of(app, browser)
     passwords, is_hashing, redirect_to = (
-        services_of(app).accounts.passwords,
+        services_of(app).own_password.passwords,
         asyncio.Event(),
         asyncio.Event(),
     )
@@ -214,9 +217,9 @@ async def test_a_password_change_under_way_revives_no_ended_session(
     if meanwhile in {"logout", "logout_all"}:
         assert (await thief.post(f"/api/{meanwhile}")).status_code == 204
     elif meanwhile == "end":
-        await services.users.end_sessions(NOBODY, member.username)
+        await services.session_administration.end_all_of(NOBODY, UserRef.by_name(member.username))
     else:
-        await services.users.deactivate(NOBODY, member.username)
+        await services.users.deactivate(NOBODY, UserRef.by_name(member.username))
     redirect_to.set()
     response = await change
     assert response.status_code in {401, 404}

@@ -106,8 +106,8 @@ async def test_a_slow_reader_gets_the_latest_event_of_each_kind(
         assert await stream.receive() == SIGN_OF_LIFE
         (one,) = events._all()
         for number in range(10_000):
-            one.tell(events_service.Kind.PLATFORM, platform_connection_id=number)
-            one.tell(events_service.Kind.PLATFORMS)
+            one.queue(events_service.Kind.PLATFORM, platform_connection_id=number)
+            one.queue(events_service.Kind.PLATFORMS)
         assert len(one.waiting) == 2
         assert read_event(await stream.receive()) == (
             "platform",
@@ -115,9 +115,9 @@ async def test_a_slow_reader_gets_the_latest_event_of_each_kind(
         )
         assert read_event(await stream.receive()) == ("platforms", {})
         # An end replaces all other events, and is the last one.
-        one.tell(events_service.Kind.PLATFORMS)
-        one.tell(events_service.Kind.ENDED, reason="idle")
-        one.tell(events_service.Kind.PLATFORMS)
+        one.queue(events_service.Kind.PLATFORMS)
+        one.queue(events_service.Kind.ENDED, reason="idle")
+        one.queue(events_service.Kind.PLATFORMS)
         assert read_event(await stream.receive()) == ("ended", {"reason": "idle"})
         await stream.disconnect()
 

@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from quart_app.composition import Built
 from quart_app.model import AuditEntry, AuditEvent, PlatformConnection, Role, User
 from quart_app.services import Services
+from quart_app.services.administration.user_ref import UserRef
 from tests.callers import NOBODY
 from tests.conftest import PASSWORD, Clock, Member, log_in
 from tests.web.test_reset_links import (
@@ -67,7 +68,7 @@ async def written(built: Built, user_id: int, *events: AuditEvent) -> list[Audit
 
 async def second_administrator(app: Quart, services: Services) -> Client:
     """A browser of another administrator, user 3."""
-    await services.users.create_user(
+    await services.users.create(
         NOBODY, username="rita", email="rita@example.com", role=Role.ADMIN, password=PASSWORD
     )
     client = app.test_client()
@@ -254,10 +255,10 @@ async def test_the_last_administrator_cannot_be_removed(
     root: Client, services: Services, built: Built
 ) -> None:
     # An administrator who cannot log in does not count.
-    await services.users.create_user(
+    await services.users.create(
         NOBODY, username="rita", email="rita@example.com", role=Role.ADMIN, password=PASSWORD
     )
-    await services.users.deactivate(NOBODY, "rita")
+    await services.users.deactivate(NOBODY, UserRef.by_name("rita"))
     for path, form in (
         ("/admin/users/2/deactivate", {}),
         ("/admin/users/2/role", {"role": "viewer"}),
@@ -328,7 +329,7 @@ async def test_two_administrators_who_remove_each_other_at_once_leave_one(
     statuses = sorted(each.status_code for each in answers)
     assert statuses[0] == 303
     assert statuses[1] in ({303, 401, 403, 404} if each_other else {409})
-    users = await services.users.everybody()
+    users = await services.users.everybody(NOBODY)
     left = [each.username for each in users if each.role is Role.ADMIN and each.is_active]
     assert len(left) == 1
 
@@ -386,7 +387,8 @@ async def test_an_old_login_is_asked_for_the_password_again(
 async def test_an_administrator_who_was_logged_out_meanwhile_changes_nothing(
     root: Client, services: Services, built: Built
 ) -> None:
-    await services.users.end_sessions(NOBODY, "root")  # this process may not know it yet
+    # This process may not know it yet.
+    await services.session_administration.end_all_of(NOBODY, UserRef.by_name("root"))
     for path, form in (
         ("/admin/users/new", NEW),
         ("/admin/users/1/deactivate", {}),

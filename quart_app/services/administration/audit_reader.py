@@ -5,9 +5,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from operator import attrgetter
 from typing import Final
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from quart_app.model import AuditEntry
+from quart_app.services.audit.steps.writer import AuditWriter
 from quart_app.services.caller import Caller
-from quart_app.services.identity.authorization import Authorization
+from quart_app.services.identity.steps.rights import require_admin
 from quart_app.services.pagination import PAGE_SIZE, Page, page_of
 from quart_app.storage import audit as stored
 from quart_app.storage import users as stored_users
@@ -45,7 +48,7 @@ class AuditReader:
     """Pages of audit entries, for administrators."""
 
     database: Database
-    authorization: Authorization
+    audit: AuditWriter
 
     async def page(
         self,
@@ -60,28 +63,8 @@ class AuditReader:
         Raises Forbidden. Raises NotFound if the user was deleted or is inactive.
         """
         async with self.database.read() as db:
-            await self.authorization.require_admin(db, caller)
-            ids: dict[str | None, int | None] = {None: None}
-            for name in (wanted.username, wanted.actor):
-                if name is None:
-                    continue
-                user = await stored_users.user_by_username(db, name)
-                if user is None:
-                    return Page()
-                ids[name] = user.id
-            found = await stored.entries_before(
-                db,
-                stored.Wanted(
-                    event=wanted.event,
-                    user_id=ids[wanted.username],
-                    actor_user_id=ids[wanted.actor],
-                    address=wanted.address,
-                    since=_beginning_of(wanted.from_day),
-                    until=_end_of(wanted.to_day),
-                ),
-                before,
-                most=size + 1,
-            )
+            await require_admin(db, caller, self.audit)
+            found = await self._found(db, wanted, before, most=size + 1)
             page = page_of(found, size=size, cursor_of=attrgetter("id"))
             named = {each for entry in page.items for each in (entry.user_id, entry.actor_user_id)}
             names = await stored_users.usernames(db, {each for each in named if each})
@@ -91,6 +74,31 @@ class AuditReader:
                 username=names.get(entry.user_id or 0),
                 actor_username=names.get(entry.actor_user_id or 0),
             )
+        )
+
+    async def _found(
+        self, db: AsyncSession, wanted: AuditFilter, before: int | None, *, most: int
+    ) -> list[AuditEntry]:
+        """Return the entries of a page and one more; none if a user of the filter is unknown."""
+        ids: dict[str | None, int | None] = {None: None}
+        for name in (wanted.username, wanted.actor):
+            if name is None:
+                continue
+            ids[name] = await stored_users.user_id_of_name(db, name)
+            if ids[name] is None:
+                return []
+        return await stored.entries_before(
+            db,
+            stored.Wanted(
+                event=wanted.event,
+                user_id=ids[wanted.username],
+                actor_user_id=ids[wanted.actor],
+                address=wanted.address,
+                since=_beginning_of(wanted.from_day),
+                until=_end_of(wanted.to_day),
+            ),
+            before,
+            most=most,
         )
 
 

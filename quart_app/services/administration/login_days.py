@@ -6,10 +6,11 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
 from quart_app.model import AuditEvent
-from quart_app.services.audit.audit import Audit
+from quart_app.services.audit.steps.writer import AuditWriter
 from quart_app.services.caller import Caller
-from quart_app.services.identity.authorization import Authorization
+from quart_app.services.identity.steps.rights import require_admin
 from quart_app.storage import audit as stored
+from quart_app.storage.database import Database
 
 DAYS: Final = 30
 # A wrong password, and a password that was not compared because too many had failed before it.
@@ -37,8 +38,8 @@ class LoginsADay:
 class LoginDays:
     """Counts of the login entries in the audit log."""
 
-    audit: Audit
-    authorization: Authorization
+    database: Database
+    audit: AuditWriter
     now: Callable[[], datetime]
 
     async def last(self, caller: Caller) -> LoginsADay:
@@ -46,8 +47,8 @@ class LoginDays:
         now = self.now()
         today = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
         moments = [today + timedelta(days=number) for number in range(1 - DAYS, 2)]
-        async with self.audit.database.read() as db:
-            await self.authorization.require_admin(db, caller)
+        async with self.database.read() as db:
+            await require_admin(db, caller, self.audit)
             oldest = await stored.oldest_time(db)
             counts = await stored.counts_between(db, [AuditEvent.LOGIN, *_FAILURES], moments)
         # After the retention is shortened, old entries may remain although newer ones are purged.

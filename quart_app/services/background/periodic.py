@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol, runtime_checkable
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +26,24 @@ class PeriodicTask:
     must_finish: bool = False
 
 
+@runtime_checkable
+class HasPeriodicTasks(Protocol):
+    """A service with work of its own to repeat."""
+
+    def periodic_tasks(self) -> Sequence[PeriodicTask]:
+        """Return the tasks."""
+
+
+def periodic_tasks_of(services: Iterable[object]) -> Sequence[PeriodicTask]:
+    """Return the tasks of those services that have any."""
+    return [
+        task
+        for service in services
+        if isinstance(service, HasPeriodicTasks)
+        for task in service.periodic_tasks()
+    ]
+
+
 @asynccontextmanager
 async def running(tasks: Iterable[PeriodicTask]) -> AsyncIterator[None]:
     """Repeat each task's work while the block lasts. A failure is tried again the next time."""
@@ -41,22 +60,38 @@ async def running(tasks: Iterable[PeriodicTask]) -> AsyncIterator[None]:
 
 
 async def _repeat(task: PeriodicTask, is_over: asyncio.Event) -> None:
-    """Log the first of several failures, and the recovery."""
-    is_failing = False
+    failures = FailureLog(_log, failure=task.failure, recovery=task.recovery)
     while True:
         with suppress(TimeoutError):
             async with asyncio.timeout(task.every.total_seconds()):
                 await is_over.wait()
         if is_over.is_set():
             return
-        try:
+        with failures.logged():
             await task.work()
+
+
+class FailureLog:
+    """Logs the first of several failures of repeated work, and the recovery.
+
+    `failure` and `recovery` are sentences without the full stop.
+    """
+
+    def __init__(self, log: logging.Logger, *, failure: str, recovery: str) -> None:
+        self._log, self._failure, self._recovery = log, failure, recovery
+        self._is_failing = False
+
+    @contextmanager
+    def logged(self) -> Iterator[None]:
+        """Log an error of the block, and suppress it: the work is tried again the next time."""
+        try:
+            yield
         except Exception as error:  # noqa: BLE001 any failure may pass until the next time
-            if not is_failing:
+            if not self._is_failing:
                 cause = error.__cause__ or error
-                _log.error("%s: %s", task.failure, type(cause).__name__)
-            is_failing = True
+                self._log.error("%s: %s", self._failure, type(cause).__name__)
+            self._is_failing = True
         else:
-            if is_failing:
-                _log.warning("%s.", task.recovery)
-            is_failing = False
+            if self._is_failing:
+                self._log.warning("%s.", self._recovery)
+            self._is_failing = False

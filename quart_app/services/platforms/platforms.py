@@ -18,7 +18,7 @@ from quart_app.errors import (
 )
 from quart_app.instances import is_same_account, server_of
 from quart_app.model import AuditEvent, PlatformConnection, PlatformType, User
-from quart_app.services.audit.audit import Audit
+from quart_app.services.audit.steps.writer import AuditWriter
 from quart_app.services.caller import Caller
 from quart_app.services.pagination import PAGE_SIZE, Page, page_of
 from quart_app.services.platforms.credentials import Credentials
@@ -55,7 +55,7 @@ class Platforms:
 
     database: Database
     credentials: Credentials
-    audit: Audit
+    audit: AuditWriter
     most_of_a_user: int
     now: Callable[[], datetime]
 

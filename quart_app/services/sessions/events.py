@@ -16,15 +16,16 @@ from itertools import chain
 from typing import Any, Final, TypeVar
 
 from quart_app.errors import TooManyStreams, Unavailable
+from quart_app.services.background.periodic import FailureLog
 from quart_app.services.caller import Caller
 from quart_app.session.claims import Claims
 from quart_app.session.revocations import RevocationList, RevocationRow
-from quart_app.storage.changes import Changed, ChangeFeed
+from quart_app.storage.changes import ChangeFeed, ChangeRow
 
 HEARTBEAT_SECONDS: Final = 15.0  # proxies close connections that are silent for a minute
-MOST_OF_A_SESSION: Final = 20  # streams in one process; a browser needs one
+MAX_STREAMS_PER_SESSION: Final = 20  # streams in one process; a browser needs one
 MAX_STREAMS_PER_USER: Final = 100
-_AGAIN_SECONDS: Final = 30  # the Retry-After of a user or session with too many streams
+_RETRY_AFTER_SECONDS: Final = 30  # the Retry-After of a user or session with too many streams
 # A page is rendered a moment before its stream opens. The stream sends the changes between.
 _RECENT: Final = timedelta(seconds=10)
 _MOST_RECENT: Final = 1000
@@ -51,7 +52,7 @@ class Event:
     data: dict[str, Any] = field(default_factory=dict)
 
 
-SIGN_OF_LIFE: Final = Event(None)
+HEARTBEAT: Final = Event(None)
 
 
 @dataclass(eq=False)
@@ -69,7 +70,7 @@ class Stream:
         """Return a stream of the caller's session. Raises NotLoggedIn."""
         return cls(claims=caller.login, idle_expires_at=caller.login.idle_expires_at)
 
-    def tell(self, kind: Kind, **data: Any) -> None:
+    def queue(self, kind: Kind, **data: Any) -> None:
         """Queue an event. It replaces a waiting event of the same kind."""
         if Kind.ENDED not in self.waiting:
             if kind is Kind.ENDED:
@@ -87,39 +88,41 @@ class Events:
         self._feed, self._revocations, self._now = feed, revocations, now
         self._of_user: dict[int, set[Stream]] = {}
         self._of_session: dict[str, set[Stream]] = {}  # by sid
-        self._recent: deque[Changed] = deque(maxlen=_MOST_RECENT)
-        self._is_failing = False
+        self._recent: deque[ChangeRow] = deque(maxlen=_MOST_RECENT)
+        self._failures = FailureLog(
+            _log, failure="Changes can't be read", recovery="Changes can be read again"
+        )
         self._is_stopping = False
-        revocations.subscribe(self._hear_of_end)
+        revocations.subscribe(self._on_revocation)
 
     def __len__(self) -> int:
         return sum(map(len, self._of_user.values()))
 
     def check_limit(self, caller: Caller) -> None:
         """Check that another stream may be opened. Raises TooManyStreams, Unavailable."""
-        self._check_room(caller.login)
+        self._check_limit(caller.login)
 
-    def _check_room(self, claims: Claims) -> None:
+    def _check_limit(self, claims: Claims) -> None:
         if self._is_stopping:
             raise Unavailable
         if (
-            len(self._of_session.get(claims.sid, ())) >= MOST_OF_A_SESSION
+            len(self._of_session.get(claims.sid, ())) >= MAX_STREAMS_PER_SESSION
             or len(self._of_user.get(claims.user_id, ())) >= MAX_STREAMS_PER_USER
         ):
-            raise TooManyStreams(retry_after_seconds=_AGAIN_SECONDS)
+            raise TooManyStreams(retry_after_seconds=_RETRY_AFTER_SECONDS)
 
-    async def told(self, stream: Stream) -> AsyncIterator[Event]:
+    async def subscribe(self, stream: Stream) -> AsyncIterator[Event]:
         """Open the stream, and yield its events and heartbeats until it is over.
 
         It is over after the event of its session's end. It ends without an event if the process
         stops, or if too many other streams were opened meanwhile.
         """
         try:
-            self._check_room(stream.claims)
+            self._check_limit(stream.claims)
         except (TooManyStreams, Unavailable):
             return
         with self.following(stream):
-            yield SIGN_OF_LIFE  # so that a proxy forwards the headers at once
+            yield HEARTBEAT  # so that a proxy forwards the headers at once
             while not self._is_stopping:
                 while stream.waiting:
                     kind = next(iter(stream.waiting))
@@ -130,15 +133,15 @@ class Events:
                 seconds = self._seconds_left(stream)
                 if seconds <= 0:
                     reason = "expired" if stream.claims.expires_at <= self._now() else "idle"
-                    stream.tell(Kind.ENDED, reason=reason)
+                    stream.queue(Kind.ENDED, reason=reason)
                     continue
                 try:
                     async with asyncio.timeout(min(seconds, HEARTBEAT_SECONDS)):
                         await stream.woken.wait()
                 except TimeoutError:
-                    yield SIGN_OF_LIFE
+                    yield HEARTBEAT
 
-    def hear_of_activity(self, sid: str, idle_expires_at: datetime) -> None:
+    def note_activity(self, sid: str, idle_expires_at: datetime) -> None:
         """Note the idle limit that a request of the session has postponed."""
         for stream in self._of_session.get(sid, ()):
             stream.idle_expires_at = max(stream.idle_expires_at, idle_expires_at)
@@ -151,40 +154,33 @@ class Events:
 
     async def catch_up(self) -> None:
         """Read new changes and queue their events. If that fails, the next call tries again."""
-        try:
+        with self._failures.logged():
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 async for changes in self._feed.changes():
                     self._apply(changes)
-        except Exception as error:  # noqa: BLE001 pages can do without events for a while
-            if not self._is_failing:
-                cause = error.__cause__ or error
-                _log.error("Changes can't be read: %s", type(cause).__name__)
-            self._is_failing = True
-        else:
-            self._is_failing = False
 
-    def _apply(self, changes: list[Changed] | None) -> None:
+    def _apply(self, changes: list[ChangeRow] | None) -> None:
         if changes is None:
             self._recent.clear()
             for stream in self._all():
-                stream.tell(Kind.PLATFORMS)
+                stream.queue(Kind.PLATFORMS)
             return
         for change in changes:
             self._recent.append(change)
             for stream in self._of_user.get(change.user_id, ()):
-                _tell_of(change, stream)
+                _queue_change(change, stream)
 
-    def _hear_of_end(self, ended: RevocationRow) -> None:
+    def _on_revocation(self, row: RevocationRow) -> None:
         concerned: Iterable[Stream]
-        if ended.sid is not None:
-            concerned = self._of_session.get(ended.sid, ())
-        elif ended.user_id is not None:
-            concerned = self._of_user.get(ended.user_id, ())
+        if row.sid is not None:
+            concerned = self._of_session.get(row.sid, ())
+        elif row.user_id is not None:
+            concerned = self._of_user.get(row.user_id, ())
         else:
             concerned = self._all()
         for stream in concerned:
             if self._has_ended(stream):
-                stream.tell(Kind.ENDED, reason=ended.reason)
+                stream.queue(Kind.ENDED, reason=row.reason)
 
     def _has_ended(self, stream: Stream) -> bool:
         return self._verdict(stream) is False
@@ -206,11 +202,11 @@ class Events:
         _add(self._of_session, stream.claims.sid, stream)
         try:
             if self._has_ended(stream):  # after the request was admitted
-                stream.tell(Kind.ENDED, reason=None)
+                stream.queue(Kind.ENDED, reason=None)
             not_before = self._now() - _RECENT
             for change in self._recent:
                 if change.user_id == stream.claims.user_id and change.created_at > not_before:
-                    _tell_of(change, stream)
+                    _queue_change(change, stream)
             yield
         finally:
             _discard(self._of_user, stream.claims.user_id, stream)
@@ -224,11 +220,11 @@ class Events:
         return chain.from_iterable(self._of_user.values())
 
 
-def _tell_of(change: Changed, stream: Stream) -> None:
+def _queue_change(change: ChangeRow, stream: Stream) -> None:
     if change.sid is None:
-        stream.tell(Kind.PLATFORMS)
+        stream.queue(Kind.PLATFORMS)
     elif change.sid == stream.claims.sid:
-        stream.tell(Kind.PLATFORM, platform_connection_id=change.platform_connection_id)
+        stream.queue(Kind.PLATFORM, platform_connection_id=change.platform_connection_id)
 
 
 def _add(streams: dict[K, set[Stream]], key: K, stream: Stream) -> None:

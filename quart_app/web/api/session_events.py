@@ -37,7 +37,7 @@ async def session_events() -> ResponseReturnValue:
 
 
 async def _told(events: Events, stream: Stream) -> AsyncIterator[str]:
-    async for event in events.told(stream):
+    async for event in events.subscribe(stream):
         yield _written(event)
 
 

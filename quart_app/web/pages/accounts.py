@@ -166,7 +166,7 @@ async def set_up() -> ResponseReturnValue:
     await _check_set_up(typed.get("token", ""))
     try:
         form = await read_form(SetUpForm)
-        new_session = await services().users.set_up(
+        new_session = await services().first_user.set_up(
             caller(),
             username=form.username,
             email=form.email,
@@ -190,7 +190,7 @@ async def set_up() -> ResponseReturnValue:
 async def _check_set_up(token: str) -> None:
     if not services().setup_tokens.is_set_up_token(token):
         raise SetUpLinkInvalid
-    if not await services().users.is_set_up_needed():
+    if not await services().first_user.is_set_up_needed():
         raise SetUpLinkInvalid
 
 

@@ -8,6 +8,7 @@ from quart.typing import ResponseReturnValue
 
 from quart_app.errors import AppError, InvalidInput
 from quart_app.model import EMAIL_LENGTH
+from quart_app.services.administration.user_ref import UserRef
 from quart_app.web.pipeline.bodies import Body, BodyT, read_query
 from quart_app.web.pipeline.fields import STORABLE, BigId, Id
 from quart_app.web.pipeline.gate import ID, caller, services
@@ -40,7 +41,7 @@ class LoginsQuery(Body):
 async def users_page() -> ResponseReturnValue:
     """Show users in order of name, or those that match a search."""
     query = await _query(UsersQuery)
-    found = await services().administration.users(caller(), after=query.after, sought=query.sought)
+    found = await services().users.page(caller(), after=query.after, sought=query.sought)
     return await page(
         "admin_users.html", found=found, sought=query.sought or "", is_first=query.after is None
     )
@@ -49,7 +50,7 @@ async def users_page() -> ResponseReturnValue:
 @blueprint.get(f"/users/<{ID}:user_id>")
 async def user_page(user_id: int) -> ResponseReturnValue:
     """Show a user, and where they are logged in."""
-    user, logins = await services().administration.user(caller(), user_id)
+    user, logins = await services().users.get(caller(), UserRef.by_id(user_id))
     return await page(
         "admin_user.html",
         user=user,
@@ -63,7 +64,7 @@ async def user_page(user_id: int) -> ResponseReturnValue:
 async def logins_page() -> ResponseReturnValue:
     """Show everybody's live logins, the newest first."""
     query = await _query(LoginsQuery)
-    found = await services().administration.logins(caller(), before=query.before)
+    found = await services().session_administration.page(caller(), before=query.before)
     return await page(
         "admin_logins.html",
         found=found,
@@ -80,7 +81,7 @@ async def end_login_page(login_id: int) -> ResponseReturnValue:
 
 
 async def _end_login_page(login_id: int, error: AppError | None = None) -> Response:
-    user, login = await services().administration.login(caller(), login_id)
+    user, login = await services().session_administration.get(caller(), login_id)
     return await confirm_page(
         "admin_end_login.html",
         error,
@@ -95,7 +96,7 @@ async def _end_login_page(login_id: int, error: AppError | None = None) -> Respo
 @shows_form_again(_end_login_page)
 async def end_login(login_id: int) -> ResponseReturnValue:
     """End a login, wherever it is."""
-    ended = await services().administration.end_login(
+    ended = await services().session_administration.end(
         caller(), login_id, current_password=await typed_password()
     )
     if ended.sid == caller().sid:
@@ -112,7 +113,7 @@ async def end_user_page(user_id: int) -> ResponseReturnValue:
 
 
 async def _end_user_page(user_id: int, error: AppError | None = None) -> Response:
-    user, logins = await services().administration.user(caller(), user_id)
+    user, logins = await services().users.get(caller(), UserRef.by_id(user_id))
     return await confirm_page(
         "admin_end_user.html",
         error,
@@ -126,8 +127,8 @@ async def _end_user_page(user_id: int, error: AppError | None = None) -> Respons
 @shows_form_again(_end_user_page)
 async def end_user(user_id: int) -> ResponseReturnValue:
     """End every session of a user."""
-    await services().administration.end_logins_of(
-        caller(), user_id, current_password=await typed_password()
+    await services().session_administration.end_all_of(
+        caller(), UserRef.by_id(user_id), current_password=await typed_password()
     )
     if user_id == caller().user_id:
         return leave_for_login_page("You are logged out on every device.")
@@ -151,7 +152,7 @@ async def _end_everybodys_page(error: AppError | None = None) -> Response:
 @shows_form_again(_end_everybodys_page)
 async def end_everybodys() -> ResponseReturnValue:
     """End every session that there is."""
-    await services().administration.end_everybodys(
+    await services().session_administration.end_everybodys(
         caller(), current_password=await typed_password()
     )
     return leave_for_login_page("All sessions have ended. Everybody must log in again.")

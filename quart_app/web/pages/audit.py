@@ -14,7 +14,7 @@ from quart_app.errors import AppError, InvalidInput
 from quart_app.model import ADDRESS_LENGTH, EVENT_LENGTH, AuditEvent
 from quart_app.services.administration.audit_reader import AuditFilter, ListedEntry
 from quart_app.services.administration.login_days import LoginsADay
-from quart_app.services.audit.audit import details_of
+from quart_app.services.audit.entries import details_of
 from quart_app.services.pagination import Page
 from quart_app.session import timestamp
 from quart_app.web.pipeline.access import no_page

@@ -42,7 +42,7 @@ async def _end_page(login_id: int, error: AppError | None = None) -> Response:
         device=login,
         words=await described([login.user_agent]),
         is_current=login.sid == caller().sid,
-        is_password_needed=services().devices.is_password_needed(caller()),
+        is_password_needed=services().reauthentication.is_password_needed(caller()),
         error=error,
     )
 
@@ -71,7 +71,7 @@ async def _end_others_page(error: AppError | None = None) -> Response:
         "devices_end_others.html",
         status=status_of(error) if error else HTTPStatus.OK,
         number=sum(login.sid != caller().sid for login in logins),
-        is_password_needed=services().devices.is_password_needed(caller()),
+        is_password_needed=services().reauthentication.is_password_needed(caller()),
         error=error,
     )
 

@@ -7,6 +7,7 @@ from quart.typing import ResponseReturnValue
 
 from quart_app.errors import AppError
 from quart_app.model import Role
+from quart_app.services.administration.user_ref import UserRef
 from quart_app.web.pipeline.bodies import read_form
 from quart_app.web.pipeline.fields import Email, LoginName
 from quart_app.web.pipeline.gate import ID, caller, services
@@ -59,7 +60,7 @@ async def _create_page(error: AppError | None = None) -> Response:
 async def create() -> ResponseReturnValue:
     """Create a user, and show only once the link that lets them set a password."""
     form = await read_form(NewUserForm)
-    link = await services().membership.create(
+    link = await services().users.create_with_link(
         caller(),
         username=form.username,
         email=form.email,
@@ -71,7 +72,7 @@ async def create() -> ResponseReturnValue:
 
 async def _about(user_id: int, *, template: str, error: AppError | None = None) -> Response:
     """Return a page that asks before it changes something about a user."""
-    user, logins = await services().administration.user(caller(), user_id)
+    user, logins = await services().users.get(caller(), UserRef.by_id(user_id))
     return await confirm_page(
         template,
         error,
@@ -93,8 +94,8 @@ async def deactivate_page(user_id: int) -> ResponseReturnValue:
 @shows_form_again(partial(_about, template="admin_deactivate_user.html"))
 async def deactivate(user_id: int) -> ResponseReturnValue:
     """Deactivate a user."""
-    await services().membership.deactivate(
-        caller(), user_id, current_password=await typed_password()
+    await services().users.deactivate(
+        caller(), UserRef.by_id(user_id), current_password=await typed_password()
     )
     if user_id == caller().user_id:
         return leave_for_login_page("You are deactivated and logged out.")
@@ -111,7 +112,9 @@ async def activate_page(user_id: int) -> ResponseReturnValue:
 @shows_form_again(partial(_about, template="admin_activate_user.html"))
 async def activate(user_id: int) -> ResponseReturnValue:
     """Let a user in again."""
-    await services().membership.activate(caller(), user_id, current_password=await typed_password())
+    await services().users.activate(
+        caller(), UserRef.by_id(user_id), current_password=await typed_password()
+    )
     return _back_to(user_id, "This user is active and can log in again.")
 
 
@@ -126,8 +129,8 @@ async def role_page(user_id: int) -> ResponseReturnValue:
 async def change_role(user_id: int) -> ResponseReturnValue:
     """Give a user another role."""
     form = await read_form(RoleForm)
-    await services().membership.change_role(
-        caller(), user_id, form.role, current_password=form.current_password
+    await services().users.change_role(
+        caller(), UserRef.by_id(user_id), form.role, current_password=form.current_password
     )
     if user_id == caller().user_id and form.role is not Role.ADMIN:
         return redirect_to(

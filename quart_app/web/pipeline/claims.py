@@ -3,7 +3,7 @@
 from typing import Final
 
 from quart_app.model import LARGEST_ID
-from quart_app.services.sessions.sessions import CONNECTION_CLAIM
+from quart_app.services.sessions.new_session import CONNECTION_CLAIM
 from quart_app.session import Claims, update_session
 
 

@@ -1,7 +1,7 @@
 """The session of the current request: begin it for a use case, change it, end it."""
 
 from quart_app.model import EndReason
-from quart_app.services.sessions.sessions import NewSession
+from quart_app.services.sessions.new_session import NewSession
 from quart_app.session import clear_session, create_session
 from quart_app.web.pipeline.bodies import Body
 from quart_app.web.pipeline.claims import current_connection_id, switch_platform
@@ -42,7 +42,7 @@ async def end_all() -> None:
 async def change_password_by(body: PasswordBody) -> None:
     """Change the password of the caller's user, and begin their new session."""
     begin(
-        await services().accounts.change_password(
+        await services().own_password.change(
             caller(),
             current_password=body.current_password,
             new_password=body.new_password,

@@ -12,7 +12,7 @@ from typing import Any, Final
 from itsdangerous import BadData, URLSafeTimedSerializer
 from quart.wrappers import Response
 
-from quart_app.services.caller import KnownDevice, KnownDevices
+from quart_app.services.caller import DeviceRegistration, DeviceRegistrations
 from quart_app.services.sessions.device_ids import is_device_id
 from quart_app.web.pipeline.cookies import own_cookies
 
@@ -22,17 +22,17 @@ _LIFETIME: Final = timedelta(days=400)  # the longest that browsers keep a cooki
 _MOST_USERS: Final = 8  # the last to log in there; with more, the browser forgets the first
 
 
-class _LazyKnownDevices(Mapping[int, KnownDevice]):
+class _LazyKnownDevices(Mapping[int, DeviceRegistration]):
     """Known devices whose cookies are verified on first use: most requests never use them."""
 
-    def __init__(self, read: Callable[[], KnownDevices]) -> None:
+    def __init__(self, read: Callable[[], DeviceRegistrations]) -> None:
         self._read = read
 
     @cached_property
-    def _known(self) -> KnownDevices:
+    def _known(self) -> DeviceRegistrations:
         return self._read()
 
-    def __getitem__(self, user_id: int) -> KnownDevice:
+    def __getitem__(self, user_id: int) -> DeviceRegistration:
         return self._known[user_id]
 
     def __iter__(self) -> Iterator[int]:
@@ -48,7 +48,7 @@ class DeviceCookie:
     def __init__(self, keys: Sequence[str]) -> None:
         self._tokens = URLSafeTimedSerializer(list(reversed(keys)), salt=_SALT)
 
-    def known_devices(self) -> KnownDevices:
+    def known_devices(self) -> DeviceRegistrations:
         """Return the devices in those of the browser's cookies that we signed, the last user last.
 
         If two cookies name the same user, the newer epoch counts. Signatures are verified on first
@@ -56,15 +56,15 @@ class DeviceCookie:
         """
         return _LazyKnownDevices(partial(self._read_all, own_cookies().values(_NAME)))
 
-    def _read_all(self, values: Sequence[str]) -> KnownDevices:
-        found: dict[int, KnownDevice] = {}
+    def _read_all(self, values: Sequence[str]) -> DeviceRegistrations:
+        found: dict[int, DeviceRegistration] = {}
         for known in chain.from_iterable(map(self._read, values)):
             earlier = found.get(known.user_id)
             if earlier is None or earlier.device_epoch < known.device_epoch:
                 found[known.user_id] = known
         return found
 
-    def _read(self, value: str) -> list[KnownDevice]:
+    def _read(self, value: str) -> list[DeviceRegistration]:
         try:
             payload = self._tokens.loads(value, max_age=int(_LIFETIME.total_seconds()))
         except (BadData, ValueError, RecursionError):
@@ -72,7 +72,7 @@ class DeviceCookie:
         entries = payload if isinstance(payload, list) else ()
         return [known for entry in entries if (known := _known(entry))]
 
-    def write(self, response: Response, known_devices: KnownDevices) -> None:
+    def write(self, response: Response, known_devices: DeviceRegistrations) -> None:
         """Write the cookie that makes the browser known to these users."""
         payload = [
             [known.user_id, known.device_id, known.device_epoch] for known in known_devices.values()
@@ -81,8 +81,8 @@ class DeviceCookie:
         own_cookies().set(response, _NAME, token, _LIFETIME)
 
 
-def _known(entry: Any) -> KnownDevice | None:
+def _known(entry: Any) -> DeviceRegistration | None:
     match entry:
         case [int(user_id), str(device_id), int(epoch)] if is_device_id(device_id):
-            return KnownDevice(user_id=user_id, device_id=device_id, device_epoch=epoch)
+            return DeviceRegistration(user_id=user_id, device_id=device_id, device_epoch=epoch)
     return None

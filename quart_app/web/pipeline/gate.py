@@ -25,7 +25,7 @@ from quart_app.errors import (
 )
 from quart_app.model import LARGEST_ID, AuditEvent
 from quart_app.services import Services
-from quart_app.services.caller import Caller, KnownDevice
+from quart_app.services.caller import Caller, DeviceRegistration
 from quart_app.session import (
     Claims,
     SessionRef,
@@ -95,7 +95,7 @@ def install(app: Quart, *, is_https: bool) -> None:
         g.claims = required_claims()
         if is_activity() and UNATTENDED not in request.headers:
             renew_session(at_once=is_marked(Mark.RENEWS_AT_ONCE))
-        services().events.hear_of_activity(g.claims.sid, required_claims().idle_expires_at)
+        services().events.note_activity(g.claims.sid, required_claims().idle_expires_at)
         await refuse_other_user(g.claims)
         await refuse_other_platform(g.claims)
 
@@ -172,7 +172,7 @@ def device_cookie() -> DeviceCookie:
     return cast(DeviceCookie, current_app.extensions["quart_app.device_cookie"])
 
 
-def remember_device(known: KnownDevice) -> None:
+def remember_device(known: DeviceRegistration) -> None:
     """Let the answer make the browser known to a user who has just given their password there."""
     known_devices = dict(caller().known_devices)
     known_devices.pop(known.user_id, None)  # the last one comes last

@@ -7,8 +7,8 @@ from quart import Quart
 
 from quart_app import model
 from quart_app.durations import in_words
-from quart_app.services.identity.devices import REAUTHENTICATION_WINDOW
 from quart_app.services.identity.passwords import LONGEST, SHORTEST
+from quart_app.services.identity.reauthentication import REAUTHENTICATION_WINDOW
 from quart_app.session import SessionLimits
 from quart_app.web.pipeline.fields import LONGEST_TOKEN
 

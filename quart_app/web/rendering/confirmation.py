@@ -32,7 +32,7 @@ async def confirm_page(template: str, error: AppError | None, **values: object) 
     return await page(
         template,
         status=status_of(error) if error else HTTPStatus.OK,
-        is_password_needed=services().devices.is_password_needed(caller()),
+        is_password_needed=services().reauthentication.is_password_needed(caller()),
         error=error,
         **values,
     )

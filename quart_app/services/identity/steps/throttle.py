@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from quart_app.errors import TooManyAttempts
 from quart_app.model import THROTTLE_KEY_LENGTH, AuditEvent, User
 from quart_app.services.audit.addresses import counted_address
-from quart_app.services.audit.audit import Audit
+from quart_app.services.audit.steps.writer import AuditWriter
 from quart_app.services.background.shielding import shielded
 from quart_app.services.caller import Caller
 from quart_app.session.claims import CLOCK_TOLERANCE
@@ -74,7 +74,7 @@ class Throttling:
 
     database: Database
     secret: str = field(repr=False)
-    audit: Audit
+    audit: AuditWriter
     now: Callable[[], datetime]
 
     def login(self, caller: Caller, login_name: str, user: User | None) -> Attempt:

@@ -1,0 +1,1 @@
+"""Steps of use cases that administrators and the operator share."""

@@ -1,0 +1,1 @@
+"""Steps of use cases that issue or revoke sessions in an open transaction."""

@@ -60,6 +60,7 @@ class Software:
     denial_has_state: bool = True
     state_is_escaped: bool = True
     unknown_client: Refusal = Refusal(401, {"error": "invalid_client"})
+    unsupported_grant: Refusal = Refusal(400, {"error": "unsupported_grant_type"})
     invalid_code: Refusal = Refusal(400, {"error": "invalid_grant"})
     invalid_token: Refusal = Refusal(401, {"error": "The access token is invalid"})
     revoked_token: Refusal = Refusal(401, {"error": "The access token was revoked"})
@@ -124,6 +125,7 @@ SOFTWARE = {
         can_deny=False,
         state_is_escaped=False,
         unknown_client=Refusal(401, {"error": "access_denied"}),
+        unsupported_grant=Refusal(400, {"error": "invalid_grant_type"}),
         invalid_code=Refusal(500, "<h1>Server Error (500)</h1>"),
         invalid_token=Refusal(400, "Invalid Bearer token"),
         revoked_token=Refusal(400, "Invalid Bearer token"),

@@ -25,7 +25,7 @@ async def issue_token() -> Response:
     if software().lifetime_seconds is not None:
         grants["refresh_token"] = _by_refresh_token
     grant = grants.get(form.get("grant_type", ""))
-    return error(400, "unsupported_grant_type") if grant is None else grant(form, app)
+    return refused(software().unsupported_grant) if grant is None else grant(form, app)
 
 
 def _by_code(form: MultiDict[str, str], app: App) -> Response:

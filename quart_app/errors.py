@@ -1,4 +1,7 @@
-"""Errors of use cases: a stable code, a category and one sentence. The web knows the status."""
+"""Errors of use cases: each has a stable code, a category and one sentence.
+
+web/rendering/error_responses.py maps the category to an HTTP status.
+"""
 
 import math
 from enum import Enum, auto
@@ -21,8 +24,8 @@ class Category(Enum):
     INVALID = auto()
     TOO_MANY = auto()
     UNAVAILABLE = auto()
-    UPSTREAM = auto()  # another server, which was asked for this, failed
-    FAILED = auto()  # of a command; it never reaches the web
+    UPSTREAM = auto()  # another server, such as a Fediverse server, failed
+    FAILED = auto()  # only commands raise these
 
 
 class AppError(Exception):
@@ -78,7 +81,7 @@ class TooManyStreams(AppError):  # noqa: N818
 
 
 class Busy(AppError):  # noqa: N818
-    """The queue of passwords to compare is so long that this one would wait too long."""
+    """The hashing queue is full: this login would wait longer than the limit."""
 
     category = Category.UNAVAILABLE
     code = "busy"
@@ -86,7 +89,7 @@ class Busy(AppError):  # noqa: N818
 
 
 class PasswordNeeded(AppError):  # noqa: N818
-    """This login is not fresh enough for the request, so the password is needed again."""
+    """The login is too old for this request: the user must enter the password again."""
 
     category = Category.NOT_ALLOWED
     code = "password_needed"
@@ -138,63 +141,19 @@ class InvalidInput(AppError):  # noqa: N818
 
     category = Category.INVALID
     code = "invalid_input"
-    default_sentence = "This is not valid."
+    default_sentence = "This value is not valid. Correct it and try again."
 
 
 class PasswordChangeNotNeeded(AppError):  # noqa: N818
-    """The login has a new password, but only a one-time password asks for one."""
+    """The login sent a new password, but the current one is not a one-time password."""
 
     category = Category.INVALID
     code = "password_change_not_needed"
     default_sentence = "This is not a one-time password. Log in without a new password."
 
 
-class MalformedBody(AppError):  # noqa: N818
-    """The body is not what its type says."""
-
-    category = Category.MALFORMED
-    code = "malformed_body"
-    default_sentence = "The body is not well-formed JSON."
-
-
-class TooManyCookies(AppError):  # noqa: N818
-    """The request has more session cookies than the application reads."""
-
-    category = Category.MALFORMED
-    code = "too_many_cookies"
-    default_sentence = (
-        "Your browser sends too many cookies of the same name."
-        " Delete the cookies of this site and log in again."
-    )
-
-
-class UnsupportedBody(AppError):  # noqa: N818
-    """This address does not accept bodies of this type."""
-
-    category = Category.UNSUPPORTED
-    code = "unsupported_body"
-    default_sentence = "Send the body as application/json."
-
-
-class BodyTooLarge(AppError):  # noqa: N818
-    """The body is longer than the limit for all requests."""
-
-    category = Category.TOO_LARGE
-    code = "body_too_large"
-    default_sentence = "The request is too large. Send less data."
-
-
-class CrossSite(AppError):  # noqa: N818
-    """Another site asked the browser to make this request."""
-
-    category = Category.NOT_ALLOWED
-    code = "cross_site"
-    default_sentence = "This request came from another site, so nothing was done."
-    heading = "Request from another site"
-
-
 class NameTaken(AppError):  # noqa: N818
-    """Something of the same kind has this name already."""
+    """Another object of the same kind has this name."""
 
     category = Category.CONFLICT
     code = "name_taken"
@@ -202,7 +161,7 @@ class NameTaken(AppError):  # noqa: N818
 
 
 class AccountTaken(AppError):  # noqa: N818
-    """This user has a connection to the same account already."""
+    """This user already has a connection to the same account."""
 
     category = Category.CONFLICT
     code = "account_taken"
@@ -238,26 +197,6 @@ class PlatformInactive(AppError):  # noqa: N818
     heading = "This account is switched off"
 
 
-class PlatformChanged(AppError):  # noqa: N818
-    """The request names a platform connection that is not the session's current one."""
-
-    category = Category.CONFLICT
-    code = "platform_changed"
-    default_sentence = (
-        "Your current account has changed since this page was opened. Nothing was done."
-    )
-    heading = "You switched accounts"
-
-
-class UserChanged(AppError):  # noqa: N818
-    """The form comes from a page of another user than the one who is logged in now."""
-
-    category = Category.CONFLICT
-    code = "user_changed"
-    default_sentence = "Another user has logged in since this page was opened. Nothing was done."
-    heading = "Another user is logged in"
-
-
 class SetUpLinkInvalid(AppError):  # noqa: N818
     """The set-up link was used, has expired, or never existed."""
 
@@ -277,7 +216,7 @@ class LastAdministrator(AppError):  # noqa: N818
 
 
 class UserInactive(AppError):  # noqa: N818
-    """The user is deactivated, so the result would be of no use to them."""
+    """The user is deactivated and can't log in, so they could not use the result."""
 
     category = Category.CONFLICT
     code = "user_inactive"
@@ -296,7 +235,7 @@ class Unavailable(AppError):  # noqa: N818
 
 
 def _in_words(seconds: int) -> str:
-    """Return a time to wait, rounded up, such as "1 second" or "2 minutes"."""
+    """Return a waiting time as "1 second" or "2 minutes", rounded up."""
     length, unit = next(each for each in _UNITS if seconds >= each[0] or each[0] == 1)
     number = max(1, math.ceil(seconds / length))
     return f"{number} {unit}" if number == 1 else f"{number} {unit}s"

@@ -4,7 +4,7 @@ Importing this module loads SQLAlchemy; the rest of the package does not.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.types import TypeEngine
 
+from quart_app.session.batches import delete_in_batches
 from quart_app.session.purge_clock import PurgeClock, newest
 from quart_app.session.revocations import NewRevocation, RevocationRow
 from quart_app.session.table import (
@@ -27,8 +28,6 @@ from quart_app.session.table import (
 )
 
 _BATCH: Final = 500  # rows: some milliseconds of the event loop
-_PURGE_BATCH: Final = 500
-_PURGE_PAUSE_SECONDS: Final = 0.1  # others want to write, too
 _HEARTBEAT_SECONDS: Final = 5.0
 
 
@@ -140,19 +139,8 @@ class SQLAlchemyRevocationStore:
         await self._create_table_if_missing()
         async with self.reading() as transaction:
             before = await self.purge_clock.now(transaction) - kept_for
-        await self.delete_in_batches(partial(self.delete_expired, before=before))
+        await delete_in_batches(self.writing, partial(self.delete_expired, before=before))
         return before
-
-    async def delete_in_batches(self, delete_batch: Callable[..., Awaitable[int]]) -> None:
-        """Call `delete_batch(transaction, most=…)` in one transaction after another.
-
-        It deletes at most so many rows and returns how many those were; fewer mean the end.
-        """
-        deleted = _PURGE_BATCH
-        while deleted == _PURGE_BATCH:
-            async with self.writing() as transaction:
-                deleted = await delete_batch(transaction, most=_PURGE_BATCH)
-            await asyncio.sleep(_PURGE_PAUSE_SECONDS)
 
     async def delete_expired(self, transaction: Transaction, *, before: datetime, most: int) -> int:
         """Delete at most so many revocations that expired before a time; return how many."""

@@ -145,7 +145,7 @@ async def test_a_request_made_for_another_connection_changes_nothing(
     response = await browser.post(path, **made_for(how, third))
     assert response.status_code == 409
     text = await response.get_data(as_text=True)
-    assert "Your current account has changed since this page was opened" in text
+    assert "You switched accounts after you opened this page" in text
     assert ("platform_changed" in text) is path.startswith("/api/")
     for wrong in ("", "x", "-1", "1.0", "\u0661", "9" * 5000, "0" * 20 + "9" * 5000):
         header_bytes = wrong.encode().decode("latin-1") if how == "header" else wrong

@@ -10,8 +10,8 @@ from sqlalchemy import func, insert, select
 from quart_app.composition import Built
 from quart_app.model import Login
 from quart_app.services import Services
-from quart_app.services.background import purging
 from quart_app.services.sessions import login_records
+from quart_app.session import batches
 from quart_app.settings import Settings, with_setting
 from tests.conftest import PASSWORD, Clock, MakeApp, Member, make_member
 from tests.web.test_rate_limits import WRONG, attempt
@@ -92,7 +92,7 @@ async def test_a_limited_number_of_ended_logins_is_kept_per_user(
     built: Built, member: Member, services: Services, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(login_records, "ENDED_KEPT", 10)
-    monkeypatch.setattr(purging, "BATCH_ROWS", 7)
+    monkeypatch.setattr(batches, "BATCH_ROWS", 7)
     ben = await make_member(services, "ben")
 
     def row(number: int, user_id: int, age: timedelta, *, is_over: bool) -> dict[str, object]:

@@ -216,7 +216,7 @@ async def test_a_form_of_another_users_page_is_refused(
         response = await browser.post(path, form=form | {"user_id": str(member.id)})
         html = await response.get_data(as_text=True)
         assert (path, response.status_code) == (path, 409)
-        assert "Another user has logged in since this page was opened" in html
+        assert "Another user logged in after you opened this page" in html
         # Not the form again: its input belongs to another user, and would be saved as this one's.
         assert "Fourth" not in html
     html = await (await browser.get("/")).get_data(as_text=True)

@@ -16,8 +16,9 @@ from typing import Final
 from quart_app.model import AuditEvent
 from quart_app.services.audit.steps.writer import AuditWriter
 from quart_app.services.background.periodic import PeriodicTask
-from quart_app.services.background.purging import BATCH_ROWS, PAUSE_SECONDS, purge_task
+from quart_app.services.background.purging import purge_task
 from quart_app.services.caller import Caller
+from quart_app.session.batches import BATCH_ROWS, PAUSE_SECONDS
 from quart_app.session.purge_clock import PurgeClock
 from quart_app.storage import audit as stored
 from quart_app.storage.clock import new_purge_clock

@@ -1,27 +1,17 @@
-"""Purges of expired rows: the clock, the size of a batch, and the interval."""
+"""Purges of expired rows: the clock and the interval."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, Protocol
-
-from sqlalchemy.ext.asyncio import AsyncSession
+from typing import Final
 
 from quart_app.services.background.periodic import PeriodicTask
+from quart_app.session.batches import DeleteSome, delete_in_batches
 from quart_app.session.purge_clock import PurgeClock
 from quart_app.storage.database import Database
 
-BATCH_ROWS: Final = 500
-PAUSE_SECONDS: Final = 0.1  # after each batch, for other writers
 PURGE_EVERY: Final = timedelta(hours=1)
-
-
-class DeleteSome(Protocol):
-    """A query that deletes at most `most` rows, and returns the number deleted."""
-
-    def __call__(self, db: AsyncSession, *, most: int) -> Awaitable[int]:
-        """Delete them."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +29,7 @@ class Purging:
 
     async def delete(self, delete_some: DeleteSome) -> None:
         """Delete all that the query finds. Raises Unavailable; deleted batches stay deleted."""
-        most = deleted = BATCH_ROWS
-        while deleted == most:
-            async with self._turn:
-                async with self.database.begin() as db:
-                    deleted = await delete_some(db, most=most)
-                await asyncio.sleep(PAUSE_SECONDS)
+        await delete_in_batches(self.database.begin, delete_some, turn=self._turn)
 
 
 def purge_task(subject: str, purge: Callable[[], Awaitable[None]]) -> PeriodicTask:

@@ -16,10 +16,10 @@ from pydantic import AliasChoices, BaseModel, FailFast, Field, TypeAdapter, Vali
 from quart import Blueprint, current_app, request
 from quart.typing import ResponseReturnValue
 
-from quart_app.errors import MalformedBody, UnsupportedBody
 from quart_app.session import answers_when_stale
 from quart_app.web.pipeline.access import public
 from quart_app.web.pipeline.headers import CSP_REPORTS_PATH
+from quart_app.web.pipeline.request_errors import MalformedBody, UnsupportedBody
 
 MOST_COUNTED: Final = 50  # kinds of violations in a minute; all others count as one kind
 MOST_REPORTS: Final = 100  # in one request; browsers send a handful

@@ -6,7 +6,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 from quart import request
 
-from quart_app.errors import InvalidInput, MalformedBody, UnsupportedBody
+from quart_app.errors import InvalidInput
+from quart_app.web.pipeline.request_errors import MalformedBody, UnsupportedBody
 
 _MOST_FIELDS = 50
 _MANY_FIELDS_BYTES = 5 * _MOST_FIELDS  # a field has five characters at least: `"a":0`

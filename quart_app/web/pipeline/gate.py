@@ -12,17 +12,7 @@ from quart.wrappers import Response
 from werkzeug.exceptions import NotFound, RequestEntityTooLarge
 from werkzeug.routing import IntegerConverter
 
-from quart_app.errors import (
-    BodyTooLarge,
-    CrossSite,
-    InvalidInput,
-    NotLoggedIn,
-    PlatformChanged,
-    TooManyCookies,
-    Unavailable,
-    UnsupportedBody,
-    UserChanged,
-)
+from quart_app.errors import InvalidInput, NotLoggedIn, Unavailable
 from quart_app.model import LARGEST_ID, AuditEvent
 from quart_app.services import Services
 from quart_app.services.caller import Caller, DeviceRegistration
@@ -50,6 +40,14 @@ from quart_app.web.pipeline.headers import (
     say_when_to_try_again,
 )
 from quart_app.web.pipeline.problems import is_api
+from quart_app.web.pipeline.request_errors import (
+    BodyTooLarge,
+    CrossSite,
+    PlatformChanged,
+    TooManyCookies,
+    UnsupportedBody,
+    UserChanged,
+)
 from quart_app.web.pipeline.request_ids import request_id
 from quart_app.web.pipeline.streaming import end_with_session
 

@@ -15,6 +15,7 @@ from quart_app.errors import Category
 from quart_app.web.pipeline import last_resort
 from quart_app.web.pipeline.headers import TRY_AGAIN_LATER, with_retry_after
 from quart_app.web.pipeline.problems import BAD_REQUEST, is_for_program, problem_document
+from quart_app.web.pipeline.request_errors import BodyTooLarge, PlatformChanged
 from quart_app.web.rendering.local_paths import safe_local_path
 from quart_app.web.rendering.pages import error_page
 
@@ -122,7 +123,7 @@ async def _app_error(error: errors.AppError) -> ResponseReturnValue:
         # After the login, return to the requested page or, for a form, to the page with it.
         login_page = url_for("accounts.login_page", next=_path_to_return_to())
         return redirect(login_page, HTTPStatus.SEE_OTHER)
-    if isinstance(error, errors.PlatformChanged) and not is_for_program(request):
+    if isinstance(error, PlatformChanged) and not is_for_program(request):
         view = current_app.view_functions[request.endpoint or ""]
         if form_page := getattr(view, _FORM_PAGE, None):
             try:
@@ -154,7 +155,7 @@ def _referring_path() -> str | None:
 
 async def _http_exception(error: HTTPException) -> ResponseReturnValue:
     if isinstance(error, RequestEntityTooLarge):  # more parts than a form may have
-        return await _app_error(errors.BodyTooLarge())
+        return await _app_error(BodyTooLarge())
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
     if status < HTTPStatus.BAD_REQUEST:  # a redirect of the router's
         return error.get_response()

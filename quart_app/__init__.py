@@ -1,19 +1,20 @@
-"""quart_app: log in with a browser, keep connections to Fediverse accounts, switch between them.
+"""quart_app: users log in, keep connections to Fediverse accounts, and switch between them.
 
-The rooms, from the door inwards; a request goes one way through them and nothing imports outwards:
+The layers, from the top. A package imports only from those below it:
 
-    app.py        puts everything together: create_app(settings) -> Quart
-    composition/  puts the use cases together, for commands as well
-    web/          HTTP in, HTTP out: the gate, pages and JSON
-    services/     use cases: one public method = one transaction
-    storage/      the only place that writes queries; its schema's revisions
-    fediverse/    outbound HTTP to instances; sibling of storage
-    model/        the tables by subject, and the lengths of their columns
-    errors.py     what can go wrong, as facts without HTTP
-    text/         text of people and strangers: what is printable, a name, the same name
+    app.py          builds the application: create_app(settings) -> Quart
+    cli/            commands, which call the same use cases as the web
+    composition/    builds the use cases
+    web/            HTTP in, HTTP out: request checks, pages, JSON
+    services/       use cases: one public method is one transaction
+    storage/        all queries, and the schema's revisions
+    fediverse/      outbound HTTP to Fediverse servers
+    model/          tables, and the lengths of their columns
+    errors.py       errors of use cases, without HTTP
+    session/        the session library, which imports nothing else of quart_app
+    text/           printable text, user names, name comparison
 
-Beside them, session/ (the sessions, as a library that imports nothing else of quart_app),
-settings/ (the only reader of the environment), migration/ (from the older application's database
-to here) and cli/ (commands by the same services as the web). Small modules serve any of them: hosts
-and instances (names and addresses of servers), durations, terminal, log_records.
+settings/ is the only reader of the environment. migration/ converts a database of the older
+application. Every layer may use the small modules: hosts and instances (names and addresses of
+servers), durations, terminal and log_records.
 """

@@ -1,4 +1,4 @@
-"""`python -m quart_app`: administration from the command line, see quart_app.cli."""
+"""`python -m quart_app`: the commands of quart_app.cli."""
 
 from quart_app.cli.command_line import main
 

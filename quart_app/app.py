@@ -1,4 +1,4 @@
-"""The application factory: the only module that imports every package."""
+"""The application factory, which connects all packages."""
 
 import asyncio
 import gc
@@ -44,9 +44,9 @@ BODY_TIMEOUT_SECONDS = 30
 def create_app(
     settings: Settings | None = None, *, clock: Callable[[], float] = time.time
 ) -> Quart:
-    """Return the ASGI application; without `settings` it reads the environment, as under Hypercorn.
+    """Return the ASGI application. Without `settings`, read them from the environment.
 
-    A wrong setting then ends the process with one line that names it. `clock` tells the time in
+    In that case a wrong setting ends the process with one line that names it. `clock` returns
     POSIX seconds.
     """
     if settings is None:
@@ -117,7 +117,8 @@ def _serve_with(app: Quart, settings: Settings, built: Built) -> None:
             running(built.periodic_tasks),
         ):
             _freeze_gc()
-            # Hypercorn reports its stop only after it has finished the open requests.
+            # Event streams must end at the signal: Hypercorn reports its stop only after the open
+            # requests have finished.
             with called_on_the_signal_to_stop(events.stop):
                 yield
             events.stop()
@@ -128,7 +129,7 @@ def _serve_with(app: Quart, settings: Settings, built: Built) -> None:
 def _install_sessions(
     app: Quart, settings: Settings, built: Built, clock: Callable[[], float]
 ) -> None:
-    """Install the session library, which opens and saves sessions and polls the revocations."""
+    """Install the session library, which opens and saves sessions and polls revocations."""
     app.config.update(
         SECRET_KEY=settings.secret_key,
         SECRET_KEY_FALLBACKS=list(settings.secret_key_fallbacks),
@@ -142,7 +143,7 @@ def _install_sessions(
         REVOCABLE_SESSIONS_REMEMBER_ABSOLUTE=settings.session_remember_absolute,
         REVOCABLE_SESSIONS_RENEWAL=settings.session_renewal,
         REVOCABLE_SESSIONS_DIGEST=settings.session_digest,
-        REVOCABLE_SESSIONS_AUTOMATIC=False,  # the gate decides
+        REVOCABLE_SESSIONS_AUTOMATIC=False,  # pipeline/gate.py validates and renews sessions
     )
     RevocableSessions(
         app,
@@ -171,7 +172,7 @@ def _refuse_wrong_encryption_keys(settings: Settings) -> None:
         finally:
             await database.close()
 
-    # In a thread, because the program that creates the application may already run a loop.
+    # In a thread: the program that creates the application may already run an event loop.
     with ThreadPoolExecutor(1) as thread:
         try:
             warning = thread.submit(lambda: asyncio.run(check())).result()
@@ -182,13 +183,16 @@ def _refuse_wrong_encryption_keys(settings: Settings) -> None:
 
 
 def _bounds(settings: Settings) -> Bounds:
-    """Return how many connections may be open; those of a proxy all share one address."""
+    """Return the limits of open connections.
+
+    Behind a proxy there is no limit per address: all connections come from the proxy's.
+    """
     total = connections_within(raise_descriptor_limit())
     return Bounds(total, per_address=None if settings.trusted_proxies else total // 4)
 
 
 def _configure_audit_log(app: Quart) -> None:
-    """Send audit entries to the log stream, although their level is below warning."""
+    """Log audit entries, although their level (INFO) is below the default (WARNING)."""
     if audit_log.level == logging.NOTSET:
         audit_log.setLevel(logging.INFO)
     # The parent logger. Reading it adds a handler to stderr if logging is not configured.
@@ -196,7 +200,7 @@ def _configure_audit_log(app: Quart) -> None:
 
 
 def _wrap_asgi(app: Quart, settings: Settings, make_headers: wire.MakeHeaders) -> None:
-    """Wrap Quart in the ASGI middleware that reads a request first."""
+    """Wrap Quart in the middleware that checks target and Host header and reads proxy headers."""
     readable: ASGIFramework = wire.RejectInvalidHost(app.asgi_app, make_headers)
     if settings.trusted_proxies:
         readable = ProxyFixMiddleware(readable, trusted_hops=settings.trusted_proxies)
@@ -206,8 +210,8 @@ def _wrap_asgi(app: Quart, settings: Settings, make_headers: wire.MakeHeaders) -
 def _freeze_gc() -> None:
     """Freeze startup objects (modules, mappings, routes), so that garbage collections skip them.
 
-    A full collection over some 200,000 of them pauses requests for 50 ms or more. This happens only
-    once in a process: frozen objects of another application in it would never be collected.
+    A full collection over some 200,000 of them pauses requests for 50 ms or more. Only the first
+    application of a process does this: if more were created, frozen garbage would accumulate.
     """
     if not gc.get_freeze_count():
         gc.collect()

@@ -12,9 +12,9 @@ _UNITS: Final = (
 
 
 def in_words(duration: timedelta) -> str:
-    """Return `30 days`, or `1 day and 12 hours`: the largest unit, and the next one where needed.
+    """Return `30 days` or `1 day and 12 hours`: the largest unit, and the next one if not zero.
 
-    It is rounded down, so no limit is shown longer than it is. Under a second it is `0 seconds`.
+    The result is rounded down, so that no limit is shown longer than it is.
     """
     position = next(
         (each for each, (_, length) in enumerate(_UNITS) if duration >= length), len(_UNITS) - 1

@@ -1,4 +1,4 @@
-"""Host names in one spelling: the ASCII form that DNS, TLS and the Host header use."""
+"""Normalise host names to the ASCII form that DNS, TLS and the Host header use."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ _IDEOGRAPHIC_FULL_STOPS: Final = str.maketrans("\u3002\uff0e\uff61", "...")  # U
 
 
 def ascii_host(host: str) -> str:
-    """Return a host name in lower case and in ASCII, without the root's dot.
+    """Return a host name in lower case and ASCII, without a trailing dot.
 
     Non-ASCII names are mapped by UTS 46, non-transitional, as browsers do. `str.encode("idna")`
     follows IDNA 2003, which turns `straße.example` into another host, `strasse.example`. An IP
@@ -26,7 +26,7 @@ def ascii_host(host: str) -> str:
 
 
 def _is_label(label: str) -> bool:
-    """Return whether DNS can hold it. Names of containers and of local networks may have a `_`."""
+    """Return whether this is a DNS label. Containers and local networks also use `_`."""
     return (
         0 < len(label) <= 63  # noqa: PLR2004 RFC 1035 section 2.3.4
         and label.isascii()

@@ -1,6 +1,6 @@
-"""Servers and accounts in one spelling, however a person or the older application wrote them.
+"""Normalise the addresses of Fediverse servers and the names of accounts, to compare or show them.
 
-Stored values are not rewritten. These functions normalise values to compare or show them.
+Stored values are not rewritten.
 """
 
 import re
@@ -14,7 +14,7 @@ from quart_app.text.login_names import name_key
 
 _DEFAULT_PORTS: Final = {None, 443}
 _LARGEST_PORT: Final = 65535
-# The addresses of profiles: https://server/@name@other-server, server/users/name.
+# Profile URLs: https://server/@name@other-server, server/users/name.
 _PROFILE: Final = re.compile(
     r"(?:https?://(?P<server>[^/@]+)/(?:web/)?(?:@|users/)?|(?P<bare>[^/@]+\.[^/@]+)/(?:@|users/))"
     r"(?P<name>[^/@]+)(?:@(?P<host>[^/@]+))?/?",
@@ -25,9 +25,9 @@ _SCHEME: Final = re.compile(r"acct:", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Address:
-    """A server's address as it was written: its host, and the port unless that is the default.
+    """A parsed server address. `server` is `host`, or `host:port` if the port is not the default.
 
-    `is_bare` says that nothing more was written: no path, user name, query or other scheme.
+    `is_bare` is False if the text had more: a path, a user name, a query or another scheme.
     """
 
     server: str
@@ -35,9 +35,9 @@ class Address:
 
 
 def read_address(text: str) -> Address:
-    """Read a server's address: `server.example`, or a URL of the server or of a page there.
+    """Parse a server's address: `server.example`, or a URL of the server or of a page on it.
 
-    Raises ValueError where no server can be found in it.
+    Raises ValueError if the text names no server.
     """
     text = text.strip()
     url = urlsplit(text if "://" in text else f"https://{text}")
@@ -56,7 +56,7 @@ def read_address(text: str) -> Address:
     return Address(host if port in _DEFAULT_PORTS else f"{host}:{port}", is_bare)
 
 
-@lru_cache(maxsize=4096)  # a search reads the same few servers for each of many accounts
+@lru_cache(maxsize=4096)  # a search parses the same few servers for many accounts
 def server_of(instance_url: str) -> str:
     """Return the server of a stored address, `host[:port]`; other text is returned unchanged."""
     try:
@@ -74,10 +74,10 @@ def url_of(instance_url: str) -> str:
 
 
 def account_at(server: str, username: str) -> str:
-    """Return an account's name at its server, without @ and without the server's own name.
+    """Return an account's name on its server, without a leading @ and without the server's name.
 
-    `alice`, `@alice`, `alice@server` and `https://server/@alice` are one account there. A name
-    of another host is kept: some servers give their users names under another domain.
+    `alice`, `@alice`, `alice@server` and `https://server/@alice` are the same account. Another
+    host in the name is kept, because some servers name their users under another domain.
     """
     name = username.strip().replace("\uff20", "@")  # full-width
     if profile := _PROFILE.fullmatch(name):
@@ -91,13 +91,13 @@ def account_at(server: str, username: str) -> str:
 
 
 def username_of(instance_url: str, username: str | None) -> str | None:
-    """Return the name of a stored account at its stored server; None where it is not known."""
+    """Return the name of a stored account on its stored server; None if it is unknown."""
     return account_at(server_of(instance_url), username) or None if username else None
 
 
 def is_same_account(server: str, username: str, other: str) -> bool:
-    """Tell whether two spellings name one account of a server.
+    """Return whether two spellings name the same account of a server.
 
-    Servers don't tell case apart; width, composition and invisible characters look the same.
+    Case, character width, Unicode composition and invisible characters are ignored.
     """
     return name_key(account_at(server, username)) == name_key(account_at(server, other))

@@ -1,7 +1,7 @@
-"""Log records that can't be forged by the text in them, for every logger of the process.
+"""Log records that are safe against log injection, for every logger of the process.
 
-Messages and exceptions contain text from strangers: paths, names, a driver's words about a value.
-A message is one line. A traceback follows its record in indented lines, so that no line of it can
+Messages and exceptions contain text from strangers: paths, names, values in a driver's error.
+Every message becomes one printable line. Traceback lines are indented, so that none of them can
 look like a record.
 """
 
@@ -17,7 +17,7 @@ _INDENT = "    "
 
 
 def install() -> None:
-    """Make every later record, from any library, a PrintableRecord."""
+    """Make every record from now on, from any library, a PrintableRecord."""
     logging.setLogRecordFactory(PrintableRecord)
 
 
@@ -26,7 +26,7 @@ class PrintableRecord(logging.LogRecord):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # A formatter uses these as they are, instead of making its own.
+        # A formatter uses exc_text if it is set, instead of formatting the exception itself.
         if self.exc_info and self.exc_info[0] is None:
             self.exc_info = None
         if self.exc_info:
@@ -46,6 +46,6 @@ class PrintableRecord(logging.LogRecord):
 
 
 def _continued(text: str) -> str:
-    # Not str.splitlines(), which takes some control characters for line ends.
+    # Not str.splitlines(), which also splits at some control characters.
     lines = text.rstrip("\n").split("\n")
     return textwrap.indent("\n".join(map(printable, lines)), _INDENT, lambda _: True)

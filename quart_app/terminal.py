@@ -1,7 +1,7 @@
-"""Standard streams of commands: closed, full, or of an encoding that lacks characters.
+"""Standard streams of commands, which may be closed, full, or lack characters in their encoding.
 
-Commands write through `say` only, so that no name or error can control the terminal or forge a
-line (ruff's banned-api refuses other ways).
+Commands write only through `say`, so that no name or error can send control characters to the
+terminal or forge a line. Ruff's banned-api setting enforces this.
 """
 
 import os
@@ -24,17 +24,17 @@ class Streams:
 
 
 def prepare_streams() -> None:
-    """Open missing standard streams, and make every character writable to them.
+    """Open closed standard streams as the null device, and escape what the encoding lacks.
 
-    A closed stream becomes the null device. Otherwise a database file would get its number, and
-    output would go into that file. Characters that the encoding lacks are escaped.
+    If a stream stayed closed, the next opened file, such as the database, would get its file
+    descriptor, and output would be written into that file.
     """
     Streams.is_output_closed = sys.stdout is None
     for number, (name, flags) in enumerate(zip(_NAMES, _FLAGS, strict=True)):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, flags)  # the lowest number that is free: this one
+            os.open(os.devnull, flags)  # gets the lowest free descriptor, which is this one
         if getattr(sys, name) is None:
             setattr(sys, name, _null_device("r" if name == "stdin" else "w"))
     for file in (sys.stdout, sys.stderr):
@@ -48,7 +48,7 @@ def _null_device(mode: str) -> IO[str]:
 
 
 def say(*fields: object, file: TextIO | None = None, end: str = "\n") -> None:
-    """Write one line, by default to standard output: fields with tabs between, each printable.
+    """Write one line of printable fields, separated by tabs, to standard output or `file`.
 
     Raises OSError.
     """
@@ -58,13 +58,13 @@ def say(*fields: object, file: TextIO | None = None, end: str = "\n") -> None:
 
 
 def say_lines(text: str, *, file: TextIO | None = None) -> None:
-    """Write our own text of several lines; names in it must have no line ends. Raises OSError."""
+    """Write text of several lines; values in it must not contain line ends. Raises OSError."""
     for line in text.split("\n"):
         say(line, file=file)
 
 
 def complain(sentence: str, *, usage: str | None = None) -> None:
-    """Write an error to standard error; if that fails, only the exit code reports it."""
+    """Write an error to standard error; if that fails, only the exit code shows the failure."""
     try:
         if usage is not None:
             say_lines(usage, file=sys.stderr)
@@ -74,6 +74,6 @@ def complain(sentence: str, *, usage: str | None = None) -> None:
 
 
 def mute(file: TextIO) -> None:
-    """Stop writing to a stream that failed; flushing its buffer at exit would fail again."""
+    """Redirect a failed stream to the null device, so that the flush at exit does not fail, too."""
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())

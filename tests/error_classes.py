@@ -1,4 +1,4 @@
-"""The errors that use cases raise and the web answers, wherever their classes are."""
+"""The errors that use cases and request checks raise and the web answers."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from quart_app import app  # noqa: F401 imports every module that has one
 from quart_app.errors import AppError, Category
 from quart_app.fediverse.errors import ServerError
 
-_ANSWERED = ("quart_app.errors", "quart_app.services", "quart_app.fediverse")
+_ANSWERED = ("quart_app.errors", "quart_app.services", "quart_app.fediverse", "quart_app.web")
 
 
 def answered_errors() -> set[type[AppError]]:

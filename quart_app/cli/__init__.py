@@ -1,5 +1,4 @@
-"""Commands for operators, one module for each noun, by the same use cases as the web.
+"""Commands for operators, one module for each noun. They call the same use cases as the web.
 
-`command_line` puts them together for `python -m quart_app`; `migrate` is
-scripts/migrate_to_cookie_sessions.py.
+`command_line` is `python -m quart_app`; `migrate` is scripts/migrate_to_cookie_sessions.py.
 """

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands take."""
+"""Arguments and options that several commands share."""
 
 import re
 import sys
@@ -12,8 +12,8 @@ from quart_app.model import Role
 def check_utf8(
     _context: click.Context, _parameter: click.Parameter, text: str | None
 ) -> str | None:
-    """Return an argument's text. Raises BadParameter where its bytes are not UTF-8."""
-    if text and re.search("[\ud800-\udfff]", text):  # how Python reads bytes that are not UTF-8
+    """Return the text of an argument. Raises BadParameter if its bytes are not UTF-8."""
+    if text and re.search("[\ud800-\udfff]", text):  # surrogateescape, for bytes that aren't UTF-8
         raise click.BadParameter("it is not UTF-8.")
     return text
 
@@ -26,19 +26,19 @@ password_stdin_option = click.option(
 
 
 def read_password(*, from_stdin: bool) -> str | None:
-    """Return the password that was typed or piped; None where the command generates it.
+    """Return the password that was typed or piped; None if the command must generate one.
 
-    Raises ClickException where standard input holds none or can't be read.
+    Raises ClickException if standard input has no password or can't be read.
     """
     if from_stdin:
         text = re.sub(r"\r?\n\Z", "", _read_standard_input())
         if not text:
-            raise click.ClickException("Standard input holds no password.")
+            raise click.ClickException("There is no password on standard input.")
         return text
     if not sys.stdin.isatty():
         return None
     typed: str = click.prompt(
-        "Password (empty: one is generated)",
+        "Password (leave empty to generate one)",
         default="",
         hide_input=True,
         show_default=False,
@@ -48,13 +48,13 @@ def read_password(*, from_stdin: bool) -> str | None:
 
 
 def _read_standard_input() -> str:
-    """Return its text without a byte order mark, which some programs write at the beginning."""
+    """Return the text on standard input, without the byte order mark that some programs write."""
     try:
         text = sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError:
         text = "\0"
     except OSError as error:
         raise click.ClickException(f"Standard input can't be read: {error.strerror}.") from None
-    if "\0" in text:  # UTF-16 has one in each Latin letter
+    if "\0" in text:  # in UTF-16, every Latin letter has a null byte
         raise click.ClickException("The password on standard input is not UTF-8.")
     return text

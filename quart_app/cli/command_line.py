@@ -1,4 +1,4 @@
-"""`python -m quart_app`: its commands put together, its errors and exit codes."""
+"""`python -m quart_app`: all commands, their errors and exit codes."""
 
 import sys
 
@@ -13,7 +13,7 @@ from quart_app.terminal import complain, mute, prepare_streams, say_lines
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
-    """Administer quart_app. Settings are read as the server reads them."""
+    """Administer quart_app, with the same settings as the server."""
 
 
 cli.add_command(db)
@@ -23,7 +23,7 @@ cli.add_command(user)
 
 
 def main() -> None:
-    """Run the command and end the process with its exit code; an error is one sentence."""
+    """Run the command and exit with its code. An error is printed as one sentence."""
     prepare_streams()
     try:
         sys.exit(cli.main(prog_name="python -m quart_app", standalone_mode=False))
@@ -39,10 +39,10 @@ def main() -> None:
     except click.Abort:
         complain("Aborted.")
         sys.exit(1)
-    except BrokenPipeError:  # the reader has seen enough, as `head` does
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         mute(sys.stdout)
         sys.exit(1)
-    except OSError as error:  # a full disk, as a rule; of files and databases others have told
+    except OSError as error:  # usually a full disk; errors of files and databases end elsewhere
         mute(sys.stdout)
         complain(f"The output can't be written: {error.strerror}.")
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""`python -m quart_app db`: the database's schema."""
+"""`python -m quart_app db`: the database schema."""
 
 import sys
 
@@ -13,21 +13,24 @@ from quart_app.terminal import say
 
 @click.group()
 def db() -> None:
-    """Make, adopt and upgrade the database's schema."""
+    """Create or upgrade the database schema."""
 
 
 @db.command("upgrade")
 def db_upgrade() -> None:
-    """Make the schema, or adopt and upgrade what stands there, in one transaction."""
+    """Create or upgrade the schema, in one transaction.
+
+    A database of the older application is adopted: its users and platform connections stay.
+    """
     url = read_settings().database_url
     is_new = makes_a_new_file(url)
     before, after = run_coroutine(upgrade_schema(url, own_folder=SECRETS_FILE.parent))
     if is_new:
-        say(f"A new database file was made: {url.database}.")
+        say(f"Created the database file {url.database}.")
     if before == after:
-        say(f"The database is at revision {after} already.")
+        say(f"The database is already at revision {after}.")
     else:
-        say(f"The database is at revision {after} now (before: {before or 'none'}).")
+        say(f"The database is now at revision {after} (before: {before or 'none'}).")
         for line in run_coroutine(refused_by_the_legacy_login(url)).in_words():
             say(line)
     if warning := run(lambda services: services.sealed_credentials.fit()).sentence:

@@ -1,4 +1,4 @@
-"""`python -m quart_app keys`: secrets for the settings."""
+"""`python -m quart_app keys`: generate secrets for the settings."""
 
 import click
 
@@ -8,11 +8,11 @@ from quart_app.terminal import say
 
 @click.group()
 def keys() -> None:
-    """Make secrets."""
+    """Generate secrets."""
 
 
 @keys.command("new")
 def keys_new() -> None:
-    """Print new secrets, as lines for a .env file. Nothing is written."""
+    """Print new secrets as lines for a .env file, without writing a file."""
     for name, value in new_secrets().items():
         say(f"{name}={value}")

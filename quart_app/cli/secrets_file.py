@@ -1,4 +1,4 @@
-"""New secrets, and the file instance/.env that keeps them."""
+"""Generate secrets, and write them to instance/.env."""
 
 import asyncio
 import fcntl
@@ -24,7 +24,7 @@ _OWNER_ONLY: Final = 0o600
 
 
 def new_secrets() -> dict[str, str]:
-    """Return new secrets by their environment names."""
+    """Return new secrets by the name of their environment variable."""
     return {
         f"{PREFIX}SECRET_KEY": secrets.token_hex(_SECRET_BYTES),
         f"{PREFIX}PLATFORM_ENCRYPTION_KEY": Fernet.generate_key().decode(),
@@ -32,12 +32,11 @@ def new_secrets() -> dict[str, str]:
 
 
 def write_missing_secrets() -> list[str]:
-    """Append the secrets that are missing to instance/.env, readable by its owner only.
+    """Append missing secrets to instance/.env, readable only by its owner; return their names.
 
-    Returns the names written. A secret that the file, .env or the environment gives is never
-    replaced: a new key would log everyone out and make every stored credential unreadable. Two
-    processes that start at the same time take turns. Raises SettingsError where a file can't be
-    read, or must be written and can't.
+    Existing secrets, in that file, in .env or in the environment, are never replaced: a new key
+    would log everyone out and make every stored credential unreadable. Processes that start at the
+    same time take turns. Raises SettingsError if a file can't be read or written.
     """
     if not missing_secrets():
         return []
@@ -46,7 +45,7 @@ def write_missing_secrets() -> list[str]:
     except OSError as error:
         raise SettingsError(
             f"{' and '.join(missing_secrets())} can't be written to {SECRETS_FILE}"
-            f" ({error.strerror}): let this user write there, or set them in the environment"
+            f" ({error.strerror}): make the file writable, or set them in the environment"
         ) from None
 
 
@@ -54,7 +53,7 @@ def _write_missing_secrets() -> list[str]:
     SECRETS_FILE.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     opened = os.open(SECRETS_FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND, _OWNER_ONLY)
     with os.fdopen(opened, "r+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
+        fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
         os.fchmod(file.fileno(), _OWNER_ONLY)
         missing, made = missing_secrets(), new_secrets()
         lines = [f"{name}={made[name]}\n".encode() for name in missing]
@@ -68,10 +67,10 @@ def _write_missing_secrets() -> list[str]:
 
 
 def refuse_new_encryption_key() -> None:
-    """Make sure that a missing PLATFORM_ENCRYPTION_KEY may be made.
+    """Refuse to generate PLATFORM_ENCRYPTION_KEY if the database has credentials already.
 
-    Raises WrongEncryptionKey where a new key would not open credentials in the database,
-    Unavailable where the database doesn't answer, SettingsError.
+    Raises WrongEncryptionKey in that case, Unavailable if the database does not answer, or
+    SettingsError.
     """
     if f"{PREFIX}PLATFORM_ENCRYPTION_KEY" not in missing_secrets():
         return

@@ -1,4 +1,4 @@
-"""`python -m quart_app sessions`: the sessions of users."""
+"""`python -m quart_app sessions`: list and end users' sessions."""
 
 import click
 
@@ -11,13 +11,13 @@ from quart_app.terminal import say
 
 @click.group()
 def sessions() -> None:
-    """List and end sessions that are alive."""
+    """List and end sessions."""
 
 
 @sessions.command("list")
 @name_argument
 def sessions_list(name: str) -> None:
-    """List where the user NAME is logged in: logins not ended and within their limit."""
+    """List the sessions of the user NAME that have not ended."""
     _, logins = run(
         lambda services: services.users.get(Caller.command_line(), UserRef.by_name(name))
     )
@@ -32,22 +32,22 @@ def sessions_list(name: str) -> None:
 
 @sessions.command("end")
 @click.argument("name", callback=check_utf8, required=False)
-@click.option("--all", "everybodys", is_flag=True, help="End everybody's.")
-def sessions_end(name: str | None, *, everybodys: bool) -> None:
-    """End every session of the user NAME, or with --all of everybody.
+@click.option("--all", "of_all_users", is_flag=True, help="End the sessions of all users.")
+def sessions_end(name: str | None, *, of_all_users: bool) -> None:
+    """End all sessions of the user NAME, or of all users.
 
-    --all is for a restored database. A key that has leaked must be replaced: whoever has it signs
-    sessions that began later.
+    Use --all after you restored the database. It does not help if the secret key has leaked:
+    replace the key, because anyone who has it can sign new sessions.
     """
-    if everybodys == (name is not None):
+    if of_all_users == (name is not None):
         raise click.UsageError("Give either a NAME or --all.")
     if name is None:
         run(lambda services: services.session_administration.end_everybodys(Caller.command_line()))
-        say("Every session is over; everybody logs in again.")
+        say("Ended all sessions of all users. Everyone must log in again.")
     else:
         run(
             lambda services: services.session_administration.end_all_of(
                 Caller.command_line(), UserRef.by_name(name)
             )
         )
-        say(f"Every session of {name} is over.")
+        say(f"Ended all sessions of {name}.")

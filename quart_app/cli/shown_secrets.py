@@ -9,7 +9,7 @@ from quart_app.terminal import Streams, mute, say
 
 
 def refuse_to_hide_a_secret() -> None:
-    """Refuse to make a password or link that nobody could read. Raises ClickException."""
+    """Refuse to generate a password or link that nobody could read. Raises ClickException."""
     if Streams.is_output_closed:
         raise click.ClickException(
             "Standard output is closed, so nobody could read the secret. Nothing was changed."
@@ -17,34 +17,36 @@ def refuse_to_hide_a_secret() -> None:
 
 
 def say_with_password(sentence: str, password: str | None, name: str) -> None:
-    """Show a sentence, in one line with a generated password: `| head -1` must not lose it."""
+    """Print a sentence and the generated password on one line, so that `| head -1` shows it."""
     if password is None:
         say(sentence)
         return
     _show_secret(
-        f"{sentence} Password, shown this once and to be changed at the first login: {password}",
+        f"{sentence} The one-time password is shown only now"
+        f" and must be changed at the first login: {password}",
         otherwise=(
-            f"The password was set, but it could not be shown: set another by `user passwd {name}`."
+            "The password was set, but it could not be shown:"
+            f" set another one with `user passwd {name}`."
         ),
     )
 
 
 def show_link(link: ResetLink, *, before: str | None = None) -> None:
-    """Show a reset link and until when it works; `before` is the first line."""
+    """Print a reset link and when it expires, after the line `before` if given."""
     until = f"{link.expires_at:%Y-%m-%d %H:%M} UTC"
     _show_secret(
         *([before] if before else []),
-        f"{link.username} sets a password by this link, until {until}:",
+        f"Link for {link.username} to set a password, valid until {until}:",
         link.url,
         otherwise=(
-            "The link was made, but it could not be shown:"
-            f" make another by `user reset-link {link.username}`."
+            "The link was created, but it could not be shown:"
+            f" create another one with `user reset-link {link.username}`."
         ),
     )
 
 
 def _show_secret(*lines: str, otherwise: str) -> None:
-    """Show lines once; if that fails, `otherwise` says how to make another secret."""
+    """Print lines with a secret; if that fails, `otherwise` says how to generate another one."""
     try:
         for line in lines:
             say(line)

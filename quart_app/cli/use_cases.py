@@ -1,4 +1,4 @@
-"""Settings and use cases for one command; what they refuse is one sentence and exit code 1."""
+"""Settings and use cases for one command. Their errors become one sentence and exit code 1."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -52,12 +52,12 @@ def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def sentence_for_operator(error: AppError) -> str:
-    """Return the error's sentence; for an unavailable database, with the cause and the setting."""
+    """Return the error's sentence; if the database is unavailable, say why and name the setting."""
     cause = getattr(error.__cause__, "orig", None) or error.__cause__
     if not isinstance(error, Unavailable) or cause is None:
         return error.sentence
     said = next(iter(str(cause).splitlines()), type(cause).__name__)
     return (
         f"The database does not answer: {said}."
-        f" Is {PREFIX}DATABASE_URL right, and was `db upgrade` run?"
+        f" Check {PREFIX}DATABASE_URL, and run `db upgrade` if you have not."
     )

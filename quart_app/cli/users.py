@@ -1,4 +1,4 @@
-"""`python -m quart_app user`: the people who log in."""
+"""`python -m quart_app user`: administer users."""
 
 import sys
 
@@ -24,7 +24,7 @@ from quart_app.terminal import say
 
 @click.group()
 def user() -> None:
-    """Administer the people who log in."""
+    """Administer users."""
 
 
 @user.command("create")
@@ -37,13 +37,14 @@ def user() -> None:
     show_default=True,
 )
 @password_stdin_option
-@click.option("--link", is_flag=True, help="Print a link by which they set a password themselves.")
+@click.option("--link", is_flag=True, help="Print a link where the user sets a password.")
 def user_create(name: str, email: str, role: str, *, password_stdin: bool, link: bool) -> None:
-    """Create a user.
+    """Create the user NAME.
 
-    In a terminal the password is asked for; --password-stdin reads it from a pipe. Otherwise, or
-    where return is pressed, one is generated, shown this once and to be changed at first login.
-    With --link there is none: the link works once, and the command says until when.
+    In a terminal, you are asked for the password. --password-stdin reads it from a pipe. Otherwise,
+    or if you only press return, a one-time password is generated and shown once; the user must
+    change it at the first login. With --link, the user sets the password with a link, which works
+    once and is shown with its expiry.
     """
     if link and password_stdin:
         raise click.UsageError("Give either --link or --password-stdin.")
@@ -54,7 +55,7 @@ def user_create(name: str, email: str, role: str, *, password_stdin: bool, link:
                 Caller.command_line(), username=name, email=email, role=Role(role)
             )
         )
-        show_link(made, before=f"User {made.username} is created, as {role}.")
+        show_link(made, before=f"Created user {made.username}, role {role}.")
         return
     password = read_password(from_stdin=password_stdin)
     if password is None:
@@ -64,16 +65,16 @@ def user_create(name: str, email: str, role: str, *, password_stdin: bool, link:
             Caller.command_line(), username=name, email=email, role=Role(role), password=password
         )
     )
-    sentence = f"User {created.username} is created, as {created.role.value}."
+    sentence = f"Created user {created.username}, role {created.role.value}."
     say_with_password(sentence, generated, created.username)
 
 
 @user.command("list")
 def user_list() -> None:
-    """List every user."""
+    """List all users."""
     users = run(lambda services: services.users.everybody(Caller.command_line()))
     if not users:
-        say("There is no user yet.")
+        say("There are no users yet.")
     for each in users:
         last = (
             f"last login: {each.last_login:%Y-%m-%d %H:%M} UTC"
@@ -91,12 +92,12 @@ def user_list() -> None:
 @click.option(
     "--for-legacy",
     is_flag=True,
-    help="Store it so that the older application reads it, after a migration was restored.",
+    help="Store a hash that the older application can read (after --restore).",
 )
 def user_passwd(name: str, *, password_stdin: bool, for_legacy: bool) -> None:
-    """Give a user another password, and end their sessions.
+    """Set the password of the user NAME, and end their sessions.
 
-    It is asked for, piped or generated as by `user create`.
+    You are asked for the password, or it is read or generated, as in `user create`.
     """
     password = read_password(from_stdin=password_stdin)
     if password is None:
@@ -106,16 +107,16 @@ def user_passwd(name: str, *, password_stdin: bool, for_legacy: bool) -> None:
             Caller.command_line(), UserRef.by_name(name), password, for_legacy=for_legacy
         )
     )
-    sentence = f"The password of {name} is changed, and their sessions are over."
+    sentence = f"Changed the password of {name} and ended their sessions."
     say_with_password(sentence, generated, name)
 
 
 @user.command("reset-link")
 @name_argument
 def user_reset_link(name: str) -> None:
-    """Print a link by which a user sets a password: it works once, and the command says until when.
+    """Print a link where the user NAME sets a new password.
 
-    It is shown this once, and makes void any that was made before.
+    The link works once, for a limited time, and is shown only now. Earlier links stop working.
     """
     refuse_to_hide_a_secret()
     link = run(
@@ -129,36 +130,36 @@ def user_reset_link(name: str) -> None:
 @user.command("deactivate")
 @name_argument
 def user_deactivate(name: str) -> None:
-    """Let a user log in no more, and end their sessions."""
+    """Deactivate the user NAME, who then can't log in, and end their sessions."""
     was_last_admin = run(
         lambda services: services.users.deactivate(Caller.command_line(), UserRef.by_name(name))
     )
-    say(f"User {name} is deactivated, and their sessions are over.")
+    say(f"Deactivated user {name} and ended their sessions.")
     _warn_of_no_administrator(is_due=was_last_admin)
 
 
 def _warn_of_no_administrator(*, is_due: bool) -> None:
     if is_due:
-        say("Warning: no active user is an administrator any more.", file=sys.stderr)
+        say("Warning: no active user is an administrator now.", file=sys.stderr)
 
 
 @user.command("activate")
 @name_argument
 def user_activate(name: str) -> None:
-    """Let a user log in again who was deactivated; the password is the one they had."""
+    """Activate the user NAME, who then can log in with the same password as before."""
     run(lambda services: services.users.activate(Caller.command_line(), UserRef.by_name(name)))
-    say(f"User {name} is active.")
+    say(f"Activated user {name}.")
 
 
 @user.command("role")
 @name_argument
 @click.argument("role", type=ROLE)
 def user_role(name: str, role: str) -> None:
-    """Give a user another role, which holds at once. Their sessions go on."""
+    """Change the role of the user NAME. It takes effect at once, in open sessions too."""
     was_last_admin = run(
         lambda services: services.users.change_role(
             Caller.command_line(), UserRef.by_name(name), Role(role)
         )
     )
-    say(f"The role of {name} is {role}.")
+    say(f"Changed the role of {name} to {role}.")
     _warn_of_no_administrator(is_due=was_last_admin)

@@ -143,7 +143,7 @@ async def test_roles_are_read_with_their_meaning(services: Services) -> None:
 )
 async def test_every_command_that_uses_a_role_works(settings: Settings, database_url: URL) -> None:
     said = await run(settings, "user", "create", "root", "root@example.com", "--role", "admin")
-    assert "root is created, as admin" in said
+    assert "Created user root, role admin" in said
     await run(settings, "user", "create", "cleo", "cleo@example.com", "--link")
     await run(settings, "user", "role", "cleo", "reviewer")
     await run(settings, "user", "role", "ada", "viewer")

@@ -118,9 +118,9 @@ def test_upgrading_twice_creates_the_schema_once(empty_database_url: URL, tmp_pa
     made = command_line.run("db", "upgrade")
     assert "(before: none)" in made
     is_sqlite = empty_database_url.get_backend_name() == "sqlite"
-    assert (f"A new database file was made: {empty_database_url.database}." in made) is is_sqlite
+    assert (f"Created the database file {empty_database_url.database}." in made) is is_sqlite
     assert "already" in command_line.run("db", "upgrade")
-    assert command_line.run("user", "list") == "There is no user yet.\n"
+    assert command_line.run("user", "list") == "There are no users yet.\n"
 
 
 async def test_a_user_with_a_piped_password_can_log_in(
@@ -129,7 +129,7 @@ async def test_a_user_with_a_piped_password_can_log_in(
     said = await command_line.run_beside(
         *ADA, "--role", "admin", "--password-stdin", typed=PASSWORD.encode()
     )
-    assert said == "User ada is created, as admin.\n"
+    assert said == "Created user ada, role admin.\n"
     assert await login_status(visitor, PASSWORD) == (200, None)
 
 
@@ -173,7 +173,7 @@ async def test_a_password_prompt_asks_twice_and_hides_the_input(
         command_line.run_in_terminal, *ADA, typed=["a slip", PASSWORD, PASSWORD, PASSWORD]
     )
     assert "do not match" in screen
-    assert "User ada is created, as viewer." in screen
+    assert "Created user ada, role viewer." in screen
     assert PASSWORD not in screen
     assert await login_status(visitor, PASSWORD) == (200, None)
 
@@ -206,7 +206,7 @@ async def test_a_user_can_be_listed_given_a_new_password_and_deactivated(
     given = await command_line.run_beside(
         "user", "passwd", "ada", "--password-stdin", typed=b"another one\n"
     )
-    assert given == "The password of ada is changed, and their sessions are over.\n"
+    assert given == "Changed the password of ada and ended their sessions.\n"
     assert await login_status(visitor, PASSWORD) == (401, "bad_credentials")
     assert await login_status(visitor, "another one") == (200, None)
     generated = (await command_line.run_beside("user", "passwd", "ada")).split()[-1]
@@ -224,7 +224,9 @@ async def test_a_reset_link_is_printed_and_opens_the_page(
 ) -> None:
     said = command_line.run("user", "reset-link", member.username)
     first_line, url = said.splitlines()
-    assert re.fullmatch(r"ada sets a password by this link, until 20\S+ \d\d:\d\d UTC:", first_line)
+    assert re.fullmatch(
+        r"Link for ada to set a password, valid until 20\S+ \d\d:\d\d UTC:", first_line
+    )
     path = url.removeprefix("http://127.0.0.1:8000")
     assert re.fullmatch(r"/reset\?token=[\w-]{43}", path)
     assert (await visitor.get(path)).status_code == 200
@@ -240,8 +242,8 @@ async def test_a_user_can_be_created_with_a_link_instead_of_a_password(
     command_line: CommandLine, visitor: Client
 ) -> None:
     created, until, url = command_line.run(*ADA, "--role", "admin", "--link").splitlines()
-    assert created == "User ada is created, as admin."
-    assert until.startswith("ada sets a password by this link, until 20")
+    assert created == "Created user ada, role admin."
+    assert until.startswith("Link for ada to set a password, valid until 20")
     form = {"token": url.partition("?token=")[2], "new_password": NEW_PASSWORD}
     assert (await visitor.post("/reset", form=form)).status_code == 303
     assert await login_status(visitor, NEW_PASSWORD) == (200, None)
@@ -253,9 +255,9 @@ async def test_a_user_can_be_created_with_a_link_instead_of_a_password(
 def test_changing_the_role_of_the_last_administrator_prints_a_warning(
     command_line: CommandLine,
 ) -> None:
-    assert command_line.run("user", "role", "ada", "admin") == "The role of ada is admin.\n"
+    assert command_line.run("user", "role", "ada", "admin") == "Changed the role of ada to admin.\n"
     assert "\tadmin\t" in command_line.run("user", "list")
-    warning = "Warning: no active user is an administrator any more.\n"
+    warning = "Warning: no active user is an administrator now.\n"
     command_line.run("user", "role", "ada", "reviewer", warning=warning)
     command_line.run("user", "role", "ada", "viewer")
 
@@ -269,7 +271,7 @@ def test_deactivating_the_last_administrator_prints_a_warning(command_line: Comm
         "user",
         "deactivate",
         "hedy",
-        warning="Warning: no active user is an administrator any more.\n",
+        warning="Warning: no active user is an administrator now.\n",
     )
     command_line.run("user", "deactivate", "hedy")  # the second time it changes nothing
     command_line.run("user", "deactivate", "ada")
@@ -300,7 +302,7 @@ def test_the_help_says_where_passwords_come_from(tmp_path: Path) -> None:
         {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}, tmp_path
     ).run("user", "create", "--help")
     said = " ".join(said.split())
-    assert "asked for" in said
+    assert "you are asked for the password" in said
     assert "--password-stdin reads it from a pipe" in said
     assert "generated" in said
 
@@ -415,7 +417,7 @@ def test_a_new_file_is_removed_if_the_upgrade_fails(tmp_path: Path) -> None:
     )
     assert ended.returncode != 0
     assert list(tmp_path.iterdir()) == []
-    assert "A new database file was made" in command_line.run("db", "upgrade")
+    assert "Created the database file" in command_line.run("db", "upgrade")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Queries about alerts, which inform users of events of their account."""
+"""Queries about alerts, which notify users of security events."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -20,9 +20,9 @@ async def add_alert(db: AsyncSession, row: dict[str, Any]) -> int:
 
 
 async def add_alert_of_few(db: AsyncSession, row: dict[str, Any], *, most: int) -> None:
-    """Insert an alert unless `most` of its kind wait for the user's answer.
+    """Insert an alert unless `most` of its kind already wait for the user's answer.
 
-    It is one statement, because a login runs it.
+    It is one statement, because every login on a new device runs it.
     """
     waiting = (
         select(_TABLE.c.id)
@@ -73,12 +73,12 @@ async def delete_answered_alerts(db: AsyncSession, user_id: int, sid: str, *, up
 
 
 async def _shown_to(db: AsyncSession, user_id: int, sid: str) -> ColumnElement[bool] | None:
-    """Return which alerts a session's browser shows; None if the session has no login record.
+    """Return a condition for the alerts of a session's browser; None without a login record.
 
-    It shows no alert about the session itself, and none about a login on a new device from before
-    this device was known.
+    Left out are alerts about this session itself, and new-device alerts from before this device
+    was known.
     """
-    # Two seeks. A join would read every alert of the user for each page.
+    # Two index lookups. A join would read every alert of the user for each page.
     found = await db.execute(
         select(Login.alerts_seen, Login.device_id).where(Login.sid == sid, Login.user_id == user_id)
     )
@@ -93,12 +93,12 @@ async def _shown_to(db: AsyncSession, user_id: int, sid: str) -> ColumnElement[b
 
 
 async def last_alert_id(db: AsyncSession, user_id: int) -> int:
-    """Return the id of the user's newest alert; 0 where there is none."""
+    """Return the id of the user's newest alert; 0 if there is none."""
     return await db.scalar(select(func.max(Alert.id)).where(Alert.user_id == user_id)) or 0
 
 
 async def alerts_seen_on(db: AsyncSession, user_id: int, device_id: str) -> int:
-    """Return the last alert id whose new-device logins a device doesn't show; 0 if unknown."""
+    """Return the id up to which a device hides new-device alerts; 0 if the device is unknown."""
     seen = await db.scalar(
         select(func.max(Login.alerts_seen)).where(
             Login.user_id == user_id, Login.device_id == device_id
@@ -110,7 +110,7 @@ async def alerts_seen_on(db: AsyncSession, user_id: int, device_id: str) -> int:
 async def delete_alerts(
     db: AsyncSession, user_id: int, kinds: Collection[AlertKind] | None = None
 ) -> None:
-    """Delete the user's alerts: all, or those of some kinds."""
+    """Delete the user's alerts, or only those of the given kinds."""
     query = delete(Alert).where(Alert.user_id == user_id)
     if kinds is not None:
         query = query.where(Alert.kind.in_(kinds))

@@ -1,4 +1,4 @@
-"""Queries about the audit log. It grows and is read from its end; no query changes a row."""
+"""Queries about the audit log, an append-only table that is read newest first."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ from quart_app.model import AuditEntry, UtcDateTime
 from quart_app.storage.clock import database_time, time_of_dialect
 from quart_app.storage.locks import AdvisoryLock, try_to_take_lock
 
-# Concurrent transactions may write this many rows whose times are not in the order of ids.
+# Times and ids may disagree in order for up to this many rows: transactions run concurrently.
 _OUT_OF_ORDER = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """A filter of entries; None means any. Times are aware, and `until` is exclusive."""
+    """A filter of entries; None matches all. Times are aware, and `until` is exclusive."""
 
     event: str | None = None
     user_id: int | None = None
@@ -60,7 +60,7 @@ _NO_ENTRY = dict.fromkeys(
 
 @cache
 def _add_entry(dialect: str, kept_for: timedelta) -> ReturningInsert[Any]:
-    """Return the statement of each login: building it costs more than executing it."""
+    """Return the cached INSERT: building it costs more than executing it, and logins run it."""
     table = AuditEntry.table()
     times = {
         "at": time_of_dialect(dialect),
@@ -127,9 +127,9 @@ async def _last_id_until(db: AsyncSession, at: datetime) -> int | None:
 async def counts_between(
     db: AsyncSession, events: Collection[str], moments: Sequence[datetime]
 ) -> list[dict[str, int]]:
-    """Return how often each of these events happened between each moment and the next one.
+    """Return the count of each event in each span between two consecutive moments.
 
-    It is one statement. Each number comes from one range of a covering index.
+    One statement; each count reads one range of a covering index.
     """
     spans = (
         values(

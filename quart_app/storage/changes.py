@@ -1,4 +1,4 @@
-"""Changes that open pages are notified of: written and read in the order of commits."""
+"""Changes that open pages are notified of, written and read in the order of commits."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -35,7 +35,7 @@ async def add_change(
 ) -> None:
     """Insert a change as the last statement of this transaction, and notify followers.
 
-    The lock makes the order of `seq` that of commits, as with revocations.
+    The lock makes `seq` follow the order of commits, as for revocations.
     """
     change = Change(
         user_id=user_id, sid=sid, platform_connection_id=platform_connection_id, created_at=at
@@ -60,10 +60,10 @@ async def newest_change(db: AsyncSession) -> ChangeRow | None:
 
 
 async def delete_old_changes(db: AsyncSession, *, before: datetime, most: int) -> int:
-    """Delete at most `most` changes older than a time, but not the newest; return how many.
+    """Delete at most `most` changes older than a time, except the newest; return how many.
 
-    The newest shows followers that this is the database that they know. And its number is not
-    used again.
+    Followers recognise the database by the newest row. Keeping it also prevents SQLite from
+    reusing its number.
     """
     newest = select(func.max(Change.seq)).scalar_subquery()
     old = (
@@ -83,7 +83,7 @@ def _changes() -> Select[int, int, str | None, int | None, datetime]:
 
 
 class ChangeFeed:
-    """Reads changes, each once, in the order of commits."""
+    """Reads each change once, in the order of commits."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -93,8 +93,8 @@ class ChangeFeed:
     async def changes(self) -> AsyncIterator[list[ChangeRow] | None]:
         """Yield the changes since the last time, in batches. The last batch may be empty.
 
-        Yields None if they are not known, so that anything may have changed: the first time, and
-        when the last row that was read is no longer in the table. Raises Unavailable.
+        Yields None if anything may have changed: on the first call, and when the last row that was
+        read is no longer in the table. Raises Unavailable.
         """
         while True:
             known = self._last

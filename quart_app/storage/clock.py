@@ -1,4 +1,4 @@
-"""Clocks: the database's, and the time that decides which rows are purged."""
+"""The database's clock, and the clock that decides which rows are purged."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,11 +11,11 @@ from quart_app.model import AuditEntry, Login, Revocation, UtcDateTime
 from quart_app.session.purge_clock import PurgeClock, newest
 from quart_app.session.revocations import boot_seconds
 
-_SQLITE_TIME: Final = "%Y-%m-%d %H:%M:%f000"  # as SQLAlchemy writes it: text compares as time does
+_SQLITE_TIME: Final = "%Y-%m-%d %H:%M:%f000"  # SQLAlchemy's format: its text sorts like the times
 
 
 def time_of_dialect(dialect: str, later: timedelta = timedelta()) -> ColumnElement[datetime]:
-    """Return an expression for the time when the statement runs, moved by `later`."""
+    """Return an SQL expression for the time when the statement runs, plus `later`."""
     seconds = int(later.total_seconds())
     if dialect == "postgresql":
         now = func.timezone("utc", func.clock_timestamp(), type_=DateTime())
@@ -24,7 +24,7 @@ def time_of_dialect(dialect: str, later: timedelta = timedelta()) -> ColumnEleme
 
 
 def database_time(db: AsyncSession) -> ColumnElement[datetime]:
-    """Return the same expression for this session's database, not moved."""
+    """Return an SQL expression for the time when the statement runs, for the dialect of `db`."""
     return time_of_dialect(db.get_bind().dialect.name)
 
 
@@ -37,7 +37,7 @@ def new_purge_clock(
     wall: Callable[[], datetime] = _wall_time,
     boot: Callable[[], float] = boot_seconds,
 ) -> PurgeClock:
-    """Return a clock that considers the newest login, revocation and audit entry, too."""
+    """Return a purge clock that also reads the newest login, revocation and audit entry."""
     newest_times = [
         newest(Login.table().c.created_at, by=Login.table().c.id),
         newest(Revocation.table().c.created_at, by=Revocation.table().c.seq),

@@ -45,21 +45,21 @@ _POSTGRESQL_SETTINGS = {
 
 
 class Database:
-    """One database, SQLite or PostgreSQL, with its two kinds of transaction.
+    """A SQLite or PostgreSQL database, with two kinds of transaction.
 
-    Both raise Unavailable if the database is locked, read-only, absent, full or stopped, or lacks
-    the schema that we need. Then nothing was changed.
+    Both raise Unavailable, with nothing changed, if the database is locked, read-only, missing,
+    full or stopped, or lacks our schema.
     """
 
     def __init__(self, url: URL, *, create: bool = False, name: str = "quart_app") -> None:
-        """Connect to `url` at the first use; a new SQLite file is made only with `create`.
+        """Connect to `url` at the first use. A missing SQLite file is created only with `create`.
 
-        PostgreSQL shows its administrator the connections under `name`, unless `url` gives one.
+        `name` is the application name on PostgreSQL, unless `url` sets one.
         """
         self.url = url
         self.engine = _engine(url, create=create, name=name)
-        # One pool. A writer on SQLite takes the write lock when it begins. With a plain BEGIN, a
-        # read followed by a write fails at once if another writer came between (SQLITE_BUSY).
+        # On SQLite, a transaction that may write takes the write lock when it begins. With a plain
+        # BEGIN, a write after a read fails at once if another writer came between (SQLITE_BUSY).
         is_sqlite = url.get_backend_name() == "sqlite"
         self._writing = self.engine.execution_options(
             **({_BEGIN: BEGIN_TO_WRITE} if is_sqlite else {})
@@ -68,14 +68,14 @@ class Database:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
-        """Open a transaction that may write: it commits at the end, or rolls back on any error."""
+        """Open a transaction that may write. It commits at the end, or rolls back on any error."""
         with _unavailable_where_the_database_fails():
             async with self._turn_to_write, _session(self._writing) as db, db.begin():
                 yield db
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        """Open a read-only transaction, which sees one state of the database throughout."""
+        """Open a transaction that only reads; on SQLite, from one snapshot."""
         with _unavailable_where_the_database_fails():
             async with _session(self.engine) as db, db.begin():
                 yield db
@@ -86,15 +86,15 @@ class Database:
 
 
 class _Locked(Exception):  # noqa: N818 named for the fact
-    """Other writers of this process held the turn for the whole waiting time."""
+    """Other writers of this process held the lock for the whole waiting time."""
 
 
 class _TurnToWrite(AbstractAsyncContextManager[None]):
-    """One writer of this process at a time, first come, first served.
+    """A fair lock: one writer of this process at a time, first come, first served.
 
-    SQLite has no queue for its lock. Each waiting writer asks again now and then, up to every
-    0.1 s, and a newcomer may be faster. Of many writers, some would not get the lock in time,
-    though it is free again and again. While they wait, readers would lack their connections.
+    SQLite has no queue for its lock: each waiting writer polls, up to every 0.1 s, and a newcomer
+    may get it first. Of many writers, some would time out although the lock is often free.
+    Meanwhile they would occupy connections that readers need.
     """
 
     def __init__(self, patience_seconds: float) -> None:
@@ -123,7 +123,7 @@ def _session(engine: AsyncEngine) -> AsyncSession:
 
 
 class _unavailable_where_the_database_fails:  # noqa: N801 reads as what it does
-    """Turn a failure of the database itself into Unavailable; errors of queries pass unchanged."""
+    """Raise Unavailable for failures of the database; errors in our queries pass unchanged."""
 
     def __enter__(self) -> None:
         pass
@@ -158,7 +158,7 @@ def _engine(url: URL, *, create: bool, name: str) -> AsyncEngine:
             connect_args={"async_creator_fn": open_sqlite},
         )
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        event.listen(engine.sync_engine, "checkout", _let_go_of_a_replaced_file)
+        event.listen(engine.sync_engine, "checkout", _reopen_replaced_file)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
     return _postgresql_engine(url, name=name)
@@ -170,7 +170,7 @@ def _postgresql_engine(url: URL, *, name: str) -> AsyncEngine:
         pool_pre_ping=True,  # notices a restarted server before a use case begins
         pool_timeout=BUSY_TIMEOUT_SECONDS,
         hide_parameters=True,
-        isolation_level="AUTOCOMMIT",  # the driver begins no transaction: `begin` does
+        isolation_level="AUTOCOMMIT",  # `begin` below starts transactions, not the driver
         connect_args=postgresql.connect_args(
             url,
             name=name,
@@ -182,12 +182,12 @@ def _postgresql_engine(url: URL, *, name: str) -> AsyncEngine:
     settings = postgresql.set_local(postgresql.settings_of(url, _POSTGRESQL_SETTINGS))
 
     def begin(dbapi_connection: PoolProxiedConnection) -> None:
-        """Begin with the settings of the transaction, in one message to the server."""
+        """Begin a transaction and set its settings, in one message to the server."""
         cursor = dbapi_connection.cursor()
         cursor.execute(f"BEGIN; {settings}")
         cursor.close()
 
-    # The event "begin" would not do: SQLAlchemy does not recognise a lost connection there.
+    # Not in the event "begin", where SQLAlchemy does not recognise a lost connection.
     engine.dialect.do_begin = begin  # type: ignore[method-assign]
     event.listen(
         engine.sync_engine, "connect", lambda connection, _: postgresql.prepare(connection)
@@ -196,7 +196,7 @@ def _postgresql_engine(url: URL, *, name: str) -> AsyncEngine:
 
 
 def _opened_by_uri(url: URL, *, create: bool) -> URL:
-    """Return the URL that opens an existing SQLite file; only with `create` it makes a new one.
+    """Return a URL that opens an existing SQLite file, and creates one only with `create`.
 
     A misspelt path must not become an empty database. See https://www.sqlite.org/uri.html.
     """
@@ -208,11 +208,11 @@ def _opened_by_uri(url: URL, *, create: bool) -> URL:
 
 
 def _prepare_sqlite(connection: Any, entry: ConnectionPoolEntry) -> None:
-    # None: the driver begins no transaction, so that _begin_sqlite does, and DDL rolls back.
+    # None: _begin_sqlite begins transactions, not the driver, so that DDL rolls back, too.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys = ON")
-    with suppress(sqlite3.OperationalError):  # a read-only file can still be read as it is
+    with suppress(sqlite3.OperationalError):  # a read-only file keeps its journal mode
         cursor.execute("PRAGMA journal_mode = WAL")  # readers and the writer don't wait
     cursor.execute("PRAGMA synchronous = NORMAL")  # with WAL, safe against a crash of the process
     cursor.execute("PRAGMA database_list")
@@ -221,10 +221,10 @@ def _prepare_sqlite(connection: Any, entry: ConnectionPoolEntry) -> None:
     entry.info["file"] = path, _file_identity(path)
 
 
-def _let_go_of_a_replaced_file(_connection: Any, entry: ConnectionPoolEntry, _: object) -> None:
-    """Reopen a database whose file was replaced, usually by a restored backup.
+def _reopen_replaced_file(_connection: Any, entry: ConnectionPoolEntry, _: object) -> None:
+    """Reopen the database if its file was replaced, usually by a restored backup.
 
-    SQLite would keep using the old file, which no longer has a name.
+    SQLite would keep using the deleted file.
     """
     path, identity = entry.info["file"]
     if _file_identity(path) != identity:
@@ -233,7 +233,7 @@ def _let_go_of_a_replaced_file(_connection: Any, entry: ConnectionPoolEntry, _: 
 
 def _file_identity(path: str) -> tuple[int, int] | None:
     try:
-        status = os.stat(path)  # noqa: PTH116 a Path for each checkout costs as much again
+        status = os.stat(path)  # noqa: PTH116 creating a Path doubles the cost of this checkout
     except OSError:
         return None
     return status.st_dev, status.st_ino

@@ -1,4 +1,4 @@
-"""A check for text that a PostgreSQL database not in UTF-8 can't store."""
+"""Refuse text that a PostgreSQL database can't store because its encoding is not UTF-8."""
 
 from sqlalchemy import Text, cast, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -8,9 +8,9 @@ from quart_app.storage.locks import is_postgresql
 
 
 async def refuse_unstorable(db: AsyncSession, **fields: str | None) -> None:
-    """Raise InvalidInput for the first field whose text would not be stored as it is.
+    """Raise InvalidInput for the first field whose text the database would not store unchanged.
 
-    It asks the database, which returns a substitute for each character that it can't store.
+    The database echoes the text, with a substitute for each character that it can't store.
     """
     if not is_postgresql(db):
         return

@@ -1,6 +1,6 @@
-"""PostgreSQL's advisory locks: the one place that knows their numbers.
+"""The numbers of all PostgreSQL advisory locks.
 
-SQLite needs no such locks: there only one transaction writes at a time.
+SQLite needs no such locks, because only one transaction writes at a time.
 """
 
 from enum import IntEnum, unique
@@ -13,26 +13,25 @@ from quart_app.session.table import COMMIT_ORDER_LOCK
 
 @unique
 class AdvisoryLock(IntEnum):
-    """Work that only one transaction does at a time; the numbers were chosen at random.
+    """Work that only one transaction does at a time. The numbers are random.
 
-    Older and newer processes must take the same lock for the same work. So numbers never change,
-    and a number that is no longer used is not reused.
+    Older and newer processes must take the same lock for the same work. Never change a number, and
+    never reuse one.
     """
 
     UPGRADE_SCHEMA = 7225838017654201
-    # Writes revocations, and so ends sessions. The session library takes it.
+    # Writes revocations. The session library takes this lock.
     REVOCATIONS = COMMIT_ORDER_LOCK
-    # Writes changes. Not the lock of revocations: a logout never waits for a switch.
+    # Writes changes. A separate lock, so that a logout never waits for a switch.
     CHANGES = 7225838017654203
-    # Older versions took the number of CHANGES to purge the audit. Purging beside one of them does
-    # no harm, as a row is only deleted once.
+    # Older versions purge the audit log with the number of CHANGES. Two purges at once do no harm.
     PURGE_AUDIT = 7225838017654204
-    # Creates users, whose names are compared in every spelling.
+    # Creates users, whose names must be unique in every spelling.
     CREATE_USERS = 7225838017654231
 
 
 def is_postgresql(db: AsyncSession) -> bool:
-    """Tell whether the database has advisory locks."""
+    """Return whether the database has advisory locks."""
     return db.get_bind().dialect.name == "postgresql"
 
 

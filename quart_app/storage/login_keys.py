@@ -1,4 +1,4 @@
-"""Fill in missing login keys, which find users by any spelling of their name."""
+"""Fill in missing login keys, which find a user by any spelling of the name or address."""
 
 from typing import Final
 
@@ -7,19 +7,19 @@ from sqlalchemy import Connection, bindparam, select, update
 from quart_app.model import LARGEST_ID, User
 from quart_app.text.login_names import email_key, name_key
 
-_AT_ONCE: Final = 1000
+_BATCH_ROWS: Final = 1000
 _BEFORE_EVERY_ID: Final = -LARGEST_ID - 1
 _USERS: Final = User.table()
 
 
 def fill_missing_keys(connection: Connection) -> None:
-    """Write the keys of users without any, created by a process of an older version."""
+    """Write the keys of users without them, whom a process of an older version created."""
     columns = _USERS.c
     lacking = (
         select(columns.id, columns.username, columns.email)
         .where(columns.username_key.is_(None))
         .order_by(columns.id)
-        .limit(_AT_ONCE)
+        .limit(_BATCH_ROWS)
     )
     fill = (
         update(_USERS)

@@ -80,7 +80,7 @@ async def live_login(db: AsyncSession, login_id: int, now: datetime) -> Login | 
 async def numbers_of_live_logins(
     db: AsyncSession, user_ids: Collection[int], now: datetime
 ) -> dict[int, int]:
-    """Return how many live logins each of these users has; users without any are left out."""
+    """Return the number of live logins by user id; users without any are left out."""
     rows = await db.execute(
         select(Login.user_id, func.count())
         .where(Login.user_id.in_(user_ids), Login.ended_at.is_(None), Login.expires_at > now)
@@ -90,9 +90,10 @@ async def numbers_of_live_logins(
 
 
 async def has_login_ended(db: AsyncSession, sid: str) -> bool:
-    """Return whether a session was ended for any reason; False if it has no login record.
+    """Return whether a session has been ended; False if it has no login record.
 
-    This waits for a transaction that is ending the session. A later one waits until we commit.
+    The row is locked: this waits for a transaction that is ending the session, and a later one
+    waits for us.
     """
     ended_at = await db.scalars(select(Login.ended_at).where(Login.sid == sid).with_for_update())
     return ended_at.one_or_none() is not None
@@ -116,7 +117,10 @@ async def users_with_most_logins(db: AsyncSession, *, more_than: int) -> list[in
 async def delete_ended_logins_of(
     db: AsyncSession, user_id: int, *, before: datetime, but_for_newest: int, most: int
 ) -> int:
-    """Delete at most so many logins that began and ended before a time; return how many."""
+    """Delete at most `most` of the user's logins that began and ended before a time.
+
+    The user's `but_for_newest` newest such logins are kept. Returns how many were deleted.
+    """
     surplus = (
         select(Login.id)
         .where(Login.user_id == user_id, Login.created_at < before, Login.ended_at < before)
@@ -131,9 +135,9 @@ async def delete_ended_logins_of(
 async def mark_login_ended(
     db: AsyncSession, sid: str, *, at: datetime, reason: EndReason
 ) -> int | None:
-    """Record how the login of a session ended; return whose it was.
+    """Record how the login of a session ended; return its user's id.
 
-    Returns None if nothing was written: it had ended before, or is not recorded.
+    Returns None if it had ended before, or has no record.
     """
     return await db.scalar(
         update(Login)
@@ -157,12 +161,12 @@ async def mark_logins_ended(
 
 
 async def is_login_recorded(db: AsyncSession, sid: str) -> bool:
-    """Tell whether a login of that session is recorded, ended or not."""
+    """Return whether the session has a login record, ended or not."""
     return await db.scalar(select(Login.id).where(Login.sid == sid)) is not None
 
 
 async def add_ended_login(db: AsyncSession, row: dict[str, Any]) -> bool:
-    """Record a login that is over, unless another transaction did; return whether we did."""
+    """Insert a login that has ended, unless it is recorded already; return whether it was new."""
     insert_unless = sqlite.insert if db.get_bind().dialect.name == "sqlite" else postgresql.insert
     added = await db.scalar(
         insert_unless(Login.table())
@@ -176,13 +180,13 @@ async def add_ended_login(db: AsyncSession, row: dict[str, Any]) -> bool:
 async def mark_some_ended(
     db: AsyncSession, *, at: datetime, reason: EndReason, not_after: datetime, most: int
 ) -> int:
-    """Record the end of at most so many logins that began by a time; return how many."""
+    """Mark at most `most` logins that began by `not_after` as ended; return how many."""
     some = (
         select(Login.id)
         .where(Login.ended_at.is_(None), Login.created_at <= not_after)
         .order_by(Login.id)
         .limit(most)
-        .with_for_update(skip_locked=True)  # a transaction that is ending it must not block us
+        .with_for_update(skip_locked=True)  # do not wait for transactions that end one of them
     )
     result = await db.execute(
         update(Login)

@@ -33,9 +33,9 @@ async def connections_shown(
     after: str = "",
     ids: Collection[int] | None = None,
 ) -> list[PlatformConnection]:
-    """Return the user's first connections by name, as they are shown.
+    """Return the user's first connections by name, with the columns that pages show.
 
-    `after` a name or `ids` limit them, if given.
+    They are limited to names that sort after `after`, and to `ids`, if given.
     """
     query = select(PlatformConnection).where(PlatformConnection.user_id == user_id)
     if ids is not None:
@@ -46,8 +46,8 @@ async def connections_shown(
     return list(await db.scalars(query.options(_SHOWN)))
 
 
-class Words(NamedTuple):
-    """The words that find a connection, as stored."""
+class SearchFields(NamedTuple):
+    """The stored fields of a connection that a search compares."""
 
     id: int
     name: str
@@ -55,10 +55,10 @@ class Words(NamedTuple):
     instance_url: str
 
 
-async def words_of_connections(
+async def search_fields_of_connections(
     db: AsyncSession, user_id: int, *, after: str, most: int
-) -> list[Words]:
-    """Return the search words of the user's first connections by name, or `after` a name."""
+) -> list[SearchFields]:
+    """Return the search fields of the user's first connections whose names sort after `after`."""
     columns = (
         PlatformConnection.id,
         PlatformConnection.name,
@@ -71,7 +71,7 @@ async def words_of_connections(
     rows = await db.execute(
         query.order_by(PlatformConnection.name, PlatformConnection.id).limit(most)
     )
-    return [Words._make(row) for row in rows]
+    return [SearchFields._make(row) for row in rows]
 
 
 async def number_of_connections(db: AsyncSession, user_id: int, *, most: int) -> int:
@@ -81,7 +81,7 @@ async def number_of_connections(db: AsyncSession, user_id: int, *, most: int) ->
 
 
 async def accounts_of(db: AsyncSession, user_id: int) -> list[tuple[str, str]]:
-    """Return the server's address and the username of each connection that has one, as stored."""
+    """Return the stored (instance_url, username) of each connection that has a username."""
     rows = await db.execute(
         select(PlatformConnection.instance_url, PlatformConnection.username).where(
             PlatformConnection.user_id == user_id, PlatformConnection.username.is_not(None)
@@ -91,7 +91,7 @@ async def accounts_of(db: AsyncSession, user_id: int) -> list[tuple[str, str]]:
 
 
 async def usable_default(db: AsyncSession, user: User) -> PlatformConnection | None:
-    """Return the user's default as pages show it; None if it is missing or switched off."""
+    """Return the user's default; None if there is none or it is switched off."""
     default = await chosen_default(db, user)
     return default if default is not None and default.is_active else None
 
@@ -122,7 +122,7 @@ async def connection_of(
 async def first_usable_connection(
     db: AsyncSession, user_id: int, default_id: int | None
 ) -> PlatformConnection | None:
-    """Return the user's default if it is switched on, else the oldest that is, else None."""
+    """Return the user's default if it is on, else the oldest that is on, else None."""
     whose = {"user_id": user_id, "default_id": default_id or 0}
     return await db.scalar(_FIRST_USABLE_CONNECTION, whose)
 
@@ -143,10 +143,10 @@ async def connection_named(db: AsyncSession, user_id: int, name: str) -> Platfor
 
 
 async def add_connection(db: AsyncSession, connection: PlatformConnection) -> None:
-    """Insert it under an id that no connection ever had.
+    """Insert it with an id that no connection ever had.
 
-    PostgreSQL's sequences never go back. SQLite would reuse the highest id after its row is
-    deleted, and a table with rows can't be altered to prevent that. So a trigger remembers the id.
+    PostgreSQL's sequences do this. SQLite would reuse the highest id after its row is deleted, and
+    AUTOINCREMENT can't be added to an existing table, so a trigger stores the highest id.
     """
     if db.get_bind().dialect.name == "sqlite":
         connection.id = (await db.scalars(_NEXT_ID)).one()
@@ -161,7 +161,7 @@ _NEXT_ID = text(
 
 
 async def has_connections_table(db: AsyncSession) -> bool:
-    """Tell whether the database is ours, or the older application's."""
+    """Return whether the table of platform connections exists."""
     connection = await db.connection()
     return await connection.run_sync(
         lambda it: inspect(it).has_table(PlatformConnection.__tablename__)
@@ -169,7 +169,7 @@ async def has_connections_table(db: AsyncSession) -> bool:
 
 
 async def sealed_tokens(db: AsyncSession, *, most: int) -> list[str]:
-    """Return up to so many of the newest and of the oldest access tokens in Fernet's format."""
+    """Return up to `most` of the newest and `most` of the oldest Fernet-encrypted access tokens."""
     tokens: dict[int, str] = {}
     for order in (PlatformConnection.id.desc(), PlatformConnection.id):
         rows = await db.execute(
@@ -187,7 +187,7 @@ _FERNET = "gAAAAA"
 
 
 async def delete_connection(db: AsyncSession, connection: PlatformConnection) -> bool:
-    """Delete the connection; False, with nothing done, if rows of other tables refer to it."""
+    """Delete the connection; return False, with nothing done, if other tables refer to it."""
     if await is_referred_to(db, connection.id):
         return False
     try:

@@ -24,7 +24,7 @@ _OPTION = re.compile(r"\s*(?:-c\s*|--)([A-Za-z_][\w.-]*)=((?:\\.|[^\\\s])*)(?=\s
 
 
 def settings_in(options: str) -> dict[str, str]:
-    """Return the settings in a URL's `options`; raises ValueError for anything else in them."""
+    """Return the settings in a URL's `options`. Raises ValueError for other options."""
     found, end = {}, 0
     while match := _OPTION.match(options, end):
         name, value = match.groups()
@@ -36,7 +36,7 @@ def settings_in(options: str) -> dict[str, str]:
 
 
 def settings_of(url: URL, settings: Mapping[str, str]) -> dict[str, str]:
-    """Return our settings, overridden by those of the URL's `options`."""
+    """Return our settings, overridden by those in the URL's `options`."""
     given = url.query.get("options", "")
     return {**settings, **settings_in(given if isinstance(given, str) else " ".join(given))}
 
@@ -47,23 +47,23 @@ def without_options(url: URL) -> URL:
 
 
 def connect_args(url: URL, *, name: str, timeout_seconds: int, **more: Any) -> dict[str, Any]:
-    """Return the arguments of each connection; the server's administrator sees it as `name`.
+    """Return the driver's arguments for each connection, with `name` as the application name.
 
-    The URL's values win here, because SQLAlchemy would prefer ours.
+    What the URL sets is left out, because SQLAlchemy would override it with ours.
     """
     ours = {"fallback_application_name": name, "connect_timeout": timeout_seconds, **more}
     return {
         **{option: value for option, value in ours.items() if option not in url.query},
         "client_encoding": _CLIENT_ENCODING,
-        # A pooler may hand each transaction to another server connection.
+        # No prepared statements: a pooler may give each transaction another server connection.
         "prepare_threshold": None,
     }
 
 
 def set_local(settings: Mapping[str, str]) -> str:
-    """Return the statements that set these until the transaction ends.
+    """Return SET LOCAL statements for these settings.
 
-    They take no snapshot, so they may come before the first query of a repeatable read.
+    They take no snapshot, so they may precede the first query of a repeatable-read transaction.
     """
     return "; ".join(
         f"SET LOCAL {'.'.join(map(_identifier, name.split('.')))} TO {_value(name, value)}"
@@ -76,13 +76,13 @@ def _identifier(name: str) -> str:
 
 
 def _value(name: str, value: str) -> str:
-    if name.lower() in _LISTS_OF_NAMES:  # one literal would be one name
+    if name.lower() in _LISTS_OF_NAMES:  # a single literal would be a single name
         return ", ".join(map(_identifier, schemas_in(value))) or "''"
     return "E'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 def schemas_in(search_path: str) -> list[str]:
-    """Return the schemas of a search path, as PostgreSQL reads it."""
+    """Return the schemas in a search path, parsed like PostgreSQL."""
     parts = re.findall(r'\s*("(?:[^"]|"")*"|[^,"]+)\s*(?:,|$)', search_path)
     return [
         part[1:-1].replace('""', '"') if part.startswith('"') else part.strip().lower()
@@ -91,16 +91,16 @@ def schemas_in(search_path: str) -> list[str]:
 
 
 def prepare(connection: Any) -> None:
-    """Make a driver's connection work with a database of any encoding.
+    """Make a psycopg connection work with a database of any encoding.
 
-    Characters that the database can't store are sent as U+001A, which no name may contain. So a
-    record is still written, and a name with such a character finds no user. Bytes that are not
-    UTF-8, which a SQL_ASCII database may hold, are read as U+FFFD.
+    Characters that the database can't store are sent as U+001A, which no name may contain: log
+    records can still be written, and a name with such a character finds no user. Invalid UTF-8
+    in a SQL_ASCII database is read as U+FFFD.
     """
     encoding = connection.info.parameter_status("server_encoding") or _CLIENT_ENCODING
     if encoding == "SQL_ASCII":
-        # The server would refuse to send text that is not UTF-8. Poolers treat this setting as each
-        # client's own.
+        # With UTF8, the server would refuse to send invalid UTF-8. Poolers keep this setting
+        # separate for each client.
         cursor = connection.cursor()
         cursor.execute("SET client_encoding TO SQL_ASCII")
         cursor.close()
@@ -111,7 +111,7 @@ def prepare(connection: Any) -> None:
 
 
 def _codec(encoding: str) -> str | None:
-    """Return Python's name of PostgreSQL's encoding; None where Python has none."""
+    """Return Python's name for a PostgreSQL encoding; None if Python lacks it."""
     name = re.sub("^WIN", "cp", encoding)
     try:
         return codecs.lookup({"KOI8R": "koi8-r", "KOI8U": "koi8-u"}.get(name, name)).name

@@ -1,7 +1,6 @@
-"""Rows of other tables that refer to a platform connection, found by the database's own keys.
+"""Find rows of other tables that refer to a platform connection, by any foreign key.
 
-A key may say ON DELETE CASCADE or SET NULL, so a DELETE that succeeds does not
-show that no row refers to the connection.
+A successful DELETE would not show that there are none: a key may be ON DELETE CASCADE or SET NULL.
 """
 
 import sqlite3
@@ -15,16 +14,16 @@ from quart_app.model import PlatformConnection, User
 from quart_app.storage.locks import is_postgresql
 
 _TABLE = PlatformConnection.__tablename__
-# This application's only key of its own; it clears a default that is deleted.
+# Our own foreign key, which clears a user's deleted default.
 _OUR_KEY = (User.__tablename__, User.default_platform_connection_id.key)
 _SQLITE_ERROR = 1  # https://www.sqlite.org/rescode.html: no such column, foreign key mismatch
-# https://www.postgresql.org/docs/18/errcodes-appendix.html: insufficient_privilege, which is also
-# what row level security that hides rows amounts to
+# https://www.postgresql.org/docs/18/errcodes-appendix.html: insufficient_privilege, also raised
+# where row-level security would hide rows
 _NOT_ALLOWED = "42501"
 
 
 class _Key(NamedTuple):
-    """One foreign key: pairs are (column of the referring table, column of the connections)."""
+    """A foreign key; `pairs` are (referring column, column of platform_connections)."""
 
     schema: str | None
     table: str

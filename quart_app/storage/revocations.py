@@ -1,4 +1,4 @@
-"""The table of revocations: writing them with their causes, and following them."""
+"""The revocation store: writes revocations in the transaction of their cause, and follows them."""
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -25,7 +25,7 @@ async def add_revocations(
 
 
 class DatabaseRevocationStore(SQLAlchemyRevocationStore):
-    """Follows the table through a database of its own, so that it never waits for requests."""
+    """A store with its own connections, so that following never waits for requests."""
 
     def __init__(self, database: Database, purge_clock: PurgeClock | None = None) -> None:
         super().__init__(
@@ -36,11 +36,11 @@ class DatabaseRevocationStore(SQLAlchemyRevocationStore):
         self._database = database
 
     def reading(self) -> AbstractAsyncContextManager[AsyncSession]:
-        """Open a transaction that only reads. It raises Unavailable."""
+        """Open a transaction that only reads. Raises Unavailable."""
         return self._database.read()
 
     def writing(self) -> AbstractAsyncContextManager[AsyncSession]:
-        """Open a transaction that writes. It raises Unavailable."""
+        """Open a transaction that may write. Raises Unavailable."""
         return self._database.begin()
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""SQLite's driver as we use it: each connection has a thread, called once per statement."""
+"""Changes to aiosqlite: one call to a connection's thread per statement, and fair waiting."""
 
 import asyncio
 import sqlite3
@@ -10,17 +10,17 @@ import aiosqlite
 
 BUSY_TIMEOUT_SECONDS = 5
 BEGIN_TO_WRITE = "BEGIN IMMEDIATE"
-# SQLite has no queue for its lock. By default it asks again after 1, 2, 5 and finally every 100 ms,
-# while a login holds the lock for 10 or 20 ms. Two processes that log users in would leave it
-# unused for most of the time.
-_ASK_AGAIN_SECONDS = 0.002
+# SQLite has no queue for its lock. By default it polls after 1, 2, 5 and finally every 100 ms,
+# while a login holds the lock for 10 or 20 ms. With two processes that log users in, the lock would
+# be unused most of the time.
+_LOCK_POLL_SECONDS = 0.002
 
 
 async def open_sqlite(path: str, **options: Any) -> aiosqlite.Connection:
-    """Open a connection; if that fails, return only when its thread has ended.
+    """Open a connection. If that fails, wait until its thread has ended, then raise.
 
-    aiosqlite lets the thread report its end later. When a command ends with the failure, the event
-    loop is closed by then, and the report would print an unrelated traceback.
+    aiosqlite's thread reports its end to the event loop. If a command exits because of the failure,
+    the loop is closed by then, and the report would print an unrelated traceback.
     """
     connection = _Connection(lambda: _connect(path, **options), iter_chunk_size=1)
     connection.busy_timeout_seconds = options.setdefault("timeout", BUSY_TIMEOUT_SECONDS)
@@ -35,8 +35,8 @@ async def open_sqlite(path: str, **options: Any) -> aiosqlite.Connection:
 
 def _connect(path: str, **options: Any) -> sqlite3.Connection:
     connection: sqlite3.Connection = sqlite3.connect(path, **options)
-    # SQLite checks no encoding. Without this, one value that is not UTF-8 fails every query that
-    # reads it.
+    # SQLite does not check encodings. Without this, a value that is not UTF-8 would fail every
+    # query that reads it.
     connection.text_factory = _decoded
     return connection
 
@@ -46,8 +46,8 @@ def _decoded(value: bytes) -> str:
 
 
 class _Connection(aiosqlite.Connection):
-    # The BEGIN to run before the next statement; None once that is done.
-    begin_by: str | None = None
+    # The BEGIN statement to run before the next statement; None if it has been run.
+    begin_statement: str | None = None
     busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS
 
     def cursor(self) -> "_Cursor":  # type: ignore[override] # SQLAlchemy asks for no more than this
@@ -57,8 +57,8 @@ class _Connection(aiosqlite.Connection):
 class _Cursor:
     """The cursor that SQLAlchemy needs, with one call to the connection's thread per statement.
 
-    aiosqlite's own cursor calls the thread to be made, to execute, to fetch and to close. Each call
-    passes the interpreter from thread to thread and back, which costs more than the statement.
+    aiosqlite's own cursor makes four calls: open, execute, fetch and close. Each call switches
+    threads twice, which costs more than the statement.
     """
 
     arraysize = 1
@@ -80,12 +80,12 @@ class _Cursor:
         await self._in_thread(lambda cursor: cursor.executemany(statement, parameters))
 
     async def fetchall(self) -> list[Any]:
-        """Return the rows, which have been fetched already."""
+        """Return the rows, which `execute` fetched."""
         rows, self._rows = self._rows, []
         return rows
 
     async def close(self) -> None:
-        """Do nothing: it was closed in its thread."""
+        """Do nothing: `execute` closed the cursor."""
 
     async def _in_thread(self, ask: Callable[[sqlite3.Cursor], Any]) -> None:
         connection = self._connection._conn  # noqa: SLF001
@@ -93,11 +93,11 @@ class _Cursor:
         def ask_all() -> tuple[list[Any], Any, int, int | None]:
             cursor = connection.cursor()
             try:
-                if self._connection.begin_by is not None:
+                if self._connection.begin_statement is not None:
                     patience = self._connection.busy_timeout_seconds
-                    _begin(cursor, self._connection.begin_by, patience)
-                    # Only now: a caller that continues after a failure must have a transaction.
-                    self._connection.begin_by = None
+                    _begin(cursor, self._connection.begin_statement, patience)
+                    # After a failed BEGIN, the next statement must try again.
+                    self._connection.begin_statement = None
                 ask(cursor)
                 # Fetch all rows, as SQLAlchemy does: an open cursor would keep a lock.
                 return cursor.fetchall(), cursor.description, cursor.rowcount, cursor.lastrowid
@@ -110,12 +110,12 @@ class _Cursor:
 
 
 def begin_sqlite(connection: Any, statement: str) -> None:
-    """Begin with `statement`, in the same call to the thread as the first query."""
-    connection.begin_by = statement
+    """Begin a transaction with `statement`, together with its first query."""
+    connection.begin_statement = statement
 
 
 def _begin(cursor: sqlite3.Cursor, statement: str, busy_timeout_seconds: float) -> None:
-    """Begin; wait for the write lock as long as any statement would, but ask more often."""
+    """Begin a transaction; poll for the write lock more often than SQLite does."""
     if statement != BEGIN_TO_WRITE:
         cursor.execute(statement)
         return
@@ -127,7 +127,7 @@ def _begin(cursor: sqlite3.Cursor, statement: str, busy_timeout_seconds: float) 
                 cursor.execute(BEGIN_TO_WRITE)
             except sqlite3.OperationalError as error:
                 if _is_locked(error) and time.monotonic() < deadline:
-                    time.sleep(_ASK_AGAIN_SECONDS)
+                    time.sleep(_LOCK_POLL_SECONDS)
                     continue
                 raise
             return
@@ -136,7 +136,7 @@ def _begin(cursor: sqlite3.Cursor, statement: str, busy_timeout_seconds: float) 
 
 
 def _is_locked(error: sqlite3.Error) -> bool:
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # the rest of it says why
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # without the extended code
 
 
 def set_busy_timeout(cursor: Any, seconds: float) -> None:

@@ -1,7 +1,6 @@
-"""Queries about rate limits: failures counted by key.
+"""Queries for rate limits: failures counted by key, in rows that all processes share.
 
-All processes count in the same rows. Every transaction here locks its rows in the order of their
-keys, so that no two wait for each other.
+Every transaction locks its rows in the order of their keys, so that no two deadlock.
 """
 
 from collections.abc import Collection
@@ -16,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from quart_app.model import Throttle, UtcDateTime
 
 _TABLE: Final = Throttle.table()
-# One less, unless the reservation was given up meanwhile.
+# One less, unless the reservation was dropped meanwhile.
 _RELEASED: Final = case((_TABLE.c.reserved > 0, _TABLE.c.reserved - 1), else_=0)
 
 
@@ -39,8 +38,8 @@ async def reserve(
 ) -> list[Counted]:
     """Add a reservation to each key and return the rows, which stay locked until the commit.
 
-    Reservations from before `lost_before` are given up, because their process has ended. So are
-    those from after `not_after`, which a wrong clock made.
+    Reservations from before `lost_before` are dropped, because their process must have ended. So
+    are those from after `not_after`, which a wrong clock made.
     """
     statement = _upsert(db.get_bind().dialect.name, "reserve")
     times = {"at": at, "lost_before": lost_before, "not_after": not_after}
@@ -64,7 +63,7 @@ async def count_failure(
 async def release(
     db: AsyncSession, keys: Collection[str], *, forgiven: Collection[str] = ()
 ) -> None:
-    """Take a reservation back, and forget the failures of the `forgiven` keys among them."""
+    """Release a reservation of each key, and reset the failures of the `forgiven` keys."""
     for key in sorted(keys):
         statement = _FORGIVE if key in forgiven else _RELEASE
         await db.execute(statement, {"of": key})
@@ -81,7 +80,7 @@ async def delete_forgotten_throttles(db: AsyncSession, *, before: datetime, most
         )
         .order_by(Throttle.last_failure_at)
         .limit(most)
-        .with_for_update(skip_locked=True)  # can be done later, and must not deadlock
+        .with_for_update(skip_locked=True)  # locked rows can wait; waiting here could deadlock
     )
     await db.execute(
         delete(Throttle)
@@ -90,7 +89,7 @@ async def delete_forgotten_throttles(db: AsyncSession, *, before: datetime, most
     )
 
 
-# The statement of each login is built once: building it costs more than executing it.
+# Built once, because every login runs these: building one costs more than executing it.
 _RELEASE: Final = _TABLE.update().where(_TABLE.c.key == bindparam("of")).values(reserved=_RELEASED)
 _FORGIVE: Final = _RELEASE.values(failures=0)
 _DELETE_EMPTY: Final = delete(_TABLE).where(
@@ -102,7 +101,7 @@ _DELETE_EMPTY: Final = delete(_TABLE).where(
 
 @cache
 def _upsert(dialect: str, what: str) -> Any:
-    """Return a statement for one key: several in one statement are not cached by SQLAlchemy."""
+    """Return a statement for one key. SQLAlchemy does not cache statements for several keys."""
     at, begins = bindparam("at", type_=UtcDateTime()), what == "reserve"
     inserted: dict[str, Any] = {
         "key": bindparam("of"),
@@ -123,14 +122,14 @@ def _upsert(dialect: str, what: str) -> Any:
 
 
 def _reserved(at: Any) -> dict[str, Any]:
-    begins_anew = or_(
+    starts_over = or_(
         _TABLE.c.reserved == 0,
         _TABLE.c.reserved_since < bindparam("lost_before", type_=UtcDateTime()),
         _TABLE.c.reserved_since > bindparam("not_after", type_=UtcDateTime()),
     )
     return {
-        "reserved": case((begins_anew, 1), else_=_TABLE.c.reserved + 1),
-        "reserved_since": case((begins_anew, at), else_=_TABLE.c.reserved_since),
+        "reserved": case((starts_over, 1), else_=_TABLE.c.reserved + 1),
+        "reserved_since": case((starts_over, at), else_=_TABLE.c.reserved_since),
     }
 
 

@@ -21,24 +21,24 @@ from quart_app.storage.locks import AdvisoryLock, is_postgresql, take_lock
 from quart_app.storage.login_keys import fill_missing_keys
 from quart_app.text.login_names import email_key, name_key
 
-# Names spelled as typed come first; of the others, two are too many.
-_MOST_LIKE_ONE_NAME = 10
+# Exact matches are sorted first. Of the others, two are already ambiguous.
+_MAX_CANDIDATES = 10
 
 
 async def user_by_id(db: AsyncSession, user_id: int, *, lock: bool = False) -> User | None:
-    """Return the user; with `lock`, other writers of this user's rows wait until we commit.
+    """Return the user; with `lock`, lock the row until the transaction ends.
 
-    SQLite needs no row lock: there only one transaction writes at a time.
+    SQLite ignores `lock`: only one transaction writes at a time.
     """
     return await db.get(User, user_id, with_for_update=lock)
 
 
 async def user_by_login_name(db: AsyncSession, login_name: str) -> User | None:
-    """Return the user of that name, else of that e-mail address, in the closest spelling.
+    """Return the user with that name or e-mail address, in the closest spelling.
 
-    The older application let names and addresses differ in case only. So the
-    typed text matches exactly first, then without outer spaces and in one composition (NFC), then
-    by its key, which ignores case. Each step counts only if it leaves exactly one user.
+    In the older application, two names or addresses may differ only in case. So the typed text is
+    compared exactly first, then trimmed and in NFC, then by its key, which ignores case. The first
+    comparison that matches decides; None if it matches several users.
     """
     wanted = {
         "typed": login_name,
@@ -61,8 +61,8 @@ def _trimmed(text: str) -> str:
 
 
 _spellings = [bindparam("typed", type_=String), bindparam("trimmed", type_=String)]
-# One query in every case: the time of a second one would reveal that the first found no user. Names
-# and addresses find users without keys, created by a process of an older version.
+# Always one query: a second one would take time and so reveal that the first found no user. The
+# comparisons by name and address find users without keys, whom an older version created.
 _USERS_CALLED = (
     select(User)
     .where(
@@ -74,7 +74,7 @@ _USERS_CALLED = (
         )
     )
     .order_by(User.username.in_(_spellings).desc(), User.email.in_(_spellings).desc())
-    .limit(_MOST_LIKE_ONE_NAME)
+    .limit(_MAX_CANDIDATES)
 )
 
 
@@ -86,8 +86,8 @@ async def user_id_of_name(db: AsyncSession, username: str) -> int | None:
 async def lock_administrators_and(db: AsyncSession, user_id: int | None) -> None:
     """Lock the administrators and this user until we commit, as in user_by_id.
 
-    Transactions that take the role from an administrator wait here for each other, always in one
-    order, so that they never deadlock.
+    Transactions that change an administrator's role wait here for each other. All lock in the same
+    order, so they never deadlock.
     """
     wanted = or_(User.id == user_id, _administers())
     await db.scalars(select(User).where(wanted).order_by(User.id).with_for_update())
@@ -101,7 +101,7 @@ async def users_in_order_of_id(db: AsyncSession) -> list[User]:
 async def users_after(
     db: AsyncSession, user_id: int | None, *, sought: str | None, most: int
 ) -> list[User]:
-    """Return users by name, after one; `sought` is part of the name or of the address."""
+    """Return users by name, from after a user on; `sought` is part of a name or an address."""
     query = select(User)
     if user_id is not None:
         last = select(User.username).where(User.id == user_id)
@@ -123,10 +123,10 @@ async def usernames(db: AsyncSession, user_ids: Collection[int]) -> dict[int, st
 
 
 async def does_anybody_log_in_by(db: AsyncSession, login_name: str) -> bool:
-    """Return whether it is any user's name or address, in any spelling.
+    """Return whether this is a user's name or address, in any spelling.
 
-    Other transactions that call this wait until the caller commits. So of two new users with the
-    same name the second is refused.
+    Transactions that call this run one at a time, so of two new users with the same name the second
+    is refused.
     """
     await take_lock(db, AdvisoryLock.CREATE_USERS)
     await (await db.connection()).run_sync(fill_missing_keys)
@@ -135,7 +135,7 @@ async def does_anybody_log_in_by(db: AsyncSession, login_name: str) -> bool:
 
 
 async def is_there_a_user(db: AsyncSession) -> bool:
-    """Return whether there is any user yet."""
+    """Return whether there are any users."""
     return await db.scalar(select(User.id).limit(1)) is not None
 
 
@@ -149,9 +149,9 @@ async def is_there_an_active_admin(db: AsyncSession) -> bool:
 
 
 async def can_role_be_written(db: AsyncSession) -> bool:
-    """Write pending changes; False where the role column's enumeration type lacks the new role.
+    """Write pending changes; return False if the column's enumeration type lacks the new role.
 
-    Then the transaction can only be rolled back.
+    The transaction can then only be rolled back.
     """
     try:
         await db.flush()
@@ -165,7 +165,7 @@ def _administers() -> ColumnElement[bool]:
     return and_(cast(User.role, String) == Role.ADMIN.name, User.is_active)
 
 
-async def lock_out_other_set_ups(db: AsyncSession) -> None:
+async def lock_set_up(db: AsyncSession) -> None:
     """Allow one set-up at a time; on SQLite only one transaction writes at a time anyway."""
     if is_postgresql(db):
         await db.execute(text("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE"))

@@ -1,4 +1,4 @@
-"""A check that the database is writable, without a lock that a writer may need."""
+"""Check that the database is writable, without taking a lock that a writer may need."""
 
 import asyncio
 import os
@@ -16,8 +16,8 @@ _PROBE_BYTES = 64 * 1024
 async def is_writable(database: Database) -> bool:
     """Return whether a write is likely to succeed now. Raises Unavailable.
 
-    On PostgreSQL the transaction shows it: it is read-only on a standby, too. SQLite shows it only
-    by taking its one write lock, so this tries the folder of its file instead.
+    On PostgreSQL, this asks whether transactions are read-only, as on a standby. On SQLite it
+    would need the only write lock, so it writes a temporary file beside the database instead.
     """
     if database.url.get_backend_name() == "postgresql":
         async with database.read() as db:
@@ -30,11 +30,10 @@ async def is_writable(database: Database) -> bool:
 
 
 def _can_grow(path: Path) -> bool:
-    """Return whether this file, or its log beside it, can be written to and grow.
+    """Return whether this file and its write-ahead log can be written to and can grow.
 
-    Fails where the disk or a quota is full, where the file system is read-only, and where the
-    process may write no larger files (RLIMIT_FSIZE, hence the offset). The probe has no name and
-    never reaches the disk.
+    False if the disk or a quota is full, the file system is read-only, or the file size limit is
+    reached (RLIMIT_FSIZE, hence the offset). The probe has no name and is never synced to disk.
     """
     try:
         files = [file for file in (path, Path(f"{path}-wal")) if file.exists()]

@@ -225,7 +225,7 @@ NOTES_TWICE = (
         (
             set(),
             [VERSION_TABLE, FROM_THE_FUTURE, FROM_THE_FUTURE.replace("9999", "0001")],
-            "quart_app_version must hold one revision and holds 2",
+            "quart_app_version must have one row and has 2",
         ),
     ],
 )
@@ -258,7 +258,7 @@ async def test_a_table_of_ours_in_another_case_is_refused(
 ) -> None:
     change(empty_database_url, f'CREATE TABLE "{name}" (id INTEGER PRIMARY KEY)')
     before = schema_of(empty_database_url)
-    with pytest.raises(SchemaRefused, match=f"a table {name}, and its name must be users, "):
+    with pytest.raises(SchemaRefused, match=f"{name} must be in lower case: rename it to users"):
         await upgrade_schema(empty_database_url)
     assert schema_of(empty_database_url) == before
 

@@ -72,7 +72,7 @@ class FirstUser:
             return session
 
     async def _add(self, revoker: SessionRevoker, user: User) -> None:
-        await stored_users.lock_out_other_set_ups(revoker.db)
+        await stored_users.lock_set_up(revoker.db)
         if await stored_users.is_there_a_user(revoker.db):
             raise SetUpLinkInvalid
         await refuse_unstorable(revoker.db, username=user.username, email=user.email)

@@ -291,7 +291,9 @@ async def _ids_of_found(
     """
     ids: list[int] = []
     while len(ids) < most:
-        some = await stored.words_of_connections(db, user_id, after=after, most=_SEARCHED_AT_ONCE)
+        some = await stored.search_fields_of_connections(
+            db, user_id, after=after, most=_SEARCHED_AT_ONCE
+        )
         ids += [each.id for each in some if holds(each, sought)]
         if len(some) < _SEARCHED_AT_ONCE:
             break

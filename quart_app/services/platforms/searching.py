@@ -3,10 +3,10 @@
 import unicodedata
 
 from quart_app.instances import account_at, server_of
-from quart_app.storage.platforms import Words
+from quart_app.storage.platforms import SearchFields
 
 
-def holds(connection: Words, sought: str) -> bool:
+def holds(connection: SearchFields, sought: str) -> bool:
     """Tell whether a connection contains the search text, ignoring case and accents.
 
     The text may match the handle and server as they are shown, or as they are stored.

@@ -1,7 +1,7 @@
-"""The schema's revisions (Alembic) and how they are carried out.
+"""The schema's revisions, and upgrades to the newest one (Alembic).
 
-The version table has a name of its own: the older application's `alembic_version` may be
-in the same database, and we never change it.
+The version table has its own name, because the older application's `alembic_version` may be in the
+same database, and we never change it.
 """
 
 import os
@@ -22,23 +22,24 @@ from quart_app.storage.database import Database
 from quart_app.storage.locks import AdvisoryLock
 
 VERSION_TABLE = "quart_app_version"
-_SQLITE_ERROR = 1  # https://www.sqlite.org/rescode.html: the statement is wrong for this database
+_SQLITE_ERROR = 1  # https://www.sqlite.org/rescode.html: the statement does not fit this database
 # https://www.postgresql.org/docs/18/errcodes-appendix.html: feature not supported, data exception,
 # constraint violation, dependent objects, access rules and names, PL/pgSQL
 _REFUSING_CLASSES = {"0A", "22", "23", "2B", "42", "P0"}
 
 
 class SchemaRefused(AppError):  # noqa: N818 named for the fact
-    """The database can't be upgraded, and was left as it is; the sentence says why."""
+    """The database can't be upgraded and was not changed; the sentence says why."""
 
     code = "schema_refused"
 
 
 async def upgrade_schema(url: URL, *, own_folder: Path | None = None) -> tuple[str | None, str]:
-    """Make or adopt the database in one transaction; return its revisions before and after.
+    """Create, adopt or upgrade the schema; return the revisions before and after.
 
-    For a SQLite file, only the folder `own_folder` may be made. Concurrent upgrades take turns.
-    Raises SchemaRefused or Unavailable, with nothing changed.
+    All of it is one transaction. A missing SQLite file is created; its folder only if that is
+    `own_folder`. Concurrent upgrades take turns. Raises SchemaRefused or Unavailable, with nothing
+    changed.
     """
     made = _make_file_of(url, own_folder)
     try:
@@ -58,9 +59,9 @@ async def _upgrade_and_close(database: Database) -> tuple[str | None, str]:
 
 
 def upgrade_within(connection: Connection) -> tuple[str | None, str]:
-    """Make or adopt the database in the caller's transaction, and return as upgrade_schema does.
+    """Upgrade in the caller's transaction; return the revisions before and after.
 
-    Raises SchemaRefused; then the caller rolls back.
+    Raises SchemaRefused; the caller must then roll back.
     """
     try:
         return _upgrade(connection)
@@ -74,13 +75,13 @@ def upgrade_within(connection: Connection) -> tuple[str | None, str]:
 
 
 def makes_a_new_file(url: URL) -> bool:
-    """Tell whether upgrade_schema will begin with a new file."""
+    """Return whether upgrade_schema will create a SQLite file."""
     path = _file_of(url)
     return path is not None and not os.path.exists(path)  # noqa: PTH110 False where it can't be read
 
 
 async def schema_revision(database: Database) -> str | None:
-    """Return the revision that the database is at; None if we never touched it.
+    """Return the database's revision; None if it was never upgraded here.
 
     Takes no lock. Raises Unavailable.
     """
@@ -90,7 +91,7 @@ async def schema_revision(database: Database) -> str | None:
 
 @cache
 def newest_revision() -> str:
-    """Return the revision that this code needs. The files are read once for each process."""
+    """Return the revision that this code needs. The files are read once per process."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
     if head is None:  # an installation without its revisions
         raise SchemaRefused("This installation lacks the schema's revisions.")
@@ -110,7 +111,7 @@ def _config(connection: Connection | None = None) -> Config:
 
 
 def revision_of(connection: Connection) -> str | None:
-    """Return the revision that the database is at; None if we never touched it."""
+    """Return the database's revision; None if it was never upgraded here."""
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
     heads = context.get_current_heads()
     if len(heads) > 1:
@@ -122,7 +123,7 @@ def revision_of(connection: Connection) -> str | None:
 
 
 def _is_refusal(error: DBAPIError) -> bool:
-    """Return whether the working database refused it: a trigger, a right, a constraint."""
+    """Return whether a trigger, a missing privilege or a constraint refused the statement."""
     if isinstance(error.orig, sqlite3.Error):
         return isinstance(error, IntegrityError) or error.orig.sqlite_errorcode == _SQLITE_ERROR
     state = getattr(error.orig, "sqlstate", None) or ""
@@ -153,14 +154,14 @@ def _known_revisions() -> set[str]:
 
 
 def _file_of(url: URL) -> Path | None:
-    """Return the path of a SQLite file."""
+    """Return the path of a SQLite database; None for PostgreSQL."""
     return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
 
 def _make_file_of(url: URL, own_folder: Path | None) -> Path | None:
-    """Make a missing SQLite file, readable by its owner only, as it holds hashes; return its path.
+    """Create a missing SQLite file and return its path; None if there is nothing to create.
 
-    None if there is nothing to make. Raises SchemaRefused.
+    Only its owner can read it, because it will have password hashes. Raises SchemaRefused.
     """
     path = _file_of(url)
     if path is None:
@@ -170,8 +171,8 @@ def _make_file_of(url: URL, own_folder: Path | None) -> Path | None:
             path.parent.mkdir(exist_ok=True, mode=0o700)
         elif not path.parent.exists():  # a mistyped path must not become an empty database
             raise SchemaRefused(
-                f"There is no folder {path.parent} for the database file {path}:"
-                " make it, or correct QUART_APP_DATABASE_URL."
+                f"There is no folder {path.parent} for the database file {path}."
+                " Create it, or correct QUART_APP_DATABASE_URL."
             )
         if path.exists():
             if not path.is_file():
@@ -179,8 +180,8 @@ def _make_file_of(url: URL, own_folder: Path | None) -> Path | None:
             return None
         if url.query.get("mode", "rwc") != "rwc" or url.query.get("immutable") == "1":
             raise SchemaRefused(
-                f"There is no database file {path}, and QUART_APP_DATABASE_URL has an option by"
-                " which none is made (mode or immutable)."
+                f"There is no database file {path}, and an option in QUART_APP_DATABASE_URL (mode"
+                " or immutable) prevents creating one."
             )
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -188,14 +189,14 @@ def _make_file_of(url: URL, own_folder: Path | None) -> Path | None:
             return None
     except OSError as error:
         raise SchemaRefused(
-            f"The database file {path} can't be made: {error.strerror}."
-            " Is QUART_APP_DATABASE_URL right?"
+            f"The database file {path} can't be created: {error.strerror}."
+            " Check QUART_APP_DATABASE_URL."
         ) from error
     return path
 
 
 def _remove_if_empty(path: Path) -> None:
-    """Remove a file that a failed upgrade made, so that nobody takes it for a database."""
+    """Remove the empty file of a failed upgrade, so that it is not mistaken for a database."""
     with suppress(OSError):
         others = [path.with_name(f"{path.name}-{suffix}") for suffix in ("journal", "wal")]
         if path.stat().st_size == 0 and not any(other.exists() for other in others):

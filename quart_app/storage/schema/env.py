@@ -1,6 +1,6 @@
 """Alembic's environment: run the revisions on the caller's connection.
 
-The command `alembic revision` passes no connection; then the settings name the database.
+The command `alembic revision` passes no connection; then the database is that of the settings.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ def _run(connection: Connection) -> None:
         connection=connection,
         target_metadata=Base.metadata,
         version_table=VERSION_TABLE,
-        # SQLite does roll back DDL: the driver begins no transaction (see storage.database).
+        # SQLite rolls back DDL here, because the driver begins no transaction (storage.database).
         transactional_ddl=True,
         # Only our own tables are compared.
         include_name=lambda name, kind, _parents: kind != "table" or name in _OURS,

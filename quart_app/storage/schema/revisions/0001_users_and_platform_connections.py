@@ -1,7 +1,7 @@
-"""Make users and platform_connections where they don't stand yet, as they were before.
+"""Create users and platform_connections, as the older application had them.
 
-In a database of the older application they stand already, with every row: then only a column or
-an index that one of them lacks is added.
+In a database of the older application, both tables exist with their rows. There, only missing
+columns and indexes are added.
 """
 
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# What a table must have to be the one we know; the other columns can be added.
+# The columns that identify a table of the older application; other columns can be added.
 _ESSENTIAL = {
     "users": {"id", "username", "email", "password_hash"},
     "platform_connections": {
@@ -73,7 +73,7 @@ def _tables() -> sa.MetaData:
 
 
 def upgrade() -> None:
-    """Make what is missing."""
+    """Create missing tables, columns and indexes."""
     inspector = sa.inspect(op.get_bind())
     standing = set(inspector.get_table_names())
     for table in _tables().sorted_tables:
@@ -87,41 +87,41 @@ def upgrade() -> None:
             if column.name not in columns:
                 op.add_column(table.name, sa.Column(column.name, column.type))
         if "is_active" not in columns:
-            # Nobody and nothing could be switched off before, so all were active.
+            # Nothing could be switched off before, so every row was active.
             op.execute(table.update().values(is_active=True))
         _add_missing_indexes(inspector, table)
 
 
 def _refuse_another_spelling(standing: set[str], name: str) -> None:
-    """Refuse a table that is ours but for the case of its name.
+    """Refuse a table whose name differs from ours only in case.
 
-    To SQLite it is the same table, and on PostgreSQL an empty one would be made beside it.
+    For SQLite it is the same table. On PostgreSQL an empty table would be created beside it.
     """
     for other in standing - {name}:
         if other.lower() == name:
             raise SchemaRefused(
-                f"There is a table {other}, and its name must be {name}, in lower case: rename it."
+                f"The name of the table {other} must be in lower case: rename it to {name}."
                 " Nothing was changed."
             )
 
 
 def _refuse_another(inspector: sa.Inspector, name: str) -> None:
-    """Refuse a table that only has the same name as one of the older application's."""
+    """Refuse a table that has the right name but is not the older application's."""
     columns = {column["name"] for column in inspector.get_columns(name)}
     lacking = sorted(_ESSENTIAL[name] - columns)
     if not lacking and inspector.get_pk_constraint(name)["constrained_columns"] != ["id"]:
         lacking = ["id as its primary key"]
     if lacking:
         raise SchemaRefused(
-            f"The table {name} is not one that we know: "
-            f"it lacks {', '.join(lacking)}. Nothing was changed."
+            f"The table {name} is not the older application's:"
+            f" it lacks {', '.join(lacking)}. Nothing was changed."
         )
 
 
 def _add_missing_indexes(inspector: sa.Inspector, table: sa.Table) -> None:
-    """Add an index or a unique constraint where none covers the same columns as strictly.
+    """Add each index or unique constraint, unless one under any name is at least as strict.
 
-    Whatever its name; but one of ours that is less strict makes way.
+    A less strict one under our name is replaced.
     """
     indexes = [
         index
@@ -141,7 +141,7 @@ def _add_missing_indexes(inspector: sa.Inspector, table: sa.Table) -> None:
         try:
             if name.startswith("uq_") and op.get_bind().dialect.name == "postgresql":
                 op.create_unique_constraint(name, table.name, list(names))
-            else:  # SQLite takes a constraint only with its new table; an index does the same
+            else:  # SQLite can't add a constraint to a table, but a unique index is equivalent
                 op.create_index(name, table.name, list(names), unique=unique)
         except sa.exc.IntegrityError:
             raise SchemaRefused(

@@ -1,7 +1,7 @@
-"""Add this application's columns, and see to it that a connection's id is never given twice.
+"""Add this application's columns, and prevent the reuse of platform connection ids.
 
-Nothing that stood before is rewritten. The default platform is seeded from the older
-application's marks: the lowest id that was marked.
+Existing values are not changed. The default platform connection is the one that the older
+application marked as the default; of several, the one with the lowest id.
 """
 
 import sqlalchemy as sa
@@ -14,8 +14,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add, then seed."""
-    # In words, not op.add_column: SQLite takes a foreign key only with its new column.
+    """Add the columns and set the defaults."""
+    # Not op.add_column: SQLite accepts a foreign key only in the statement that adds the column.
     op.execute(
         "ALTER TABLE users ADD COLUMN default_platform_connection_id INTEGER"
         " REFERENCES platform_connections (id) ON DELETE SET NULL"
@@ -41,7 +41,7 @@ def upgrade() -> None:
 
 
 def _columns_that_name_connections() -> list[tuple[str, str]]:
-    """Return each table and column that holds ids of connections, the connections' own included."""
+    """Return each (table, column) with ids of platform connections, including their own."""
     columns = [("platform_connections", "id")]
     for (_, table), keys in sa.inspect(op.get_bind()).get_multi_foreign_keys().items():
         for key in keys:
@@ -52,10 +52,10 @@ def _columns_that_name_connections() -> list[tuple[str, str]]:
 
 
 def _highest_ids(columns: list[tuple[str, str]]) -> list[int]:
-    """Return the highest id that stands in each column; 0 where there is none."""
+    """Return the highest id in each column; 0 if it has none."""
     bind = op.get_bind()
     quote = bind.dialect.identifier_preparer.quote
-    # SQLite keeps whatever was written, be it text.
+    # SQLite columns may contain values of any type, such as text.
     only_ids = "WHERE typeof({0}) = 'integer'" if bind.dialect.name == "sqlite" else ""
     return [
         bind.scalar(
@@ -69,9 +69,9 @@ def _highest_ids(columns: list[tuple[str, str]]) -> list[int]:
 
 
 def _remember_the_highest_id(highest: int) -> None:
-    """SQLite gives the highest id again once its row is deleted.
+    """Store the highest id ever used: SQLite would reuse it after its row is deleted.
 
-    Ids that other tables still name (their foreign keys were off) count as given, too.
+    Ids that only other tables refer to count, too (their foreign keys were not enforced).
     """
     ids = op.create_table(
         "platform_connection_ids", sa.Column("highest", sa.Integer, nullable=False)
@@ -84,10 +84,10 @@ def _remember_the_highest_id(highest: int) -> None:
 
 
 def _begin_ids_after(table: str, highest: int) -> None:
-    """Let PostgreSQL give only ids above `highest`, which it never gives again.
+    """Make PostgreSQL's sequence start above `highest`. It never reuses an id.
 
-    Rows that were copied in, from SQLite as a rule, bring their ids along: the sequence stands
-    where it stood, or there is none. RESTART rolls back with the transaction, setval does not.
+    If rows were copied in with their ids, usually from SQLite, the sequence is behind them or does
+    not exist. RESTART rolls back with the transaction; setval does not.
     """
     bind = op.get_bind()
     columns = {column["name"]: column for column in sa.inspect(bind).get_columns(table)}
@@ -110,7 +110,7 @@ def _begin_ids_after(table: str, highest: int) -> None:
         )
     )
     if sequence is None:
-        return  # ids come from somewhere that we don't know
+        return  # ids have an unknown source, such as a trigger
     last, is_called = bind.execute(sa.text(f"SELECT last_value, is_called FROM {sequence}")).one()
     if highest >= last + is_called:
         op.execute(f"ALTER SEQUENCE {sequence} RESTART WITH {highest + 1}")

@@ -1,6 +1,6 @@
-"""Add what has ended (revocations) and who signed in (logins).
+"""Add revocations, which end sessions, and logins, a record of each session.
 
-No request is validated by a query of either.
+Validating a request queries neither table.
 """
 
 import sqlalchemy as sa
@@ -13,12 +13,12 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-# SQLite counts rows by themselves only in a column whose type is INTEGER to the letter.
+# SQLite numbers rows automatically only if the column's type is exactly INTEGER.
 _BIG_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
-    """Make both tables."""
+    """Create both tables."""
     standing = set(sa.inspect(op.get_bind()).get_table_names())
     for name in ("revocations", "logins"):
         if name in standing:

@@ -1,6 +1,6 @@
-"""Add the audit: a table that the database itself lets nobody rewrite.
+"""Add the audit log, an append-only table that triggers protect.
 
-No row is ever changed, and none is deleted before its time, by the database's clock.
+The database refuses to change a row, or to delete one before `keep_until` by its own clock.
 """
 
 import sqlalchemy as sa
@@ -13,7 +13,7 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-# SQLite counts rows by themselves only in a column whose type is INTEGER to the letter.
+# SQLite numbers rows automatically only if the column's type is exactly INTEGER.
 _BIG_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 _ON_SQLITE = [
@@ -21,13 +21,13 @@ _ON_SQLITE = [
         "CREATE TRIGGER audit_is_not_rewritten BEFORE UPDATE ON audit"
         " BEGIN SELECT RAISE(ABORT, 'the audit is not rewritten'); END"
     ),
-    # Written as the column is, to the letter: SQLite compares text.
+    # Times in exactly the format of the column: SQLite compares them as text.
     (
         "CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit"
         " WHEN OLD.keep_until > strftime('%Y-%m-%d %H:%M:%f000', 'now')"
         " BEGIN SELECT RAISE(ABORT, 'the audit is kept until its time'); END"
     ),
-    # INSERT OR REPLACE deletes what has the same id, and asks no trigger about that.
+    # INSERT OR REPLACE deletes a row with the same id without calling the DELETE trigger.
     (
         "CREATE TRIGGER audit_is_not_replaced BEFORE INSERT ON audit"
         " WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id)"
@@ -56,7 +56,7 @@ _ON_POSTGRESQL = [
 
 
 def upgrade() -> None:
-    """Make the table and its guards."""
+    """Create the table and its triggers."""
     if "audit" in sa.inspect(op.get_bind()).get_table_names():
         raise SchemaRefused(
             "There is already a table audit, and it is not this application's. Nothing was changed."
@@ -66,7 +66,7 @@ def upgrade() -> None:
         sa.Column("id", _BIG_ID, primary_key=True),
         sa.Column("at", sa.DateTime, nullable=False, index=True),
         sa.Column("event", sa.String(32), nullable=False),
-        # No foreign keys: what is written down here outlasts what it is about.
+        # No foreign keys: entries outlive the rows that they are about.
         sa.Column("user_id", sa.Integer),
         sa.Column("actor_user_id", sa.Integer),
         sa.Column("address", sa.String(45)),

@@ -1,6 +1,7 @@
-"""Add what users are told of: alerts, and in logins which device it was and what it was told.
+"""Add alerts, and to logins their device and the last alert that it had seen.
 
-`users.device_epoch` says which devices are known: those of an older one are no longer.
+`users.device_epoch` counts how often the user's known devices were forgotten: a device of an
+earlier epoch is unknown.
 """
 
 import sqlalchemy as sa
@@ -13,12 +14,12 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-# SQLite counts rows by themselves only in a column whose type is INTEGER to the letter.
+# SQLite numbers rows automatically only if the column's type is exactly INTEGER.
 _BIG_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
-    """Make the table and both columns."""
+    """Create the table, and add the columns and indexes."""
     if "alerts" in sa.inspect(op.get_bind()).get_table_names():
         raise SchemaRefused(
             "There is already a table alerts, and it is not this application's."
@@ -40,7 +41,7 @@ def upgrade() -> None:
         sa.Column("user_agent", sa.String(255)),
         sa.Column("device_id", sa.String(22)),
         sa.Index("ix_alerts_user_id_id", "user_id", "id"),
-        sqlite_autoincrement=True,  # `logins.alerts_seen` counts on an id not being given twice
+        sqlite_autoincrement=True,  # `logins.alerts_seen` relies on ids not being reused
     )
     op.add_column("logins", sa.Column("device_id", sa.String(22)))
     op.add_column(
@@ -49,7 +50,7 @@ def upgrade() -> None:
     op.add_column(
         "users", sa.Column("device_epoch", sa.Integer, nullable=False, server_default="0")
     )
-    # Logins stay for a while when they have ended, and who looks for live ones need not read them.
+    # Partial indexes: ended logins are kept for a while, and queries for live ones skip them.
     is_live = sa.text("ended_at IS NULL")
     for name, columns in (
         ("ix_logins_live", ["id"]),

@@ -1,4 +1,4 @@
-"""Add to users the one link by which each may set a password: its token's hash, and until when."""
+"""Add reset links to users, at most one for each: the hash of its token, and when it expires."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add both columns, and the index by which a token finds its user."""
+    """Add both columns, and the index that finds a user by token."""
     op.add_column("users", sa.Column("reset_token_hash", sa.String(64)))
     op.add_column("users", sa.Column("reset_expires_at", sa.DateTime))
     op.create_index("ix_users_reset_token_hash", "users", ["reset_token_hash"], unique=True)

@@ -1,4 +1,4 @@
-"""Add who has failed to log in, which is how often others may try."""
+"""Add throttles: counts of failed logins, for rate limits."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the table."""
+    """Create the table."""
     if "throttles" in sa.inspect(op.get_bind()).get_table_names():
         raise SchemaRefused(
             "There is already a table throttles, and it is not this application's."

@@ -1,4 +1,4 @@
-"""Add what open pages are to hear of: switches, and changes of a user's list of connections."""
+"""Add changes, which open pages are notified of: switches, and changes of a user's accounts."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,12 +10,12 @@ down_revision = "0007"
 branch_labels = None
 depends_on = None
 
-# SQLite counts rows by themselves only in a column whose type is INTEGER to the letter.
+# SQLite numbers rows automatically only if the column's type is exactly INTEGER.
 _BIG_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
-    """Make the table."""
+    """Create the table."""
     if "changes" in sa.inspect(op.get_bind()).get_table_names():
         raise SchemaRefused(
             "There is already a table changes, and it is not this application's."

@@ -1,4 +1,4 @@
-"""Index the audit by who did it, and so that events are counted a day without reading the rows."""
+"""Index the audit log by actor, and by event and day with the counts (a covering index)."""
 
 from alembic import op
 
@@ -9,6 +9,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make both indexes."""
+    """Create both indexes."""
     op.create_index("ix_audit_actor_user_id_id", "audit", ["actor_user_id", "id"])
     op.create_index("ix_audit_event_at_count", "audit", ["event", "at", "count"])

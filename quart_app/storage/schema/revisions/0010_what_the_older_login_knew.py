@@ -1,7 +1,7 @@
-"""Keep what the older application's login knew: whom it refused, and hashes that only it reads.
+"""Add columns for the way back to the older application.
 
-`users.legacy_refusal` says why a user came over as inactive. `users.legacy_password_hash` is the
-older application's hash of the same password, for the way back.
+`users.legacy_refusal` says why adoption deactivated a user. `users.legacy_password_hash` is the
+older application's hash of the same password.
 """
 
 import sqlalchemy as sa

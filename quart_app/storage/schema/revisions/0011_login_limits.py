@@ -1,4 +1,4 @@
-"""Count passwords before they are compared, and find a user's latest logins by an index."""
+"""Count login attempts before their password is compared, and index a user's latest logins."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add both columns and the index; an older process leaves all three alone."""
+    """Add both columns and the index, which processes of an older version ignore."""
     op.add_column(
         "throttles", sa.Column("reserved", sa.Integer, nullable=False, server_default="0")
     )

@@ -1,4 +1,4 @@
-"""Add by what users are found in any spelling of their name or address, and fill it in."""
+"""Add keys that find users by any spelling of their name or e-mail address."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add both columns, their indexes and, for every user, their values."""
+    """Add both columns with their indexes, and fill them in for every user."""
     for name in ("username_key", "email_key"):
         op.add_column("users", sa.Column(name, sa.String(255)))
         op.create_index(f"ix_users_{name}", "users", [name])

@@ -145,7 +145,7 @@ class InvalidInput(AppError):  # noqa: N818
 
 
 class PasswordChangeNotNeeded(AppError):  # noqa: N818
-    """The login sent a new password, but the current one is not a one-time password."""
+    """The login sent a new password, but its password is not a one-time password."""
 
     category = Category.INVALID
     code = "password_change_not_needed"

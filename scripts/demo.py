@@ -1,4 +1,4 @@
-"""What the demonstration's throwaway database holds: one user, three platform connections."""
+"""The data of the demonstration: one user with three platform connections."""
 
 from callers import caller_of
 
@@ -7,7 +7,7 @@ from quart_app.services import Services
 from quart_app.services.caller import Caller
 
 USERNAME = "demo"
-PASSWORD = "fediverse-demo"  # noqa: S105 of a database that nobody but this machine's user reaches
+PASSWORD = "fediverse-demo"  # noqa: S105 of a temporary database, served on loopback
 _CONNECTIONS = [
     ("Photos", PlatformType.PIXELFED, "https://pixelfed.example", "demo"),
     ("Notes", PlatformType.MASTODON, "https://mastodon.example", "demo"),
@@ -16,7 +16,7 @@ _CONNECTIONS = [
 
 
 async def fill(services: Services) -> None:
-    """Make them, by the use cases that people use."""
+    """Create the user and the connections through the use cases."""
     user, _ = await services.users.create(
         Caller.command_line(),
         username=USERNAME,

@@ -1,4 +1,4 @@
-"""What Hypercorn's command line asks for, checked before scripts/serve makes or prints anything."""
+"""Check Hypercorn's command line before scripts/serve creates or prints anything."""
 
 import argparse
 import importlib.util
@@ -23,20 +23,20 @@ _WORKER_CLASSES = {"asyncio": None, "uvloop": "uvloop"}
 
 
 class CanNotServe(Exception):  # noqa: N818 named for the fact
-    """Hypercorn can't serve with these options; the message is the reason."""
+    """Hypercorn can't serve with these options; the message says why."""
 
 
 class CanNotListen(CanNotServe):
-    """An address can't be had; the message is the reason."""
+    """An address can't be bound; the message says why."""
 
 
 def config_of(arguments: list[str]) -> Config:
-    """Return the configuration that Hypercorn makes of its arguments.
+    """Return Hypercorn's configuration for these arguments.
 
-    Its parser ends the process for --help and for unknown options. Raises CanNotServe.
+    Its parser exits for --help and for unknown options. Raises CanNotServe.
     """
     configs: list[Config] = []
-    # The parser and what it does to a Config are only to be had together with serving.
+    # Hypercorn has no public function that parses arguments without serving.
     with (
         patch.object(hypercorn.__main__, "run", configs.append),
         patch.object(hypercorn.__main__, "argparse", _PRINTABLE_ARGPARSE),
@@ -54,10 +54,10 @@ def config_of(arguments: list[str]) -> Config:
 
 
 def listen(config: Config) -> str | None:
-    """Bind every address that is asked for, and return the URL at which a browser finds one.
+    """Bind all addresses, and return a URL for browsers; None if all are Unix sockets.
 
-    None where there are only sockets with a path. Hypercorn inherits the sockets, so nobody else
-    can take an address meanwhile. Raises CanNotListen.
+    Hypercorn inherits the sockets, so no other process can take an address meanwhile. Raises
+    CanNotListen.
     """
     config.bind = [_with_port(bind) for bind in config.bind]
     for bind in (*config.bind, *config.insecure_bind):
@@ -65,7 +65,7 @@ def listen(config: Config) -> str | None:
     try:
         sockets = config.create_sockets()
     except OverflowError:
-        raise CanNotListen("A port is a number from 0 to 65535") from None
+        raise CanNotListen("A port must be a number from 0 to 65535") from None
     except (OSError, ValueError, SocketTypeError) as error:
         raise CanNotListen(_reason(error)) from error
     scheme = "https" if config.ssl_enabled else "http"
@@ -85,7 +85,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _check_types(config: Config) -> None:
-    """Refuse values of a configuration file that Hypercorn would fail at later."""
+    """Refuse values in a configuration file that would make Hypercorn fail later."""
     for name in ("bind", "insecure_bind", "quic_bind", "server_names"):
         value: Any = getattr(config, name)
         if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
@@ -101,7 +101,7 @@ def _check_types(config: Config) -> None:
 def _check_workers(config: Config) -> None:
     if config.worker_class not in _WORKER_CLASSES:
         raise CanNotServe(
-            f"the worker class {config.worker_class} is none of {' and '.join(_WORKER_CLASSES)}"
+            f"the worker class is {config.worker_class}, but must be {' or '.join(_WORKER_CLASSES)}"
         )
     module = _WORKER_CLASSES[config.worker_class]
     if module and importlib.util.find_spec(module) is None:
@@ -109,7 +109,7 @@ def _check_workers(config: Config) -> None:
     if config.use_reloader and config.workers == 0:
         config.workers = 1  # Hypercorn reloads a worker, not itself
     if config.root_path and not config.root_path.startswith("/"):
-        raise CanNotServe("a root path begins with /")
+        raise CanNotServe("a root path must begin with /")
 
 
 def _check_tls(config: Config) -> None:
@@ -121,7 +121,7 @@ def _check_tls(config: Config) -> None:
         return
     if config.quic_bind and importlib.util.find_spec("aioquic") is None:
         raise CanNotServe("QUIC needs aioquic, which is not installed")
-    # Never ask at a terminal, where there may be nobody.
+    # OpenSSL would ask for a missing password in the terminal, and wait.
     config.keyfile_password = config.keyfile_password or ""
     for path in (config.certfile, config.keyfile, config.ca_certs):
         if path is not None and not Path(path).is_file():
@@ -136,7 +136,7 @@ def _check_tls(config: Config) -> None:
 
 
 def _check_files(config: Config) -> None:
-    """Open what Hypercorn writes to and the configuration of its log."""
+    """Open the files that Hypercorn writes to, and load its logging configuration."""
     try:
         for path in (config.pid_path, config.accesslog, config.errorlog):
             if isinstance(path, str) and path not in {"", "-"}:
@@ -148,7 +148,7 @@ def _check_files(config: Config) -> None:
 
 
 def _with_port(bind: str) -> str:
-    """Return the address with its port; Hypercorn takes [::1] for a host named `:`."""
+    """Return the address with its port. Hypercorn would parse [::1] as the host `:`."""
     if bind.startswith("fd://") and not re.fullmatch("fd://[0-9]{1,9}", bind):
         raise CanNotListen(f"{bind} is not the number of a file descriptor")
     if bind.startswith(("unix:", "fd://")):
@@ -159,12 +159,12 @@ def _with_port(bind: str) -> str:
         return bind
     host, _, port = bind.partition(":")
     if not re.fullmatch("[0-9]+", port):
-        raise CanNotListen(f"{bind} has a port that is not a number")
+        raise CanNotListen(f"the port in {bind} is not a number")
     return f"{host}:{port}"
 
 
 def _refuse_path_in_use(bind: str) -> None:
-    """Refuse a path at which a server listens; Hypercorn would take its place."""
+    """Refuse the path of a socket that another server uses; Hypercorn would replace it."""
     path = Path(bind.removeprefix("unix:"))
     if not bind.startswith("unix:") or not path.exists():
         return

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Take the README's pictures anew: main pages of the demonstration, light and dark, in Chromium."""
+"""Take the README's pictures of the demonstration, light and dark, with Chromium."""
 
 import re
 import subprocess
@@ -35,7 +35,7 @@ def log_in(page: Page, address: str) -> None:
 
 
 def take_all(page: Page, address: str, scheme: Literal["light", "dark"]) -> None:
-    """Take each page; the dashboard's with the switcher open."""
+    """Take a picture of each page; of the dashboard with the switcher open."""
     page.emulate_media(color_scheme=scheme)
     for name, path in PAGES.items():
         page.goto(f"{address}{path}")
@@ -44,7 +44,7 @@ def take_all(page: Page, address: str, scheme: Literal["light", "dark"]) -> None
             page.get_by_role("link", name="Manage").wait_for()
         picture = FOLDER / f"{name}-{scheme}.png"
         page.screenshot(path=picture)
-        print(f"{picture.relative_to(ROOT)} is taken: {picture.stat().st_size // 1024} KiB.")
+        print(f"Wrote {picture.relative_to(ROOT)}, {picture.stat().st_size // 1024} KiB.")
 
 
 if not CHROMIUM.exists():

@@ -1,7 +1,7 @@
 """Find the prose patterns that this project does not use, for `scripts/check`.
 
-It reads Markdown, comments, docstrings, names of tests, and templates. docs/glossary.md says which
-words to use.
+It reads Markdown, templates, comments, names of tests, and Python's docstrings and strings of
+several words. docs/glossary.md says which words to use.
 """
 
 import ast
@@ -9,7 +9,7 @@ import io
 import re
 import subprocess
 import tokenize
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ PATTERNS: dict[str, str] = {
     r"\bcan(?:'t| not|not)? be had\b": "write 'is available'",
     r"\b(?:oneself|one is|one acts|one has|one may)\b": "write 'you', or name the person",
     r"\bnobody (?:is|can|need|knows)\b(?= told)": "name the thing",
-    r"\bjust now\b": "write 'at the moment', or 'currently'",
+    r"(?<=.)\bjust now\b": "write 'at the moment', or 'currently'",
     r"\bact(?:s|ing)? for\b": "write 'the current account'",
     r"\bby itself\b(?=, (?:and|or|that))": "say what does it",
     r"\bfor whom\b": "name the person",
@@ -47,6 +47,9 @@ PATTERNS: dict[str, str] = {
     r"\blook(?:s|ed)? after\b": "write 'check', 'maintain'",
 }
 
+_SLASH_COMMENT = r"/\*+([\s\S]*?)\*/|(?:^|\s)//(.*)"
+_HASH_COMMENT = r"(?:^|\s)##?(?: |$)(.*)"
+
 
 @dataclass(frozen=True)
 class Text:
@@ -58,7 +61,7 @@ class Text:
 
 
 def report(folders: Sequence[str]) -> bool:
-    """Print every pattern found in these files and folders; tell whether there is one."""
+    """Print every pattern found in these files and folders; return whether there is one."""
     checked = [ROOT / folder for folder in folders]
     found = 0
     for path in _files():
@@ -94,6 +97,10 @@ def _texts(path: Path) -> Iterator[Text]:
         yield from _of_python(path)
     elif path.suffix == ".html":
         yield from _of_template(path)
+    elif path.suffix in {".js", ".css"}:
+        yield from _joined(path, _comments(path.read_text(), _SLASH_COMMENT))
+    elif path.suffix in {".toml", ".mako"} or path.name == "run":
+        yield from _joined(path, _comments(path.read_text(), _HASH_COMMENT))
 
 
 def _is_python_script(path: Path) -> bool:
@@ -120,35 +127,45 @@ def _of_markdown(path: Path) -> Iterator[Text]:
 
 
 def _of_python(path: Path) -> Iterator[Text]:
-    """Yield docstrings, names of tests, and comments: those on following lines are one text."""
+    """Yield strings of several words, names of tests, and comments."""
     source = path.read_text()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name[:5] == "test_":
             sentence = node.name[5:].replace("_", " ").capitalize()
             yield Text(path, node.lineno, sentence)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            docstring = ast.get_docstring(node, clean=True)
-            if docstring:
-                yield Text(path, node.body[0].lineno, " ".join(docstring.split()))
-    yield from _of_comments(path, source)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            yield Text(path, node.lineno, " ".join(node.value.split()))
+    yield from _joined(path, _python_comments(source))
 
 
-def _of_comments(path: Path, source: str) -> Iterator[Text]:
-    comment: list[str] = []
-    begins = last = 0
+def _python_comments(source: str) -> Iterator[tuple[int, str]]:
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type != tokenize.COMMENT:
-            continue
-        if comment and token.start[0] != last + 1:
-            yield Text(path, begins, " ".join(comment))
-            comment = []
-        if not comment:
-            begins = token.start[0]
-        words = re.sub(r"^#[!:]?\s*|\bnoqa\b[^#]*|type: ignore\S*", "", token.string).strip()
-        comment.append(words)
-        last = token.start[0]
-    if comment:
-        yield Text(path, begins, " ".join(comment))
+        if token.type == tokenize.COMMENT:
+            words = re.sub(r"^#[!:]?\s*|\bnoqa\b[^#]*|type: ignore\S*", "", token.string)
+            yield token.start[0], words.strip()
+
+
+def _comments(text: str, pattern: str) -> Iterator[tuple[int, str]]:
+    for match in re.finditer(pattern, text, re.MULTILINE):
+        words = next(each for each in match.groups() if each is not None)
+        words = " ".join(re.sub(r"(?m)^\s*\*", "", words).split())
+        yield text.count("\n", 0, match.end()) + 1, words
+
+
+def _joined(path: Path, comments: Iterable[tuple[int, str]]) -> Iterator[Text]:
+    """Join comments on consecutive lines, given as (line, words), to one text."""
+    begins = last = 0
+    parts: list[str] = []
+    for number, words in comments:
+        if parts and number != last + 1:
+            yield Text(path, begins, " ".join(parts))
+            parts = []
+        if not parts:
+            begins = number
+        parts.append(words)
+        last = number
+    if parts:
+        yield Text(path, begins, " ".join(parts))
 
 
 def _of_template(path: Path) -> Iterator[Text]:

@@ -98,7 +98,7 @@ async def last_alert_id(db: AsyncSession, user_id: int) -> int:
 
 
 async def alerts_seen_on(db: AsyncSession, user_id: int, device_id: str) -> int:
-    """Return the id up to which a device hides new-device alerts; 0 if the device is unknown."""
+    """Return the last id of the new-device alerts that a device hides; 0 for unknown devices."""
     seen = await db.scalar(
         select(func.max(Login.alerts_seen)).where(
             Login.user_id == user_id, Login.device_id == device_id

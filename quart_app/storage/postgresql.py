@@ -49,7 +49,7 @@ def without_options(url: URL) -> URL:
 def connect_args(url: URL, *, name: str, timeout_seconds: int, **more: Any) -> dict[str, Any]:
     """Return the driver's arguments for each connection, with `name` as the application name.
 
-    What the URL sets is left out, because SQLAlchemy would override it with ours.
+    Options that the URL sets are left out, because SQLAlchemy would override them with these.
     """
     ours = {"fallback_application_name": name, "connect_timeout": timeout_seconds, **more}
     return {

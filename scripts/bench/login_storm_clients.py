@@ -1,4 +1,4 @@
-"""The clients of `scripts/bench/login_storm.py`: they speak so little HTTP that it costs little."""
+"""The clients of `scripts/bench/login_storm.py`, with minimal HTTP to use little processor time."""
 
 import asyncio
 import math
@@ -16,14 +16,14 @@ from argon2 import PasswordHasher
 
 from quart_app.services.identity import passwords
 
-_ADDRESSES = 100  # from which people log in
+_ADDRESSES = 100  # that users log in from
 _ASK_EVERY_SECONDS = 0.025
-_PATIENCE_SECONDS = 60.0
+_TIMEOUT_SECONDS = 60.0
 
 
 @dataclass(kw_only=True)
 class Compared:
-    """How many passwords were compared."""
+    """The number of passwords compared, and the time for it."""
 
     number: int = 0
     seconds: float = 0.0
@@ -38,7 +38,7 @@ class Compared:
 
 @dataclass(kw_only=True)
 class Asked:
-    """How long answers took, and what they were; 0 stands for none."""
+    """Response times, and the number of responses by status; status 0 means no response."""
 
     processor_seconds: float = 0.0
     waits: list[float] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Asked:
 
 @dataclass(kw_only=True)
 class Stormed(Asked):
-    """The same of logins, how long they took together, and the cookies, with the port of each."""
+    """The same for logins, with the total time, and the port and session cookie of each login."""
 
     seconds: float = 0.0
     cookies: list[tuple[int, str]] = field(default_factory=list)
@@ -65,8 +65,8 @@ class Stormed(Asked):
 
 
 def compare_passwords(seconds: float) -> Compared:
-    """Compare one password again and again, in as many threads as cores, and do nothing else."""
-    hasher: PasswordHasher = passwords._HASHER  # noqa: SLF001 just what the application compares with
+    """Compare a password repeatedly in one thread per core, as the only work."""
+    hasher: PasswordHasher = passwords._HASHER  # noqa: SLF001 the application's own hasher
     made = hasher.hash("a password")
     began, began_processor = time.perf_counter(), time.process_time()
 
@@ -96,9 +96,10 @@ def storm(
     seconds: float,
     within: float = 0.0,
 ) -> Stormed:
-    """Log these users in, each once, on a connection of their own; none begins after `seconds`.
+    """Log in each user once, on a new connection, and start no login after `seconds`.
 
-    The first come within a time, evenly, and then one whenever another is done.
+    The first `at_once` logins start evenly spread over `within` seconds; then a login starts
+    whenever another one ends.
     """
     return asyncio.run(
         _storm(ports, password, users, at_once=at_once, seconds=seconds, within=within)
@@ -124,7 +125,7 @@ async def _storm(
                 return
             port, asked = ports[user % len(ports)], time.perf_counter()
             try:
-                async with asyncio.timeout(_PATIENCE_SECONDS):
+                async with asyncio.timeout(_TIMEOUT_SECONDS):
                     status, cookie = await _log_in(port, f"user{user}", password, user)
             except (OSError, TimeoutError, asyncio.IncompleteReadError):
                 status, cookie = 0, None
@@ -165,28 +166,28 @@ async def _log_in(port: int, name: str, password: str, number: int) -> tuple[int
 def ask(
     cookies: Sequence[tuple[int, str]], *, seconds: float = math.inf, until: Path | None = None
 ) -> Asked:
-    """Ask for the session's state, by each cookie in turn, until it is time or a file is there."""
+    """Request the session's state with each cookie in turn, for a time or until a file exists."""
     visitors = {port: _Visitor(port) for port, _ in cookies}
     asked, began_processor = Asked(), time.process_time()
     began = due = answered = time.perf_counter()
     while due - began < seconds and not (until and until.exists()):
         time.sleep(max(0.0, due - time.perf_counter()))
-        # Whoever would have asked while the last answer was still waited for has waited since then.
+        # A request that was due before the previous answer came has been waiting since then.
         since = due if answered > due else time.perf_counter()
         port, cookie = cookies[len(asked.waits) % len(cookies)]
         asked.statuses[visitors[port].ask(cookie)] += 1
         answered = time.perf_counter()
         asked.waits.append(answered - since)
         due += _ASK_EVERY_SECONDS
-        visitors[port].come_again()
+        visitors[port].reconnect_if_closed()
     for visitor in visitors.values():
-        visitor.leave()
+        visitor.close()
     asked.processor_seconds = time.process_time() - began_processor
     return asked
 
 
 class _Visitor:
-    """A connection that is kept, for as long as the server keeps it."""
+    """A persistent connection, reopened after the server closes it."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -194,11 +195,11 @@ class _Visitor:
         self._connect()
 
     def _connect(self) -> None:
-        self._connection = socket.create_connection(("127.0.0.1", self._port), _PATIENCE_SECONDS)
+        self._connection = socket.create_connection(("127.0.0.1", self._port), _TIMEOUT_SECONDS)
         self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def ask(self, cookie: str) -> int:
-        """Return how the session's state is answered."""
+        """Request the session's state, and return the status."""
         self._connection.sendall(
             f"GET /api/session_state HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\n"
             f"X-Forwarded-For: 192.0.2.1\r\nCookie: session={cookie}\r\n\r\n".encode()
@@ -221,12 +222,12 @@ class _Visitor:
             raise ConnectionError("The server closed the connection.")
         return received
 
-    def come_again(self) -> None:
-        """Connect anew where the server has had enough, which it has after 1,000 requests."""
+    def reconnect_if_closed(self) -> None:
+        """Open a new connection if the server closes this one, as it does after 1,000 requests."""
         if self._is_over:
-            self.leave()
+            self.close()
             self._connect()
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Close the connection."""
         self._connection.close()

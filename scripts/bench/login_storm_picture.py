@@ -1,4 +1,4 @@
-"""The picture of `scripts/bench/login_storm.py`: how long answers take, from the fastest on."""
+"""The picture of `scripts/bench/login_storm.py`: response times by percentile."""
 
 import math
 from collections.abc import Sequence
@@ -11,21 +11,21 @@ _LABEL_HEIGHT = 16
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Return the value that so many percent of them do not exceed."""
+    """Return the value that `percent` percent of the values do not exceed."""
     return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
 def picture(idle: Sequence[float], stormed: Sequence[float]) -> str:
-    """Return the SVG of both distributions, given in seconds.
+    """Return an SVG of both distributions, given in seconds.
 
-    The scale of times is logarithmic; that of shares has as much room for the slowest tenth as for
-    the slowest hundredth, for it is the slow answers that people notice.
+    Times are on a logarithmic scale. Percentiles are, too: the step from 90 to 99 % is as wide as
+    that from 99 to 99.9 %, because users notice the slow responses.
     """
     scale = _Scale([value * 1e3 for value in [*idle, *stormed]])
-    of_what = "share of the answers that come within that time"
+    of_what = "share of the responses that arrive within that time"
     middle = (_LEFT + _RIGHT) / 2
     parts = [_HEAD, *scale.grid(), _small(middle, _HEIGHT - 20, of_what, anchor="middle")]
-    lines = [("idle", "nobody logs in", idle), ("storm", "in the storm", stormed)]
+    lines = [("idle", "idle", idle), ("storm", "in the storm", stormed)]
     ends = []
     for name, _, values in lines:
         points = [
@@ -38,7 +38,7 @@ def picture(idle: Sequence[float], stormed: Sequence[float]) -> str:
             f'  <circle class="{name}" cx="{scale.x(99):.1f}" cy="{scale.y(at_99):.1f}" r="4"/>'
         )
         ends.append(float(points[-1].split()[1]))
-    # The words stand at the lines' ends, never on each other.
+    # Labels at the ends of the lines, moved apart so that they do not overlap.
     apart = 3 * _LABEL_HEIGHT - abs(ends[1] - ends[0])
     ends = [ends[0] + max(0.0, apart / 2), ends[1] - max(0.0, apart / 2)]
     for (name, words, values), y in zip(lines, ends, strict=True):
@@ -53,9 +53,9 @@ def picture(idle: Sequence[float], stormed: Sequence[float]) -> str:
 _HEAD = f"""\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"
   aria-labelledby="t d" font-family="system-ui, sans-serif" font-size="14">
-  <title id="t">How long GET /api/session_state takes while many people log in</title>
-  <desc id="d">Two curves of the time within which a share of the answers comes: when nobody
-    logs in, and in a storm of logins.</desc>
+  <title id="t">Response times of GET /api/session_state while many users log in</title>
+  <desc id="d">Two curves of response times by percentile: when nobody logs in, and in a storm of
+    logins.</desc>
   <style>
     .grid {{ stroke: #d5dce3; stroke-width: 1 }}
     .line {{ fill: none; stroke-width: 2.2; stroke-linejoin: round }}
@@ -66,8 +66,8 @@ _HEAD = f"""\
     text.idle {{ fill: #2f5c8c }} text.storm {{ fill: #b3261e }}
   </style>
   <rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>
-  <text class="name" x="{_LEFT}" y="30">Those who are logged in, while many others log in</text>
-  <text class="small" x="{_LEFT}" y="50">ms until GET /api/session_state is answered</text>"""
+  <text class="name" x="{_LEFT}" y="30">Response times while many users log in</text>
+  <text class="small" x="{_LEFT}" y="50">ms to answer GET /api/session_state</text>"""
 
 
 def _small(x: float, y: float, words: str, *, anchor: str = "start") -> str:
@@ -75,24 +75,24 @@ def _small(x: float, y: float, words: str, *, anchor: str = "start") -> str:
 
 
 class _Scale:
-    """Where a time in ms and a percentage stand."""
+    """The coordinates of percentages (x) and of times in ms (y)."""
 
     def __init__(self, values: Sequence[float]) -> None:
         self._low = min(_round_down(min(values)), _round_up(max(values)) / 10)
         self._high = _round_up(max(values))
 
     def x(self, percent: float) -> float:
-        """Return where a percentage stands: the nines at equal distances."""
+        """Return the x of a percentage; 90, 99 and 99.9 are at equal distances."""
         nines = -math.log10(1 - percent / 100)
         return _LEFT + (_RIGHT - _LEFT) * nines / -math.log10(1 - _PERCENTS[-1] / 100)
 
     def y(self, ms: float) -> float:
-        """Return where a time stands."""
+        """Return the y of a time."""
         share = math.log(ms / self._low) / math.log(self._high / self._low)
         return _BOTTOM - (_BOTTOM - _TOP) * share
 
     def grid(self) -> list[str]:
-        """Return the lines of the grid, each with what it stands for."""
+        """Return the grid lines with their labels."""
         parts = []
         for ms in _steps(self._low, self._high):
             y = self.y(ms)
@@ -106,7 +106,7 @@ class _Scale:
 
 
 def _drawn_percents(number: int) -> list[float]:
-    """Return the percentages of a smooth curve, up to that of which there is but one answer."""
+    """Return the percentages to draw, up to the last one that a response defines."""
     last = min(_PERCENTS[-1], 100 * (1 - 1 / number))
     nines = -math.log10(1 - last / 100)
     return [100 * (1 - 10 ** -(nines * step / 100)) for step in range(101)]

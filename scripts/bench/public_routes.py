@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""Measure the processor time of requests that anybody may send, each in its most expensive form.
+"""Measure the processor time of each public route, with the most expensive input we know.
 
-A server process of its own is asked over loopback, and its processor time (all threads) is divided
-by the number of requests. The ratios are to `GET /healthz` in the same run, whatever the machine.
-With --strict it is a failure that a request costs more than four times as much, which is 5 ms where
-`GET /healthz` costs 1.2 ms; a login's password hash is not measured.
+Requests go to a server process over loopback. Its processor time in all threads is divided by the
+number of requests, and compared with that of `GET /healthz` in the same run. The goal is at most
+four times as much. Hashing a password is not measured.
 """
 
 import sys
@@ -18,14 +17,14 @@ parser = PrintableParser(
     prog="scripts/bench/public_routes.py",
     description=__doc__,
 )
-parser.add_argument("--requests", type=int, default=60, help="for each case (60)")
-parser.add_argument("--strict", action="store_true", help="exit with 1 above four times")
-parser.add_argument("--quick", action="store_true", help="tiny counts, to see that it still runs")
+parser.add_argument("--requests", type=int, default=60, help="requests per case (60)")
+parser.add_argument("--strict", action="store_true", help="exit with 1 if the goal is missed")
+parser.add_argument("--quick", action="store_true", help="run with tiny counts, as a smoke test")
 arguments = parser.parse_args()
 if arguments.quick:
     arguments.requests = 2
 if arguments.requests < 1:
-    parser.error("--requests is 1 or more")
+    parser.error("--requests must be 1 or more")
 
 run_in_environment("requirements-dev.lock")
 
@@ -47,7 +46,7 @@ from quart_app.settings import read_database_url
 from quart_app.storage.schema import upgrade_schema
 from quart_app.web.rendering.assets import read_tree
 
-MOST_TIMES = 4.0
+MAX_RATIO = 4.0
 BODY_BYTES = 64 * 1024
 HEAD_BYTES = 15 * 1024
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -56,7 +55,7 @@ REPORTS = {"Content-Type": "application/reports+json"}
 
 
 class Case(NamedTuple):
-    """A request, and what is expensive in it."""
+    """A request, named for what is expensive in it."""
 
     name: str
     method: str
@@ -66,7 +65,7 @@ class Case(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What one request of a case costs, and how it was answered."""
+    """The cost of one request of a case, and the status of its answer."""
 
     case: Case
     status: int
@@ -74,7 +73,7 @@ class Measured(NamedTuple):
 
 
 def cases() -> Iterator[Case]:
-    """Return every public route with its most expensive input; the first is the measure."""
+    """Yield every public route with expensive inputs; the first case is the reference."""
     yield Case("plain", "GET", "/healthz", {})
     yield Case("plain", "GET", "/readyz", {})
     static = f"/static/{read_tree().hash}/style.css"
@@ -122,7 +121,7 @@ def cases() -> Iterator[Case]:
 
 
 def posted_forms(path: str) -> Iterator[Case]:
-    """Return bodies of forms that cost much to read."""
+    """Yield forms that are expensive to parse."""
     for name, body in (
         ("one field", b"password=" + b"a" * (BODY_BYTES - 20)),
         ("fields", b"a&" * (BODY_BYTES // 2)),
@@ -143,7 +142,7 @@ def posted_forms(path: str) -> Iterator[Case]:
 
 
 def posted_json(path: str, content_type: dict[str, str]) -> Iterator[Case]:
-    """Return bodies of JSON that cost much to read."""
+    """Yield JSON bodies that are expensive to parse."""
     for name, body in (
         ("deep", b"[" * (BODY_BYTES // 2) + b"]" * (BODY_BYTES // 2)),
         ("deep object", b'{"a":' * 10_000 + b"1" + b"}" * 10_000),
@@ -161,7 +160,7 @@ def posted_json(path: str, content_type: dict[str, str]) -> Iterator[Case]:
 
 @contextmanager
 def served() -> Iterator[tuple[int, int]]:
-    """Serve a new database by a process; give its port and its id."""
+    """Start a server process with a new database; yield its port and process id."""
     with tempfile.TemporaryDirectory(prefix="quart_app-bench-") as folder:
         url = f"sqlite:///{folder}/bench.db"
         asyncio.run(upgrade_schema(read_database_url(url)))
@@ -193,7 +192,7 @@ def served() -> Iterator[tuple[int, int]]:
 
 
 def socket_of_any_port() -> socket.socket:
-    """Return a listening socket, to be inherited."""
+    """Return a listening socket for the server to inherit."""
     return socket.create_server(("127.0.0.1", 0))
 
 
@@ -204,8 +203,8 @@ def processor_seconds(process_id: int) -> float:
 
 
 def measure(case: Case, port: int, process_id: int) -> Measured:
-    """Send a case's request again and again."""
-    status = ask(case, port)  # what is made once is made now
+    """Send a case's request repeatedly, and return its average cost."""
+    status = ask(case, port)  # warm-up
     before = processor_seconds(process_id)
     for _ in range(arguments.requests):
         status = ask(case, port)
@@ -214,7 +213,7 @@ def measure(case: Case, port: int, process_id: int) -> Measured:
 
 
 def ask(case: Case, port: int) -> int:
-    """Send a request on a connection of its own, and return the status of the answer."""
+    """Send a request on a new connection, and return the status of the answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request(case.method, case.path, case.body or None, case.headers)
@@ -240,18 +239,18 @@ def wait_until_served(port: int) -> None:
 with served() as (port, process_id):
     wait_until_served(port)
     print(f"{'ms':>7} {'ratio':>6} status  request")
-    dear = []
-    yardstick = 0.0
+    too_expensive = []
+    reference = 0.0
     for case in cases():
         measured = measure(case, port, process_id)
-        yardstick = yardstick or measured.milliseconds
-        ratio = measured.milliseconds / yardstick
-        if ratio > MOST_TIMES:
-            dear.append(measured)
+        reference = reference or measured.milliseconds
+        ratio = measured.milliseconds / reference
+        if ratio > MAX_RATIO:
+            too_expensive.append(measured)
         print(
             f"{measured.milliseconds:7.2f} {ratio:6.1f} {measured.status:6d}"
             f"  {case.method} {case.path[:24]} ({case.name})",
             flush=True,
         )
-print(f"{len(dear)} requests cost more than {MOST_TIMES:g} times as much as GET /healthz.")
-sys.exit(1 if dear and arguments.strict else 0)
+print(f"{len(too_expensive)} requests cost more than {MAX_RATIO:g} times as much as GET /healthz.")
+sys.exit(1 if too_expensive and arguments.strict else 0)

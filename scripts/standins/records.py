@@ -99,7 +99,7 @@ def _jwt(token: Token) -> str:
 
 
 class StandIn:
-    """One server's records, what was asked of it, and how it is told to misbehave."""
+    """The state of one server: its records, the requests it got, and how it should misbehave."""
 
     def __init__(self, software: Software) -> None:
         self.software = software

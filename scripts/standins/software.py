@@ -15,7 +15,7 @@ _SCOPES = (*_COARSE, *_GRANULAR)
 
 
 class Pkce(Enum):
-    """What a server does with a code challenge (RFC 7636)."""
+    """How a server treats a code challenge (RFC 7636)."""
 
     IGNORED = "ignored"
     CHECKED = "checked"  # S256 or plain
@@ -40,7 +40,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Software:
-    """What a server says of itself, and its behaviour; the defaults are Mastodon 4.2's."""
+    """How a server describes itself and behaves; the defaults are Mastodon 4.2's."""
 
     name: str
     version: str

@@ -195,7 +195,7 @@ async def test_other_devices_are_notified_of_changed_connections(
                 "(number) => window.changedAt.length >= number", arg=number
             )
             took.append(await page.evaluate("window.changedAt.at(-1)") - at)
-    measured(f"another device heard of changed connections after {max(took):.0f} ms")
+    measured(f"another device showed the changed accounts after {max(took):.0f} ms")
     assert max(took) < NOTIFIED_WITHIN_MS
     # The current account of this device changes only if it was removed.
     shown = await there.evaluate("document.body.dataset.platformConnectionId")

@@ -59,14 +59,14 @@ def test_a_complete_environment_starts_for_a_user_with_read_access_only(clone: P
 
 def test_an_environment_that_cannot_be_created_is_reported_in_one_line(clone: Path) -> None:
     (line,) = run(clone).splitlines()
-    assert "can't be made or used: Is a directory" in line
+    assert "can't be created or used: Is a directory" in line
 
 
 def test_an_interpreter_that_does_not_start_is_reported_in_one_line(clone: Path) -> None:
     make_venv(clone, "", complete=True)
     (clone / ".venv/bin/python").chmod(0o644)
     (line,) = run(clone).splitlines()
-    assert "can't be made or used: Permission denied" in line
+    assert "can't be created or used: Permission denied" in line
 
 
 def test_an_interrupted_creation_is_reported_in_one_line(clone: Path) -> None:
@@ -74,8 +74,8 @@ def test_an_interrupted_creation_is_reported_in_one_line(clone: Path) -> None:
     make_venv(clone, '[ "$3" = install ] || exit 0; kill -INT $PPID; exit 1', complete=False)
     said = run(clone).splitlines()
     assert said == [
-        "Installing what requirements-dev.lock names (once) …",
-        "Interrupted while .venv was being made; the next start goes on with it.",
+        "Installing the packages in requirements-dev.lock (once) …",
+        "Interrupted while creating .venv. Start again to continue.",
     ]
 
 

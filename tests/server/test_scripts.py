@@ -115,7 +115,7 @@ def run_check(clone: Path) -> None:
 def run_lock(clone: Path) -> None:
     (clone / "pyproject.toml").write_text(WITHOUT_DEPENDENCIES)
     said = run(clone, "scripts/lock", "--offline")
-    assert said == "".join(f"{name} is written.\n" for name in LOCKS)
+    assert said == "".join(f"Wrote {name}.\n" for name in LOCKS)
     assert not re.search("(?m)^[a-z]", (clone / LOCKS[0]).read_text())
 
 

@@ -212,7 +212,9 @@ def test_links_use_the_address_given_on_the_command_line(clone: Path) -> None:
     ) as process:
         try:
             assert process.stdout
-            greeting = "".join(takewhile(lambda line: "Nothing of it" not in line, process.stdout))
+            greeting = "".join(
+                takewhile(lambda line: "All data is deleted" not in line, process.stdout)
+            )
             found = re.search(r"log in as (\S+) with the password (\S+)\n", greeting)
             assert found
             transport = httpx2.HTTPTransport(retries=5)  # it listens a little later
@@ -307,7 +309,7 @@ def greeted(clone: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Pope
         try:
             assert process.stdout
             yield (
-                "".join(takewhile(lambda line: "Nothing of it" not in line, process.stdout)),
+                "".join(takewhile(lambda line: "All data is deleted" not in line, process.stdout)),
                 process,
             )
         finally:
@@ -337,16 +339,16 @@ def make_certificate(folder: Path) -> None:
     first_unless_thorough(
         8,
         [
-            ("--worker-class trio", "the worker class trio is none of asyncio and uvloop"),
+            ("--worker-class trio", "the worker class is trio, but must be asyncio or uvloop"),
             ("--config typed.toml", "bind must be a list of strings"),
             ("--certfile absent.pem --keyfile key.pem", "absent.pem is not a file"),
             ("--quic-bind 127.0.0.1:0", "needs a certfile and a keyfile"),
             ("--pid absent/pid", "No such file or directory"),
-            ("--root-path app", "a root path begins with /"),
-            ("--bind 127.0.0.1:x", "127.0.0.1:x has a port that is not a number"),
+            ("--root-path app", "a root path must begin with /"),
+            ("--bind 127.0.0.1:x", "the port in 127.0.0.1:x is not a number"),
             ("--bind unix:absent/socket", "No such file or directory"),
             ("--workers=-1", "workers must be a number, 0 or more"),
-            ("--worker-class none", "the worker class none is none of asyncio and uvloop"),
+            ("--worker-class none", "the worker class is none, but must be asyncio or uvloop"),
             ("--config absent.toml", "configuration can't be read: No such file or directory"),
             ("--config requirements.lock", "configuration can't be read: "),
             ("--config python:absent", "configuration can't be read: "),
@@ -391,7 +393,7 @@ def test_the_socket_of_a_running_server_is_not_replaced(clone: Path) -> None:
 @pytest.mark.parametrize("port", ["99999", "65536"])
 def test_an_invalid_port_is_reported_in_one_line_about_the_port(clone: Path, port: str) -> None:
     line = refusal(clone, "--", "--bind", f"127.0.0.1:{port}")
-    assert line.startswith("quart_app: Hypercorn can't serve: A port is a number")
+    assert line.startswith("quart_app: Hypercorn can't serve: A port must be a number")
     assert "PUBLIC_URL" not in line
     assert not (clone / "instance").exists()
 
@@ -399,7 +401,7 @@ def test_an_invalid_port_is_reported_in_one_line_about_the_port(clone: Path, por
 def test_unknown_arguments_are_named_with_a_hint_at_hypercorns(clone: Path) -> None:
     for argument in ("--bind=127.0.0.1:8001", "junk"):
         line = refusal(clone, argument, exit_code=2)
-        assert f"error: {argument} is no argument of this script" in line
+        assert f"error: unknown arguments: {argument}" in line
         assert "scripts/serve -- --bind" in line
 
 

@@ -67,7 +67,7 @@ def test_every_process_streams_switches_and_changed_connections(
         all_hear("platforms", everybody, time.monotonic())
         assert of_stranger.events.empty()
     engine = processes.settings.database_url.get_backend_name()
-    measured(f"streams heard of a change after {max(took) * 1000:.0f} ms ({engine})")
+    measured(f"streams reported a change after {max(took) * 1000:.0f} ms ({engine})")
     assert max(took) < ENDED_WITHIN_SECONDS
 
 
@@ -89,7 +89,7 @@ ENDS: dict[str, tuple[Callable[[Processes, str, str], object], str]] = {
         lambda processes, _, name: processes.run("sessions", "end", name),
         "administrator",
     ),
-    "log in anew": (
+    "log in again": (
         lambda processes, cookie, name: log_in(processes.a, name, cookie=cookie),
         "replaced",
     ),

@@ -1,18 +1,18 @@
-// What the tabs of one browser tell each other. They share its cookies, and so its session.
+// Messages between the tabs of a browser, which share its cookies and so its session.
 
 const NAME = "quart_app session";
 let channel = null;
 let listener = () => {};
 
-/** Let `listener` hear what other tabs tell, from now on and again after `close`. */
-export function open(hear) {
-  listener = hear;
+/** Call `onMessage` with the messages of other tabs; call this again after `close`. */
+export function open(onMessage) {
+  listener = onMessage;
   if (!("BroadcastChannel" in window) || channel) return;
   channel = new BroadcastChannel(NAME);
   channel.addEventListener("message", ({ data }) => listener(data));
 }
 
-export function tell(kind, detail = {}) {
+export function send(kind, detail = {}) {
   channel?.postMessage({ kind, ...detail });
 }
 

@@ -1,6 +1,6 @@
-// A button that copies the text of a field. Without it the text can be selected.
+// Adds a button that copies the text of a field. Without it, users can select the text.
 
-// On an address without TLS there is no clipboard.
+// Without TLS, browsers have no navigator.clipboard.
 for (const actions of navigator.clipboard ? document.querySelectorAll("[data-copies]") : []) {
   const field = document.getElementById(actions.dataset.copies);
   const said = document.querySelector(`output[for="${field.id}"]`);

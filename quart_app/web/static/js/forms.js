@@ -1,29 +1,29 @@
-// One submission of a form at a time, and a word about one that takes long.
+// Prevents double submission of a form, and shows progress if the answer takes long.
 
 const SLOW_AFTER_MS = 300;
-// Where no browser tells that a navigation was stopped: longer than any answer is waited for.
+// For browsers that do not report a stopped navigation: longer than any answer may take.
 const GIVE_UP_AFTER_MS = 45_000;
 
-/** What releases each form that is under way, by the form. */
+/** Functions that release a form that is being submitted, by form. */
 const underWay = new Map();
 
-// After every other script's: one that carries a form out itself has prevented the default by then.
+// Must be the last listener: scripts that send a form themselves have prevented the default by now.
 addEventListener("submit", (event) => {
   const form = event.target;
   if (event.defaultPrevented) return;
   if (underWay.has(form)) {
-    event.preventDefault(); // the first goes on
+    event.preventDefault(); // the first submission continues
     return;
   }
   underWay.set(form, watch(form, event.submitter ?? form.querySelector("button:not([type=button])")));
 });
 
-// What the back button shows may be the very page that was left, with everything as it was.
+// The back button may restore a page with its forms still marked as being submitted.
 addEventListener("pageshow", (event) => {
   if (event.persisted) releaseAll();
 });
 
-// A navigation that was stopped or failed leaves the page where it is.
+// After a stopped or failed navigation, the page stays.
 globalThis.navigation?.addEventListener("navigateerror", releaseAll);
 
 function releaseAll() {
@@ -31,23 +31,23 @@ function releaseAll() {
   underWay.clear();
 }
 
-/** Mark the button as busy, soon, and return what makes it as it was. */
+/** Mark the button as busy after a short time; return a function that restores it. */
 function watch(form, button) {
   const giveUp = setTimeout(releaseAll, GIVE_UP_AFTER_MS);
   if (!button) return () => clearTimeout(giveUp);
-  // Not `disabled`: that would take the focus from it, and its value from what is sent.
+  // Not `disabled`: the button would lose the focus, and its value would not be sent.
   button.setAttribute("aria-disabled", "true");
   const words = [...button.childNodes];
   const live = document.createElement("span");
   live.className = "unseen";
   live.setAttribute("aria-live", "polite");
-  form.prepend(live); // there it is nobody's :last-child
+  form.prepend(live); // not appended, because styles use :last-child
   const slow = setTimeout(() => {
     const progress = button.dataset.progress;
     live.textContent = progress ?? "One moment …";
     button.dataset.busy = "";
     if (progress) {
-      button.style.minWidth = `${button.offsetWidth}px`; // so that nothing moves
+      button.style.minWidth = `${button.offsetWidth}px`; // so that the layout does not shift
       button.replaceChildren(progress);
     }
   }, SLOW_AFTER_MS);

@@ -1,6 +1,6 @@
-// Leaving a page whose session is over: at once, to the login page, which says why.
+// Leaves a page whose session has ended, for the login page, which says why.
 
-// What the login page says for each of the server's words for an end (docs/http.md).
+// The sentence on the login page for each reason (docs/http.md).
 const SENTENCES = {
   logged_out: "You logged out in another tab or window.",
   logged_out_everywhere: "You were logged out on every device.",
@@ -14,18 +14,18 @@ const SENTENCES = {
   idle: "You were logged out because you were inactive.",
   expired: "You were logged out because your session reached its time limit.",
 };
-const OTHERWISE = "Your session has ended, so you were logged out.";
+const UNKNOWN_REASON = "Your session has ended, so you were logged out.";
 const UNSENT = "Your input was not sent.";
-// The sentence waits in the tab's own storage. An address could be forged by a link, and would say
-// it again with each reload.
-const WAITING = "quart_app notice";
-const WAITS_MS = 60_000;
-const ON_ITS_WAY_MS = 10_000;
-let isOnItsWay = false;
-let isHeldUp = null; // a departure that waits for that
+// The sentence is kept in the tab's session storage. In the address, a link could forge it, and each
+// reload would show it again.
+const NOTICE_KEY = "quart_app notice";
+const NOTICE_MAX_AGE_MS = 60_000;
+const SUBMITTING_MS = 10_000;
+let isSubmitting = false;
+let postponed = null; // the reason to leave after the submission
 let isLeaving = false;
 
-/** Show nothing of the page, until `reveal`. */
+/** Hide the page until `reveal` is called. */
 export function hide() {
   document.documentElement.classList.add("session-unsure");
 }
@@ -34,11 +34,11 @@ export function reveal() {
   document.documentElement.classList.remove("session-unsure");
 }
 
-/** Go to the login page, and after the login back to here. */
+/** Go to the login page, which returns here after the login. */
 export function leave(reason) {
-  if (isOnItsWay) {
-    // The answer to what was sent here says what to show, and sets the cookie.
-    isHeldUp = { reason };
+  if (isSubmitting) {
+    // The answer to the submission sets the cookie and decides what to show.
+    postponed = { reason };
     return;
   }
   hide();
@@ -46,36 +46,36 @@ export function leave(reason) {
   isLeaving = true;
   const address = new URL("/login", location.origin);
   address.searchParams.set("next", location.pathname + location.search);
-  const sentence = SENTENCES[reason] ?? OTHERWISE;
+  const sentence = SENTENCES[reason] ?? UNKNOWN_REASON;
   leaveNotice(isSomethingTyped() ? `${sentence} ${UNSENT}` : sentence);
   location.replace(address);
 }
 
 function leaveNotice(sentence) {
   try {
-    sessionStorage.setItem(WAITING, JSON.stringify({ sentence, at: Date.now() }));
+    sessionStorage.setItem(NOTICE_KEY, JSON.stringify({ sentence, at: Date.now() }));
   } catch {
-    // Storage that is switched off throws: the login page then says nothing.
+    // Storage is disabled. The login page then shows no sentence.
   }
 }
 
-/** Return what the page that was left wanted to be said here, once; else undefined. */
+/** Return the sentence that the previous page left, and remove it; undefined if there is none. */
 export function takeNotice() {
   try {
-    const { sentence, at } = JSON.parse(sessionStorage.getItem(WAITING) ?? "{}");
-    sessionStorage.removeItem(WAITING);
-    return Math.abs(Date.now() - at) < WAITS_MS ? sentence : undefined;
+    const { sentence, at } = JSON.parse(sessionStorage.getItem(NOTICE_KEY) ?? "{}");
+    sessionStorage.removeItem(NOTICE_KEY);
+    return Math.abs(Date.now() - at) < NOTICE_MAX_AGE_MS ? sentence : undefined;
   } catch {
     return undefined;
   }
 }
 
-/** Show what this address shows now. To reload the answer to a form would send that once more. */
-export function showAnew() {
-  location.replace(location.pathname + location.search); // with its fragment it would only scroll
+/** Load this address with GET. A real reload would submit a form again. */
+export function reload() {
+  location.replace(location.pathname + location.search); // with the fragment, it would only scroll
 }
 
-/** Tell whether somebody has filled in what was not sent. */
+/** Return whether a form has input that was not sent. */
 export function isSomethingTyped() {
   return [...document.forms].some((form) => [...form.elements].some(isChanged));
 }
@@ -95,14 +95,14 @@ function isChanged(field) {
 }
 
 window.addEventListener("submit", (event) => {
-  if (event.defaultPrevented) return; // a script sends it, and the page stays
-  isOnItsWay = true;
+  if (event.defaultPrevented) return; // a script sends the form, and the page stays
+  isSubmitting = true;
   setTimeout(() => {
-    isOnItsWay = false;
-    if (isHeldUp) leave(isHeldUp.reason); // it was a download, or no answer came
-  }, ON_ITS_WAY_MS);
+    isSubmitting = false;
+    if (postponed) leave(postponed.reason); // the form started a download, or got no answer
+  }, SUBMITTING_MS);
 });
 window.addEventListener("pageshow", () => {
-  isOnItsWay = isLeaving = false;
-  isHeldUp = null;
+  isSubmitting = isLeaving = false;
+  postponed = null;
 });

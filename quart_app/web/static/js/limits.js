@@ -1,25 +1,25 @@
-// The session's limits: a warning before each, with a way to stay where there is one. What is done
-// here counts as activity, so that nobody who fills in a long form is logged out in the middle.
+// Warns before the session's limits. Before the idle limit, the user can stay logged in. Input counts
+// as activity, so that nobody is logged out while filling in a long form.
 
-import { tell } from "./channel.js";
+import { send } from "./channel.js";
 import { now, renew } from "./state.js";
 
-const WARNED_MS = 120_000; // before the limit; half of a limit that is shorter
-const RENEWED_MS = 60_000; // activity is told of at most so often; a quarter of a shorter limit
-const LOOK_MS = 20_000; // at the clocks, at the latest
-const JUMP_MS = 2_000; // by which two clocks differ when the machine has slept
+const WARNING_MS = 120_000; // before the limit, or half of a short limit
+const RENEWAL_MS = 60_000; // between two renewals, or a quarter of a short limit
+const CHECK_MS = 20_000; // between two checks, at most
+const CLOCK_JUMP_MS = 2_000; // a larger difference between two clocks means that the machine slept
 
 let state = null;
-let isUnderstood = false; // that the session ends whatever is done
+let isAcknowledged = false; // the warning before the absolute limit
 let shown = null; // "idle", "absolute" or null
 let dialog = null;
 let opener = null;
 let timer;
 let isRenewing = false;
 let clocks = [performance.now(), Date.now()];
-let handlers = { over() {}, renewed() {}, doubtful() {} };
+let handlers = { over() {}, renewed() {}, clockJumped() {} };
 
-/** Watch the limits. `over` is called when one is reached, `doubtful` when the machine has slept. */
+/** Watch the limits. Calls `over` at a limit, and `clockJumped` after the machine has slept. */
 export function watch(given) {
   handlers = given;
   for (const kind of ["keydown", "pointerdown"]) {
@@ -27,22 +27,22 @@ export function watch(given) {
   }
 }
 
-/** Take note of the session's times; a state that is older than what is known changes nothing. */
-export function learn(newer) {
+/** Use the times of a newer state of the session; older states are ignored. */
+export function update(newer) {
   const isOther = !state || state.created_at !== newer.created_at;
   if (!isOther && newer.idle_expires_at < state.idle_expires_at) return;
-  if (isOther) isUnderstood = false;
+  if (isOther) isAcknowledged = false;
   state = newer;
-  look();
+  check();
 }
 
-/** Somebody has read, in whatever tab, that the session ends. */
-export function understand() {
-  isUnderstood = true;
-  look();
+/** Note that the user has confirmed, in any tab, that the session will end. */
+export function acknowledge() {
+  isAcknowledged = true;
+  check();
 }
 
-/** Which limit is past, if any. */
+/** Return which limit has passed: "idle", "expired" or undefined. */
 export function reached() {
   if (!state || now() < Math.min(moment("idle_expires_at"), moment("expires_at"))) return undefined;
   return moment("expires_at") <= moment("idle_expires_at") ? "expired" : "idle";
@@ -50,34 +50,34 @@ export function reached() {
 
 const moment = (name) => Date.parse(state[name]);
 const idleMs = () => moment("idle_expires_at") - moment("last_activity");
-const warnedMs = (limit) => (limit > WARNED_MS ? WARNED_MS : limit / 2);
+const warningMs = (limit) => (limit > WARNING_MS ? WARNING_MS : limit / 2);
 
-function look() {
+function check() {
   clearTimeout(timer);
   if (!state) return;
   const [page, wall] = clocks;
   clocks = [performance.now(), Date.now()];
-  if (Math.abs(clocks[1] - wall - (clocks[0] - page)) > JUMP_MS) handlers.doubtful();
+  if (Math.abs(clocks[1] - wall - (clocks[0] - page)) > CLOCK_JUMP_MS) handlers.clockJumped();
   const idle = moment("idle_expires_at") - now();
   const absolute = moment("expires_at") - now();
   const left = Math.min(idle, absolute);
   if (left <= 0) {
-    timer = setTimeout(look, 1000); // where the server says that it is not over yet
+    timer = setTimeout(check, 1000); // in case the server says that the session has not ended
     handlers.over(reached());
     return;
   }
-  const toIdle = idle - warnedMs(idleMs());
-  const toAbsolute = absolute - warnedMs(moment("expires_at") - moment("created_at"));
-  if (toAbsolute <= 0 && !isUnderstood) show("absolute", absolute);
+  const toIdle = idle - warningMs(idleMs());
+  const toAbsolute = absolute - warningMs(moment("expires_at") - moment("created_at"));
+  if (toAbsolute <= 0 && !isAcknowledged) show("absolute", absolute);
   else if (toIdle <= 0 && idle < absolute) show("idle", idle);
   else show(null);
   const next = [left, toIdle, toAbsolute].filter((milliseconds) => milliseconds > 0);
-  timer = setTimeout(look, shown ? Math.min(1000, left) : Math.min(LOOK_MS, ...next));
+  timer = setTimeout(check, shown ? Math.min(1000, left) : Math.min(CHECK_MS, ...next));
 }
 
 async function active() {
   if (!state || shown || isRenewing) return;
-  if (now() - moment("last_activity") < Math.min(RENEWED_MS, idleMs() / 4)) return;
+  if (now() - moment("last_activity") < Math.min(RENEWAL_MS, idleMs() / 4)) return;
   await stay();
 }
 
@@ -86,7 +86,7 @@ async function stay() {
   const newer = await renew();
   isRenewing = false;
   if (newer) {
-    learn(newer);
+    update(newer);
     handlers.renewed(newer);
   } else if (newer === null) {
     handlers.over("idle");
@@ -126,13 +126,13 @@ function open(kind) {
   dialog.append(
     element("h2", { id: "warning-title" }, TITLES[kind]),
     element("p", { id: "warning-words" }, WORDS[kind]),
-    // Not read aloud each second.
+    // Outside the description, so that screen readers do not read it every second.
     element("p", { className: "warning-clock" }, "Time left: ", element("span", {}, "")),
     element("p", { className: "wrong", role: "alert" }, ""),
     element("div", { className: "actions" }, button(kind), logOut()),
   );
   dialog.addEventListener("cancel", (event) => {
-    event.preventDefault(); // whoever presses Esc is there
+    event.preventDefault(); // pressing Esc shows that the user is there
     dialog.querySelector("button").click();
   });
   document.body.append(dialog);
@@ -145,8 +145,8 @@ function button(kind) {
   const made = element("button", { type: "button", className: "button-main" }, words);
   made.addEventListener("click", async () => {
     if (kind === "absolute") {
-      tell("understood");
-      understand();
+      send("acknowledged");
+      acknowledge();
     } else if ((await stay()) === undefined && dialog) {
       dialog.querySelector("[role=alert]").textContent =
         "quart_app can’t be reached. Please try again.";

@@ -1,4 +1,4 @@
-// A button beside each password that shows what was typed.
+// Adds a button to each password field that shows the password.
 
 for (const input of document.querySelectorAll(".password input")) {
   const button = document.createElement("button");
@@ -17,7 +17,7 @@ for (const input of document.querySelectorAll(".password input")) {
   };
   show(false);
   button.addEventListener("click", () => show(!isShown()));
-  // As text a browser would remember it among the things once typed.
+  // A browser would store the value of a text field for autocompletion.
   input.form.addEventListener("submit", () => show(false));
   input.after(button);
 }

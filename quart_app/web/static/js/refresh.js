@@ -1,56 +1,56 @@
-// Refreshes the parts of a page that show the current account. They are marked `data-current-account`
-// and have an id each. Everything else stays, such as a form half filled in.
+// Replaces the parts of a page that depend on the current account: elements with an id and
+// `data-current-account`. The rest stays as it is, such as a half-filled form.
 
-const PATIENCE_MS = 10_000;
+const TIMEOUT_MS = 10_000;
 let latest = 0;
 
-/** Return whether the parts are those of now. */
+/** Refresh the parts; return whether they are up to date. */
 export async function refresh() {
   const number = ++latest;
   const { page, address } = await pageAt(location.href, { isUnattended: true });
-  if (number !== latest) return true; // a later one knows better
+  if (number !== latest) return true; // a later refresh has replaced this one
   if (page === null) return false;
   if (new URL(address).pathname === "/login") {
-    location.assign(address); // the session is over
+    location.assign(address); // the session has ended
     return true;
   }
   if (page.body.dataset.userId !== document.body.dataset.userId) return false;
   if (!page.getElementById("switcher")) return false;
   document.body.dataset.platformConnectionId = page.body.dataset.platformConnectionId;
   for (const part of document.querySelectorAll("[data-current-account]")) {
-    const anew = page.getElementById(part.id);
-    if (anew) replace(part, anew);
+    const updated = page.getElementById(part.id);
+    if (updated) replace(part, updated);
   }
   return true;
 }
 
 /**
- * Return a page and the address that it came from, or null for both.
+ * Return a page and its final address, or null for both.
  *
- * By XMLHttpRequest, for it reads HTML by itself, without carrying out anything that it holds. Of
- * text no script of ours makes HTML: the policy's trusted types forbid it.
+ * XMLHttpRequest parses HTML without running its scripts. Parsing text as HTML in a script is
+ * forbidden by the Trusted Types of our Content-Security-Policy.
  */
 export function pageAt(address, { isUnattended }) {
-  return new Promise((answered) => {
+  return new Promise((resolve) => {
     const request = new XMLHttpRequest();
     request.open("GET", address);
     request.responseType = "document";
-    request.timeout = PATIENCE_MS;
-    if (isUnattended) request.setRequestHeader("X-Unattended", "true"); // it is no activity
+    request.timeout = TIMEOUT_MS;
+    if (isUnattended) request.setRequestHeader("X-Unattended", "true"); // does not count as activity
     request.addEventListener("loadend", () => {
-      answered({ page: request.response, address: request.responseURL });
+      resolve({ page: request.response, address: request.responseURL });
     });
     request.send();
   });
 }
 
-function replace(part, anew) {
+function replace(part, updated) {
   const focused = part.contains(document.activeElement) ? document.activeElement : null;
   const isOpen = part.querySelector(":popover-open");
-  part.replaceWith(document.adoptNode(anew));
+  part.replaceWith(document.adoptNode(updated));
   if (isOpen) {
-    const source = anew.querySelector("[popovertarget]");
-    anew.querySelector("[popover]").showPopover({ source });
+    const source = updated.querySelector("[popovertarget]");
+    updated.querySelector("[popover]").showPopover({ source });
   }
   if (!focused) return;
   const again = document.getElementById(focused.id) ?? document.getElementById("main");

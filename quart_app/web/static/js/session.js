@@ -1,12 +1,12 @@
-// Keeps what a page shows in step with the session, whatever other tabs, devices or the server do.
+// Keeps a page in sync with the session, whatever other tabs, devices or the server do.
 //
-// What is heard is only a hint: what holds is what the server reads from the cookie as it is now
-// (GET /api/session_state, which costs it no query). So of two tabs that switch at once, both end at
-// what the cookie says.
+// Messages and events are only hints. The truth is the cookie, as the server reads it at the moment
+// (GET /api/session_state, which takes no query). So if two tabs switch at once, both end up with
+// the account in the cookie.
 
 import * as channel from "./channel.js";
-import { hide, isSomethingTyped, leave, reveal, showAnew, takeNotice } from "./leaving.js";
-import { learn, reached, understand, watch } from "./limits.js";
+import { hide, isSomethingTyped, leave, reveal, reload, takeNotice } from "./leaving.js";
+import { update, reached, acknowledge, watch } from "./limits.js";
 import { lookAtForms } from "./stale_forms.js";
 import { ask, nameOf } from "./state.js";
 import { note, say } from "./status.js";
@@ -16,18 +16,18 @@ const idOf = (text) => (text ? Number(text) : null);
 const user = idOf(document.body.dataset.userId);
 let platformConnectionId = idOf(document.body.dataset.platformConnectionId);
 
-// By these the browser's own session may go on as a new one, whose cookie comes a moment later.
-const MAY_GO_ON = new Set(["replaced", "password_changed"]);
-const MOMENT_MS = 300;
-const JUST_LOADED_MS = 5_000; // the stream itself tells what happened since the page was made
+// After these reasons, this browser may have a new session, whose cookie arrives a moment later.
+const MAY_CONTINUE = new Set(["replaced", "password_changed"]);
+const COOKIE_DELAY_MS = 300;
+const JUST_LOADED_MS = 5_000; // a first stream sends the events since the page was loaded
 
-// --- what the server says ---
+// --- the session's state, from the server ---
 
 let checking = null;
 let checkAgain = false;
-let why; // the session would be over, as far as anybody has said
+let why; // the reason that was announced for the session's end
 
-/** Compare the page with the session; at most one asks at a time, and the last one asks last. */
+/** Fetch the session's state and update the page; only one fetch runs at a time. */
 function check(reason) {
   why = reason ?? why ?? reached();
   if (checking) {
@@ -45,48 +45,48 @@ function check(reason) {
     if (!state) return state;
     if (state.user_id !== user) return startOver();
     why = undefined;
-    learn(state);
-    channel.tell("state", { state });
-    await actFor(state.platform_connection_id);
+    update(state);
+    channel.send("state", { state });
+    await setCurrent(state.platform_connection_id);
     return state;
   })();
   return checking;
 }
 
 function over(reason) {
-  channel.tell("ended", { reason });
+  channel.send("ended", { reason });
   following.abort();
   leave(reason);
 }
 
-/** Another user is logged in here now, whose page this is not. Whatever waits for it waits on. */
+/** Reload the page for another user, who has logged in. Never resolves, so callers do nothing. */
 function startOver() {
   hide();
-  showAnew();
+  reload();
   return new Promise(() => {});
 }
 
-async function actFor(id, knownName) {
+async function setCurrent(id, knownName) {
   if (id === platformConnectionId) return;
   platformConnectionId = id;
   const name = id === null ? null : (knownName ?? (await nameOf(id)) ?? "another account");
-  if (id !== platformConnectionId) return; // switched again meanwhile
+  if (id !== platformConnectionId) return; // the user has switched again meanwhile
   document.body.dataset.platformConnectionId = id ?? "";
-  say(name === null ? "You have no current account." : `Switched to ${name}`);
+  say(name === null ? "You have no platformConnectionId account." : `Switched to ${name}`);
   document.dispatchEvent(
     new CustomEvent("session:switched-elsewhere", { detail: { platform_connection_id: id, name } }),
   );
   await lookAtForms(id, name);
 }
 
-// --- what happens elsewhere ---
+// --- events from other tabs, devices and the server ---
 
 function changed() {
   document.dispatchEvent(new CustomEvent("session:platforms-changed"));
   check();
 }
 
-/** The session is over, or this tab can't tell for itself: it shows nothing until it knows. */
+/** Hide the page, check whether the session has ended, then leave or reveal the page. */
 async function leaveUnlessAlive(reason, moment = 0) {
   hide();
   await new Promise((resolve) => setTimeout(resolve, moment));
@@ -96,29 +96,28 @@ async function leaveUnlessAlive(reason, moment = 0) {
 }
 
 function ended(reason) {
-  if (reason === "idle") leaveUnlessAlive(reason); // the stream may not know what was done since
-  else if (MAY_GO_ON.has(reason)) leaveUnlessAlive(reason, MOMENT_MS);
+  if (reason === "idle") leaveUnlessAlive(reason); // there may have been activity since the event
+  else if (MAY_CONTINUE.has(reason)) leaveUnlessAlive(reason, COOKIE_DELAY_MS);
   else over(reason);
 }
 
-/** What the server tells by the stream, in this tab or in the one that has it. */
+/** Handle an event of the stream, which this tab or another one reads. */
 function heard(kind, data) {
   if (kind === "platform") check();
   else if (kind === "platforms") changed();
   else if (kind === "ended") ended(data.reason);
 }
 
-function told({ kind, ...detail }) {
+function onMessage({ kind, ...detail }) {
   if (kind === "hello") {
-    const isOther = detail.user !== user || detail.platformConnectionId !== platformConnectionId;
-    if (isOther) check(why ?? reached() ?? "logged_out");
+    if (detail.user !== user || detail.platformConnectionId !== platformConnectionId) check(why ?? reached() ?? "logged_out");
   } else if (kind === "switched") {
-    actFor(detail.platform_connection_id, detail.name);
+    setCurrent(detail.platform_connection_id, detail.name);
     check();
   } else if (kind === "state") {
-    if (detail.state.user_id === user) learn(detail.state);
-  } else if (kind === "understood") {
-    understand();
+    if (detail.state.user_id === user) update(detail.state);
+  } else if (kind === "acknowledged") {
+    acknowledge();
   } else if (kind === "ended") {
     if (!following.signal.aborted) leaveUnlessAlive(detail.reason);
   } else {
@@ -126,23 +125,23 @@ function told({ kind, ...detail }) {
   }
 }
 
-// --- from here to there ---
+// --- life cycle of the page ---
 
 let following = new AbortController();
 
 function begin() {
-  channel.open(told);
-  channel.tell("hello", { user, platformConnectionId });
+  channel.open(onMessage);
+  channel.send("hello", { user, platformConnectionId });
   following = new AbortController();
   follow(
     {
       opened() {
         if (performance.now() < JUST_LOADED_MS) return;
-        channel.tell("platforms"); // nobody knows what was missed
+        channel.send("platforms"); // events may have been missed
         changed();
       },
       heard(kind, data) {
-        channel.tell(kind, data);
+        channel.send(kind, data);
         heard(kind, data);
       },
       ask: check,
@@ -154,17 +153,17 @@ function begin() {
 function initMember() {
   watch({
     over: leaveUnlessAlive,
-    doubtful: () => check(),
-    renewed: (state) => channel.tell("state", { state }),
+    clockJumped: () => check(),
+    renewed: (state) => channel.send("state", { state }),
   });
   document.addEventListener("session:switched", ({ detail }) => {
     platformConnectionId = detail.platform_connection_id;
-    channel.tell("switched", detail);
+    channel.send("switched", detail);
     lookAtForms(platformConnectionId, detail.name);
     check();
   });
   document.addEventListener("visibilitychange", () => document.hidden || check());
-  // The back button brings a page back as it was left, so nothing of it is left to see.
+  // Hide the page before it enters the back/forward cache, because the back button shows it as it was.
   window.addEventListener("pagehide", ({ persisted }) => {
     if (persisted) hide();
     following.abort();
@@ -179,23 +178,23 @@ function initMember() {
   check();
 }
 
-/** On a page for visitors: once somebody logs in in another tab, go on as this one would. */
+/** Set up a page without a login: the login page reloads when another tab logs in. */
 function initVisitor() {
-  const hear = ({ kind, user: whose }) => {
+  const onMessage = ({ kind, user: whose }) => {
     if (kind === "hello" && whose && location.pathname === "/login" && !isSomethingTyped()) {
-      showAnew();
+      reload();
     }
   };
   const begin = () => {
-    channel.open(hear);
-    channel.tell("hello", { user: null, platformConnectionId: null });
+    channel.open(onMessage);
+    channel.send("hello", { user: null, platformConnectionId: null });
   };
   window.addEventListener("pagehide", channel.close);
   window.addEventListener("pageshow", ({ persisted }) => persisted && begin());
   begin();
 }
 
-const left = takeNotice(); // and on no later page
+const left = takeNotice(); // on any page, so that no later page shows it
 if (left && location.pathname === "/login") note(left);
 if (user === null) initVisitor();
 else initMember();

@@ -1,16 +1,16 @@
-// A form that was opened for an account that is no longer current: the server would refuse it. The
-// page says so first, and nothing that was typed is lost.
+// Warns about forms that were opened with another current account, which the server would refuse. The
+// user can continue with the new account, and keeps the input.
 
 import { nameOf } from "./state.js";
 
 const FIELD = 'input[type="hidden"][name="platform_connection_id"]';
-const NOBODY = "none"; // what the field holds where the session acted for none
+const NO_ACCOUNT = "none"; // the field's value if there was no current account
 const NOTE = "stale-form";
 let current = null;
 
-/** Look at every form of the page; the current account has this id, null for none, and this name. */
+/** Check all forms of the page; `id` and `name` are the current account's, or null. */
 export async function lookAtForms(id, name) {
-  current = { value: String(id ?? NOBODY), name };
+  current = { value: String(id ?? NO_ACCOUNT), name };
   for (const field of document.querySelectorAll(FIELD)) {
     field.form.querySelector(`.${NOTE}`)?.remove();
     if (field.value !== current.value) await note(field);
@@ -19,15 +19,15 @@ export async function lookAtForms(id, name) {
 
 async function note(field) {
   const asked = current;
-  const wasFor = field.value === NOBODY ? null : await nameOf(Number(field.value));
-  if (asked !== current || field.value === current.value) return; // switched again meanwhile
+  const wasFor = field.value === NO_ACCOUNT ? null : await nameOf(Number(field.value));
+  if (asked !== current || field.value === current.value) return; // the user has switched again
   const made = document.createElement("div");
   made.className = `message message-alert ${NOTE}`;
   made.setAttribute("role", "alert");
   made.tabIndex = -1;
   const words = document.createElement("p");
   words.append(
-    ...(field.value === NOBODY
+    ...(field.value === NO_ACCOUNT
       ? ["This form was opened without a current account. "]
       : ["This form was opened for ", isolated(wasFor ?? "another account"), ". "]),
     ...(current.name === null
@@ -37,7 +37,7 @@ async function note(field) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "button-plain";
-  // One text, for a button's parts would lose the spaces between them.
+  // A single text node, because the button's flex layout drops the spaces between elements.
   button.textContent =
     current.name === null ? "Continue without an account" : `Continue with \u2068${current.name}\u2069`;
   button.addEventListener("click", () => {
@@ -62,7 +62,7 @@ document.addEventListener(
     const made = event.target.querySelector(`.${NOTE}`);
     if (!made) return;
     event.preventDefault();
-    event.stopImmediatePropagation(); // nobody else need prepare for its being sent
+    event.stopImmediatePropagation(); // other listeners must not treat it as submitted
     made.focus();
   },
   { capture: true },

@@ -1,30 +1,30 @@
-// The session as the server sees it. Its clock counts: this machine's may be wrong, and a page's own
-// stands still while the machine sleeps.
+// The session's state from the server. Times are by the server's clock, because the clock of this
+// machine may be wrong.
 
-const PATIENCE_MS = 10_000;
-let ahead = 0; // the server's clock, less this page's, in milliseconds
+const TIMEOUT_MS = 10_000;
+let ahead = 0; // the server's clock minus the page's, in milliseconds
 
 /** The server's time, in milliseconds since 1970. */
 export const now = () => performance.now() + ahead;
 
-/** The session's state; null where there is none, undefined where the server does not tell. */
-export const ask = () => fetched("/api/session_state");
+/** Return the session's state; null if there is no session, undefined if the server does not answer. */
+export const ask = () => fetchState("/api/session_state");
 
-/** Count as activity, and return as `ask` does. */
-export const renew = () => fetched("/api/session/renew", { method: "POST" });
+/** Record activity, and return the same as `ask`. */
+export const renew = () => fetchState("/api/session/renew", { method: "POST" });
 
-async function fetched(path, options = {}) {
+async function fetchState(path, options = {}) {
   const asked = performance.now();
   try {
     const response = await fetch(path, {
       cache: "no-store",
-      signal: AbortSignal.timeout(PATIENCE_MS),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
       ...options,
     });
     if (response.status === 401) return null;
     if (!response.ok) return undefined;
     const state = await response.json();
-    // It was read between asking and now.
+    // The server read its clock about halfway through the request.
     ahead = Date.parse(state.now) - (asked + performance.now()) / 2;
     return state;
   } catch {
@@ -32,13 +32,13 @@ async function fetched(path, options = {}) {
   }
 }
 
-/** The name of one of the user's connections; undefined where that can't be told. */
+/** Return the name of one of the user's accounts; undefined if it is unknown. */
 export async function nameOf(id) {
   try {
     const response = await fetch("/api/platforms", {
       cache: "no-store",
-      headers: { "X-Unattended": "true" }, // nobody asked, so that it counts as no activity
-      signal: AbortSignal.timeout(PATIENCE_MS),
+      headers: { "X-Unattended": "true" }, // does not count as activity
+      signal: AbortSignal.timeout(TIMEOUT_MS),
     });
     return (await response.json()).find((each) => each.id === id)?.name;
   } catch {

@@ -1,11 +1,11 @@
-// What a page says to whoever looks at it or listens to it, in its role="status" region.
+// Messages in the page's role="status" region, which is visible and read by screen readers.
 
 const SHOWN_SECONDS = 10;
 let timer;
 
 /**
- * Say a sentence. It floats over the page, so that nothing moves; a `problem` stays until it is
- * closed or something else is said, all else goes by itself.
+ * Show a message that floats over the page. It disappears after a while; a problem stays until it is
+ * closed or replaced.
  */
 export function say(text, { isProblem = false } = {}) {
   const region = document.getElementById("status");
@@ -14,7 +14,7 @@ export function say(text, { isProblem = false } = {}) {
   message.textContent = text;
   const close = document.createElement("button");
   close.type = "button";
-  close.setAttribute("aria-label", "Close"); // its cross is CSS's: the text is what was said
+  close.setAttribute("aria-label", "Close"); // CSS draws the cross
   close.addEventListener("click", () => region.replaceChildren());
   message.append(close);
   region.replaceChildren(message);
@@ -23,7 +23,7 @@ export function say(text, { isProblem = false } = {}) {
   if (!isProblem) timer = setTimeout(() => message.remove(), SHOWN_SECONDS * 1000);
 }
 
-/** Say a sentence where the server's notices stand, unless the server says one itself. */
+/** Show a message in the place of the server's notices, unless there is one. */
 export function note(text) {
   const region = document.getElementById("status");
   if (region.childElementCount) return;
@@ -33,17 +33,18 @@ export function note(text) {
   region.append(message);
 }
 
-// What was said once is not said again by the page that the back button brings back.
+// When the back button restores a page, remove its old message.
 window.addEventListener("pageshow", ({ persisted }) => {
   if (persisted) document.getElementById("status").replaceChildren();
 });
 
-// It never lies over what has the focus (WCAG 2.2, 2.4.11): then it goes to the page's other end.
+// The message must not cover the focused element (WCAG 2.2, 2.4.11). If it does, it moves to the
+// other end of the page.
 
 document.addEventListener("focusin", makeWay);
 
 function makeWay() {
-  // The browser scrolls to what has the focus after telling of it.
+  // The browser scrolls to the focused element after this event.
   requestAnimationFrame(() => {
     const message = document.querySelector(".said");
     const focused = document.activeElement;

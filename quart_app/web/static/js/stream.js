@@ -1,19 +1,19 @@
-// One event stream a browser: the tab that holds the lock has it, and another takes over when that
-// tab closes. By fetch and not by EventSource, which can't tell that the session is over (401) from
-// a server that is away, and does not notice a connection that died in silence.
+// One event stream per browser: the tab that holds a lock reads it, and another tab takes over when
+// that tab closes. EventSource would not do: it can't tell 401 (the session has ended) from an
+// unreachable server, and does not notice a connection that died silently.
 
 const LOCK = "quart_app stream";
-const FIRST_MS = 10_000; // the server gives a sign of life at once, unless a proxy keeps it back
-const SILENCE_MS = 40_000; // and then each 15 s
+const FIRST_MS = 10_000; // the server sends something at once, unless a proxy buffers it
+const SILENCE_MS = 40_000; // later it sends something every 15 s
 const SHORTEST_MS = 1_000;
 const LONGEST_MS = 20_000;
 const POLL_MS = 5_000;
 
 /**
- * Follow what happens to the session, until `signal` is aborted.
+ * Follow the session's events until `signal` is aborted.
  *
- * `opened` is called when a stream is, `heard` for each of its events, and `ask` where there is
- * none: the last resort is to ask what the session is.
+ * Calls `opened` when a stream opens and `heard` for each event. Without a stream, calls `ask`
+ * regularly, which fetches the session's state.
  */
 export async function follow({ opened, heard, ask }, signal) {
   try {
@@ -35,13 +35,13 @@ async function lead(handlers, signal) {
   while (!signal.aborted) {
     if (await read(handlers, signal)) failures = 0;
     else if (!signal.aborted) await handlers.ask();
-    // Not all at once: a server that was started again has many to serve.
+    // Random pauses, because all clients reconnect when the server restarts.
     const longest = Math.min(LONGEST_MS, SHORTEST_MS * 2 ** failures++);
     await pause(longest * (0.25 + 0.75 * Math.random()), signal);
   }
 }
 
-/** Read one stream to its end; return whether there was one. */
+/** Read a stream to its end; return whether it was opened. */
 async function read({ opened, heard }, signal) {
   const silence = new AbortController();
   let timer;
@@ -71,7 +71,7 @@ async function read({ opened, heard }, signal) {
       wasOpened = true;
       const events = (text + value).split("\n\n");
       text = events.pop();
-      for (const event of events) told(event, heard);
+      for (const event of events) dispatch(event, heard);
     }
   } catch {
     return wasOpened;
@@ -80,12 +80,12 @@ async function read({ opened, heard }, signal) {
   }
 }
 
-function told(event, heard) {
+function dispatch(event, heard) {
   const fields = new Map(event.split("\n").map((line) => line.split(/: ?(.*)/s, 2)));
   if (fields.has("event")) heard(fields.get("event"), JSON.parse(fields.get("data")));
 }
 
-/** Wait, but no longer than until there is a network again. */
+/** Wait, but stop waiting when the network is back. */
 function pause(milliseconds, signal) {
   return new Promise((resolve) => {
     const timer = setTimeout(end, milliseconds);

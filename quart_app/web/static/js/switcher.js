@@ -1,12 +1,12 @@
-// The switcher in the header: keys, the search, and switching in place. Without it the same markup
-// opens, and its forms lead back to the page.
+// The account switcher in the header: keyboard, search, and switching without a page load. Without
+// scripts, the same markup opens, and its forms return to the page.
 
 import { pageAt, refresh } from "./refresh.js";
 import { say } from "./status.js";
 
-const PATIENCE_MS = 10_000;
-const PAUSE_MS = 200; // between keys, before the server is asked
-const ITEMS = "button.switcher-row"; // those switched off are none
+const TIMEOUT_MS = 10_000;
+const TYPING_PAUSE_MS = 200; // before a search on the server
+const ITEMS = "button.switcher-row"; // accounts that are switched off are not buttons
 let isBusy = false;
 
 const panel = () => document.getElementById("switcher-panel");
@@ -21,7 +21,7 @@ document.addEventListener("submit", (event) => {
   if (!form) return;
   event.preventDefault();
   switchTo(Number(form.dataset.switch), event.submitter);
-}, { capture: true }); // before what looks at every form
+}, { capture: true }); // before the listeners for all forms
 
 async function switchTo(id, button) {
   if (isBusy) return;
@@ -30,7 +30,7 @@ async function switchTo(id, button) {
   try {
     const response = await fetch(`/api/platforms/${id}/switch`, {
       method: "POST",
-      signal: AbortSignal.timeout(PATIENCE_MS),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
     });
     if (response.status === 401) return leaveForLogin();
     if (!response.ok) throw new Error(await sentenceOf(response));
@@ -38,10 +38,10 @@ async function switchTo(id, button) {
     switched(id);
   } catch (error) {
     close();
-    // What fetch itself throws is a TypeError or, in time, a DOMException.
+    // fetch throws a TypeError, or a DOMException at the timeout.
     const why = error.constructor === Error ? error.message : "quart_app can’t be reached.";
     say(`${why} ${currentAccount()}`, { isProblem: true });
-    if (error.constructor === Error) await refresh(); // what is shown was not so
+    if (error.constructor === Error) await refresh(); // the page was out of date
   } finally {
     isBusy = false;
     button?.removeAttribute("aria-busy");
@@ -74,10 +74,10 @@ async function switched(id) {
   document.dispatchEvent(
     new CustomEvent("session:switched", { detail: { platform_connection_id: id, name } }),
   );
-  await bringUpToDate();
+  await refreshPage();
 }
 
-/** Mark the current connection at once, by what is there; return its name. */
+/** Mark the current account at once, with the elements on the page; return its name. */
 function mark(id) {
   document.body.dataset.platformConnectionId = id;
   const row = panel().querySelector(`.switcher-row[data-id="${id}"]`);
@@ -87,28 +87,28 @@ function mark(id) {
   if (badge) row?.querySelector(".badges").prepend(badge);
   const who = row?.querySelector(".who");
   if (who) opener().querySelector(".who").replaceWith(who.cloneNode(true));
-  // One that the header's list had no room for stands on the page.
+  // If the account is not in the header's list, find its name on the page.
   return nameIn(row) ?? document.querySelector(`[data-switch="${id}"]`)?.closest("li")
     ?.querySelector("bdi:not([aria-hidden] *)")?.textContent ?? "another account";
 }
 
-async function bringUpToDate() {
+async function refreshPage() {
   if (!(await refresh())) {
     say("This page could not be updated. Reload it.", { isProblem: true });
   }
 }
 
-// Another tab of this browser has switched; or the connections have changed, wherever.
+// Another tab has switched, or the user's accounts have changed.
 document.addEventListener("session:switched-elsewhere", ({ detail }) => {
   mark(detail.platform_connection_id);
-  bringUpToDate();
+  refreshPage();
 });
-document.addEventListener("session:platforms-changed", keepUp);
+document.addEventListener("session:platforms-changed", refreshWhenVisible);
 
-async function keepUp() {
+async function refreshWhenVisible() {
   if (document.hidden) {
-    // Once it is looked at: of twenty tabs, nineteen need not ask the server at the same moment.
-    document.addEventListener("visibilitychange", keepUp, { once: true });
+    // Hidden tabs wait until they are visible, so that not all tabs ask the server at once.
+    document.addEventListener("visibilitychange", refreshWhenVisible, { once: true });
     return;
   }
   const was = nameIn(opener());
@@ -116,9 +116,9 @@ async function keepUp() {
   if (was && !nameIn(opener())) say(`${was} was removed or switched off. Choose another account.`);
 }
 
-// --- opening, and where the keys lead ---
+// --- opening and keyboard ---
 
-// These don't bubble, and the panel may be another by now.
+// Toggle events don't bubble, and `refresh` may replace the panel, so listen on the document.
 document.addEventListener("toggle", (event) => {
   if (event.target !== panel()) return;
   const isOpen = event.newState === "open";
@@ -129,7 +129,7 @@ document.addEventListener("toggle", (event) => {
   const current = panel().querySelector(`${ITEMS}[aria-current]`);
   rove(current ?? items()[0], { focus: false });
   current?.scrollIntoView({ block: "nearest" });
-  // A keyboard on the screen would cover what it is for.
+  // On touch screens, focusing the search would open a keyboard that covers the list.
   (search() && matchMedia("(hover: hover)").matches ? search() : current ?? items()[0] ??
     panel().querySelector("a")).focus();
 }, { capture: true });
@@ -140,7 +140,7 @@ function close() {
   opener().focus();
 }
 
-/** Let Tab come to this item and to no other. */
+/** Make this the only item that Tab reaches (roving tabindex). */
 function rove(item, { focus = true } = {}) {
   for (const each of panel().querySelectorAll(ITEMS)) each.tabIndex = each === item ? 0 : -1;
   if (focus) item?.focus();
@@ -168,36 +168,36 @@ function inPanel(event) {
     Escape: () => opener(),
   }[event.key]?.();
   if (isSearch && event.key === "Enter") {
-    event.preventDefault(); // without scripts it leads to a page
+    event.preventDefault(); // without scripts, Enter opens the search page
     enter();
   } else if (to) {
     event.preventDefault();
     if (event.key === "Escape") close();
     else rove(to);
   } else if (search() && !isSearch && event.key.length === 1 && event.key !== " ") {
-    search().focus(); // and there the key is typed
+    search().focus(); // the search field receives the key
   }
 }
 
-/** Choose what was found, once that is known: never another than the one that was meant. */
+/** After the search has finished, choose its only result, or focus the first of several. */
 async function enter() {
   const awaited = latest;
   if (finding && !(await finding)) return;
-  if (awaited !== latest) return; // something else is sought by now
+  if (awaited !== latest) return; // another search has started
   const list = items();
   if (list.length === 1) list[0].click();
   else if (list.length) rove(list[0]);
 }
 
-// Whoever leaves with Tab leaves it closed.
+// Close the panel when the focus leaves it.
 document.addEventListener("focusout", ({ target, relatedTarget }) => {
   if (!panel()?.contains(target) || !relatedTarget) return;
   if (!panel().contains(relatedTarget)) panel().hidePopover();
 });
 
-// --- finding ---
+// --- search ---
 
-// Without marks and case: "cafe" finds "Café".
+// Ignore accents and case: "cafe" finds "Café".
 const folded = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
 
 document.addEventListener("input", ({ target }) => target === search() && find());
@@ -216,22 +216,22 @@ function findHere() {
     row.closest("li").hidden = !isFound;
     number += isFound;
   }
-  tellFound(results(number));
+  announceResults(results(number));
 }
 
 const results = (number) => `${number || "No"} result${number === 1 ? "" : "s"}`;
 
-function tellFound(words) {
+function announceResults(words) {
   document.getElementById("switcher-found").textContent = words;
   if (!items().some((item) => item.tabIndex === 0)) rove(items()[0], { focus: false });
 }
 
-// The page holds only the first of many connections; the server searches all of them.
+// If the page has only some of the user's accounts, the server searches all of them.
 
 const PARTS = ["list", "more"];
 const partsOf = (page, prefix) => PARTS.map((part) => page?.getElementById(`${prefix}-${part}`));
-let first = null; // the parts as the page came, and whose panel they are
-let finding = null; // a search that is under way
+let first = null; // the panel, and its parts before the first search
+let finding = null; // the promise of a running search
 let latest = 0;
 
 function findOnServer() {
@@ -243,17 +243,17 @@ function findOnServer() {
   if (!sought) {
     finding = null;
     showParts(first.parts);
-    tellFound("");
+    announceResults("");
     return;
   }
-  finding = new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
+  finding = new Promise((resolve) => setTimeout(resolve, TYPING_PAUSE_MS))
     .then(() => number === latest && ask(number))
     .finally(() => {
       if (number === latest) finding = null;
     });
 }
 
-/** Return whether the list is now what was found. */
+/** Search on the server; return whether the list shows the results. */
 async function ask(number) {
   const address = `${search().form.action}?${new URLSearchParams(new FormData(search().form))}`;
   const { page, address: answered } = await pageAt(address, { isUnattended: false });
@@ -261,13 +261,13 @@ async function ask(number) {
   if (answered && new URL(answered).pathname === "/login") return leaveForLogin();
   const parts = partsOf(page, "found");
   if (!parts.every(Boolean)) {
-    tellFound("quart_app can’t be reached.");
+    announceResults("quart_app can’t be reached.");
     return false;
   }
   showParts(parts);
   const shown = panel().querySelectorAll(".switcher-row").length;
   const hasMore = parts[1].querySelector("a");
-  tellFound(hasMore ? `First ${results(shown)}` : results(shown));
+  announceResults(hasMore ? `First ${results(shown)}` : results(shown));
   return true;
 }
 

@@ -1,5 +1,5 @@
-// The theme that somebody chose. No module, and in <head>, so that it is there before the first
-// paint; without it, or without a choice, the system decides.
+// Applies the theme that the user chose; the default is the system's. Not a module, and in <head>, so
+// that it runs before the first paint.
 "use strict";
 
 (() => {
@@ -8,7 +8,7 @@
   const WORDS = [["system", "System"], ["light", "Light"], ["dark", "Dark"]];
   const root = document.documentElement;
 
-  // Storage that is switched off throws.
+  // Throws if storage is disabled.
   function chosen() {
     try {
       const theme = localStorage.getItem(KEY);
@@ -23,7 +23,7 @@
       if (THEMES.includes(theme)) localStorage.setItem(KEY, theme);
       else localStorage.removeItem(KEY);
     } catch {
-      // It holds for this page then.
+      // Without storage, the choice lasts for this page only.
     }
     show(theme);
   }
@@ -58,7 +58,7 @@
   document.addEventListener("change", ({ target }) => {
     if (target.id === "theme") choose(target.value);
   });
-  // Chosen in another tab.
+  // The theme was chosen in another tab.
   window.addEventListener("storage", ({ key }) => {
     if (key === KEY || key === null) show(chosen());
   });

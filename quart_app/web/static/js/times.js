@@ -1,5 +1,5 @@
-// Keeps "3 minutes ago" true while a page stays open. The server wrote it, and the exact time
-// beside it; its clock is what counts, be this machine's right or wrong.
+// Updates relative times ("3 minutes ago") while a page is open. They are computed from the server's
+// clock, because the clock of this machine may be wrong.
 
 const MINUTE = 60, HOUR = 60 * MINUTE, DAY = 24 * HOUR; // in seconds
 // The same words as in rendering/template_filters.py.
@@ -15,7 +15,7 @@ const EVERY_SECONDS = 10;
 const servedAt = Date.parse(document.body.dataset.servedAt);
 const readAt = Date.now();
 
-/** The words for a moment, of so many seconds ago; of the future where they are negative. */
+/** Return a relative time in words; negative seconds are in the future. */
 export function ago(seconds) {
   for (const [unit, length] of UNITS) {
     const number = Math.floor(Math.abs(seconds) / length);
@@ -26,7 +26,7 @@ export function ago(seconds) {
   return "just now";
 }
 
-function tell() {
+function update() {
   const now = servedAt + (Date.now() - readAt);
   for (const time of document.querySelectorAll("time[data-ago]")) {
     const words = ago((now - Date.parse(time.dateTime)) / 1000);
@@ -34,5 +34,5 @@ function tell() {
   }
 }
 
-setInterval(tell, EVERY_SECONDS * 1000);
-document.addEventListener("visibilitychange", () => document.hidden || tell());
+setInterval(update, EVERY_SECONDS * 1000);
+document.addEventListener("visibilitychange", () => document.hidden || update());

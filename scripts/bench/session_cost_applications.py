@@ -100,7 +100,7 @@ class Contender:
 
 def application(interface: Any, *, marks_activity: bool = False) -> Quart:
     """Return an application with one short page and this session interface."""
-    app = Quart("bench")
+    app = Quart(__name__)
     app.secret_key = _KEY
     app.session_interface = interface
 
@@ -209,7 +209,7 @@ async def our_sessions(folder: Path, stack: AsyncExitStack) -> SessionInterface:
 
 def with_quart_auth() -> Contender:
     """Return Quart-Auth with its defaults, which does not use Quart's session."""
-    app = Quart("bench")
+    app = Quart(__name__)
     app.secret_key = _KEY
     app.session_interface = FixedSessionInterface()  # type: ignore[assignment] # Quart names its own class
     auth = QuartAuth(app)
@@ -261,7 +261,7 @@ async def with_a_query(folder: Path, sid: str, stack: AsyncExitStack) -> Contend
         await (await db.connection()).run_sync(_legacy.create_all)
         await db.execute(insert(_user_sessions), rows)
 
-    app = Quart("bench")
+    app = Quart(__name__)
     app.session_interface = FixedSessionInterface()  # type: ignore[assignment] # Quart names its own class
     query = select(_user_sessions).where(_user_sessions.c.session_id == sid)
 

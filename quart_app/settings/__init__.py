@@ -84,7 +84,7 @@ class Settings:
         for key in self.secret_key_fallbacks:
             check_key("SECRET_KEY_FALLBACKS", key)
         if not self.platform_encryption_keys:
-            raise SettingsError(f"{PREFIX}PLATFORM_ENCRYPTION_KEY names no key")
+            raise SettingsError(f"{PREFIX}PLATFORM_ENCRYPTION_KEY has no key")
         for key in self.platform_encryption_keys:
             check_fernet_key(key)
         check_public_url(self.public_url)
@@ -102,7 +102,8 @@ class Settings:
             ),
         ):
             if idle > absolute:
-                raise SettingsError(f"{PREFIX}{name} is longer than the absolute limit beside it")
+                limit = name.replace("IDLE", "ABSOLUTE")
+                raise SettingsError(f"{PREFIX}{name} must not be longer than {PREFIX}{limit}")
             if self.session_renewal >= idle:
                 raise SettingsError(
                     f"{PREFIX}SESSION_RENEWAL_SECONDS must be shorter than {PREFIX}{name}"
@@ -145,7 +146,8 @@ class Settings:
         for name in _NEEDED:
             if name not in given:
                 raise SettingsError(
-                    f"{PREFIX}{name} is missing: `.venv/bin/python -m quart_app keys new` makes one"
+                    f"{PREFIX}{name} is missing."
+                    " `.venv/bin/python -m quart_app keys new` generates one"
                 )
         values: dict[str, Any] = {}
         for name, text in given.items():

@@ -20,11 +20,11 @@ _ORIGIN = re.compile(r"(?i:https?)://([^\s/?#@:\\\[\]]+|\[[0-9A-Fa-f:.]+\])(:[0-
 def check_key(name: str, key: str) -> None:
     """Refuse a key that could be guessed. Raises SettingsError, like every check here."""
     if re.search("[\ud800-\udfff]", key):  # how Python reads bytes that are not UTF-8
-        raise SettingsError(f"{PREFIX}{name} holds a key that is not UTF-8 text")
+        raise SettingsError(f"{PREFIX}{name} has a key that is not UTF-8 text")
     if len(key.encode()) < _SHORTEST_KEY_BYTES:
-        raise SettingsError(f"{PREFIX}{name} holds a key shorter than {_SHORTEST_KEY_BYTES} bytes")
+        raise SettingsError(f"{PREFIX}{name} has a key shorter than {_SHORTEST_KEY_BYTES} bytes")
     if len(set(key)) < _FEWEST_DISTINCT_CHARACTERS:
-        raise SettingsError(f"{PREFIX}{name} holds a key of a few repeated characters")
+        raise SettingsError(f"{PREFIX}{name} has a key of a few repeated characters")
 
 
 def check_fernet_key(key: str) -> None:
@@ -41,11 +41,11 @@ def check_cookie_name(text: str) -> None:
     """Refuse a name that browsers reject, or whose prefix promises something unknown here."""
     name = f"{PREFIX}SESSION_COOKIE_NAME"
     if not _TOKEN.fullmatch(text):
-        raise SettingsError(f"{name} may hold only letters, digits and -_.")
+        raise SettingsError(f"{name} may contain only letters, digits and -_.")
     if len(text) > _LONGEST_COOKIE_NAME:
         raise SettingsError(f"{name} has more than {_LONGEST_COOKIE_NAME} characters")
     if text.startswith("__"):
-        raise SettingsError(f"{name} gets its prefix from {PREFIX}PUBLIC_URL")
+        raise SettingsError(f"{name} must not start with __: the prefix depends on PUBLIC_URL")
 
 
 def check_public_url(text: str) -> None:
@@ -57,7 +57,7 @@ def check_public_url(text: str) -> None:
         well_formed = False
     if not well_formed:
         raise SettingsError(
-            f"{PREFIX}PUBLIC_URL must be http:// or https:// and a host, without a path"
+            f"{PREFIX}PUBLIC_URL must be http:// or https:// followed by a host, without a path"
         )
 
 

@@ -101,7 +101,9 @@ def _read_query(text: str | None) -> list[tuple[str, str]]:
 
 def _read_sqlite(driver: str, url: re.Match[str], pairs: list[tuple[str, str]]) -> URL:
     if url["hosts"] or url["username"] is not None:
-        raise ValueError("must have three slashes before a relative path and four before /")
+        raise ValueError(
+            "must have three slashes before a relative path and four for an absolute path"
+        )
     path = _sqlite_path(url["database"] or "")
     query: dict[str, str] = {}
     for name, value in pairs:
@@ -109,14 +111,14 @@ def _read_sqlite(driver: str, url: re.Match[str], pairs: list[tuple[str, str]]) 
             raise ValueError("must name a file: a database in memory is lost with the process")
         if name not in _SQLITE_OPTIONS:
             raise ValueError(
-                "has an option after its ? that SQLite does not take here;"
+                "has an option after its ? that is not supported for SQLite;"
                 " write %3F for a ? in a path"
             )
         allowed, pattern = _SQLITE_OPTIONS[name]
         if not re.fullmatch(pattern, value):
-            raise ValueError(f"gives {name} a value other than {allowed}")
+            raise ValueError(f"must have {allowed} as {name}")
         if name in query:
-            raise ValueError(f"gives {name} twice")
+            raise ValueError(f"has {name} twice")
         query[name] = value
     query.pop("uri", None)  # a file: URI is known by its beginning
     return URL.create(driver, database=path, query=query)
@@ -250,19 +252,19 @@ def _postgresql_options(pairs: list[tuple[str, str]]) -> dict[str, str]:
     for name, value in pairs:
         if name not in known:
             raise ValueError(
-                "has an option after its ? that PostgreSQL does not take;"
+                "has an option after its ? that PostgreSQL does not know;"
                 " write %3F for a ? in a name or a password"
             )
         if not value:
-            raise ValueError(f"gives {name} no value")
+            raise ValueError(f"has no value for {name}")
         if name == "connect_timeout" and not re.fullmatch("[0-9]{1,9}", value):
-            raise ValueError("gives connect_timeout a value other than a number of seconds")
+            raise ValueError("must have a number of seconds as connect_timeout")
         if name in options and name != "host":
-            raise ValueError(f"gives {name} twice")
+            raise ValueError(f"has {name} twice")
         options[name] = f"{options[name]},{value}" if name in options else value
     if [name for name, _ in pairs].count("host") > 1:  # host=a:1&host=b:2, as SQLAlchemy has it
         if "port" in options:
-            raise ValueError("gives its ports in two ways: in several host options, and in port")
+            raise ValueError("has ports both in several host options and in port")
         options |= _hosts(options["host"])[2]
     elif "host" in options:
         options["host"] = ",".join(_looked_up(host) for host in options["host"].split(","))

@@ -66,7 +66,9 @@ def read_secret_files(given: dict[str, str], directory: Path) -> None:
         if secret == name:
             continue
         if secret in given:
-            raise SettingsError(f"{PREFIX}{secret} and {PREFIX}{name} are both given; one must go")
+            raise SettingsError(
+                f"{PREFIX}{secret} and {PREFIX}{name} are both set. Remove one of them"
+            )
         try:
             text = _text_of(directory / given.pop(name))
         except (OSError, UnicodeDecodeError) as error:

@@ -36,7 +36,7 @@ def test_a_key_that_opens_no_credentials_ends_the_server_with_one_line(settings:
     )
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
-    assert line.startswith("quart_app: QUART_APP_PLATFORM_ENCRYPTION_KEY opens none")
+    assert line.startswith("quart_app: QUART_APP_PLATFORM_ENCRYPTION_KEY decrypts none")
 
 
 @WITH_CONNECTIONS
@@ -47,7 +47,7 @@ def test_a_key_that_opens_some_credentials_is_served_with_a_warning(
     with connected(database_url) as execute:
         execute(f"UPDATE platform_connections SET access_token = '{sealed}' WHERE id = 2")  # noqa: S608
     with hypercorn(settings, tmp_path) as server:
-        assert "does not open 1 of 3 stored credentials" in server.log.read_text()
+        assert "does not decrypt 1 of 3 stored credentials" in server.log.read_text()
 
 
 @pytest.mark.parametrize("given", [{}, {"QUART_APP_PLATFORM_ENCRYPTION_KEY": OTHER}])

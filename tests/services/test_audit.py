@@ -520,7 +520,7 @@ async def test_only_one_process_purges_at_a_time(
         assert await delete_entries_past_their_time(db, most=1) == 1
         await services.audit.purge()  # waits for no lock, and says that it could not have it
         assert len(await entries(built)) == 3  # not committed yet
-    assert "The audit was not purged" in caplog.text
+    assert "The audit log was not purged" in caplog.text
     await services.audit.purge()
     assert await entries(built) == []
 

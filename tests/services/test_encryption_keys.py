@@ -41,7 +41,7 @@ async def test_a_matching_key_is_not_reported(database_url: URL) -> None:
 
 @WITH_CONNECTIONS
 async def test_keys_that_decrypt_nothing_are_refused(database_url: URL) -> None:
-    with pytest.raises(WrongEncryptionKey, match=r"opens none .* \(3 tried\)"):
+    with pytest.raises(WrongEncryptionKey, match=r"decrypts none .* \(3 tried\)"):
         await check(database_url, OTHER, Fernet.generate_key().decode())
 
 
@@ -53,7 +53,7 @@ async def test_a_single_credential_of_a_lost_key_causes_a_warning(
     store(database_url, member.platform_ids[which], sealed)
     warning = await check(database_url, ENCRYPTION_KEY)
     assert warning is not None
-    assert "does not open 1 of 3" in warning
+    assert "does not decrypt 1 of 3" in warning
 
 
 @pytest.mark.parametrize("access_token", ["", "a token that was never sealed", "gAAAA"])
@@ -87,7 +87,7 @@ async def test_no_new_key_is_generated_beside_encrypted_credentials(
     empty_database_url: URL,
 ) -> None:
     build_legacy_database(empty_database_url, encryption_key=ENCRYPTION_KEY)
-    with pytest.raises(WrongEncryptionKey, match="is missing, and the database holds"):
+    with pytest.raises(WrongEncryptionKey, match="is missing, and a new key could not decrypt"):
         await _refuse(empty_database_url)
     with connected(empty_database_url) as execute:
         execute("DELETE FROM platform_connections")

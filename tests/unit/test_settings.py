@@ -409,7 +409,9 @@ def test_an_unreadable_secret_file_is_named(tmp_path: Path) -> None:
         message = refusal(tmp_path, DATABASE_URL_FILE=file)
         assert message.startswith(f"{PREFIX}DATABASE_URL_FILE can't be read: ")
     both = refusal(tmp_path, SECRET_KEY_FILE="binary")
-    assert both == f"{PREFIX}SECRET_KEY and {PREFIX}SECRET_KEY_FILE are both given; one must go"
+    assert (
+        both == f"{PREFIX}SECRET_KEY and {PREFIX}SECRET_KEY_FILE are both set. Remove one of them"
+    )
 
 
 def test_the_environment_overrides_env_which_overrides_instance_env(tmp_path: Path) -> None:

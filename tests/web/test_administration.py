@@ -189,7 +189,7 @@ async def test_every_session_of_a_user_is_ended(
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
-        ("/admin/sessions/all/end", "All sessions have ended. Everybody must log in again."),
+        ("/admin/sessions/all/end", "All sessions have ended. Everyone must log in again."),
         ("/admin/users/2/end", "You are logged out on every device."),
         ("/admin/sessions/2/end", "You are logged out."),
     ],

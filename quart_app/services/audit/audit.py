@@ -85,7 +85,7 @@ class Audit:
                 tries = _PURGE_TRIES
             await asyncio.sleep(PAUSE_SECONDS)
         _log.warning(
-            "The audit was not purged: another process holds the lock for that."
+            "The audit log was not purged, because another process holds the lock."
             " The next purge is in an hour."
         )
 

@@ -37,14 +37,14 @@ class KeyFit:
             return None
         if self.unopened == self.tried:
             return (
-                "QUART_APP_PLATFORM_ENCRYPTION_KEY opens none of the credentials in the database"
-                f" ({self.tried:,} tried): set it to the key that sealed them. After a migration"
-                " that is the older application's PLATFORM_ENCRYPTION_KEY."
+                "QUART_APP_PLATFORM_ENCRYPTION_KEY decrypts none of the credentials in the database"
+                f" ({self.tried:,} tried). Set it to the key that encrypted them; after a"
+                " migration, to the older application's PLATFORM_ENCRYPTION_KEY."
             )
         return (
-            f"QUART_APP_PLATFORM_ENCRYPTION_KEY does not open {self.unopened:,} of"
-            f" {self.tried:,} stored credentials that were tried: add the key that sealed them, or"
-            " connect those accounts again."
+            f"QUART_APP_PLATFORM_ENCRYPTION_KEY does not decrypt {self.unopened:,} of"
+            f" {self.tried:,} stored credentials that were tried. Add the key that encrypted them,"
+            " or add those accounts again."
         )
 
 
@@ -88,7 +88,7 @@ async def refuse_new_key(database: Database) -> None:
     async with database.read() as db:
         if await stored.has_connections_table(db) and await stored.sealed_tokens(db, most=1):
             raise WrongEncryptionKey(
-                "QUART_APP_PLATFORM_ENCRYPTION_KEY is missing, and the database holds credentials"
-                " that were sealed with it, which a new key would not open: set it to that key."
-                " After a migration it is the older application's PLATFORM_ENCRYPTION_KEY."
+                "QUART_APP_PLATFORM_ENCRYPTION_KEY is missing, and a new key could not decrypt the"
+                " credentials in the database. Set it to the key that encrypted them; after a"
+                " migration, to the older application's PLATFORM_ENCRYPTION_KEY."
             )

@@ -34,4 +34,4 @@ def bound_hypercorn(make_headers: Callable[[], Mapping[str, str]]) -> None:
         if found in ours.__mro__:
             setattr(module, name, ours)
         else:
-            _log.error("There is no %s.%s to bound; connections are not.", module_name, name)
+            _log.error("There is no %s.%s: no limit on connections.", module_name, name)

@@ -144,7 +144,7 @@ def _reports(kind: str, body: str | bytes) -> list[_Report]:
             sent = _BY_REPORTING_API.validate_json(body)
             return [each.body for each in sent if each.type == "csp-violation" and each.body]
     except ValidationError:
-        raise MalformedBody("This is no report that browsers send.") from None
+        raise MalformedBody("The body is not a CSP report in a browser's format.") from None
     raise UnsupportedBody("Send application/reports+json or application/csp-report.")
 
 

@@ -155,7 +155,7 @@ async def end_everybodys() -> ResponseReturnValue:
     await services().session_administration.end_everybodys(
         caller(), current_password=await typed_password()
     )
-    return leave_for_login_page("All sessions have ended. Everybody must log in again.")
+    return leave_for_login_page("All sessions have ended. Everyone must log in again.")
 
 
 async def _query(query: type[BodyT]) -> BodyT:

@@ -43,7 +43,7 @@ async def _judged(body: IterableBody, caller: Caller, events: Events) -> AsyncIt
             try:
                 async for piece in pieces:
                     if events.is_over(stream):
-                        _cut(caller, "its session is over")
+                        _cut(caller, "its session has ended")
                     yield piece
             except AppError as error:  # a right, or the database, is gone
                 _cut(caller, error.code)

@@ -34,7 +34,7 @@ _STATUS: Final = {
     Category.UPSTREAM: HTTPStatus.BAD_GATEWAY,
     Category.FAILED: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
-# The sentences for what the framework refuses by itself.
+# The sentences for errors of the framework.
 _SENTENCES: Final = {
     HTTPStatus.BAD_REQUEST: BAD_REQUEST[1],
     HTTPStatus.NOT_FOUND: errors.NotFound.default_sentence,
@@ -58,7 +58,7 @@ _HEADINGS: Final = {
     HTTPStatus.TOO_MANY_REQUESTS: "Too many attempts",
     HTTPStatus.INTERNAL_SERVER_ERROR: last_resort.HEADING,
     HTTPStatus.SERVICE_UNAVAILABLE: "Temporarily unavailable",
-    HTTPStatus.BAD_GATEWAY: "The other server didn't help",
+    HTTPStatus.BAD_GATEWAY: "The other server failed",
 }
 _MAY_WORK_LATER: Final = TRY_AGAIN_LATER | {
     HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -80,7 +80,7 @@ class SessionIssuer:
         start = self.revocations.earliest_start(self.now())
         if start > self.now() + CLOCK_TOLERANCE:  # it would be refused as future
             raise Unavailable(
-                "Nobody can log in: this machine's clock is behind, or another ahead."
+                "Logins are not possible: this machine's clock is behind, or another's is ahead."
             )
         return start
 

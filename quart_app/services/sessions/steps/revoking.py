@@ -101,8 +101,8 @@ class SessionRevoker:
         database_time = await database_now(self.db)
         if abs(self.now - database_time) > CLOCK_TOLERANCE:
             raise Unavailable(
-                "This machine's clock and the database's differ by more than a minute:"
-                " set them right first. Nothing has ended."
+                "This machine's clock and the database's differ by more than a minute."
+                " Correct them first. No sessions were ended."
             )
         not_before = max(self.now, database_time)
         await self._record(reason, user_id=None, ended="everybody's")

@@ -72,7 +72,7 @@ async function setCurrent(id, knownName) {
   const name = id === null ? null : (knownName ?? (await nameOf(id)) ?? "another account");
   if (id !== platformConnectionId) return; // the user has switched again meanwhile
   document.body.dataset.platformConnectionId = id ?? "";
-  say(name === null ? "You have no platformConnectionId account." : `Switched to ${name}`);
+  say(name === null ? "You have no current account." : `Switched to ${name}`);
   document.dispatchEvent(
     new CustomEvent("session:switched-elsewhere", { detail: { platform_connection_id: id, name } }),
   );
@@ -110,7 +110,8 @@ function heard(kind, data) {
 
 function onMessage({ kind, ...detail }) {
   if (kind === "hello") {
-    if (detail.user !== user || detail.platformConnectionId !== platformConnectionId) check(why ?? reached() ?? "logged_out");
+    const isOther = detail.user !== user || detail.platformConnectionId !== platformConnectionId;
+    if (isOther) check(why ?? reached() ?? "logged_out");
   } else if (kind === "switched") {
     setCurrent(detail.platform_connection_id, detail.name);
     check();

@@ -1,6 +1,6 @@
 """Queries about the audit log, an append-only table that is read newest first."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Integer,
     bindparam,
     column,
@@ -77,14 +78,7 @@ async def entries_before(
     query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(most)
     if before is not None:
         query = query.where(AuditEntry.id < before)
-    if wanted.event is not None:
-        query = query.where(AuditEntry.event == wanted.event)
-    if wanted.user_id is not None:
-        query = query.where(AuditEntry.user_id == wanted.user_id)
-    if wanted.actor_user_id is not None:
-        query = query.where(AuditEntry.actor_user_id == wanted.actor_user_id)
-    if wanted.address is not None:
-        query = query.where(AuditEntry.address == wanted.address)
+    query = query.where(*_equalities(wanted))
     # Entries are found by id, which rises with the time. So a day is looked up once, and no query
     # scans all newer entries.
     if wanted.since is not None:

@@ -125,8 +125,7 @@ async def usernames(db: AsyncSession, user_ids: Collection[int]) -> dict[int, st
 async def does_anybody_log_in_by(db: AsyncSession, login_name: str) -> bool:
     """Return whether this is a user's name or address, in any spelling.
 
-    Transactions that call this run one at a time, so of two new users with the same name the second
-    is refused.
+    Transactions that call this run one at a time: of two equal new names the second is refused.
     """
     await take_lock(db, AdvisoryLock.CREATE_USERS)
     await (await db.connection()).run_sync(fill_missing_keys)

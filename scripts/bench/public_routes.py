@@ -53,6 +53,17 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 JSON = {"Content-Type": "application/json"}
 REPORTS = {"Content-Type": "application/reports+json"}
 
+_EXPENSIVE_HEADERS = {
+    "cookies": {"Cookie": "; ".join(f"{i}=" for i in range(2000))[:HEAD_BYTES]},
+    "one long cookie": {"Cookie": f"session={'e' * HEAD_BYTES}"},
+    "quoted cookies": {"Cookie": ('a="\\073"; ' * 3000)[:HEAD_BYTES]},
+    "languages": {"Accept-Language": ",".join(f"a{i};q=0.5" for i in range(3000))[:HEAD_BYTES]},
+    "accepted types": {"Accept": ",".join(f"a/{i};q=0.1" for i in range(3000))[:HEAD_BYTES]},
+    "encodings": {"Accept-Encoding": ",".join(f"a{i};q=0.1" for i in range(3000))[:HEAD_BYTES]},
+    "fields": {f"X-{i}": "a" * 100 for i in range(90)},
+    "user agent": {"User-Agent": "Mozilla/5.0 (" * 1000},
+}
+
 
 class Case(NamedTuple):
     """A request, named for what is expensive in it."""
@@ -76,39 +87,11 @@ def cases() -> Iterator[Case]:
     """Yield every public route with expensive inputs; the first case is the reference."""
     yield Case("plain", "GET", "/healthz", {})
     yield Case("plain", "GET", "/readyz", {})
-    static = f"/static/{read_tree().hash}/style.css"
-    odd = {
-        "cookies": {"Cookie": "; ".join(f"{i}=" for i in range(2000))[:HEAD_BYTES]},
-        "one long cookie": {"Cookie": f"session={'e' * HEAD_BYTES}"},
-        "quoted cookies": {"Cookie": ('a="\\073"; ' * 3000)[:HEAD_BYTES]},
-        "languages": {"Accept-Language": ",".join(f"a{i};q=0.5" for i in range(3000))[:HEAD_BYTES]},
-        "accepted types": {"Accept": ",".join(f"a/{i};q=0.1" for i in range(3000))[:HEAD_BYTES]},
-        "encodings": {"Accept-Encoding": ",".join(f"a{i};q=0.1" for i in range(3000))[:HEAD_BYTES]},
-        "fields": {f"X-{i}": "a" * 100 for i in range(90)},
-        "user agent": {"User-Agent": "Mozilla/5.0 (" * 1000},
-    }
-    for path in (
-        *("/login", "/login/new_password", "/setup?token=x", "/reset?token=x"),
-        *("/", "/nowhere"),
-    ):
-        yield Case("plain", "GET", path, {})
-        for name, headers in odd.items():
-            yield Case(name, "GET", path, headers)
-        join = "&" if "?" in path else "?"
-        yield Case("query fields", "GET", path + join + ("a&" * 7000)[:HEAD_BYTES], {})
-        yield Case("query escapes", "GET", path + join + ("%C3%A9" * 3000)[:HEAD_BYTES], {})
-        yield Case("long path", "GET", "/" + "a/" * 7000, {})
+    yield from pages()
+    yield from static_files()
     forged = {"Cookie": f"session_permit={'e' * 4000}.{'f' * 40}"}
     yield Case("forged permit", "GET", "/login/new_password", forged)
     yield Case("forged permit", "POST", "/login/new_password", FORM | forged, b"new_password=a")
-    yield Case("plain", "GET", static, {"Accept-Encoding": "gzip"})
-    for name in ("encodings", "cookies"):
-        yield Case(name, "GET", static, odd[name])
-    ranges = "bytes=" + ",".join(f"{i}-{i}" for i in range(3000))[:HEAD_BYTES]
-    yield Case("ranges", "GET", static, {"Range": ranges})
-    tags = ",".join('"0123456789abcdef"' for _ in range(700))[:HEAD_BYTES]
-    yield Case("etags", "GET", static, {"If-None-Match": tags})
-    yield Case("deep path", "GET", f"/static/{'a/' * 7000}", {})
     for path in ("/login", "/login/new_password", "/setup", "/reset", "/logout"):
         yield from posted_forms(path)
     for path in ("/api/login", "/api/logout"):
@@ -118,6 +101,34 @@ def cases() -> Iterator[Case]:
     yield Case(
         "reports", "POST", "/api/csp_reports", REPORTS, b"[" + report * 700 + report[:-1] + b"]"
     )
+
+
+def pages() -> Iterator[Case]:
+    """Yield requests of pages with expensive headers and addresses."""
+    for path in (
+        *("/login", "/login/new_password", "/setup?token=x", "/reset?token=x"),
+        *("/", "/nowhere"),
+    ):
+        yield Case("plain", "GET", path, {})
+        for name, headers in _EXPENSIVE_HEADERS.items():
+            yield Case(name, "GET", path, headers)
+        join = "&" if "?" in path else "?"
+        yield Case("query fields", "GET", path + join + ("a&" * 7000)[:HEAD_BYTES], {})
+        yield Case("query escapes", "GET", path + join + ("%C3%A9" * 3000)[:HEAD_BYTES], {})
+        yield Case("long path", "GET", "/" + "a/" * 7000, {})
+
+
+def static_files() -> Iterator[Case]:
+    """Yield requests of a static file with expensive headers and addresses."""
+    static = f"/static/{read_tree().hash}/style.css"
+    yield Case("plain", "GET", static, {"Accept-Encoding": "gzip"})
+    for name in ("encodings", "cookies"):
+        yield Case(name, "GET", static, _EXPENSIVE_HEADERS[name])
+    ranges = "bytes=" + ",".join(f"{i}-{i}" for i in range(3000))[:HEAD_BYTES]
+    yield Case("ranges", "GET", static, {"Range": ranges})
+    tags = ",".join('"0123456789abcdef"' for _ in range(700))[:HEAD_BYTES]
+    yield Case("etags", "GET", static, {"If-None-Match": tags})
+    yield Case("deep path", "GET", f"/static/{'a/' * 7000}", {})
 
 
 def posted_forms(path: str) -> Iterator[Case]:

@@ -45,6 +45,13 @@ PATTERNS: dict[str, str] = {
     r"\bgo(?:es)? on\b": "write 'continue'",
     r"\blet(?:s)? go of\b": "write 'release' or 'close'",
     r"\blook(?:s|ed)? after\b": "write 'check', 'maintain'",
+    r"\b[Ww]hoever\b": "name the person",
+    r"\bTell whether\b": "write 'Return whether'",
+    r"\bas a rule\b": "write 'usually'",
+    r"\b(?:as ever|this once|as it stands)\b": "leave it out, or say when",
+    r", for (?:it|they|he|nobody|these|those|there)\b": "write 'because'",
+    r"\bso (?:long|many)\b(?! (?:as|that))": "write 'this long', or name the number",
+    r"\b(?:session|login|stream|request|test)s? (?:is|are|was|were) over\b": "write 'has ended'",
 }
 
 _SLASH_COMMENT = r"/\*+([\s\S]*?)\*/|(?:^|\s)//(.*)"

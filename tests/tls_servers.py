@@ -75,7 +75,7 @@ async def tls_server(
         try:
             await handle(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, asyncio.CancelledError):
-            pass  # the client went away, or the test is over
+            pass  # the client went away, or the test has ended
         finally:
             writer.transport.abort()
 

@@ -109,7 +109,7 @@ class Engine(ABC):
         return None
 
     def can_store(self, connection: Connection, text: str) -> bool:
-        """Tell whether the database's encoding has every character of the text."""
+        """Return whether the database's encoding has every character of the text."""
         return True
 
     def key(self, column: str) -> str:

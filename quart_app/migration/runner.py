@@ -69,7 +69,7 @@ class Console(Protocol):
         """Ask, and return whether the answer was yes. Raises NotConfirmed without a terminal."""
 
     def can_be_asked(self) -> bool:
-        """Tell whether there is a terminal."""
+        """Return whether there is a terminal."""
 
 
 def engine_of(url: URL, interruption: Interruption) -> Engine:

@@ -117,12 +117,12 @@ def new_session_id() -> str:
 
 
 def is_session_id(value: object) -> bool:
-    """Tell whether a value has the form of a session id."""
+    """Return whether a value has the form of a session id."""
     return isinstance(value, str) and _SESSION_ID.fullmatch(value) is not None
 
 
 def is_user_id(value: object) -> bool:
-    """Tell whether a value can be a user's id: a positive integer, or a short text."""
+    """Return whether a value can be a user's id: a positive integer, or a short text."""
     if type(value) is int:
         return 0 < value <= LARGEST_BIG_ID
     return isinstance(value, str) and 0 < len(value) <= LONGEST_USER_ID

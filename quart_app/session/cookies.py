@@ -190,7 +190,7 @@ class SignedCookies:
     def claims_of(
         self, payload: Mapping[str, Any], activities: Mapping[str, datetime] = _NO_ACTIVITIES
     ) -> Claims | None:
-        """Return the claims of a signed payload; None where it is no login, whoever signed it.
+        """Return the claims of a signed payload; None if it is not a login.
 
         `activities` has the times of the last activity, by session id.
         """
@@ -255,7 +255,7 @@ class _Serializer(URLSafeTimedSerializer):
         self._signers = [_signer(keys, salt, _DIGESTS[each]) for each in (digest, *others)]
 
     def is_signed(self, value: str) -> bool:
-        """Tell whether one of the keys signed it; `loads` takes five times as long to refuse it."""
+        """Return whether one of the keys signed it; `loads` takes five times as long to refuse."""
         signed, _, signature = value.encode("ascii", "replace").rpartition(b".")
         return any(each.verify_signature(signed, signature) for each in self._signers)
 

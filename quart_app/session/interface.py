@@ -108,7 +108,7 @@ class RevocableSessionInterface(SessionInterface):
         return next((each for each in in_time if each.claims is None), first)
 
     def verdict(self, claims: Claims) -> bool | None:
-        """Tell whether the session is alive; None while the revocation list is stale."""
+        """Return whether the session is alive; None while the revocation list is stale."""
         return self._is_alive(claims.sid, claims.user_id, claims.epoch, claims.created_at)
 
     def claims_of(self, payload: Mapping[str, Any]) -> Claims | None:

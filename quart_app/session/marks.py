@@ -25,12 +25,12 @@ def not_activity(view: ViewT) -> ViewT:
 
 
 def is_answered_when_stale() -> bool:
-    """Tell whether the request's view answers while the list is stale, as static files do."""
+    """Return whether the request's view answers while the list is stale, as static files do."""
     return _is_marked(_ANSWERS_WHEN_STALE)
 
 
 def is_activity() -> bool:
-    """Tell whether the request's view counts as activity. Static files don't."""
+    """Return whether the request's view counts as activity. Static files don't."""
     return not _is_marked(_IS_NO_ACTIVITY)
 
 

@@ -92,7 +92,7 @@ class RevocationList:
         self._subscribers.append(subscriber)
 
     def is_alive(self, sid: str, user_id: Any, epoch: int, created_at: datetime) -> bool | None:
-        """Tell whether nothing has ended this session; None while the list is stale."""
+        """Return whether nothing has ended this session; None while the list is stale."""
         if sid in self._sids or created_at <= self._not_before:
             return False
         lowest = self._epochs.get(user_id)
@@ -106,7 +106,7 @@ class RevocationList:
         return True if fresh else None
 
     def is_fresh(self) -> bool:
-        """Tell whether the list was confirmed recently enough for a verdict."""
+        """Return whether the list was confirmed recently enough for a verdict."""
         return self.age_seconds() < self._bound_seconds
 
     def age_seconds(self) -> float:
@@ -117,7 +117,7 @@ class RevocationList:
         return max(boot - self._confirmed[0], wall - self._confirmed[1])
 
     def has_ended(self, sid: str) -> bool:
-        """Tell whether this very session was ended, by its own id."""
+        """Return whether this very session was ended, by its own id."""
         return sid in self._sids
 
     def min_epoch(self, user_id: Any) -> int:

@@ -23,7 +23,7 @@ class SessionPolicy(Protocol):
         """Return the claims that the next request would read from this payload."""
 
     def verdict(self, claims: Claims) -> bool | None:
-        """Tell whether the session is alive; None while the revocation list is stale."""
+        """Return whether the session is alive; None while the revocation list is stale."""
 
     def renewed(self, claims: Claims) -> Claims:
         """Return the claims with activity at this moment."""
@@ -53,7 +53,7 @@ class Session(CallbackDict[str, Any], SessionMixin):
     # Whether the revocation list is too old to tell if it has ended. It is then empty, and the
     # request must not be answered as if nobody were logged in.
     is_unverifiable = False
-    # Whether the request has so many session cookies that none was looked at. It must not be
+    # Whether the request has too many session cookies, so that none was read. It must not be
     # answered as if nobody were logged in, either.
     has_too_many_cookies = False
 
@@ -161,13 +161,13 @@ def recheck_session() -> None:
 
 
 def is_session_unverifiable() -> bool:
-    """Tell whether the revocation list is too old to tell if this request's session has ended."""
+    """Return whether the revocation list is too old to tell if this request's session has ended."""
     session = _session()
     return session is not None and session.is_unverifiable
 
 
 def has_too_many_session_cookies() -> bool:
-    """Tell whether this request has more session cookies than are looked at."""
+    """Return whether this request has more session cookies than are looked at."""
     session = _session()
     return session is not None and session.has_too_many_cookies
 

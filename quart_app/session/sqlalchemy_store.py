@@ -143,7 +143,7 @@ class SQLAlchemyRevocationStore:
         return before
 
     async def delete_expired(self, transaction: Transaction, *, before: datetime, most: int) -> int:
-        """Delete at most so many revocations that expired before a time; return how many."""
+        """Delete at most `most` revocations that expired before a time; return how many."""
         table = self.table
         expired = (
             select(table.c.seq)

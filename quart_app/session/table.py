@@ -112,7 +112,7 @@ async def notify(transaction: Transaction) -> None:
 
 
 def is_postgresql(transaction: Transaction) -> bool:
-    """Tell whether the transaction is on PostgreSQL, not on SQLite."""
+    """Return whether the transaction is on PostgreSQL, not on SQLite."""
     if isinstance(transaction, AsyncSession):
         return transaction.get_bind().dialect.name == "postgresql"
     return transaction.dialect.name == "postgresql"

@@ -68,7 +68,7 @@ class Token:
     is_revoked: bool = False
 
     def is_valid(self) -> bool:
-        """Tell whether it is neither revoked nor expired."""
+        """Return whether it is neither revoked nor expired."""
         return not self.is_revoked and (self.expires_at is None or time.time() < self.expires_at)
 
 

@@ -20,7 +20,7 @@ from tests.servers import Server, hypercorn
 
 USERS, ENTRIES = 3, 12
 CONNECTIONS = 10  # more than eight, so that the search is shown
-LONG = "A name as long as it can be, for nobody stops whoever types it, and so they type on and on"
+LONG = "A name as long as it can be, because nothing prevents a name of very many words, or no end"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough]
 
 SWITCHES = 5
 WITHIN_MS = 1000  # for a busy machine; the median is printed
-LONG = "A name as long as it can be, for nobody stops whoever types it, and so they type on and on"
+LONG = "A name as long as it can be, because nothing prevents a name of very many words, or no end"
 OFF = "Café at the corner"
 NAMES = ["Photos", "Notes", "حديقة الزهور", LONG, OFF]
 NOTIFIED_WITHIN = """id => new Promise(told => {

@@ -45,7 +45,7 @@ ROWS = 3000
 
 
 def fill(url: URL) -> None:
-    """Add so many rows that a kill comes in the middle of the work."""
+    """Add enough rows that a kill comes in the middle of the work."""
     at = "CAST('2025-01-09 12:00:00' AS TIMESTAMP)"
     at = at if url.get_backend_name() == "postgresql" else "'2025-01-09 12:00:00'"
     change(

@@ -101,7 +101,7 @@ class PostgresEngine(Engine):
         return inspection.hidden(raw(connection))
 
     def can_store(self, connection: Connection, text: str) -> bool:
-        """Tell whether the text comes back as it was sent."""
+        """Return whether the text comes back as it was sent."""
         return raw(connection).execute("SELECT %s::text", [text]).fetchone() == (text,)
 
     def key(self, column: str) -> str:

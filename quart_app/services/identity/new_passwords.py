@@ -50,7 +50,7 @@ def _what_is_wrong(password: str, username: str, email: str) -> str | None:
 
 
 def _is_little_more_than(word: str, password: str) -> bool:
-    """Tell whether a password is only the word, repeated or not, and a few digits or signs.
+    """Return whether a password is only the word, repeated or not, and a few digits or signs.
 
     Any other word beside it makes a passphrase.
     """

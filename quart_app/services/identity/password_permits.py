@@ -29,7 +29,7 @@ class Permit:
     state: str
 
     def fits(self, user: User) -> bool:
-        """Tell whether the user's login is unchanged since. Using the permit changes it, too."""
+        """Return whether the user's login is unchanged since. Using the permit changes it, too."""
         return bool(user.is_active and user.must_change_password and self.state == _state_of(user))
 
 

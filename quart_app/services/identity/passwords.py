@@ -68,7 +68,7 @@ class Passwords:
         return False
 
     def needs_rehash(self, password_hash: str) -> bool:
-        """Tell whether a hash is a legacy one, or argon2id with other costs than ours."""
+        """Return whether a hash is a legacy one, or argon2id with other costs than ours."""
         return password_hash.startswith(LEGACY_HASHES) or _HASHER.check_needs_rehash(password_hash)
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ class Passwords:
 
 
 def is_same_password(one: str, other: str) -> bool:
-    """Tell whether two passwords are equal, however their accents are composed."""
+    """Return whether two passwords are equal, however their accents are composed."""
     return unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
 
 

@@ -24,7 +24,7 @@ class SetupTokens:
         return str(self._tokens.dumps(_SET_UP))
 
     def is_set_up_token(self, token: str) -> bool:
-        """Tell whether we made it within the last 24 hours."""
+        """Return whether we made it within the last 24 hours."""
         try:
             purpose: object = self._tokens.loads(token, max_age=int(LIFETIME.total_seconds()))
         except (BadData, ValueError):

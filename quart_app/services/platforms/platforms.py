@@ -265,12 +265,12 @@ async def _active_user(db: AsyncSession, caller: Caller, *, lock: bool = False) 
 
 
 def _is_default(user: User, connection: PlatformConnection) -> bool:
-    """Tell whether sessions begin with this connection. No session begins with an inactive one."""
+    """Return whether sessions begin with this connection, which must be active."""
     return bool(connection.is_active) and connection.id == user.default_platform_connection_id
 
 
 async def _has_account(db: AsyncSession, wanted: PlatformConnection) -> bool:
-    """Tell whether the user has a connection to the same account, in any spelling."""
+    """Return whether the user has a connection to the same account, in any spelling."""
     if wanted.username is None:
         return False
     server = server_of(wanted.instance_url)

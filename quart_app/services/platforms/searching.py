@@ -7,7 +7,7 @@ from quart_app.storage.platforms import SearchFields
 
 
 def holds(connection: SearchFields, sought: str) -> bool:
-    """Tell whether a connection contains the search text, ignoring case and accents.
+    """Return whether a connection contains the search text, ignoring case and accents.
 
     The text may match the handle and server as they are shown, or as they are stored.
     """

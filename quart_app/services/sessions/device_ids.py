@@ -9,5 +9,5 @@ def new_device_id() -> str:
 
 
 def is_device_id(value: object) -> bool:
-    """Tell whether a value has the form of a device id."""
+    """Return whether a value has the form of a device id."""
     return is_session_id(value)

@@ -41,7 +41,7 @@ class Kind(StrEnum):
 
     PLATFORM = "platform"  # the session has another current connection
     PLATFORMS = "platforms"  # the list of the user's connections has changed
-    ENDED = "ended"  # the session is over, and so is the stream
+    ENDED = "ended"  # the session has ended, and the stream ends, too
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class Events:
         return self._verdict(stream) is False
 
     def is_over(self, stream: Stream) -> bool:
-        """Tell whether the stream must end: its session is over, or has no verdict."""
+        """Return whether the stream must end: its session has ended, or has no verdict."""
         return self._verdict(stream) is not True or self._seconds_left(stream) <= 0
 
     def _verdict(self, stream: Stream) -> bool | None:

@@ -92,7 +92,7 @@ class Register:
         self.closed_early = self.refused = 0
 
     def has_room(self) -> bool:
-        """Tell whether the next connection may be accepted now, or else in a moment."""
+        """Return whether the next connection may be accepted now, or else in a moment."""
         return self._all.count(Phase.CLOSING) < self._MOST_CLOSING
 
     def admit(self, sock: socket.socket, address: str | None) -> Connection | None:

@@ -76,7 +76,7 @@ class BoundedTCPServer(TCPServer):
         self.writer.transport.abort()
 
     def _waits_for_client(self) -> bool:
-        """Tell whether the rest of a request is missing, or an answer is not being taken."""
+        """Return whether the rest of a request is missing, or an answer is not being taken."""
         protocol = self.protocol.protocol
         return self._is_writing or (
             isinstance(protocol, H11Protocol) and protocol.connection.their_state is h11.SEND_BODY

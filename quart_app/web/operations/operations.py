@@ -26,7 +26,7 @@ async def healthz() -> ResponseReturnValue:
 @no_page
 @answers_when_stale
 async def readyz() -> ResponseReturnValue:
-    """Tell whether requests can be answered, with the reasons if not."""
+    """Return whether requests can be answered, with the reasons if not."""
     reasons = await services().readiness.reasons_not_ready()
     if reasons:
         return {"status": "not ready", "reasons": reasons}, HTTPStatus.SERVICE_UNAVAILABLE

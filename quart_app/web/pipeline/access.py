@@ -44,7 +44,7 @@ def no_page(view: ViewT) -> ViewT:
 
 
 def is_marked(mark: Mark, view: Callable[..., Any] | None = None) -> bool:
-    """Tell whether a view, by default that of the current request, has a mark."""
+    """Return whether a view, by default that of the current request, has a mark."""
     if view is None:
         view = current_app.view_functions.get(request.endpoint or "")
     return mark in getattr(view, _MARKS, ())

@@ -8,7 +8,7 @@ from quart_app.session import Claims, update_session
 
 
 def is_id(value: object) -> bool:
-    """Tell whether a claim's value can be the id of a row."""
+    """Return whether a claim's value can be the id of a row."""
     return type(value) is int and 0 < value <= LARGEST_ID
 
 

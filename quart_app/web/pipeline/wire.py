@@ -79,7 +79,7 @@ class RejectInvalidTarget:
 
 
 def _is_handshake(scope: HTTPScope | WebsocketScope) -> bool:
-    """Tell whether this is a WebSocket handshake; the server has removed its `Upgrade`."""
+    """Return whether this is a WebSocket handshake; the server has removed its `Upgrade`."""
     return scope["type"] == "http" and any(
         name.lower() == b"sec-websocket-key" for name, _ in scope["headers"]
     )

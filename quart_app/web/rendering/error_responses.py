@@ -95,8 +95,8 @@ def shows_form_again(
 ) -> Callable[[ViewT], ViewT]:
     """Answer a refused form with the form again, as it was filled in, and with the error.
 
-    `form_page` takes the route's own arguments and `error`. Errors of `unless` have a page of their
-    own, for they are no mistake in the form.
+    `form_page` takes the route's own arguments and `error`. Errors of `unless` are no mistakes in
+    the form and have their own page.
     """
 
     def decorate(view: ViewT) -> ViewT:

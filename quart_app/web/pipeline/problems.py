@@ -12,12 +12,12 @@ BAD_REQUEST: Final = ("bad_request", "This request can't be understood.")
 
 
 def is_api(request: Request) -> bool:
-    """Tell whether the request is for the JSON API."""
+    """Return whether the request is for the JSON API."""
     return request.path.startswith(API_PREFIX)
 
 
 def is_for_program(request: Request) -> bool:
-    """Tell whether a program reads the answer: below /api, or if it does not accept HTML."""
+    """Return whether a program reads the answer: below /api, or if it does not accept HTML."""
     if is_api(request):
         return True
     accepted = request.accept_mimetypes

@@ -31,7 +31,9 @@ PATTERNS: dict[str, str] = {
         "say who notifies or shows what to whom"
     ),
     r"\bcan(?:'t| not|not)? be had\b": "write 'is available'",
-    r"\b(?:oneself|one is|one acts|one has|one may)\b": "write 'you', or name the person",
+    r"\boneself\b|(?<!this )(?<!that )(?<!last )\bone (?:is|acts|has|may)\b": (
+        "write 'you', or name the person"
+    ),
     r"\bnobody (?:is|can|need|knows)\b(?= told)": "name the thing",
     r"(?<=.)\bjust now\b": "write 'at the moment', or 'currently'",
     r"\bact(?:s|ing)? for\b": "write 'the current account'",

@@ -25,7 +25,7 @@ _FILE = click.Path(path_type=Path)
 
 
 class Terminal:
-    """The operator at a terminal, or whoever reads what we write."""
+    """The operator's terminal, or the program that reads our output."""
 
     def __init__(self, interruption: Interruption, *, json: bool) -> None:
         self.facts: dict[str, Any] = {}
@@ -37,7 +37,7 @@ class Terminal:
         write(sys.stderr if self._json else sys.stdout, text)
 
     def can_be_asked(self) -> bool:
-        """Tell whether there is a terminal to ask in."""
+        """Return whether there is a terminal to ask in."""
         return sys.stdin is not None and sys.stdin.isatty()
 
     def agrees(self, question: str) -> bool:

@@ -225,7 +225,7 @@ NOTES_TWICE = (
         (
             set(),
             [VERSION_TABLE, FROM_THE_FUTURE, FROM_THE_FUTURE.replace("9999", "0001")],
-            "quart_app_version must have one row and has 2",
+            "quart_app_version must have one row, and has 2",
         ),
     ],
 )

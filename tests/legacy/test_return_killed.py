@@ -54,7 +54,7 @@ def kept_hashes(url: URL) -> set[Any]:
 
 
 def is_restored(url: URL, before: State) -> bool:
-    """Tell whether all of it happened; that nothing did is the only other thing allowed."""
+    """Return whether all of it happened; that nothing did is the only other thing allowed."""
     with connected(url) as execute:
         ((restored_at,),) = execute("SELECT restored_at FROM quart_app_migration")
     state = state_of(url)

@@ -28,7 +28,7 @@ from quart_app.storage.revocations import FOLLOWER
 
 
 class Parts:
-    """What several use cases share."""
+    """The objects that several use cases share."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self.settings = settings

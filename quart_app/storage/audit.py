@@ -1,6 +1,6 @@
-"""Queries about the audit log, an append-only table that is read newest first."""
+"""Queries about the audit log. It grows and is read from its end; no query changes a row."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -8,7 +8,6 @@ from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Integer,
     bindparam,
     column,
@@ -25,13 +24,13 @@ from quart_app.model import AuditEntry, UtcDateTime
 from quart_app.storage.clock import database_time, time_of_dialect
 from quart_app.storage.locks import AdvisoryLock, try_to_take_lock
 
-# Times and ids may disagree in order for up to this many rows: transactions run concurrently.
+# Concurrent transactions may write this many rows whose times are not in the order of ids.
 _OUT_OF_ORDER = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """A filter of entries; None matches all. Times are aware, and `until` is exclusive."""
+    """A filter of entries; None means any. Times are aware, and `until` is exclusive."""
 
     event: str | None = None
     user_id: int | None = None
@@ -61,7 +60,7 @@ _NO_ENTRY = dict.fromkeys(
 
 @cache
 def _add_entry(dialect: str, kept_for: timedelta) -> ReturningInsert[Any]:
-    """Return the cached INSERT: building it costs more than executing it, and logins run it."""
+    """Return the statement of each login: building it costs more than executing it."""
     table = AuditEntry.table()
     times = {
         "at": time_of_dialect(dialect),
@@ -78,7 +77,14 @@ async def entries_before(
     query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(most)
     if before is not None:
         query = query.where(AuditEntry.id < before)
-    query = query.where(*_equalities(wanted))
+    if wanted.event is not None:
+        query = query.where(AuditEntry.event == wanted.event)
+    if wanted.user_id is not None:
+        query = query.where(AuditEntry.user_id == wanted.user_id)
+    if wanted.actor_user_id is not None:
+        query = query.where(AuditEntry.actor_user_id == wanted.actor_user_id)
+    if wanted.address is not None:
+        query = query.where(AuditEntry.address == wanted.address)
     # Entries are found by id, which rises with the time. So a day is looked up once, and no query
     # scans all newer entries.
     if wanted.since is not None:
@@ -121,9 +127,9 @@ async def _last_id_until(db: AsyncSession, at: datetime) -> int | None:
 async def counts_between(
     db: AsyncSession, events: Collection[str], moments: Sequence[datetime]
 ) -> list[dict[str, int]]:
-    """Return the count of each event in each span between two consecutive moments.
+    """Return how often each of these events happened between each moment and the next one.
 
-    One statement; each count reads one range of a covering index.
+    It is one statement. Each number comes from one range of a covering index.
     """
     spans = (
         values(

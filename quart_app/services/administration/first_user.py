@@ -30,7 +30,7 @@ class FirstUser:
     _exists: bool = field(default=False, init=False)
 
     async def is_missing(self) -> bool:
-        """Tell whether there is no user, for the login page.
+        """Return whether there is no user, for the login page.
 
         False if the database does not answer. After it has found a user, it never queries again.
         """
@@ -43,7 +43,7 @@ class FirstUser:
         return not self._exists
 
     async def is_set_up_needed(self) -> bool:
-        """Tell whether there are no users yet. Raises Unavailable."""
+        """Return whether there are no users yet. Raises Unavailable."""
         async with self.database.read() as db:
             return not await stored_users.is_there_a_user(db)
 

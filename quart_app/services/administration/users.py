@@ -221,7 +221,7 @@ class Users:
 
 
 async def _is_an_administrator_left(db: AsyncSession, caller: Caller) -> bool:
-    """Tell whether a change leaves an active administrator. Only the operator may leave none.
+    """Return whether a change leaves an active administrator. Only the operator may leave none.
 
     If two administrators deactivate each other at once, the second is refused.
     Raises LastAdministrator.

@@ -30,7 +30,7 @@ class OneTimePasswords:
     permits: PasswordPermits
 
     def is_permit(self, token: str) -> bool:
-        """Tell whether we made this token, and not too long ago."""
+        """Return whether we made this token, and not too long ago."""
         return self.permits.permit_of(token) is not None
 
     async def user_of(self, token: str) -> User:

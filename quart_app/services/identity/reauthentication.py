@@ -29,7 +29,7 @@ class Reauthentication:
     now: Callable[[], datetime]
 
     def is_password_needed(self, caller: Caller) -> bool:
-        """Tell whether the caller's login is too old to end another without the password."""
+        """Return whether the caller's login is too old to end another without the password."""
         return self.now() - caller.login.created_at > REAUTHENTICATION_WINDOW
 
     async def require_fresh_login(self, caller: Caller, current_password: str | None) -> None:

@@ -62,7 +62,7 @@ class SessionRevoker:
             await self.end(session, reason)
 
     async def _record_unknown(self, session: SessionRef, reason: EndReason) -> bool:
-        """Tell whether a session is alive although no login is recorded that could be marked.
+        """Return whether a session is alive although no login is recorded that could be marked.
 
         The row was deleted, or a backup was restored. An ended login is recorded for it, so that
         the second call returns False.

@@ -53,3 +53,6 @@ class Login(Base):
     # The id of the last alert about a new device that is not shown on this one, because this device
     # was not known yet.
     alerts_seen: Mapped[int] = mapped_column(BigInteger, server_default="0", default=0)
+    # The id of the last alert about the password that was answered on this device. Other devices
+    # still show it.
+    password_alerts_answered: Mapped[int] = mapped_column(BigInteger, server_default="0", default=0)

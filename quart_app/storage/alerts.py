@@ -4,12 +4,13 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, func, insert, or_, select
+from sqlalchemy import ColumnElement, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.model import Alert, AlertKind, Login
 
 _TABLE = Alert.table()
+_ABOUT_THE_PASSWORD = (AlertKind.PASSWORD_CHANGED, AlertKind.PASSWORD_RESET)
 _ADD_ALERT = insert(_TABLE).returning(_TABLE.c.id)
 
 
@@ -59,28 +60,53 @@ async def waiting_alerts(
     )
 
 
-async def delete_answered_alerts(db: AsyncSession, user_id: int, sid: str, *, up_to: int) -> int:
-    """Delete the answerable alerts that the session's browser shows, up to an id.
+async def answer_alerts(db: AsyncSession, user_id: int, sid: str, *, up_to: int) -> bool:
+    """Answer the answerable alerts that the session's browser shows, up to an id.
 
-    Return how many were deleted.
+    Delete those about a new device. Those about the password remain for the other devices. Return
+    whether there were any.
     """
     shown = await _shown_to(db, user_id, sid)
     if shown is None:
-        return 0
-    answered = and_(shown, Alert.id <= up_to, Alert.kind != AlertKind.DISOWNED)
-    result = await db.execute(delete(Alert).where(answered).returning(Alert.id))
-    return len(result.all())
+        return False
+    answered = and_(shown, Alert.id <= up_to)
+    deleted = await db.execute(
+        delete(Alert)
+        .where(answered, Alert.kind.not_in((AlertKind.DISOWNED, *_ABOUT_THE_PASSWORD)))
+        .returning(Alert.id)
+    )
+    newest = await db.scalar(
+        select(func.max(Alert.id)).where(answered, Alert.kind.in_(_ABOUT_THE_PASSWORD))
+    )
+    is_anything_deleted = bool(deleted.all())
+    if newest is None:
+        return is_anything_deleted
+    this_login = select(Login.device_id).where(Login.sid == sid).scalar_subquery()
+    noted = await db.execute(
+        update(Login)
+        .where(
+            Login.user_id == user_id,
+            or_(Login.sid == sid, Login.device_id == this_login),
+            Login.password_alerts_answered < newest,
+        )
+        .values(password_alerts_answered=newest)
+        .returning(Login.id)
+        .execution_options(synchronize_session=False)
+    )
+    return bool(noted.all()) or is_anything_deleted
 
 
 async def _shown_to(db: AsyncSession, user_id: int, sid: str) -> ColumnElement[bool] | None:
     """Return a condition for the alerts of a session's browser; None without a login record.
 
-    Left out are alerts about this session itself, and new-device alerts from before this device
-    was known.
+    Left out are alerts about this session itself, new-device alerts from before this device was
+    known, and alerts about the password that were answered on this device.
     """
     # Two index lookups. A join would read every alert of the user for each page.
     found = await db.execute(
-        select(Login.alerts_seen, Login.device_id).where(Login.sid == sid, Login.user_id == user_id)
+        select(Login.alerts_seen, Login.password_alerts_answered, Login.device_id).where(
+            Login.sid == sid, Login.user_id == user_id
+        )
     )
     login = found.one_or_none()
     if login is None:
@@ -88,6 +114,10 @@ async def _shown_to(db: AsyncSession, user_id: int, sid: str) -> ColumnElement[b
     return and_(
         Alert.user_id == user_id,
         or_(Alert.id > login.alerts_seen, Alert.kind != AlertKind.NEW_DEVICE),
+        or_(
+            Alert.id > login.password_alerts_answered,
+            Alert.kind.not_in(_ABOUT_THE_PASSWORD),
+        ),
         or_(Alert.device_id.is_(None), Alert.device_id != login.device_id),
     )
 
@@ -97,14 +127,15 @@ async def last_alert_id(db: AsyncSession, user_id: int) -> int:
     return await db.scalar(select(func.max(Alert.id)).where(Alert.user_id == user_id)) or 0
 
 
-async def alerts_seen_on(db: AsyncSession, user_id: int, device_id: str) -> int:
-    """Return the last id of the new-device alerts that a device hides; 0 for unknown devices."""
-    seen = await db.scalar(
-        select(func.max(Login.alerts_seen)).where(
+async def alerts_seen_on(db: AsyncSession, user_id: int, device_id: str) -> dict[str, int]:
+    """Return the columns about alerts for the next login on a known device."""
+    found = await db.execute(
+        select(func.max(Login.alerts_seen), func.max(Login.password_alerts_answered)).where(
             Login.user_id == user_id, Login.device_id == device_id
         )
     )
-    return seen or 0
+    seen, answered = found.one()
+    return {"alerts_seen": seen or 0, "password_alerts_answered": answered or 0}
 
 
 async def delete_alerts(

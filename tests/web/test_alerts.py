@@ -290,7 +290,7 @@ async def test_only_alerts_that_were_shown_are_dismissed(
     assert text.count(NEW_DEVICE) == 5
     assert "There are more alerts" in text
     assert (await answer(browser, "/devices")).headers["Location"] == "/devices"
-    assert "Your devices no longer show this alert." in await text_of(browser, "/devices")
+    assert "This device no longer shows this alert." in await text_of(browser, "/devices")
     assert (await text_of(browser, "/devices")).count(NEW_DEVICE) == 1
     await answer(browser)
     assert not await shows_alert(browser)
@@ -465,6 +465,53 @@ async def test_an_ended_session_cannot_say_this_was_not_me(
     response = await thief.post("/account/not_me")
     assert response.headers["Location"].startswith("/login")
     assert await state_of(phone) == 200
+
+
+NEW_PASSWORD = "another, and long enough"
+PASSWORD_CHANGED = "Your password was changed:"
+
+
+def after_the_change(member: Member, password: str = NEW_PASSWORD) -> Member:
+    return Member(member.id, member.username, password, member.platform_ids)
+
+
+async def test_an_intruder_who_changed_the_password_cannot_silence_the_alert_from_a_new_device(
+    app: Quart, browser: Client, services: Services, member: Member, clock: Clock
+) -> None:
+    intruder = app.test_client()
+    await log_in(intruder, member)
+    clock.advance(MINUTE)
+    assert (await change_password(intruder, member)).status_code == 204
+    for _ in range(2):  # on two new devices
+        another = app.test_client()
+        await log_in(another, after_the_change(member))
+        assert PASSWORD_CHANGED in await text_of(another)
+        assert (await answer(another)).status_code == 303
+        assert PASSWORD_CHANGED not in await text_of(another)
+    await log_in(browser, after_the_change(member))  # somebody gave the user the new password
+    assert PASSWORD_CHANGED in await text_of(browser)
+    await services.user_passwords.set(
+        NOBODY, UserRef.by_name(member.username), "a third, and long enough"
+    )
+    await log_in(browser, after_the_change(member, "a third, and long enough"))
+    text = await text_of(browser, "/devices")
+    assert PASSWORD_CHANGED in text
+    assert "An administrator changed your password" in text
+
+
+async def test_an_alert_about_the_password_is_answered_once_on_each_device(
+    browser: Client, phone: Client, member: Member, clock: Clock, built: Built
+) -> None:
+    assert (await change_password(browser, member)).status_code == 204
+    clock.advance(MINUTE)
+    for client in (phone, phone):  # the second login is on a device that is known by then
+        await log_in(client, after_the_change(member))
+        if PASSWORD_CHANGED in await text_of(client):
+            await asyncio.gather(*again(client))
+        assert PASSWORD_CHANGED not in await text_of(client)
+    async with built.database.read() as db:
+        answered = select(AuditEntry).where(AuditEntry.event == AuditEvent.ALERT_ANSWERED)
+        assert len((await db.scalars(answered)).all()) == 1
 
 
 # --- the device cookie ---------------------------------------------------------------------------

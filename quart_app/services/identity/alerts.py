@@ -23,7 +23,8 @@ from quart_app.storage.database import Database
 class Alerts:
     """Alerts of a user. Devices that were known before show them, until one of them answers.
 
-    So the first alert that an intruder causes can be answered only on the user's own devices.
+    So the first alert that an intruder causes can be answered only on the user's own devices. After
+    a new password no device is known, so every device shows that alert until it answers itself.
     """
 
     database: Database
@@ -44,14 +45,13 @@ class Alerts:
     async def answer(self, caller: Caller, *, up_to: int) -> None:
         """Answer "it was me" to the alerts that this device shows, up to an id.
 
-        No device of the user shows them after that.
-        A device can't answer an alert that it does not show, nor an alert that asks for a new
+        No device shows an alert about a new device after that. An alert about the password is
+        answered on each device for itself: an intruder who changed it can log in on another device,
+        too. A device can't answer an alert that it does not show, nor an alert that asks for a new
         password.
         """
         async with self.database.begin() as db:
-            if await stored_alerts.delete_answered_alerts(
-                db, caller.user_id, caller.sid, up_to=up_to
-            ):
+            if await stored_alerts.answer_alerts(db, caller.user_id, caller.sid, up_to=up_to):
                 await self.audit.record(
                     db, AuditEvent.ALERT_ANSWERED, caller, user_id=caller.user_id
                 )

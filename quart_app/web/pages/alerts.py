@@ -21,12 +21,12 @@ class AlertsForm(ReturnForm):
 
 @blueprint.post("/it_was_me")
 async def answer() -> ResponseReturnValue:
-    """Close the alerts that the page showed, on every device."""
+    """Close the alerts that the page showed. One about the password closes on this device only."""
     form = await read_form(AlertsForm)
     await services().alerts.answer(caller(), up_to=form.up_to)
     return redirect_to(
         safe_local_path(form.next) or url_for("platforms.dashboard"),
-        notice="Thank you. Your devices no longer show this alert.",
+        notice="Thank you. This device no longer shows this alert.",
     )
 
 

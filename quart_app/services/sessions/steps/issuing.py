@@ -94,9 +94,9 @@ class SessionIssuer:
 async def _record_login(revoker: SessionRevoker, session: NewSession) -> None:
     caller, device_id = revoker.caller, session.device.device_id
     if session.is_new_device:  # it shows no alerts about earlier logins
-        alerts_seen = await stored_alerts.last_alert_id(revoker.db, session.user_id)
+        seen = {"alerts_seen": await stored_alerts.last_alert_id(revoker.db, session.user_id)}
     else:
-        alerts_seen = await stored_alerts.alerts_seen_on(revoker.db, session.user_id, device_id)
+        seen = await stored_alerts.alerts_seen_on(revoker.db, session.user_id, device_id)
     await stored_logins.add_login(
         revoker.db,
         {
@@ -107,6 +107,6 @@ async def _record_login(revoker: SessionRevoker, session: NewSession) -> None:
             "address": shown_address(caller.address),
             "user_agent": caller.shown_user_agent,
             "device_id": device_id,
-            "alerts_seen": alerts_seen,
+            **seen,
         },
     )

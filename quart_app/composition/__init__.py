@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from quart_app.composition.parts import Parts
+from quart_app.fediverse.fediverse import Fediverse
 from quart_app.services import Services
 from quart_app.services.administration.audit_reader import AuditReader
 from quart_app.services.administration.first_user import FirstUser
@@ -28,7 +29,14 @@ from quart_app.services.identity.passwords import Passwords
 from quart_app.services.identity.reset_links import ResetLinks
 from quart_app.services.identity.setup_tokens import SetupTokens
 from quart_app.services.operations.readiness import Readiness
+from quart_app.services.platforms.attempt_purges import AttemptPurges
+from quart_app.services.platforms.authorization_results import AuthorizationResults
+from quart_app.services.platforms.authorizations import Authorizations
+from quart_app.services.platforms.authorized_accounts import AuthorizedAccounts
+from quart_app.services.platforms.background_checks import BackgroundChecks
+from quart_app.services.platforms.pasted_tokens import PastedTokens
 from quart_app.services.platforms.platforms import Platforms
+from quart_app.services.platforms.removal import Removal
 from quart_app.services.platforms.sealed_credentials import SealedCredentials
 from quart_app.services.sessions.changes import Changes
 from quart_app.services.sessions.events import Events
@@ -49,12 +57,14 @@ class Built:
     passwords: Passwords
     periodic_tasks: Sequence[PeriodicTask]
     revocation_store: DatabaseRevocationStore
+    fediverse: Fediverse
 
     async def close(self) -> None:
         """Finish the work in progress, then close the database's connections and the threads."""
         await drain()
         await self.revocation_store.close()
         await self.services.audit.close()
+        await self.fediverse.close()
         await self.database.close()
         self.passwords.close()
 
@@ -80,6 +90,14 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         events=Events(ChangeFeed(parts.follower_database), parts.revocations, now),
         revocations=parts.revocations,
         platforms=_platforms(parts),
+        account_checks=parts.account_checks,
+        background_checks=BackgroundChecks(database, parts.account_checks, now),
+        attempt_purges=AttemptPurges(parts.purging),
+        pasted_tokens=_pasted_tokens(parts),
+        removal=_removal(parts),
+        authorizations=_authorizations(parts),
+        authorization_results=_authorization_results(parts),
+        authorized_accounts=_authorized_accounts(parts),
         sealed_credentials=SealedCredentials(database, parts.credentials),
         audit=Audit(database, parts.audit, parts.purge_clock),
         first_user=_first_user(parts),
@@ -96,6 +114,7 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         passwords=parts.passwords,
         periodic_tasks=periodic_tasks_of(vars(services).values()),
         revocation_store=DatabaseRevocationStore(parts.follower_database, parts.purge_clock),
+        fediverse=parts.fediverse,
     )
 
 
@@ -149,6 +168,62 @@ def _alerts(parts: Parts) -> Alerts:
 
 def _platforms(parts: Parts) -> Platforms:
     return Platforms(
+        database=parts.database,
+        credentials=parts.credentials,
+        audit=parts.audit,
+        most_of_a_user=parts.settings.platforms_per_user,
+        now=parts.now,
+    )
+
+
+def _pasted_tokens(parts: Parts) -> PastedTokens:
+    return PastedTokens(
+        database=parts.database,
+        fediverse=parts.fediverse,
+        directory=parts.directory,
+        credentials=parts.credentials,
+        audit=parts.audit,
+        limit=parts.outbound_limit,
+        most_of_a_user=parts.settings.platforms_per_user,
+        now=parts.now,
+    )
+
+
+def _removal(parts: Parts) -> Removal:
+    return Removal(
+        database=parts.database,
+        fediverse=parts.fediverse,
+        directory=parts.directory,
+        credentials=parts.credentials,
+        audit=parts.audit,
+        now=parts.now,
+    )
+
+
+def _authorizations(parts: Parts) -> Authorizations:
+    return Authorizations(
+        database=parts.database,
+        fediverse=parts.fediverse,
+        directory=parts.directory,
+        apps=parts.apps,
+        credentials=parts.credentials,
+        now=parts.now,
+    )
+
+
+def _authorization_results(parts: Parts) -> AuthorizationResults:
+    return AuthorizationResults(
+        database=parts.database,
+        fediverse=parts.fediverse,
+        directory=parts.directory,
+        credentials=parts.credentials,
+        redirect_uri=parts.apps.redirect_uri,
+        now=parts.now,
+    )
+
+
+def _authorized_accounts(parts: Parts) -> AuthorizedAccounts:
+    return AuthorizedAccounts(
         database=parts.database,
         credentials=parts.credentials,
         audit=parts.audit,

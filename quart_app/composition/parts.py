@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
 
+from quart_app.fediverse.fediverse import Fediverse
 from quart_app.services.administration.steps.new_users import NewUsers
 from quart_app.services.audit.steps.writer import AuditWriter
 from quart_app.services.background.purging import Purging
@@ -17,7 +18,12 @@ from quart_app.services.identity.steps.comparing import PasswordComparison
 from quart_app.services.identity.steps.reset_link_issuing import ResetLinkIssuer
 from quart_app.services.identity.steps.session_start import SessionStart
 from quart_app.services.identity.steps.throttle import Throttling
+from quart_app.services.platforms.checks import AccountChecks
 from quart_app.services.platforms.credentials import Credentials
+from quart_app.services.platforms.steps.apps import Apps
+from quart_app.services.platforms.steps.instance_directory import InstanceDirectory
+from quart_app.services.platforms.steps.outbound_limit import OutboundLimit
+from quart_app.services.platforms.steps.token_refreshing import TokenRefreshing
 from quart_app.services.sessions.steps.issuing import SessionIssuer
 from quart_app.services.sessions.steps.revoking import Revoking
 from quart_app.session.revocations import RevocationList
@@ -40,10 +46,55 @@ class Parts:
         self.passwords = Passwords()
         self.credentials = Credentials(settings.platform_encryption_keys)
         self.purge_clock = new_purge_clock()
+        self.fediverse = Fediverse(
+            allowed_private_networks=settings.allowed_private_networks,
+            allowed_private_ports=settings.allowed_private_ports,
+            extra_ca_file=settings.extra_ca_file,
+        )
 
     def now(self) -> datetime:
         """Return the time of the application's clock."""
         return datetime.fromtimestamp(self._clock(), UTC)
+
+    @cached_property
+    def directory(self) -> InstanceDirectory:
+        """The recognized servers."""
+        return InstanceDirectory(self.fediverse, self.now)
+
+    @cached_property
+    def outbound_limit(self) -> OutboundLimit:
+        """The limit on what one user lets other servers be asked."""
+        return OutboundLimit(self.now)
+
+    @cached_property
+    def apps(self) -> Apps:
+        """The registrations of this application at servers."""
+        return Apps(
+            database=self.database,
+            fediverse=self.fediverse,
+            credentials=self.credentials,
+            redirect_uri=f"{self.settings.public_url}/platforms/callback",
+            website=self.settings.public_url,
+            now=self.now,
+        )
+
+    @cached_property
+    def account_checks(self) -> AccountChecks:
+        """The checks of connected accounts."""
+        return AccountChecks(
+            database=self.database,
+            fediverse=self.fediverse,
+            credentials=self.credentials,
+            refreshing=TokenRefreshing(
+                database=self.database,
+                fediverse=self.fediverse,
+                directory=self.directory,
+                credentials=self.credentials,
+                now=self.now,
+            ),
+            limit=self.outbound_limit,
+            now=self.now,
+        )
 
     @cached_property
     def purging(self) -> Purging:

@@ -29,6 +29,12 @@ _LONGEST_TOKEN: Final = 4096
 _LONGEST_SCOPES: Final = 1000
 _LONGEST_VALIDITY_SECONDS: Final = 10 * 365 * 24 * 3600
 _APP_ERRORS: Final = {"invalid_client", "unauthorized_client"}  # RFC 6749 section 5.2
+# RFC 6749 section 5.2, and Takahe's own.
+_UNSUPPORTED: Final = {"unsupported_grant_type", "invalid_grant_type"}
+
+
+class _GrantUnsupported(AppRefused):
+    """The server does not issue tokens for this kind of grant, to any app."""
 
 
 class OAuth:
@@ -70,11 +76,13 @@ class OAuth:
         return App(client_id, client_secret)
 
     async def knows_app(self, instance: Instance, app: App, scope: str | None) -> bool:
-        """Return whether a token for the app itself is granted, or refused for its scope only."""
+        """Return whether a token for the app itself is granted, or refused for another reason."""
         try:
             await self._tokens(
                 instance, app, AppRefused, grant_type="client_credentials", scope=scope
             )
+        except _GrantUnsupported:  # as at Takahe's, where nobody can ask
+            return True
         except AppRefused:
             return False
         except InvalidScope:  # the app itself was recognised first
@@ -150,6 +158,8 @@ class OAuth:
         except OAuthError as error:
             if error.error == "invalid_scope":
                 raise InvalidScope(instance.host) from None
+            if error.error in _UNSUPPORTED:
+                raise _GrantUnsupported(instance.host) from None
             if error.error in _APP_ERRORS:
                 raise AppRefused(instance.host) from None
             raise refused(instance.host) from None

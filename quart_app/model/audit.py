@@ -38,6 +38,7 @@ class AuditEvent(enum.StrEnum):
     ROLE_CHANGED = "role_changed"
     PLATFORM_SWITCHED = "platform_switched"
     PLATFORM_CONNECTED = "platform_connected"
+    PLATFORM_RECONNECTED = "platform_reconnected"  # its access token was replaced
     PLATFORM_CHANGED = "platform_changed"
     PLATFORM_DEFAULT_CHANGED = "platform_default_changed"
     PLATFORM_REMOVED = "platform_removed"

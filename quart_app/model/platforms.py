@@ -4,7 +4,7 @@ import enum
 from datetime import datetime
 
 from sqlalchemy import ForeignKey, Index, Text, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quart_app.model.lengths import (
     INSTANCE_URL_LENGTH,
@@ -12,6 +12,7 @@ from quart_app.model.lengths import (
     PLATFORM_TYPE_LENGTH,
     PLATFORM_USERNAME_LENGTH,
 )
+from quart_app.model.platform_accounts import ConnectionState, PlatformAccount
 from quart_app.model.types import Base, Flag, StoredText, UtcDateTime
 
 
@@ -55,3 +56,14 @@ class PlatformConnection(Base):
     created_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_used: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # Loaded only by queries that ask for it.
+    account: Mapped[PlatformAccount | None] = relationship(lazy="raise", viewonly=True)
+
+    @property
+    def state(self) -> ConnectionState:
+        """Whether the connection can be used. `account` must be loaded."""
+        if not self.is_active:
+            return ConnectionState.DISABLED
+        if self.account is not None and self.account.reconnect_needed_since is not None:
+            return ConnectionState.RECONNECT_NEEDED
+        return ConnectionState.ACTIVE

@@ -24,7 +24,15 @@ from quart_app.services.identity.reauthentication import Reauthentication
 from quart_app.services.identity.reset_links import ResetLinks
 from quart_app.services.identity.setup_tokens import SetupTokens
 from quart_app.services.operations.readiness import Readiness
+from quart_app.services.platforms.attempt_purges import AttemptPurges
+from quart_app.services.platforms.authorization_results import AuthorizationResults
+from quart_app.services.platforms.authorizations import Authorizations
+from quart_app.services.platforms.authorized_accounts import AuthorizedAccounts
+from quart_app.services.platforms.background_checks import BackgroundChecks
+from quart_app.services.platforms.checks import AccountChecks
+from quart_app.services.platforms.pasted_tokens import PastedTokens
 from quart_app.services.platforms.platforms import Platforms
+from quart_app.services.platforms.removal import Removal
 from quart_app.services.platforms.sealed_credentials import SealedCredentials
 from quart_app.services.sessions.changes import Changes
 from quart_app.services.sessions.events import Events
@@ -53,6 +61,14 @@ class Services:
     events: Events
     revocations: RevocationList
     platforms: Platforms
+    account_checks: AccountChecks
+    background_checks: BackgroundChecks
+    attempt_purges: AttemptPurges
+    pasted_tokens: PastedTokens
+    removal: Removal
+    authorizations: Authorizations
+    authorization_results: AuthorizationResults
+    authorized_accounts: AuthorizedAccounts
     sealed_credentials: SealedCredentials
     audit: Audit
     first_user: FirstUser

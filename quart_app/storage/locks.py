@@ -28,6 +28,8 @@ class AdvisoryLock(IntEnum):
     PURGE_AUDIT = 7225838017654204
     # Creates users, whose names must be unique in every spelling.
     CREATE_USERS = 7225838017654231
+    # Registers this application at Fediverse servers, whose registrations are counted.
+    REGISTER_APPS = 7225838017654238
 
 
 def is_postgresql(db: AsyncSession) -> bool:

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Integer, bindparam, delete, func, inspect, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import load_only
+from sqlalchemy.orm import joinedload, load_only
+from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.sql import text
 
 from quart_app.model import PlatformConnection, User
@@ -23,6 +24,7 @@ _SHOWN = load_only(
     PlatformConnection.last_used,
     raiseload=True,
 )
+_WITH_ACCOUNT = joinedload(PlatformConnection.account)
 
 
 async def connections_shown(
@@ -43,7 +45,7 @@ async def connections_shown(
     if after:
         query = query.where(PlatformConnection.name > after)
     query = query.order_by(PlatformConnection.name, PlatformConnection.id).limit(most)
-    return list(await db.scalars(query.options(_SHOWN)))
+    return list(await db.scalars(query.options(_SHOWN, _WITH_ACCOUNT)))
 
 
 class SearchFields(NamedTuple):
@@ -106,7 +108,7 @@ async def chosen_default(db: AsyncSession, user: User) -> PlatformConnection | N
             PlatformConnection.id == user.default_platform_connection_id,
             PlatformConnection.user_id == user.id,
         )
-        .options(_SHOWN)
+        .options(_SHOWN, _WITH_ACCOUNT)
     )
 
 
@@ -117,6 +119,16 @@ async def connection_of(
     return await _one(
         db, PlatformConnection.id == connection_id, PlatformConnection.user_id == user_id
     )
+
+
+async def connection_by_id(
+    db: AsyncSession, connection_id: int, *, lock: bool = False
+) -> PlatformConnection | None:
+    """Return a connection of any user; `lock` keeps others from changing it meanwhile."""
+    query = select(PlatformConnection).where(PlatformConnection.id == connection_id)
+    if lock:
+        query = query.with_for_update(of=PlatformConnection)
+    return await db.scalar(query.options(_WITH_ACCOUNT))
 
 
 async def first_usable_connection(
@@ -150,6 +162,7 @@ async def add_connection(db: AsyncSession, connection: PlatformConnection) -> No
     """
     if db.get_bind().dialect.name == "sqlite":
         connection.id = (await db.scalars(_NEXT_ID)).one()
+    set_committed_value(connection, "account", None)
     db.add(connection)
     await db.flush()
 
@@ -201,4 +214,5 @@ async def delete_connection(db: AsyncSession, connection: PlatformConnection) ->
 
 
 async def _one(db: AsyncSession, *conditions: ColumnElement[Any]) -> PlatformConnection | None:
-    return await db.scalar(select(PlatformConnection).where(*conditions).limit(1))
+    query = select(PlatformConnection).where(*conditions).limit(1)
+    return await db.scalar(query.options(_WITH_ACCOUNT))

@@ -10,12 +10,17 @@ from sqlalchemy import ColumnElement, column, exists, select, table, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.model import PlatformConnection, User
+from quart_app.model import Avatar, PlatformAccount, PlatformConnection, User
 from quart_app.storage.locks import is_postgresql
 
 _TABLE = PlatformConnection.__tablename__
-# Our own foreign key, which clears a user's deleted default.
-_OUR_KEY = (User.__tablename__, User.default_platform_connection_id.key)
+# This application's own keys: they clear a deleted default, and delete what belongs to the
+# connection.
+_OUR_KEYS = {
+    (User.__tablename__, User.default_platform_connection_id.key),
+    (PlatformAccount.__tablename__, PlatformAccount.platform_connection_id.key),
+    (Avatar.__tablename__, Avatar.platform_connection_id.key),
+}
 _SQLITE_ERROR = 1  # https://www.sqlite.org/rescode.html: no such column, foreign key mismatch
 # https://www.postgresql.org/docs/18/errcodes-appendix.html: insufficient_privilege, also raised
 # where row-level security would hide rows
@@ -75,7 +80,7 @@ async def _keys_on_sqlite(db: AsyncSession) -> list[_Key]:
     )
     pairs: dict[tuple[str, int], list[tuple[str, str]]] = {}
     for name, number, own, to in rows:
-        if (name, own) != _OUR_KEY:
+        if (name, own) not in _OUR_KEYS:
             pairs.setdefault((name, number), []).append((own, to))
     return [_Key(None, name, tuple(found)) for (name, _), found in pairs.items()]
 
@@ -98,7 +103,7 @@ async def _keys_on_postgresql(db: AsyncSession) -> list[_Key]:
     return [
         _Key(schema, name, tuple((own, to) for own, to in pairs))
         for schema, name, is_here, pairs in rows
-        if not (is_here and (name, pairs[0][0]) == _OUR_KEY)
+        if not (is_here and (name, pairs[0][0]) in _OUR_KEYS)
     ]
 
 

@@ -5,6 +5,7 @@ from typing import Final
 from quart import Blueprint
 
 from quart_app.web.api import account as api_account
+from quart_app.web.api import authorizations as api_authorizations
 from quart_app.web.api import platforms as api_platforms
 from quart_app.web.api import session as api_session
 from quart_app.web.api import session_events as api_session_events
@@ -16,6 +17,7 @@ from quart_app.web.pages import (
     admin_reset_links,
     alerts,
     audit,
+    authorizations,
     devices,
     membership,
     one_time_passwords,
@@ -33,7 +35,9 @@ BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     api_session.blueprint,
     api_session_events.blueprint,
     api_sessions.blueprint,
+    api_authorizations.blueprint,
     audit.blueprint,
+    authorizations.blueprint,
     csp_reports.blueprint,
     devices.blueprint,
     membership.blueprint,

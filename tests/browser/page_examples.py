@@ -133,8 +133,8 @@ EXAMPLES: dict[str, dict[str, list[Example]]] = {
         ],
         "platforms.list_page": [Example("/platforms")],
         "platforms.find_page": [Example("/platforms/find?sought=o&next=/account")],
-        "platforms.connect_page": [Example("/platforms/new")],
-        "platforms.connect": [
+        "authorizations.server_page": [Example("/platforms/new")],
+        "platforms.connect_by_token": [
             Example(
                 "/platforms/new",
                 sends("Add account", name="x", instance_url="not one", access_token="x"),

@@ -230,7 +230,7 @@ async def test_a_logout_leaves_the_page_in_every_tab_and_on_every_device(
     await fill_and_log_in(first, name)
     await expect(second).to_have_url(f"{processes.a.url}/devices")
 
-    there = await enter(await open_page(), processes.b.url, name, "/platforms/new")
+    there = await enter(await open_page(), processes.b.url, name, "/platforms/new/token")
     await there.get_by_label("Name", exact=True).fill("half typed")
     await wait_for_stream(first, there)
     await second.goto(f"{processes.a.url}/account")
@@ -238,7 +238,7 @@ async def test_a_logout_leaves_the_page_in_every_tab_and_on_every_device(
     at = await first.evaluate(NOW_MS)
     log_out(processes.a, await cookie_of(first.context), everywhere=True)
     took = []
-    for page, path in ((second, "/devices"), (there, "/platforms/new")):
+    for page, path in ((second, "/devices"), (there, "/platforms/new/token")):
         left, query = await left_at(page)
         took.append(left - at)
         assert query["next"] == [path]
@@ -459,7 +459,7 @@ async def test_an_idle_user_is_warned_and_can_stay_logged_in(
     environ = limits(IDLE=IDLE_SECONDS, RENEWAL=1)
     with hypercorn(settings, tmp_path, environ=environ) as server:
         first = await logged_in_with_a_wrong_clock(open_page, server.url, name)
-        second = await another_tab(first, "/platforms/new")
+        second = await another_tab(first, "/platforms/new/token")
         began = time.monotonic()
         warnings = [page.get_by_role("alertdialog") for page in (first, second)]
         for warning in warnings:
@@ -477,7 +477,7 @@ async def test_an_idle_user_is_warned_and_can_stay_logged_in(
             await asyncio.sleep(1)
             assert [await warning.count() for warning in warnings] == [0, 0]
         began = time.monotonic()
-        for page, path in ((first, "/account"), (second, "/platforms/new")):
+        for page, path in ((first, "/account"), (second, "/platforms/new/token")):
             _, query = await left_at(page)
             assert query == {"next": [path]}
             unsent = " Your input was not sent." if page is second else ""

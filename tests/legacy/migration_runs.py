@@ -25,6 +25,7 @@ TIMEOUT_SECONDS = 60
 SHARED = {"users", "platform_connections"}
 OURS = {
     *("quart_app_version", "revocations", "logins", "audit", "alerts", "throttles", "changes"),
+    *("avatars", "platform_accounts", "platform_apps", "platform_authorizations"),
     "platform_connection_ids",
     RECORD_TABLE,
 }
@@ -37,6 +38,7 @@ _OUR_COLUMNS = {
 _OUR_OBJECTS = {
     *("users_id_seq", "platform_connections_id_seq", "revocations_seq_seq", "logins_id_seq"),
     *("audit_id_seq", "audit_refuse", "alerts_id_seq", "changes_seq_seq"),
+    *("platform_apps_id_seq", "platform_authorizations_id_seq"),
 }
 
 State = tuple[dict[str, Any], dict[str, list[str]]]

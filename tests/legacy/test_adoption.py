@@ -39,13 +39,14 @@ SHARED = {"users", "platform_connections"}
 # storage.platforms).
 NEW = {
     *("quart_app_version", "revocations", "logins", "audit", "alerts", "throttles", "changes"),
+    *("avatars", "platform_accounts", "platform_apps", "platform_authorizations"),
     *("platform_connection_ids", "sqlite_sequence"),
 }
 # PostgreSQL's sequences: those of the shared tables advance, and have tests of their own.
 SEQUENCES = {
     *("users_id_seq", "platform_connections_id_seq"),
     *("revocations_seq_seq", "logins_id_seq", "audit_id_seq", "alerts_id_seq"),
-    "changes_seq_seq",
+    *("changes_seq_seq", "platform_apps_id_seq", "platform_authorizations_id_seq"),
 }
 FUNCTIONS = {"audit_refuse"}  # of PostgreSQL's triggers
 
@@ -433,7 +434,7 @@ async def test_the_id_of_a_deleted_connection_is_never_reused(services: Services
     given = []
     for _ in range(3):
         given.append(await connect(services, user_id, "again"))
-        await services.platforms.remove(caller_of(user_id), given[-1])
+        await services.removal.remove(caller_of(user_id), given[-1])
     assert given == sorted(set(given))
 
 
@@ -442,7 +443,7 @@ async def test_a_removed_default_is_no_users_default(services: Services) -> None
     user_id = await new_user(services)
     connection_id = await connect(services, user_id, "first")
     assert (await services.platforms.list_of(caller_of(user_id))).default_id == connection_id
-    await services.platforms.remove(caller_of(user_id), connection_id)
+    await services.removal.remove(caller_of(user_id), connection_id)
     assert (await services.platforms.list_of(caller_of(user_id))).default_id is None
 
 

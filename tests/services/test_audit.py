@@ -212,7 +212,7 @@ CAUSES: dict[str, tuple[Callable[[Services, Member, NewSession], Any], list[tupl
         [("platform_changed", "")],
     ),
     "removed": (
-        lambda services, member, _: services.platforms.remove(
+        lambda services, member, _: services.removal.remove(
             caller_of(member.id), member.platform_ids[1]
         ),
         [("platform_removed", "")],
@@ -294,14 +294,14 @@ async def test_a_refused_action_changes_nothing_and_is_not_recorded_as_done(
 ) -> None:
     known = len(await entries(built))
     with pytest.raises(NotFound):
-        await services.platforms.remove(caller_of(member.id), 999)
+        await services.removal.remove(caller_of(member.id), 999)
     async with built.database.begin() as db:
         await db.execute(
             text("CREATE TABLE albums (id INTEGER, c INTEGER REFERENCES platform_connections (id))")
         )
         await db.execute(text("INSERT INTO albums VALUES (1, :id)"), {"id": member.platform_ids[0]})
     with pytest.raises(InUse):
-        await services.platforms.remove(caller_of(member.id), member.platform_ids[0])
+        await services.removal.remove(caller_of(member.id), member.platform_ids[0])
     assert len(await entries(built)) == known
 
 

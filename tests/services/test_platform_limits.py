@@ -76,7 +76,7 @@ async def test_a_user_cannot_add_more_than_the_limit(built: Built, member: Membe
             match=r"You have 5 accounts, the most that you can add\. Remove one first",
         ):
             await connect(platforms, member, "Sixth")
-    await platforms.remove(caller_of(member.id), member.platform_ids[1])
+    await built.services.removal.remove(caller_of(member.id), member.platform_ids[1])
     await connect(platforms, member, "Sixth")
 
 

@@ -23,7 +23,6 @@ from quart_app.model import INSTANCE_URL_LENGTH, PlatformConnection, PlatformTyp
 from quart_app.services import Services
 from quart_app.services.administration.user_ref import UserRef
 from quart_app.services.platforms.platform_fields import checked_url
-from quart_app.services.platforms.platforms import Platforms
 from tests.callers import NOBODY, caller_of
 from tests.conftest import Clock, Member, make_member
 
@@ -119,33 +118,37 @@ def test_any_input_becomes_an_https_origin_or_is_refused(typed: str) -> None:
 
 # --- ownership -----------------------------------------------------------------------------------
 
-USES: dict[str, Callable[[Platforms, int, int], Awaitable[Any]]] = {
-    "look at": lambda platforms, user, connection: platforms.connection(
+USES: dict[str, Callable[[Services, int, int], Awaitable[Any]]] = {
+    "look at": lambda services, user, connection: services.platforms.connection(
         caller_of(user), connection
     ),
-    "switch to": lambda platforms, user, connection: platforms.switch(caller_of(user), connection),
-    "prefer": lambda platforms, user, connection: platforms.make_default(
+    "switch to": lambda services, user, connection: services.platforms.switch(
         caller_of(user), connection
     ),
-    "rename": lambda platforms, user, connection: platforms.change(
+    "prefer": lambda services, user, connection: services.platforms.make_default(
+        caller_of(user), connection
+    ),
+    "rename": lambda services, user, connection: services.platforms.change(
         caller_of(user), connection, name="Mine"
     ),
-    "turn off": lambda platforms, user, connection: platforms.change(
+    "turn off": lambda services, user, connection: services.platforms.change(
         caller_of(user), connection, is_active=False
     ),
-    "remove": lambda platforms, user, connection: platforms.remove(caller_of(user), connection),
+    "remove": lambda services, user, connection: services.removal.remove(
+        caller_of(user), connection
+    ),
 }
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
 async def test_another_users_connection_is_not_found(
-    services: Services, member: Member, use: Callable[[Platforms, int, int], Awaitable[Any]]
+    services: Services, member: Member, use: Callable[[Services, int, int], Awaitable[Any]]
 ) -> None:
     other = await make_member(services, "grace")
     for theirs in (other.platform_ids[1], 10**9, 0, -1):
         with pytest.raises(NotFound):
-            await use(services.platforms, member.id, theirs)
-    await use(services.platforms, other.id, other.platform_ids[1])  # the owner can
+            await use(services, member.id, theirs)
+    await use(services, other.id, other.platform_ids[1])  # the owner can
     platforms = await services.platforms.list_of(caller_of(member.id))
     assert [connection.id for connection in platforms.items] == [*member.platform_ids]
     assert platforms.default_id == member.platform_ids[0]
@@ -153,11 +156,11 @@ async def test_another_users_connection_is_not_found(
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
 async def test_a_deactivated_user_has_no_connections(
-    services: Services, member: Member, use: Callable[[Platforms, int, int], Awaitable[Any]]
+    services: Services, member: Member, use: Callable[[Services, int, int], Awaitable[Any]]
 ) -> None:
     await services.users.deactivate(NOBODY, UserRef.by_name(member.username))
     with pytest.raises(NotFound):
-        await use(services.platforms, member.id, member.platform_ids[0])
+        await use(services, member.id, member.platform_ids[0])
     with pytest.raises(NotFound):
         await services.platforms.list_of(caller_of(member.id))
     with pytest.raises(NotFound):
@@ -288,10 +291,10 @@ async def test_a_login_starts_with_the_default_or_the_oldest_active_connection(
     assert await begins_with() == third
     await services.platforms.change(caller_of(member.id), third, is_active=False)
     assert await begins_with() == first
-    await services.platforms.remove(caller_of(member.id), third)
+    await services.removal.remove(caller_of(member.id), third)
     await services.platforms.change(caller_of(member.id), first, is_active=False)
     assert await begins_with() == second
-    await services.platforms.remove(caller_of(member.id), second)
+    await services.removal.remove(caller_of(member.id), second)
     assert await begins_with() is None
 
 
@@ -303,13 +306,13 @@ async def test_the_id_of_a_removed_connection_is_never_reused(
         connection = await connect(services, member)
         assert connection.id not in given_ids
         given_ids.add(connection.id)
-        await services.platforms.remove(caller_of(member.id), connection.id)
+        await services.removal.remove(caller_of(member.id), connection.id)
 
 
 async def test_removing_the_default_leaves_no_default_until_the_next_is_added(
     services: Services, member: Member
 ) -> None:
-    await services.platforms.remove(caller_of(member.id), member.platform_ids[0])
+    await services.removal.remove(caller_of(member.id), member.platform_ids[0])
     platforms = await services.platforms.list_of(caller_of(member.id))
     assert platforms.default_id is None
     connection = await connect(services, member)
@@ -330,6 +333,6 @@ async def test_a_connection_that_other_records_reference_is_kept(
         )
         await db.execute(text("INSERT INTO posts VALUES (1, :id)"), {"id": first})
     with pytest.raises(InUse):
-        await services.platforms.remove(caller_of(member.id), first)
+        await services.removal.remove(caller_of(member.id), first)
     _, is_default = await services.platforms.connection(caller_of(member.id), first)
     assert is_default

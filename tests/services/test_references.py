@@ -183,14 +183,14 @@ async def test_a_referenced_connection_is_kept(
             execute(filled.replace("{name}", "Platform 2"))
     before = state_of(database_url, statements)
     with pytest.raises(InUse):
-        await services.platforms.remove(caller_of(member.id), connection_id)
+        await services.removal.remove(caller_of(member.id), connection_id)
     assert state_of(database_url, statements) == before
     if len(statements) > 1:  # an unreferenced connection is removed
-        await services.platforms.remove(caller_of(member.id), other_id)
+        await services.removal.remove(caller_of(member.id), other_id)
 
 
 async def test_being_the_default_is_not_a_reference(services: Services, member: Member) -> None:
-    await services.platforms.remove(caller_of(member.id), member.platform_ids[0])
+    await services.removal.remove(caller_of(member.id), member.platform_ids[0])
     assert (await services.platforms.list_of(caller_of(member.id))).default_id is None
 
 
@@ -209,7 +209,7 @@ async def test_an_uncommitted_reference_counts(
     async with await psycopg.AsyncConnection.connect(dsn) as other:
         await other.execute("INSERT INTO posts VALUES (%s)", [member.platform_ids[1]])
         removing = asyncio.create_task(
-            services.platforms.remove(caller_of(member.id), member.platform_ids[1])
+            services.removal.remove(caller_of(member.id), member.platform_ids[1])
         )
         await asyncio.sleep(0.3)
         assert not removing.done()
@@ -242,8 +242,8 @@ async def test_a_reference_added_during_the_removal_is_never_lost(
         return True
 
     adding = [asyncio.create_task(asyncio.to_thread(add)) for _ in range(4)]
-    remove = built.services.platforms.remove(caller_of(member.id), connection_id)
-    (removed,) = await asyncio.gather(remove, return_exceptions=True)
+    remove = built.services.removal.remove(caller_of(member.id), connection_id)
+    removed = (await asyncio.gather(remove, return_exceptions=True))[0]
     added = await asyncio.gather(*adding)
     with connected(database_url) as execute:
         rows = execute("SELECT * FROM posts")
@@ -277,7 +277,7 @@ async def test_an_unreadable_table_counts_as_a_reference(
     limited = build_services(settings_for(database_url.set(username=name)))
     try:
         with pytest.raises(InUse):
-            await limited.services.platforms.remove(caller_of(member.id), member.platform_ids[1])
+            await limited.services.removal.remove(caller_of(member.id), member.platform_ids[1])
     finally:
         await limited.close()
         with connected(database_url) as execute:

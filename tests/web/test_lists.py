@@ -67,7 +67,7 @@ async def test_a_page_can_begin_after_a_removed_connection(
 ) -> None:
     response = await browser.get("/api/platforms?limit=1")
     (link,) = NEXT.findall(response.headers["Link"])
-    await services.platforms.remove(caller_of(member.id), member.platform_ids[0])
+    await services.removal.remove(caller_of(member.id), member.platform_ids[0])
     listed = await (await browser.get(link)).get_json()
     assert [each["id"] for each in listed] == [member.platform_ids[1]]
 
@@ -115,7 +115,7 @@ async def test_the_api_and_the_page_refuse_one_account_too_many(
     response = await client.post("/api/platforms", json={**form, "verify": False})
     assert response.status_code == 409
     assert (await response.get_json(force=True))["code"] == "too_many_platforms"
-    response = await client.post("/platforms/new", form=form)
+    response = await client.post("/platforms/new/token", form=form)
     html = await response.get_data(as_text=True)
     assert response.status_code == 409
     assert "You have 3 accounts, the most that you can add. Remove one first." in html

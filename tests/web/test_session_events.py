@@ -200,7 +200,7 @@ async def test_a_form_of_another_users_page_is_refused(
             assert (await browser.delete(f"/api/platforms/{id_}")).status_code == 204
     await log_in(app.test_client(), other)  # eve sees an alert about it
     forms = {
-        "/platforms/new": {
+        "/platforms/new/token": {
             "name": "Fourth",
             "platform_type": "mastodon",
             "instance_url": "4.example",
@@ -235,7 +235,7 @@ async def test_each_form_carries_the_user_of_its_page(
     id_, seen = member.platform_ids[1], set()
     for client, user_id, paths in (
         (browser, member.id, ("/", "/platforms", f"/platforms/{id_}/rename", "/account")),
-        (browser, member.id, ("/platforms/new", "/platforms/find")),
+        (browser, member.id, ("/platforms/new/token", "/platforms/find")),
         (browser, member.id, (f"/platforms/{id_}/remove", "/devices/others/end")),
         (browser, member.id, ("/logout_all", "/account/not_me")),
         (root, 2, ("/admin/users/new", "/admin/users/1/role", "/admin/sessions/all/end")),

@@ -43,6 +43,20 @@ def checked_url(text: str) -> str:
     return f"https://{address.server}"
 
 
+def checked_server(text: str, *, field: str = "server") -> str:
+    """Return `host[:port]` of a server named in any usual way. Raises InvalidInput.
+
+    `mastodon.social`, `@me@mastodon.social` and `https://mastodon.social/@me` name one server.
+    """
+    try:
+        return read_address(text.replace("\uff20", "@")).server  # full-width
+    except ValueError:  # includes UnicodeError, for an impossible host name
+        raise InvalidInput(
+            "Enter a server or a handle, such as mastodon.social or @me@mastodon.social.",
+            field=field,
+        ) from None
+
+
 def checked_account(instance_url: str, username: str | None) -> str | None:
     """Return the account's name at that server, without @ and the server. Raises InvalidInput."""
     if username is None:

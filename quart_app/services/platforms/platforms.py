@@ -10,12 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import (
     AccountTaken,
-    InUse,
     NameTaken,
     NotFound,
     PlatformInactive,
-    TooManyPlatforms,
 )
+from quart_app.fediverse.types import Avatar
 from quart_app.instances import is_same_account, server_of
 from quart_app.model import AuditEvent, PlatformConnection, PlatformType, User
 from quart_app.services.audit.steps.writer import AuditWriter
@@ -29,8 +28,9 @@ from quart_app.services.platforms.platform_fields import (
     checked_url,
 )
 from quart_app.services.platforms.searching import holds
+from quart_app.services.platforms.steps.owners import active_user, refuse_one_too_many
+from quart_app.storage import platform_accounts as stored_accounts
 from quart_app.storage import platforms as stored
-from quart_app.storage import users as stored_users
 from quart_app.storage.changes import add_change
 from quart_app.storage.database import Database
 from quart_app.storage.encoding import refuse_unstorable
@@ -68,7 +68,7 @@ class Platforms:
         Raises NotFound if the user was deleted or is inactive.
         """
         async with self.database.read() as db:
-            user = await _active_user(db, caller)
+            user = await active_user(db, caller)
             if sought:
                 ids = await _ids_of_found(db, caller.user_id, sought, after=after, most=size + 1)
                 found = await stored.connections_shown(db, caller.user_id, ids=ids, most=size + 1)
@@ -87,9 +87,15 @@ class Platforms:
     ) -> tuple[PlatformConnection, bool]:
         """Return the connection and whether it is the default."""
         async with self.database.read() as db:
-            user = await _active_user(db, caller)
+            user = await active_user(db, caller)
             connection = await self._theirs(db, caller, connection_id)
             return connection, _is_default(user, connection)
+
+    async def avatar(self, caller: Caller, connection_id: int) -> Avatar | None:
+        """Return the picture of an account; None if there is none."""
+        async with self.database.read() as db:
+            kept = await stored_accounts.avatar_of(db, caller.user_id, connection_id)
+        return None if kept is None else Avatar(kept.content_type, kept.body)
 
     async def connect(
         self,
@@ -123,9 +129,9 @@ class Platforms:
         )
         async with self.database.begin() as db:
             # Lock the user, so that of two requests at once the second can be refused.
-            user = await _active_user(db, caller, lock=True)
+            user = await active_user(db, caller, lock=True)
             await refuse_unstorable(db, name=name, instance_url=instance_url, username=username)
-            await self._refuse_one_too_many(db, caller.user_id)
+            await refuse_one_too_many(db, caller.user_id, most=self.most_of_a_user)
             if await stored.connection_named(db, caller.user_id, name):
                 raise NameTaken(
                     "You already have an account with that name. Choose another name.", field="name"
@@ -139,21 +145,10 @@ class Platforms:
             await add_change(db, caller.user_id, at=now)
             return connection, _is_default(user, connection)
 
-    async def _refuse_one_too_many(self, db: AsyncSession, user_id: int) -> None:
-        """Refuse another connection if the user has as many as allowed. Raises TooManyPlatforms.
-
-        A user of the older application may have more, and keeps them.
-        """
-        most = self.most_of_a_user
-        if await stored.number_of_connections(db, user_id, most=most) >= most:
-            raise TooManyPlatforms(
-                f"You have {most} accounts, the most that you can add. Remove one first."
-            )
-
     async def switch(self, caller: Caller, connection_id: int) -> PlatformConnection:
         """Make this the current connection of the session. Raises PlatformInactive."""
         async with self.database.begin() as db:
-            await _active_user(db, caller, lock=True)
+            await active_user(db, caller, lock=True)
             connection = await self._theirs(db, caller, connection_id)
             _refuse_inactive(connection)
             connection.last_used = self.now()
@@ -170,7 +165,7 @@ class Platforms:
     async def make_default(self, caller: Caller, connection_id: int) -> PlatformConnection:
         """Let sessions begin with this connection. Raises PlatformInactive."""
         async with self.database.begin() as db:
-            user = await _active_user(db, caller, lock=True)
+            user = await active_user(db, caller, lock=True)
             connection = await self._theirs(db, caller, connection_id)
             _refuse_inactive(connection)
             user.default_platform_connection_id = connection.id
@@ -192,7 +187,7 @@ class Platforms:
         connection, and whether it is the default.
         """
         async with self.database.begin() as db:
-            user = await _active_user(db, caller, lock=True)
+            user = await active_user(db, caller, lock=True)
             connection = await self._theirs(db, caller, connection_id)
             if name is not None:
                 name = checked_name(name)
@@ -220,16 +215,6 @@ class Platforms:
             await add_change(db, caller.user_id, at=self.now())
             return connection, _is_default(user, connection)
 
-    async def remove(self, caller: Caller, connection_id: int) -> None:
-        """Delete a connection and its credentials. Raises InUse if other tables refer to it."""
-        async with self.database.begin() as db:
-            await _active_user(db, caller, lock=True)
-            connection = await self._theirs(db, caller, connection_id)
-            if not await stored.delete_connection(db, connection):
-                raise InUse
-            await self._record(db, caller, AuditEvent.PLATFORM_REMOVED, connection)
-            await add_change(db, caller.user_id, at=self.now())
-
     async def _theirs(
         self, db: AsyncSession, caller: Caller, connection_id: int
     ) -> PlatformConnection:
@@ -255,13 +240,6 @@ class Platforms:
             user_id=connection.user_id,
             detail={"platform_connection_id": connection.id, **detail},
         )
-
-
-async def _active_user(db: AsyncSession, caller: Caller, *, lock: bool = False) -> User:
-    user = await stored_users.user_by_id(db, caller.user_id, lock=lock)
-    if user is None or not user.is_active:
-        raise NotFound
-    return user
 
 
 def _is_default(user: User, connection: PlatformConnection) -> bool:

@@ -6,7 +6,6 @@ from typing import Any
 from quart import Blueprint
 from quart.typing import ResponseReturnValue
 
-from quart_app.errors import InvalidInput
 from quart_app.instances import url_of, username_of
 from quart_app.model import PlatformConnection, PlatformType
 from quart_app.web.pipeline.access import for_no_account
@@ -43,7 +42,7 @@ class ListQuery(Body):
 
 
 class ConnectBody(Body):
-    """A new platform connection. `verify` is meant to check the token with the instance."""
+    """A new platform connection; unless `verify` is false, its server must accept the token."""
 
     name: PlatformName
     platform_type: PlatformType
@@ -80,14 +79,13 @@ async def list_platforms() -> ResponseReturnValue:
 @blueprint.post("")
 @for_no_account
 async def connect() -> ResponseReturnValue:
-    """Add a connection, without making it the session's current one."""
+    """Add a connection, without making it the session's current one.
+
+    Without `verify` nothing is asked of the server, and the account stays unknown until a check.
+    """
     body = await read_json(ConnectBody)
-    if body.verify:
-        raise InvalidInput(
-            'Access tokens can\'t be verified yet. Send "verify": false.',
-            field="verify",
-        )
-    connection, is_default = await services().platforms.connect(
+    connect = services().pasted_tokens if body.verify else services().platforms
+    connection, is_default = await connect.connect(
         caller(),
         name=body.name,
         platform_type=body.platform_type,
@@ -124,7 +122,7 @@ async def change(connection_id: int) -> ResponseReturnValue:
 async def remove(connection_id: int) -> ResponseReturnValue:
     """Delete a connection. If it was the current one, the session then has none."""
     await read_json(NoBody)
-    await services().platforms.remove(caller(), connection_id)
+    await services().removal.remove(caller(), connection_id)
     forget_if_current(connection_id)
     return no_content()
 
@@ -138,6 +136,19 @@ async def switch(connection_id: int) -> ResponseReturnValue:
     return session_state()
 
 
+@blueprint.post(f"/<{ID}:connection_id>/test")
+@for_no_account
+async def test(connection_id: int) -> ResponseReturnValue:
+    """Check a connection at its server now; the answer says whether it works."""
+    await read_json(NoBody)
+    result = await services().account_checks.check(caller(), connection_id)
+    if result.account is None:
+        problem = result.problem
+        assert problem is not None  # noqa: S101 a check has one or the other
+        return {"ok": False, "error": {"code": problem.code, "title": problem.sentence}}
+    return {"ok": True, "account": f"@{result.account.username}@{result.host}"}
+
+
 @blueprint.post(f"/<{ID}:connection_id>/default")
 async def make_default(connection_id: int) -> ResponseReturnValue:
     """Make this connection the default, so that new sessions start with it."""
@@ -147,7 +158,11 @@ async def make_default(connection_id: int) -> ResponseReturnValue:
 
 
 def _connection(connection: PlatformConnection, *, is_default: bool) -> dict[str, Any]:
-    """Return the public fields of a connection, without its credentials."""
+    """Return the public fields of a connection, without its credentials.
+
+    The account's fields are None until its server has been asked.
+    """
+    account = connection.account
     return {
         "id": connection.id,
         "name": connection.name,
@@ -155,6 +170,12 @@ def _connection(connection: PlatformConnection, *, is_default: bool) -> dict[str
         "instance_url": url_of(connection.instance_url),
         "username": username_of(connection.instance_url, connection.username),
         "is_active": bool(connection.is_active),
+        "state": connection.state.value,
+        "display_name": account.display_name if account else None,
+        "profile_url": account.profile_url if account else None,
+        "software": account.software if account else None,
+        "checked_at": timestamp_or_none(account.checked_at) if account else None,
+        "token_expires_at": timestamp_or_none(account.token_expires_at) if account else None,
         "is_default": is_default,
         "created_at": timestamp_or_none(connection.created_at),
         "last_used": timestamp_or_none(connection.last_used),

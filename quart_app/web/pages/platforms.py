@@ -1,12 +1,14 @@
 """Pages of platform connections: the dashboard with its switcher, list, add, change, remove."""
 
 from http import HTTPStatus
+from typing import Final
 
 from quart import Blueprint, Response, request, url_for
 from quart.typing import ResponseReturnValue
 
 from quart_app.errors import AppError, NotFound, NotLoggedIn
 from quart_app.model import PlatformType
+from quart_app.services.platforms.removal import Revocation
 from quart_app.web.pipeline.access import for_no_account
 from quart_app.web.pipeline.bodies import Body, read_form, read_query
 from quart_app.web.pipeline.claims import current_connection_id, switch_platform
@@ -21,6 +23,7 @@ from quart_app.web.pipeline.fields import (
     StoredName,
 )
 from quart_app.web.pipeline.gate import ID, caller, services
+from quart_app.web.rendering.avatars import avatar_response
 from quart_app.web.rendering.error_responses import shows_form_again, status_of
 from quart_app.web.rendering.local_paths import ReturnForm, safe_local_path
 from quart_app.web.rendering.notices import CURRENT
@@ -58,6 +61,16 @@ class RenameForm(Body):
     name: PlatformName
 
 
+_REMOVED: Final = {
+    Revocation.DONE: "Account removed. {host} has revoked the access.",
+    Revocation.FAILED: (
+        "Account removed. {host} did not confirm that it revoked the access: revoke it there, in"
+        " your settings."
+    ),
+    Revocation.NOT_OURS: "Account removed. Its access token still works: revoke it at {host}.",
+}
+
+
 @blueprint.get("/")
 async def dashboard() -> ResponseReturnValue:
     """Show the current account, and a switcher with the others.
@@ -91,29 +104,29 @@ async def find_page() -> ResponseReturnValue:
     return await page("find.html", found=found, sought=query.sought or "", back=back)
 
 
-@blueprint.get("/platforms/new")
-async def connect_page() -> ResponseReturnValue:
-    """Show the form that adds an account."""
-    return await _connect_page()
+@blueprint.get("/platforms/new/token")
+async def connect_by_token_page() -> ResponseReturnValue:
+    """Show the form that adds an account by an access token."""
+    return await _connect_by_token_page()
 
 
-async def _connect_page(error: AppError | None = None) -> Response:
+async def _connect_by_token_page(error: AppError | None = None) -> Response:
     """Return the form with all typed values; the token, too, stays in this page."""
     typed = await request.form
     return await page(
-        "connect.html",
+        "connect_by_token.html",
         status=status_of(error) if error else HTTPStatus.OK,
         typed={name: typed.get(name, "") for name in ConnectForm.model_fields},
         error=error,
     )
 
 
-@blueprint.post("/platforms/new")
+@blueprint.post("/platforms/new/token")
 # From a page that was opened before this form had an address of its own.
 @blueprint.post("/platforms", endpoint="connect_from_list")
 @for_no_account
-@shows_form_again(_connect_page, unless=(NotFound, NotLoggedIn))
-async def connect() -> ResponseReturnValue:
+@shows_form_again(_connect_by_token_page, unless=(NotFound, NotLoggedIn))
+async def connect_by_token() -> ResponseReturnValue:
     """Add an account; it becomes the current one if the session has none."""
     form = await read_form(ConnectForm)
     connection, _ = await services().platforms.connect(
@@ -127,6 +140,12 @@ async def connect() -> ResponseReturnValue:
     if current_connection_id(caller().login) is None:
         switch_platform(connection.id)
     return redirect_to(url_for("platforms.list_page"), notice="Account added.")
+
+
+@blueprint.get(f"/platforms/<{ID}:connection_id>/avatar")
+async def avatar(connection_id: int) -> ResponseReturnValue:
+    """Return the picture of an account."""
+    return avatar_response(await services().platforms.avatar(caller(), connection_id))
 
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/switch")
@@ -216,9 +235,9 @@ async def _remove_page(connection_id: int, error: AppError | None = None) -> Res
 async def remove(connection_id: int) -> ResponseReturnValue:
     """Delete a connection. If it was the current one, the session then has none."""
     form = await read_form(ReturnForm)
-    await services().platforms.remove(caller(), connection_id)
+    removed = await services().removal.remove(caller(), connection_id)
     forget_if_current(connection_id)
-    return _back(form, notice="Account removed.")
+    return _back(form, notice=_REMOVED[removed.revocation].format(host=removed.host))
 
 
 def _back(form: ReturnForm, *, notice: str) -> ResponseReturnValue:

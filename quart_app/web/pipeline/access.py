@@ -43,6 +43,23 @@ def no_page(view: ViewT) -> ViewT:
     return _marked(view, Mark.NO_PAGE)
 
 
+def after_login_shows(endpoint: str) -> Callable[[ViewT], ViewT]:
+    """Lead a user who has to log in to another page afterwards, for this address holds a secret."""
+
+    def decorate(view: ViewT) -> ViewT:
+        setattr(view, _AFTER_LOGIN, endpoint)
+        return view
+
+    return decorate
+
+
+def endpoint_after_login() -> str | None:
+    """Return the endpoint to show after a login, if the view of this request names one."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    endpoint: str | None = getattr(view, _AFTER_LOGIN, None)
+    return endpoint
+
+
 def is_marked(mark: Mark, view: Callable[..., Any] | None = None) -> bool:
     """Return whether a view, by default that of the current request, has a mark."""
     if view is None:
@@ -51,6 +68,7 @@ def is_marked(mark: Mark, view: Callable[..., Any] | None = None) -> bool:
 
 
 _MARKS = "_quart_app_marks"
+_AFTER_LOGIN = "_quart_app_after_login"
 
 
 def _marked(view: ViewT, mark: Mark) -> ViewT:

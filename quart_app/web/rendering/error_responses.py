@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from quart_app import errors
 from quart_app.errors import Category
 from quart_app.web.pipeline import last_resort
+from quart_app.web.pipeline.access import endpoint_after_login
 from quart_app.web.pipeline.headers import TRY_AGAIN_LATER, with_retry_after
 from quart_app.web.pipeline.problems import BAD_REQUEST, is_for_program, problem_document
 from quart_app.web.pipeline.request_errors import BodyTooLarge, PlatformChanged
@@ -139,6 +140,8 @@ async def _app_error(error: errors.AppError) -> ResponseReturnValue:
 
 def _path_to_return_to() -> str | None:
     """Return the path asked for or, for a form, that of the page it is on; None if unknown."""
+    if endpoint := endpoint_after_login():
+        return url_for(endpoint)
     return request.full_path.rstrip("?") if request.method == "GET" else _referring_path()
 
 

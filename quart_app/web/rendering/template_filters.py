@@ -20,10 +20,17 @@ _UNITS: Final = (
     ("hour", _HOUR),
     ("minute", _MINUTE),
 )
+# Names that are not just capitalized, by those that NodeInfo has.
+_SOFTWARE: Final = {
+    "gotosocial": "GoToSocial",
+    "glitchcafe": "GlitchCafe",
+    "snac": "snac",
+    "unknown": "not recognized",
+}
 
 
 def install(app: Quart) -> None:
-    """Let templates write `at|ago`, `name|initials`, `connection|server` and `…|username`.
+    """Let templates write `at|ago`, `connection|server` and the other words of this module.
 
     They know `Role`, and the values of PlatformType as `platform_types`.
     """
@@ -41,9 +48,18 @@ def install(app: Quart) -> None:
         return username_of(connection.instance_url, connection.username) or ""
 
     app.jinja_env.globals["Role"] = Role
+
+    @displayed(otherwise="")
+    def software(name: str) -> str:
+        return _SOFTWARE.get(name, name.capitalize())
+
     app.jinja_env.globals["platform_types"] = [each.value for each in PlatformType]
     app.jinja_env.filters.update(
-        ago=ago_now, initials=displayed(otherwise="")(initials), server=server, username=username
+        ago=ago_now,
+        initials=displayed(otherwise="")(initials),
+        server=server,
+        software=software,
+        username=username,
     )
 
 

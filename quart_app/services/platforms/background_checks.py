@@ -1,0 +1,83 @@
+"""Check every connected account about once a day, spread out, and sparing servers in trouble."""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from quart_app.fediverse.errors import ServerError, TokenRefused
+from quart_app.instances import server_of
+from quart_app.services.background.periodic import PeriodicTask
+from quart_app.services.platforms.checks import AccountChecks
+from quart_app.storage import platform_accounts as stored
+from quart_app.storage.database import Database
+
+_EVERY: Final = timedelta(minutes=1)
+_AT_ONCE: Final = 40  # accounts in a round: some 57,000 a day in each process
+_SERVERS_AT_ONCE: Final = 8
+# An account is taken for this long, so that only one process checks it.
+_TAKEN_FOR: Final = timedelta(minutes=15)
+# Accounts never seen before, such as all of them after a migration, are spread over a day.
+_FIRST_WITHIN: Final = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class BackgroundChecks:
+    """The checks that no user asks for."""
+
+    database: Database
+    checks: AccountChecks
+    now: Callable[[], datetime]
+
+    def periodic_tasks(self) -> Sequence[PeriodicTask]:
+        """Return the round that runs every minute."""
+        return [
+            PeriodicTask(
+                work=self.check_due,
+                every=_EVERY,
+                failure="Connected accounts can't be checked",
+                recovery="Connected accounts can be checked again",
+            )
+        ]
+
+    async def check_due(self) -> None:
+        """Check the accounts that are due, one at a time per server. Raises Unavailable."""
+        await self._schedule_new()
+        by_server = defaultdict(list)
+        for connection_id, instance_url in await self._take():
+            by_server[server_of(instance_url)].append(connection_id)
+        slots = asyncio.Semaphore(_SERVERS_AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            for connection_ids in by_server.values():
+                group.create_task(self._check_at_one_server(connection_ids, slots))
+
+    async def _check_at_one_server(
+        self, connection_ids: Iterable[int], slots: asyncio.Semaphore
+    ) -> None:
+        """Check accounts of a server until it is in trouble; the others then wait as long."""
+        async with slots:
+            waiting = iter(connection_ids)
+            for connection_id in waiting:
+                result = await self.checks.check_connection(connection_id)
+                problem = result.problem if result else None
+                if isinstance(problem, ServerError) and not isinstance(problem, TokenRefused):
+                    async with self.database.begin() as db:
+                        await stored.postpone_checks(db, list(waiting), like=connection_id)
+
+    async def _schedule_new(self) -> None:
+        """Choose the time of the first check of connections that have none."""
+        async with self.database.begin() as db:
+            for connection_id in await stored.unscheduled_connections(db, most=_AT_ONCE * 5):
+                account = await stored.account_of(db, connection_id)
+                account.next_check_at = self.now() + _FIRST_WITHIN * random.random()  # noqa: S311
+
+    async def _take(self) -> list[stored.DueConnection]:
+        """Return the ids and server addresses of due connections, and mark them as taken."""
+        now = self.now()
+        async with self.database.begin() as db:
+            return await stored.take_due_connections(
+                db, now=now, until=now + _TAKEN_FOR, most=_AT_ONCE
+            )

@@ -1,0 +1,101 @@
+"""Renew access tokens ahead of their expiry, where the server issued a refresh token."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from quart_app.fediverse.errors import ServerError
+from quart_app.fediverse.fediverse import Fediverse
+from quart_app.fediverse.types import App, Grant
+from quart_app.instances import server_of
+from quart_app.services.platforms.credentials import Credentials
+from quart_app.services.platforms.steps.instance_directory import InstanceDirectory
+from quart_app.storage import platform_accounts as stored_accounts
+from quart_app.storage import platforms as stored
+from quart_app.storage.database import Database
+
+# Longer than the time between two checks of an account that works.
+REFRESHED_BEFORE: Final = timedelta(hours=36)
+# Longer than a request to a server takes: after it, the process that began has died.
+_UNDER_WAY_FOR: Final = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Due:
+    """The secrets for one request, open only until it is answered."""
+
+    host: str
+    app: App
+    refresh_token: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenRefreshing:
+    """Renews the access token of a connection (RFC 6749, section 6)."""
+
+    database: Database
+    fediverse: Fediverse
+    directory: InstanceDirectory
+    credentials: Credentials
+    now: Callable[[], datetime]
+
+    async def refresh_if_due(self, connection_id: int) -> None:
+        """Replace the access token of a connection if it expires soon.
+
+        The caller must not be cancelled in the middle: servers accept a refresh token once. If the
+        server refuses, the access token stays as it is, and serves as long as it does.
+        """
+        due = await self._begin(connection_id)
+        if due is None:
+            return
+        grant = None
+        try:
+            instance = await self.directory.instance_at(due.host)
+            grant = await self.fediverse.refresh(instance, due.app, due.refresh_token)
+        except ServerError:  # the check that follows finds out whether the old token still serves
+            pass
+        finally:
+            await self._finish(connection_id, grant)
+
+    async def _begin(self, connection_id: int) -> _Due | None:
+        """Return the secrets if it is time and no other request is under way; mark this one."""
+        now = self.now()
+        async with self.database.begin() as db:
+            connection = await stored.connection_by_id(db, connection_id, lock=True)
+            account = connection.account if connection is not None else None
+            if connection is None or account is None or account.token_expires_at is None:
+                return None
+            if account.token_expires_at - now > REFRESHED_BEFORE:
+                return None
+            begun = account.refresh_began_at
+            if begun is not None and now - _UNDER_WAY_FOR < begun <= now:
+                return None
+            unseal = self.credentials.unseal
+            refresh_token = unseal(account.refresh_token or "")
+            client_id = unseal(str(connection.client_key or ""))
+            client_secret = unseal(str(connection.client_secret or ""))
+            if refresh_token is None or client_id is None or client_secret is None:
+                return None
+            account.refresh_began_at = now
+            return _Due(
+                host=account.host or server_of(connection.instance_url),
+                app=App(client_id, client_secret),
+                refresh_token=refresh_token,
+            )
+
+    async def _finish(self, connection_id: int, grant: Grant | None) -> None:
+        async with self.database.begin() as db:
+            connection = await stored.connection_by_id(db, connection_id, lock=True)
+            if connection is None:  # removed meanwhile
+                return
+            account = await stored_accounts.account_of(db, connection_id)
+            account.refresh_began_at = None
+            if grant is None:
+                return
+            connection.access_token = self.credentials.seal(grant.access_token)
+            if grant.refresh_token is not None:  # else the one that was used stays valid
+                account.refresh_token = self.credentials.seal(grant.refresh_token)
+            account.token_expires_at = (
+                None if grant.expires_in is None else self.now() + grant.expires_in
+            )

@@ -1,0 +1,140 @@
+"""Queries about the accounts behind connections: what their servers said, and their pictures."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.attributes import set_committed_value
+
+from quart_app.model import Avatar, PlatformAccount, PlatformConnection
+
+
+async def account_of(db: AsyncSession, connection_id: int) -> PlatformAccount:
+    """Return the account of a connection, or a new row without anything known."""
+    account = await db.get(PlatformAccount, connection_id)
+    if account is None:
+        account = PlatformAccount(platform_connection_id=connection_id, failed_checks=0)
+        db.add(account)
+    return account
+
+
+def show_account(connection: PlatformConnection, account: PlatformAccount) -> None:
+    """Let a loaded connection have this account, which was written after it was loaded."""
+    set_committed_value(connection, "account", account)
+
+
+async def connection_with_identity(
+    db: AsyncSession, user_id: int, host: str, account_id: str
+) -> PlatformConnection | None:
+    """Return the user's connection to an account that a check has identified."""
+    return await db.scalar(
+        select(PlatformConnection)
+        .join(PlatformAccount, PlatformAccount.platform_connection_id == PlatformConnection.id)
+        .where(
+            PlatformConnection.user_id == user_id,
+            PlatformAccount.host == host,
+            PlatformAccount.account_id == account_id,
+        )
+        .order_by(PlatformConnection.id)
+        .limit(1)
+    )
+
+
+async def connections_with_username(db: AsyncSession, user_id: int) -> list[PlatformConnection]:
+    """Return the user's connections whose account's name is known, the oldest first."""
+    found = await db.scalars(
+        select(PlatformConnection)
+        .where(PlatformConnection.user_id == user_id, PlatformConnection.username.is_not(None))
+        .order_by(PlatformConnection.id)
+    )
+    return list(found)
+
+
+async def avatar_of(db: AsyncSession, user_id: int, connection_id: int) -> Avatar | None:
+    """Return the picture of the account of a user's connection."""
+    return await db.scalar(
+        select(Avatar)
+        .join(PlatformConnection, PlatformConnection.id == Avatar.platform_connection_id)
+        .where(
+            Avatar.platform_connection_id == connection_id, PlatformConnection.user_id == user_id
+        )
+    )
+
+
+async def keep_avatar(db: AsyncSession, connection_id: int, content_type: str, body: bytes) -> None:
+    """Store a connection's picture in place of an earlier one."""
+    await delete_avatar(db, connection_id)
+    db.add(Avatar(platform_connection_id=connection_id, content_type=content_type, body=body))
+    await db.flush()
+
+
+async def delete_avatar(db: AsyncSession, connection_id: int) -> None:
+    """Delete a connection's picture, if it has one."""
+    await db.execute(delete(Avatar).where(Avatar.platform_connection_id == connection_id))
+
+
+async def unscheduled_connections(db: AsyncSession, *, most: int) -> list[int]:
+    """Return ids of connections in use whose first check has no time yet."""
+    ids = await db.scalars(
+        select(PlatformConnection.id)
+        .outerjoin(PlatformAccount, PlatformAccount.platform_connection_id == PlatformConnection.id)
+        .where(
+            PlatformConnection.is_active.is_(True),
+            PlatformAccount.next_check_at.is_(None),
+            PlatformAccount.reconnect_needed_since.is_(None),
+        )
+        .order_by(PlatformConnection.id)
+        .limit(most)
+    )
+    return list(ids)
+
+
+class DueConnection(NamedTuple):
+    """A connection to check, and the address of its server as stored."""
+
+    id: int
+    instance_url: str
+
+
+async def take_due_connections(
+    db: AsyncSession, *, now: datetime, until: datetime, most: int
+) -> list[DueConnection]:
+    """Return connections whose check is due, the longest overdue first, and postpone it.
+
+    Until then no other process takes them. Connections that are switched off, or wait for their
+    user to reconnect, are not checked.
+    """
+    rows = await db.execute(
+        select(PlatformConnection.id, PlatformConnection.instance_url)
+        .join(PlatformAccount, PlatformAccount.platform_connection_id == PlatformConnection.id)
+        .where(
+            PlatformConnection.is_active.is_(True),
+            PlatformAccount.reconnect_needed_since.is_(None),
+            PlatformAccount.next_check_at <= now,
+        )
+        .order_by(PlatformAccount.next_check_at)
+        .limit(most)
+        .with_for_update(of=PlatformAccount, skip_locked=True)
+    )
+    due = [DueConnection._make(row) for row in rows]
+    await db.execute(
+        update(PlatformAccount)
+        .where(PlatformAccount.platform_connection_id.in_([each.id for each in due]))
+        .values(next_check_at=until)
+    )
+    return due
+
+
+async def postpone_checks(db: AsyncSession, connection_ids: list[int], *, like: int) -> None:
+    """Let the next checks of connections wait as long as that of another one."""
+    next_check_at = (
+        select(PlatformAccount.next_check_at)
+        .where(PlatformAccount.platform_connection_id == like)
+        .scalar_subquery()
+    )
+    await db.execute(
+        update(PlatformAccount)
+        .where(PlatformAccount.platform_connection_id.in_(connection_ids))
+        .values(next_check_at=next_check_at)
+    )

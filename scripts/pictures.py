@@ -4,18 +4,17 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Literal
 
 from environment import ROOT, run_in_environment
 
 run_in_environment("requirements-dev.lock")
 
+from chromium import PROGRAMS, chromium_path
 from demo import PASSWORD, USERNAME
 from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 FOLDER = ROOT / "docs" / "images"
-CHROMIUM = Path("/usr/bin/chromium")
 WINDOW: ViewportSize = {"width": 1000, "height": 720}
 PAGES = {
     "dashboard": "/",
@@ -47,8 +46,9 @@ def take_all(page: Page, address: str, scheme: Literal["light", "dark"]) -> None
         print(f"Wrote {picture.relative_to(ROOT)}, {picture.stat().st_size // 1024} KiB.")
 
 
-if not CHROMIUM.exists():
-    sys.exit(f"Chromium is not at {CHROMIUM}.")
+chromium = chromium_path()
+if chromium is None:
+    sys.exit(f"There is no Chromium: install {' or '.join(program.name for program in PROGRAMS)}.")
 serve = [sys.executable, str(ROOT / "scripts" / "serve"), "--demo", "--", "--bind", "127.0.0.1:0"]
 with (
     subprocess.Popen(serve, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as server,
@@ -58,7 +58,7 @@ with (
         log = server.stderr or ()
         address = next(filter(None, (re.search(r"Running on (http://\S+)", line) for line in log)))
         browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
+            executable_path=chromium, args=["--no-sandbox", "--disable-background-networking"]
         )
         FOLDER.mkdir(exist_ok=True)
         page = browser.new_page(viewport=WINDOW)

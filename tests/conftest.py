@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hypothesis
 import psycopg
@@ -78,7 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-def lacking(config: pytest.Config, part: str) -> None:
+def lacking(config: pytest.Config, part: str) -> NoReturn:
     """Skip the test and name the missing part; fail it if every part is required."""
     workers.run_report.lacking.add(part)
     if config.getoption("require_all"):

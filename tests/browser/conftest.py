@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from chromium import chromium_path as find_chromium
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from tests.browser.sample_site import scene
@@ -15,7 +16,6 @@ from tests.server.conftest import name, processes
 
 __all__ = ["name", "processes", "scene"]  # fixtures; the first two come from the server's tests
 
-CHROMIUM = Path("/usr/bin/chromium")
 # In a container Chromium runs as root, without its sandbox. The other options prevent background
 # network traffic.
 _CLOSED_WITHIN_SECONDS = 10
@@ -32,9 +32,10 @@ _ARGUMENTS = [
 
 @pytest.fixture(scope="session")
 def chromium_path(request: pytest.FixtureRequest) -> Path:
-    if not CHROMIUM.exists():
-        lacking(request.config, f"Chromium ({CHROMIUM})")
-    return CHROMIUM
+    path = find_chromium()
+    if path is None:
+        lacking(request.config, "Chromium (chromium-headless-shell or chromium)")
+    return path
 
 
 EXPECT_MS = 15_000  # a page may wait for a delayed response, a hash and a busy machine

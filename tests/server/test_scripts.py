@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from chromium import chromium_path
 
 from quart_app.settings import read_database_url
 from tests.conftest import ENCRYPTION_KEY, lacking
@@ -185,8 +186,8 @@ def test_every_module_in_scripts_is_imported_by_a_script() -> None:
 def test_a_script_runs_successfully(
     script: str, clone: Path, request: pytest.FixtureRequest
 ) -> None:
-    if script == "scripts/pictures.py" and not Path("/usr/bin/chromium").exists():
-        lacking(request.config, "Chromium (/usr/bin/chromium)")
+    if script == "scripts/pictures.py" and chromium_path() is None:
+        lacking(request.config, "Chromium (chromium-headless-shell or chromium)")
     SHORT_RUNS[script](clone)
 
 

@@ -3,7 +3,8 @@
 import asyncio
 import re
 import sys
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from quart.typing import TestClientProtocol as Client
-from sqlalchemy import URL, Connection, Inspector, inspect
+from sqlalchemy import URL, Connection, Inspector, func, inspect, select, text
 
 from quart_app.model import Base, PlatformType, Role
 from quart_app.services import Services
+from quart_app.storage import schema
 from quart_app.storage.database import Database
+from quart_app.storage.locks import AdvisoryLock
 from quart_app.storage.schema import SchemaRefused, newest_revision, upgrade_schema
+from quart_app.storage.sqlite import BUSY_TIMEOUT_SECONDS
 from tests.callers import NOBODY, caller_of
 from tests.conftest import ENCRYPTION_KEY
 from tests.legacy.legacy_database import (
@@ -322,6 +326,42 @@ async def test_of_several_concurrent_upgrades_one_runs_and_all_succeed(legacy_ur
     newest = newest_revision()
     said = sorted(output.decode().strip() for output, _ in answers)
     assert said == [f"{newest} {newest}", f"{newest} {newest}", f"None {newest}"]
+
+
+@asynccontextmanager
+async def locked(url: URL) -> AsyncIterator[None]:
+    """Hold the lock of an upgrade."""
+    database = Database(url)
+    try:
+        async with database.begin() as db:
+            if url.get_backend_name() == "postgresql":
+                await db.execute(select(func.pg_advisory_xact_lock(AdvisoryLock.UPGRADE_SCHEMA)))
+            else:
+                await db.execute(text("SELECT 1"))  # it begins with the first statement
+            yield
+    finally:
+        await database.close()
+
+
+async def test_an_upgrade_waits_longer_for_its_lock_than_other_transactions(
+    legacy_url: URL,
+) -> None:
+    async with locked(legacy_url):
+        upgrading = asyncio.create_task(upgrade_schema(legacy_url))
+        await asyncio.sleep(BUSY_TIMEOUT_SECONDS + 1)
+        assert not upgrading.done()
+    assert await upgrading == (None, newest_revision())
+
+
+async def test_an_upgrade_that_waits_in_vain_says_so_and_changes_nothing(
+    legacy_url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "WAIT_FOR_LOCK_SECONDS", 1)
+    before = snapshot(legacy_url), schema_of(legacy_url)
+    async with locked(legacy_url):
+        with pytest.raises(SchemaRefused, match="another program has held its lock for 1 seconds"):
+            await upgrade_schema(legacy_url)
+    assert (snapshot(legacy_url), schema_of(legacy_url)) == before
 
 
 # --- the resulting schema ------------------------------------------------------------------------

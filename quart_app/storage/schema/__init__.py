@@ -14,15 +14,18 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, func, select
+from sqlalchemy import URL, Connection, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from quart_app.errors import AppError
+from quart_app.errors import AppError, Unavailable
 from quart_app.storage.database import Database
 from quart_app.storage.locks import AdvisoryLock
 
+# An upgrade waits this long for its lock. Another upgrade holds it, or a program that writes.
+WAIT_FOR_LOCK_SECONDS = 60
 VERSION_TABLE = "quart_app_version"
 _SQLITE_ERROR = 1  # https://www.sqlite.org/rescode.html: the statement does not fit this database
+_LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's, after lock_timeout
 # https://www.postgresql.org/docs/18/errcodes-appendix.html: feature not supported, data exception,
 # constraint violation, dependent objects, access rules and names, PL/pgSQL
 _REFUSING_CLASSES = {"0A", "22", "23", "2B", "42", "P0"}
@@ -38,12 +41,12 @@ async def upgrade_schema(url: URL, *, own_folder: Path | None = None) -> tuple[s
     """Create, adopt or upgrade the schema; return the revisions before and after.
 
     All of it is one transaction. A missing SQLite file is created; its folder only if that is
-    `own_folder`. Concurrent upgrades take turns. Raises SchemaRefused or Unavailable, with nothing
-    changed.
+    `own_folder`. Concurrent upgrades take turns: each waits WAIT_FOR_LOCK_SECONDS at most, which is
+    longer than other transactions wait. Raises SchemaRefused or Unavailable, with nothing changed.
     """
     made = _make_file_of(url, own_folder)
     try:
-        return await _upgrade_and_close(Database(url, create=True))
+        return await _upgrade_and_close(Database(_with_long_wait(url), create=True))
     except Exception:
         if made is not None:
             _remove_if_empty(made)
@@ -53,9 +56,35 @@ async def upgrade_schema(url: URL, *, own_folder: Path | None = None) -> tuple[s
 async def _upgrade_and_close(database: Database) -> tuple[str | None, str]:
     try:
         async with database.begin() as db:
+            if database.url.get_backend_name() == "postgresql":
+                await db.execute(text(f"SET LOCAL lock_timeout = '{WAIT_FOR_LOCK_SECONDS}s'"))
+                await db.execute(text("SET LOCAL statement_timeout = 0"))  # an index takes its time
             return await (await db.connection()).run_sync(upgrade_within)
+    except Unavailable as error:
+        if _is_lock_of_others(error.__cause__):
+            raise SchemaRefused(
+                f"The database could not be upgraded, because another program has held its lock"
+                f" for {WAIT_FOR_LOCK_SECONDS} seconds. Nothing was changed. Stop that program, or"
+                " wait for its end, and try again."
+            ) from error
+        raise
     finally:
         await database.close()
+
+
+def _with_long_wait(url: URL) -> URL:
+    """Return the URL of a SQLite file with a longer busy timeout, unless it has one."""
+    if url.get_backend_name() != "sqlite" or "timeout" in url.query:
+        return url
+    return url.update_query_dict({"timeout": str(WAIT_FOR_LOCK_SECONDS)})
+
+
+def _is_lock_of_others(error: BaseException | None) -> bool:
+    """Tell whether a statement waited in vain for a lock."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    if isinstance(cause, sqlite3.Error):
+        return cause.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    return getattr(cause, "sqlstate", None) == _LOCK_NOT_AVAILABLE
 
 
 def upgrade_within(connection: Connection) -> tuple[str | None, str]:

@@ -62,7 +62,7 @@ async def _fill(url: URL, names: Sequence[str]) -> None:
             "email": f"{name}@example.com",
             "password_hash": made,
             "role": Role.VIEWER,
-            "is_active": True,
+            "active_flag": True,
         }
         for name in names
     ]

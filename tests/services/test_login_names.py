@@ -35,7 +35,7 @@ async def add_legacy_users(built: Built, *names: str, email: str = "{}@old.examp
             "email": email.format(name),
             "password_hash": await passwords.hash(f"password of {name}"),
             "role": Role.VIEWER,
-            "is_active": True,
+            "active_flag": True,
             "username_key": None,
             "email_key": None,
         }
@@ -214,7 +214,7 @@ async def test_a_login_reads_only_the_matching_users(built: Built) -> None:
             "password_hash": "x",
             "username_key": f"user{n}",
             "email_key": f"user{n}@example.com",
-            "is_active": True,
+            "active_flag": True,
             "session_epoch": 0,
         }
         for n in range(5000)

@@ -37,7 +37,7 @@ parser.add_argument("--quick", action="store_true", help="run with tiny counts, 
 arguments = parser.parse_args()
 if arguments.quick:
     arguments.rounds, arguments.logins, arguments.at_once = 1, 4, 2
-    arguments.within, arguments.seconds = 0.1, 1
+    arguments.within, arguments.seconds = 0.1, 0.5
 counts = ("processes", "rounds", "logins", "at_once")
 if min(getattr(arguments, count) for count in counts) < 1 or arguments.seconds <= arguments.within:
     parser.error("all counts must be 1 or more, and --seconds more than --within")

@@ -37,7 +37,7 @@ async def fill(url: URL, users: int, password: str) -> None:
             "email": f"user{number}@example.com",
             "password_hash": made,
             "role": Role.VIEWER,
-            "is_active": True,
+            "active_flag": True,
         }
         for number in range(users)
     ]

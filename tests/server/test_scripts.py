@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from chromium import chromium_path
@@ -50,6 +51,15 @@ SCRIPTS = {str(path.relative_to(ROOT)) for path in FILES if is_script(path)}
 BENCHMARKS = sorted(name for name in SCRIPTS if name.startswith("scripts/bench/"))
 
 
+def marked_if_dear(benchmark: str) -> Any:
+    """Leave the benchmark of the migration, a quarter of the time of all, to --thorough.
+
+    The migration itself has a short run here, and tests of its own.
+    """
+    is_dear = benchmark.endswith("/migration.py")
+    return pytest.param(benchmark, marks=[pytest.mark.thorough] if is_dear else [])
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A copy of the files that scripts need; they write into the copy."""
@@ -57,7 +67,7 @@ def clone(tmp_path: Path) -> Path:
         target = tmp_path / "clone" / part
         target.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / part).is_dir():
-            shutil.copytree(ROOT / part, target, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / part, target)
         else:
             shutil.copy(ROOT / part, target)
     return tmp_path / "clone"
@@ -210,9 +220,8 @@ def test_no_script_repeats_control_characters_of_a_wrong_argument(command: list[
     assert all(line.isprintable() for line in said.split("\n"))
 
 
-@pytest.mark.thorough
 @pytest.mark.timeout(SECONDS)
-@pytest.mark.parametrize("benchmark", BENCHMARKS)
+@pytest.mark.parametrize("benchmark", [marked_if_dear(each) for each in BENCHMARKS])
 def test_a_benchmark_runs_successfully(
     benchmark: str, clone: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -1,9 +1,11 @@
 """Relative times and initials, which pages make from values."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
+from quart_app.web.rendering.display import displayed
 from quart_app.web.rendering.template_filters import ago, initials
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -32,6 +34,23 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 def test_a_duration_is_whole_numbers_of_the_largest_unit(passed: timedelta, words: str) -> None:
     assert ago(NOW - passed, NOW) == words
     assert ago((NOW - passed).replace(tzinfo=None), NOW) == words  # as in older records
+
+
+@pytest.mark.parametrize(
+    ("at", "words"),
+    [
+        (datetime.min.replace(tzinfo=UTC), "2025 years ago"),
+        (datetime.max.replace(tzinfo=UTC), "in 7973 years"),
+        (datetime.min, "2025 years ago"),  # noqa: DTZ901 naive, as an old database may have it
+        (datetime.max, "in 7973 years"),  # noqa: DTZ901
+        (None, ""),
+        ("2026-03-01 11:00:00", ""),
+        (datetime.min.replace(tzinfo=timezone(timedelta(hours=14))), "2025 years ago"),
+    ],
+)
+def test_a_time_that_is_far_away_or_unreadable_breaks_no_page(at: Any, words: str) -> None:
+    shown = displayed(otherwise="")(ago)
+    assert shown(at, NOW) == words
 
 
 @pytest.mark.parametrize(

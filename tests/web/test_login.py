@@ -182,7 +182,7 @@ def without_begin(statements: list[str]) -> list[str]:
     return [each.split()[0] for each in statements if not each.startswith("BEGIN")]
 
 
-async def test_a_login_executes_thirteen_statements(
+async def test_a_login_executes_fourteen_statements_and_eleven_on_a_known_device(
     visitor: Client, member: Member, statements: list[str]
 ) -> None:
     # Count failures by name and by address; then, in one transaction, begin the session and take

@@ -1,4 +1,4 @@
-"""Tell when an event stream is over: at the limits of its session, and without a verdict on it."""
+"""Event streams end at the limits of their session, and without a verdict on it."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ def revocations() -> RevocationList:
     return made
 
 
-def is_over(
+def must_end(
     revocations: RevocationList, *, left: timedelta = TICK, idle_left: timedelta = TICK
 ) -> bool:
     feed = ChangeFeed(Database(read_database_url("sqlite:///never-opened.db")))
@@ -34,18 +34,18 @@ def is_over(
 
 
 @pytest.mark.parametrize(("left", "expected"), [(TICK, False), (0 * TICK, True), (-TICK, True)])
-def test_a_stream_is_over_at_either_limit_of_its_session(
+def test_a_stream_ends_at_either_limit_of_its_session(
     revocations: RevocationList, left: timedelta, *, expected: bool
 ) -> None:
-    assert is_over(revocations, left=left) is expected
-    assert is_over(revocations, idle_left=left) is expected
+    assert must_end(revocations, left=left) is expected
+    assert must_end(revocations, idle_left=left) is expected
 
 
-def test_a_stream_is_over_when_its_session_has_ended(revocations: RevocationList) -> None:
-    assert not is_over(revocations)
+def test_a_stream_ends_with_its_session(revocations: RevocationList) -> None:
+    assert not must_end(revocations)
     revocations.apply([RevocationRow(1, A_SID, None, None, None, NOW)])
-    assert is_over(revocations)
+    assert must_end(revocations)
 
 
-def test_a_stream_is_over_while_nobody_knows_whether_its_session_has_ended() -> None:
-    assert is_over(RevocationList(refuse_after=timedelta(hours=1)))
+def test_a_stream_ends_while_the_list_is_stale() -> None:
+    assert must_end(RevocationList(refuse_after=timedelta(hours=1)))

@@ -80,7 +80,7 @@ def _with_long_wait(url: URL) -> URL:
 
 
 def _is_lock_of_others(error: BaseException | None) -> bool:
-    """Tell whether a statement waited in vain for a lock."""
+    """Return whether a statement did not get its lock in time."""
     cause = error.orig if isinstance(error, DBAPIError) else None
     if isinstance(cause, sqlite3.Error):
         return cause.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY

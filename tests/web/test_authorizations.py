@@ -1,81 +1,45 @@
 """Connecting an account by authorization, through HTTP, with real servers on loopback."""
 
 import asyncio
-import re
 import ssl
-from dataclasses import replace
 from datetime import timedelta
-from ipaddress import ip_network
 from unittest.mock import AsyncMock
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from quart import Quart
 from quart.typing import TestClientProtocol as Client
-from sqlalchemy import URL, select
-from standins.serving import ServedStandIn
+from sqlalchemy import URL
 
 from quart_app.fediverse.fediverse import Fediverse
 from quart_app.fediverse.types import Software
-from quart_app.model import PlatformConnection
 from quart_app.services import Services
 from quart_app.settings import Settings
-from tests.conftest import Clock, Member, log_in, make_member, settings_for
+from tests.conftest import Clock, Member, log_in, make_member
 from tests.peers.browser import authorise
 from tests.peers.fixtures import Peers
 from tests.peers.snac import Snac
+from tests.web.connecting import (
+    add,
+    begin,
+    come_back,
+    connections_of,
+    error_of,
+    settings_with_peers,
+    text_of,
+    tokens_issued,
+    way_to_server,
+)
 
 STAND_INS = [
     *("mastodon-4-2", "mastodon-4-6", "pixelfed", "gotosocial", "akkoma", "takahe", "hollo"),
     "friendica",
 ]
-CONTINUE = re.compile(r'href="(/platforms/authorizations/\d+/continue)"')
 
 
 @pytest.fixture
 def settings(database_url: URL, running_peers: Peers) -> Settings:
-    """Settings that let requests reach the peers on loopback."""
-    return replace(
-        settings_for(database_url),
-        allowed_private_networks=(ip_network("127.0.0.0/8"), ip_network("::1/128")),
-        allowed_private_ports=(range(1, 65536),),
-        extra_ca_file=running_peers.ca_file,
-    )
-
-
-async def text_of(browser: Client, path: str) -> str:
-    response = await browser.get(path)
-    assert response.status_code == 200, await response.get_data(as_text=True)
-    return await response.get_data(as_text=True)
-
-
-async def begin(browser: Client, server: str) -> str:
-    """Name a server on the page; return the path of the page with the way there."""
-    response = await browser.post("/platforms/new", form={"server": server})
-    assert response.status_code == 303, await response.get_data(as_text=True)
-    return response.headers["Location"]
-
-
-async def way_to_server(browser: Client, page: str) -> str:
-    """Follow the link of the page; return the server's address."""
-    html = await text_of(browser, page)
-    response = await browser.get(CONTINUE.findall(html)[0])
-    assert response.status_code == 303, await response.get_data(as_text=True)
-    return response.headers["Location"]
-
-
-async def come_back(browser: Client, callback: str) -> str:
-    """Open the address that the server redirected to; return the path of the account's page."""
-    url = urlsplit(callback)
-    response = await browser.get(f"{url.path}?{url.query}")
-    assert response.status_code == 303, await response.get_data(as_text=True)
-    return response.headers["Location"]
-
-
-async def add(browser: Client, page: str) -> str:
-    response = await browser.post(f"{page}/add")
-    assert response.status_code == 303, await response.get_data(as_text=True)
-    return await text_of(browser, response.headers["Location"])
+    return settings_with_peers(database_url, running_peers)
 
 
 @pytest.mark.parametrize("name", STAND_INS)
@@ -89,28 +53,6 @@ async def test_an_account_is_connected(browser: Client, peers: Peers, name: str)
     assert f"@ada@{peer.host}" in await text_of(browser, account_page)
     html = await add(browser, account_page)
     assert f"@ada@{peer.host}" in html
-
-
-async def error_of(browser: Client, address: str) -> tuple[int, str]:
-    """Return the status and the words of a page that refuses."""
-    url = urlsplit(address)
-    response = await browser.get(f"{url.path}?{url.query}" if url.query else url.path)
-    html = await response.get_data(as_text=True)
-    return response.status_code, re.sub(r"<[^>]+>", " ", html.partition("<main")[2])
-
-
-async def connections_of(services: Services) -> list[PlatformConnection]:
-    """Return every connection to a peer."""
-    async with services.platforms.database.read() as db:
-        rows = await db.scalars(
-            select(PlatformConnection).where(PlatformConnection.instance_url.contains("localhost"))
-        )
-        return list(rows)
-
-
-def tokens_issued(peer: ServedStandIn) -> int:
-    """Return how many tokens the server has issued to users, rather than to the app itself."""
-    return sum(token.username is not None for token in peer.records.tokens.values())
 
 
 @pytest.mark.parametrize("name", ["mastodon-4-2", "hollo"])  # hollo loses the state

@@ -96,6 +96,8 @@ async def go_on(authorization_id: int) -> ResponseReturnValue:
     The page holds this address and not the server's, because only now can it be said which app
     the server still knows. A form could not be answered like this: see `form-action` in the policy.
     """
+    if not _is_visit():
+        return "", HTTPStatus.NO_CONTENT
     return redirect(
         await services().authorizations.authorization_url(
             caller(), authorization_id, state_of(authorization_id)
@@ -108,6 +110,8 @@ async def go_on(authorization_id: int) -> ResponseReturnValue:
 @after_login_shows("authorizations.server_page")  # the address holds a code
 async def callback() -> ResponseReturnValue:
     """Receive the browser from the server, and show the account."""
+    if not _is_visit():
+        return "", HTTPStatus.NO_CONTENT
     error = request.args.get("error")
     state = request.args.get("state") or (only_state() if error else None)
     if state is None or not is_state_of_this_browser(state):
@@ -124,6 +128,15 @@ async def callback() -> ResponseReturnValue:
     return redirect_to(
         url_for("authorizations.authorization_page", authorization_id=authorization_id)
     )
+
+
+def _is_visit() -> bool:
+    """Return whether a browser opens the address to show it.
+
+    HEAD and a browser that loads pages ahead (Fetch Metadata's `Sec-Purpose: prefetch`) must not
+    use up a code, or have a server asked. A browser asks again after 204 when the user goes there.
+    """
+    return request.method != "HEAD" and "prefetch" not in request.headers.get("Sec-Purpose", "")
 
 
 @blueprint.get(f"/platforms/authorizations/<{ID}:authorization_id>/avatar")

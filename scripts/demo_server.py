@@ -2,7 +2,7 @@
 
 The application speaks to it as to any server, by https: its certificate is of an authority made
 for this run, which EXTRA_CA_FILE names. A browser does not know that authority and would warn. So
-the pages of this demonstration, and of nothing else, lead browsers to the same server's port
+the answers of this demonstration, and of nothing else, lead browsers to the same server's port
 without TLS. No setting of the application can do that: it happens to answers, outside it.
 """
 
@@ -23,7 +23,7 @@ from quart_app.app import create_app
 from quart_app.settings import PREFIX
 
 _ORIGINS = "QUART_DEMO_SERVER_ORIGINS"  # to Hypercorn's workers: with TLS, and without
-_SHOWN = ("text/html", "application/json")  # a stream of events is none of them
+_PAGE = "/oauth/authorize"
 
 
 @contextmanager
@@ -51,14 +51,19 @@ def create_demo_app() -> Quart:
 
 
 def lead_browsers(app: Quart, with_tls: str, without_tls: str) -> None:
-    """Replace the origin of the page where users authorise an application."""
-    page = "/oauth/authorize"
+    """Replace the origin of the page where users authorise an application.
+
+    Browsers are redirected there; programs get its address from the JSON API.
+    """
+    page, replacement = f"{with_tls}{_PAGE}", f"{without_tls}{_PAGE}"
 
     async def replace(response: Response) -> Response:
-        if response.mimetype in _SHOWN:
+        if response.location is not None:
+            response.location = response.location.replace(page, replacement)
+        if response.mimetype == "application/json":
             text = await response.get_data(as_text=True)
-            if f"{with_tls}{page}" in text:
-                response.set_data(text.replace(f"{with_tls}{page}", f"{without_tls}{page}"))
+            if page in text:
+                response.set_data(text.replace(page, replacement))
         return response
 
     app.after_request(replace)

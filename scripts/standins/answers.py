@@ -22,9 +22,15 @@ def origin() -> str:
     return f"https://{request.host}"
 
 
+# In the demonstration the stand-in shares its process with the application, whose connections add
+# a policy to answers without one. It has no `form-action`: the form's answer leads to another site.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
 def html(body: str, status: int = 200) -> Response:
     """Answer with a page."""
-    return Response(body, status=status, content_type="text/html; charset=utf-8")
+    headers = {"Content-Security-Policy": _POLICY}
+    return Response(body, status, headers, content_type="text/html; charset=utf-8")
 
 
 def refused(refusal: Refusal) -> Response:

@@ -8,14 +8,10 @@ import socket
 import ssl
 import stat
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
@@ -36,78 +32,16 @@ from cryptography.x509.oid import NameOID
 from quart_app.cli.secrets_file import new_secrets, write_missing_secrets
 from quart_app.settings import Settings
 from tests.cases import first_unless_thorough
+from tests.clones import clone_into, command, environ_in, greeted, serve
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, SECRET_KEY
-from tests.servers import ROOT, STARTUP_SECONDS
+from tests.servers import STARTUP_SECONDS
 
 SECRETS = ["QUART_APP_PLATFORM_ENCRYPTION_KEY", "QUART_APP_SECRET_KEY"]
-PARTS = ["quart_app", "scripts", "hypercorn.toml", "requirements.lock", "requirements-dev.lock"]
-
-
-@dataclass(frozen=True)
-class Serving:
-    """A running scripts/serve: its address, and the file with its output."""
-
-    url: str
-    process: subprocess.Popen[bytes]
-    said: Path
-
-    def link(self, pattern: str) -> str:
-        """Return the one match of this pattern in the output."""
-        (found,) = re.findall(pattern, self.said.read_text())
-        return str(found)
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """The files of a fresh clone; the interpreter is the one that runs this test."""
-    clone = tmp_path / "clone"
-    clone.mkdir()
-    for part in PARTS:
-        if (ROOT / part).is_dir():
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(ROOT / part, clone / part, ignore=ignored)
-        else:
-            shutil.copy(ROOT / part, clone / part)
-    return clone
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "scripts/serve", *arguments]
-
-
-def environ_in(clone: Path, **more: str) -> dict[str, str]:
-    (clone.parent / "tmp").mkdir(exist_ok=True)
-    return {"PATH": os.environ["PATH"], "TMPDIR": str(clone.parent / "tmp")} | more
-
-
-@contextmanager
-def serve(clone: Path, *arguments: str) -> Iterator[Serving]:
-    """Serve on a free port of loopback until the block ends; then it must stop when asked."""
-    said = clone.parent / f"said-{time.monotonic_ns()}"
-    with socket.create_server(("127.0.0.1", 0)) as listener, said.open("wb") as stream:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        process = subprocess.Popen(
-            command(*arguments, "--", "--bind", f"fd://{listener.fileno()}"),
-            cwd=clone,
-            env=environ_in(clone, QUART_APP_PUBLIC_URL=url),
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            pass_fds=[listener.fileno()],
-        )
-    try:
-        with httpx2.Client(timeout=STARTUP_SECONDS) as client:
-            try:
-                alive = client.get(f"{url}/healthz").status_code  # the socket is already listening
-            except httpx2.TransportError:
-                raise AssertionError(said.read_text()) from None
-        assert alive == 200
-        yield Serving(url, process, said)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(STARTUP_SECONDS) == 0
-        assert "Traceback" not in said.read_text()
-    finally:
-        process.kill()
-        process.wait()
+    return clone_into(tmp_path)
 
 
 def refusal(
@@ -192,7 +126,7 @@ def test_the_demo_logs_in_and_leaves_no_files(clone: Path) -> None:
         assert client.post("/api/login", json=given).status_code == 200
         assert len(client.get("/api/platforms").json()) == 3
         (ca_file,) = (clone.parent / "tmp").rglob("ca.pem")
-        host = demo.link(r"at its own server, (localhost:\d+)\.")
+        host = demo.link(r"on the demonstration's server, (localhost:\d+)\.")
         tls = ssl.create_default_context(cafile=ca_file)
         assert httpx2.get(f"https://{host}/api/v1/instance", verify=tls).json()["uri"] == host
     assert list((clone.parent / "tmp").iterdir()) == []
@@ -292,29 +226,6 @@ def test_the_printed_address_opens(clone: Path, options: list[str], printed: str
         assert "Traceback" not in process.stdout.read()
         assert process.wait(STARTUP_SECONDS) == 0
     assert list((clone.parent / "tmp").iterdir()) == []
-
-
-@contextmanager
-def greeted(clone: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Start the demo; return its first lines and its process."""
-    with subprocess.Popen(
-        command(*arguments),
-        cwd=clone,
-        env=environ_in(clone),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            assert process.stdout
-            yield (
-                "".join(takewhile(lambda line: "All data is deleted" not in line, process.stdout)),
-                process,
-            )
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
 
 
 def make_certificate(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 from statistics import median
+from typing import Any, cast
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
@@ -106,10 +107,10 @@ async def test_a_request_that_shows_no_page_neither_uses_the_code_nor_asks_the_s
     browser: Client, peers: Peers, method: str, headers: dict[str, str], status: int
 ) -> None:
     page, url, _ = await attempt(browser, peers)
-    callback = urlsplit(peers.authorise(url))
+    callback, client = urlsplit(peers.authorise(url)), cast(Any, browser)
     asked = peers[SERVER].records.requests.total()
     for path in (f"{callback.path}?{callback.query}", f"{page}/continue"):
-        response = await browser.open(path, method=method, headers=headers)
+        response = await client.open(path, method=method, headers=headers)
         assert response.status_code == status
     assert peers[SERVER].records.requests.total() == asked
     assert await come_back(browser, f"{callback.path}?{callback.query}") == page

@@ -11,8 +11,11 @@ from quart_app.fediverse.types import RemoteAccount
 from quart_app.text.invisible import without_invisible
 
 _PATH: Final = "/api/v1/accounts/verify_credentials"
-_LONGEST_ID: Final = 128
-_LONGEST_NAME: Final = 255
+# Characters, as many as the database has room for: see `quart_app.model.lengths`.
+LONGEST_ID: Final = 128
+LONGEST_USERNAME: Final = 200
+LONGEST_DISPLAY_NAME: Final = 255
+LONGEST_PROFILE_URL: Final = 500
 _USERNAME: Final = re.compile(r"[^\s@/]+")
 # Takahe answers 400 to a revoked token, GoToSocial 401, Mastodon 403 for a missing scope and for
 # a suspended account, Pixelfed and Friendica 422.
@@ -34,17 +37,22 @@ async def verify_credentials(requests: Requests, server: str, access_token: str)
     if not response.is_success:
         raise ServerNotSupported(server)
     account = json_object(server, response)
-    account_id = identifier(account.get("id"), _LONGEST_ID)
-    username = identifier(account.get("username"), _LONGEST_NAME)
+    account_id = identifier(account.get("id"), LONGEST_ID)
+    username = identifier(account.get("username"), LONGEST_USERNAME)
     if account_id is None or username is None or not _is_username(username):
         raise ServerNotSupported(server)
     return RemoteAccount(
         id=account_id,
         username=username,
-        display_name=short_text(account.get("display_name"), _LONGEST_NAME),
-        profile_url=https_url(account.get("url")),
+        display_name=_visible(short_text(account.get("display_name"), LONGEST_DISPLAY_NAME)),
+        profile_url=https_url(account.get("url"), longest=LONGEST_PROFILE_URL),
         avatar_url=https_url(account.get("avatar")),
     )
+
+
+def _visible(name: str) -> str:
+    """Return the name; "" if nothing of it would be seen, so that the username is shown."""
+    return name if without_invisible(name).strip() else ""
 
 
 def _is_username(username: str) -> bool:

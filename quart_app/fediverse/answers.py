@@ -79,15 +79,19 @@ def identifier(value: object, longest: int) -> str | None:
     return text if text == value and 0 < len(text) <= longest else None
 
 
-def https_url(value: object) -> str | None:
-    """Return an https address that a server gave, to link to or to fetch; None if it is none."""
-    if not isinstance(value, str) or len(value) > _LONGEST_URL:
+def https_url(value: object, *, longest: int = _LONGEST_URL) -> str | None:
+    """Return an https address that a server gave, to link to or to fetch; None if it is none.
+
+    None also if it is longer than `longest`, in which each byte of other letters counts as `%xx`.
+    """
+    if not isinstance(value, str) or len(value) > longest:
         return None
     try:
         server_in(value)
     except ValueError:
         return None
-    return str(httpx2.URL(value))
+    url = str(httpx2.URL(value))
+    return url if len(url) <= longest else None
 
 
 def _redirected(server: str, location: str) -> ServerUnreachable | ServerNotSupported:

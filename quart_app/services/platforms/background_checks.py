@@ -50,9 +50,13 @@ class BackgroundChecks:
         for connection_id, instance_url in await self._take():
             by_server[server_of(instance_url)].append(connection_id)
         slots = asyncio.Semaphore(_SERVERS_AT_ONCE)
-        async with asyncio.TaskGroup() as group:
-            for connection_ids in by_server.values():
-                group.create_task(self._check_at_one_server(connection_ids, slots))
+        results = await asyncio.gather(
+            *(self._check_at_one_server(ids, slots) for ids in by_server.values()),
+            return_exceptions=True,  # a failure at one server leaves the others alone
+        )
+        for failure in results:
+            if failure is not None:
+                raise failure
 
     async def _check_at_one_server(
         self, connection_ids: Iterable[int], slots: asyncio.Semaphore

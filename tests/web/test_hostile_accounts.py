@@ -1,0 +1,101 @@
+"""Accounts whose server describes them as no well-meaning server would, through HTTP."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from quart.typing import TestClientProtocol as Client
+from sqlalchemy import text
+
+from quart_app.composition import Built
+from tests.conftest import Clock
+from tests.peers.fixtures import Peers
+from tests.web.test_authorizations import (
+    add,
+    begin,
+    come_back,
+    connections_of,
+    error_of,
+    text_of,
+    way_to_server,
+)
+from tests.web.test_authorizations import settings as settings  # noqa: PLC0414 a fixture
+
+LONG = "https://localhost/" + "a" * 2000
+
+
+async def connect(browser: Client, peers: Peers, name: str = "mastodon-4-2") -> str:
+    """Connect ada's account; return the words of the page that showed it."""
+    page = await begin(browser, peers[name].host)
+    await come_back(browser, peers.authorise(await way_to_server(browser, page)))
+    html = await text_of(browser, page)
+    await add(browser, page)
+    return re.sub(r"<[^>]+>", " ", html.partition("<main")[2])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"username": "u" * 200},
+        {"url": LONG},
+        {"url": "https://localhost/" + "ü" * 400},
+        {"avatar": LONG},
+        {"display_name": "A" * 9000},
+        {"id": "9" * 128},
+    ],
+)
+async def test_texts_of_any_length_are_kept_or_left_out(
+    browser: Client, peers: Peers, said: dict[str, object]
+) -> None:
+    peers["mastodon-4-2"].records.user("ada").overrides.update(said)
+    await connect(browser, peers)
+    assert (await browser.get("/platforms")).status_code == 200
+
+
+@pytest.mark.parametrize("said", [{"username": "u" * 201}, {"id": "9" * 129}])
+async def test_an_identity_that_cannot_be_kept_is_refused_with_the_servers_name(
+    browser: Client, peers: Peers, said: dict[str, object]
+) -> None:
+    peer = peers["mastodon-4-2"]
+    peer.records.user("ada").overrides.update(said)
+    page = await begin(browser, peer.host)
+    status, words = await error_of(
+        browser, peers.authorise(await way_to_server(browser, page))
+    )
+    assert (status, f"{peer.host} doesn" in words) == (502, True)
+
+
+@pytest.mark.parametrize("name", ["\u200b\u200d", "\u3164", "\u202e \u2066"])
+async def test_a_name_that_nobody_sees_gives_way_to_the_username(
+    browser: Client, peers: Peers, name: str
+) -> None:
+    peers["mastodon-4-2"].records.user("ada").overrides["display_name"] = name
+    assert " ada " in await connect(browser, peers)
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+async def test_a_check_that_fails_unexpectedly_leaves_checks_at_other_servers_alone(
+    browser: Client, built: Built, peers: Peers, clock: Clock
+) -> None:
+    for name in ("mastodon-4-2", "pixelfed"):
+        await connect(browser, peers, name)
+    first, second = await connections_of(built.services)
+    async with built.database.begin() as db:
+        await db.execute(
+            text(
+                "CREATE TRIGGER fails BEFORE UPDATE OF checked_at ON platform_accounts"
+                f" WHEN NEW.platform_connection_id = {first.id}"
+                " BEGIN SELECT RAISE(ABORT, 'a fault of ours'); END"
+            )
+        )
+    # The failing one answers at once, while the other is still asked.
+    peers["pixelfed"].records.delays_seconds["/api/v1/accounts/verify_credentials"] = 0.5
+    clock.advance(timedelta(hours=30))
+    with pytest.raises(Exception, match="fault of ours"):
+        await built.services.background_checks.check_due()
+    async with built.database.read() as db:
+        checked = await db.scalars(
+            text("SELECT platform_connection_id FROM platform_accounts WHERE checked_at > :then"),
+            {"then": clock() - timedelta(hours=1)},
+        )
+        assert list(checked) == [second.id]

@@ -207,6 +207,7 @@ def _authorizations(parts: Parts) -> Authorizations:
         directory=parts.directory,
         apps=parts.apps,
         credentials=parts.credentials,
+        limit=parts.outbound_limit,
         now=parts.now,
     )
 

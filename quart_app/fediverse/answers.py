@@ -82,7 +82,7 @@ def identifier(value: object, longest: int) -> str | None:
 def https_url(value: object, *, longest: int = _LONGEST_URL) -> str | None:
     """Return an https address that a server gave, to link to or to fetch; None if it is none.
 
-    None also if it is longer than `longest`, in which each byte of other letters counts as `%xx`.
+    None also if it has more than `longest` characters, counted after percent-encoding.
     """
     if not isinstance(value, str) or len(value) > longest:
         return None

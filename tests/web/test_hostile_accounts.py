@@ -1,14 +1,18 @@
 """Accounts whose server describes them as no well-meaning server would, through HTTP."""
 
+import asyncio
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from quart.typing import TestClientProtocol as Client
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from quart_app.composition import Built
-from tests.conftest import Clock
+from quart_app.model import PlatformAuthorization
+from tests.callers import caller_of
+from tests.conftest import Clock, Member
 from tests.peers.fixtures import Peers
 from tests.web.test_authorizations import (
     add,
@@ -59,9 +63,7 @@ async def test_an_identity_that_cannot_be_kept_is_refused_with_the_servers_name(
     peer = peers["mastodon-4-2"]
     peer.records.user("ada").overrides.update(said)
     page = await begin(browser, peer.host)
-    status, words = await error_of(
-        browser, peers.authorise(await way_to_server(browser, page))
-    )
+    status, words = await error_of(browser, peers.authorise(await way_to_server(browser, page)))
     assert (status, f"{peer.host} doesn" in words) == (502, True)
 
 
@@ -99,3 +101,51 @@ async def test_a_check_that_fails_unexpectedly_leaves_checks_at_other_servers_al
             {"then": clock() - timedelta(hours=1)},
         )
         assert list(checked) == [second.id]
+
+
+async def test_the_way_to_a_server_can_be_opened_thirty_times_in_ten_minutes(
+    browser: Client, peers: Peers, clock: Clock
+) -> None:
+    """Each time, the server is asked whether it still knows the app."""
+    page = await begin(browser, peers["mastodon-4-2"].host)
+    for _ in range(30):
+        await way_to_server(browser, page)
+    status, words = await error_of(browser, f"{page}/continue")
+    assert (status, "Try again in 10 minutes" in words) == (429, True)
+    clock.advance(timedelta(minutes=10, seconds=1))
+    await begin(browser, peers["mastodon-4-2"].host)
+
+
+async def returned_to(browser: Client, built: Built, peers: Peers, *, at: datetime) -> str:
+    """Mark an attempt as returned by a request that has no result; return the way back."""
+    page = await begin(browser, peers["mastodon-4-2"].host)
+    callback = peers.authorise(await way_to_server(browser, page))
+    async with built.database.begin() as db:
+        await db.execute(update(PlatformAuthorization).values(returned_at=at))
+    return callback
+
+
+async def test_nobody_waits_for_a_process_that_died_with_the_code(
+    browser: Client, built: Built, peers: Peers, clock: Clock
+) -> None:
+    callback = await returned_to(browser, built, peers, at=clock() - timedelta(minutes=1))
+    async with asyncio.timeout(15):  # waiting would take 45 seconds
+        status, words = await error_of(browser, callback)
+    assert (status, "Start again" in words) == (410, True)
+
+
+async def test_a_browser_that_goes_away_leaves_nobody_waiting_for_the_first_request(
+    browser: Client, built: Built, peers: Peers, member: Member, clock: Clock
+) -> None:
+    callback = await returned_to(browser, built, peers, at=clock())
+    state = parse_qs(urlsplit(callback).query)["state"][0]
+    results = built.services.authorization_results
+    before = asyncio.all_tasks()
+    waiting = asyncio.create_task(
+        results.receive(caller_of(member.id), state, code="any", error=None)
+    )
+    await asyncio.sleep(1)
+    assert not waiting.done()
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert asyncio.all_tasks() == before

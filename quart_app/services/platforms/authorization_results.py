@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from quart_app.errors import AppError, AuthorizationDenied, AuthorizationInvalid
@@ -25,7 +25,9 @@ from quart_app.storage import authorizations as stored
 from quart_app.storage.database import Database
 
 _POLL_SECONDS: Final = 0.3
-_POLLS: Final = 100  # 30 seconds: longer than the three requests of the first one take
+# The first request asks the server four things, each for 10 seconds at most.
+_UNDER_WAY_FOR: Final = timedelta(seconds=45)
+_POLLS: Final = int(_UNDER_WAY_FOR.total_seconds() / _POLL_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,6 @@ class AuthorizationResults:
     redirect_uri: str
     now: Callable[[], datetime]
 
-    @shielded  # a code can be exchanged once, so a browser that goes away must not stop it
     async def receive(
         self, caller: Caller, state: str, *, code: str | None, error: str | None
     ) -> int:
@@ -50,9 +51,19 @@ class AuthorizationResults:
         same state gets the result of the first. Raises AuthorizationInvalid, AuthorizationDenied,
         InvalidScope, ServerError.
         """
+        authorization_id, is_first = await self._receive_first(caller, state, code, error)
+        if not is_first:
+            await self._wait_for_first(caller, authorization_id)
+        return authorization_id
+
+    @shielded  # a code can be exchanged once, so a browser that goes away must not stop it
+    async def _receive_first(
+        self, caller: Caller, state: str, code: str | None, error: str | None
+    ) -> tuple[int, bool]:
+        """Return the authorization's id, and whether this request has exchanged the code."""
         authorization, is_first = await self._use_state(caller, state)
         if not is_first:
-            return await self._result_of_first(caller, authorization.id)
+            return authorization.id, False
         try:
             if error is not None or not code:
                 raise _refusal(authorization.host, error)
@@ -62,7 +73,7 @@ class AuthorizationResults:
                 kept = await authorization_of_caller(db, caller, authorization.id, self.now())
                 kept.failed_at = self.now()
             raise
-        return authorization.id
+        return authorization.id, True
 
     async def _exchange(
         self, caller: Caller, authorization: PlatformAuthorization, code: str
@@ -91,17 +102,24 @@ class AuthorizationResults:
                 raise AuthorizationInvalid
             return authorization, await stored.use_state(db, authorization.id, self.now())
 
-    async def _result_of_first(self, caller: Caller, authorization_id: int) -> int:
-        """Wait for the request that came first. Raises AuthorizationInvalid if it failed."""
+    async def _wait_for_first(self, caller: Caller, authorization_id: int) -> None:
+        """Wait for the request that came first. Raises AuthorizationInvalid if it failed.
+
+        Also if its process died, which shows only in the time that has passed.
+        """
         for _ in range(_POLLS):
             async with self.database.read() as db:
                 first = await authorization_of_caller(db, caller, authorization_id, self.now())
             if first.access_token is not None:
-                return first.id
-            if first.failed_at is not None:
+                return
+            if first.failed_at is not None or self._has_died(first):
                 break
             await asyncio.sleep(_POLL_SECONDS)
         raise AuthorizationInvalid
+
+    def _has_died(self, first: PlatformAuthorization) -> bool:
+        since = first.returned_at or first.created_at
+        return self.now() - since > _UNDER_WAY_FOR
 
     def _keep_result(
         self,

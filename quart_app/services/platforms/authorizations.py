@@ -31,6 +31,7 @@ from quart_app.services.platforms.steps.authorization_records import (
     opened,
 )
 from quart_app.services.platforms.steps.instance_directory import InstanceDirectory
+from quart_app.services.platforms.steps.outbound_limit import OutboundLimit
 from quart_app.services.platforms.steps.owners import active_user
 from quart_app.storage import authorizations as stored
 from quart_app.storage import platforms as stored_platforms
@@ -66,6 +67,7 @@ class Authorizations:
     directory: InstanceDirectory
     apps: Apps
     credentials: Credentials
+    limit: OutboundLimit
     now: Callable[[], datetime]
 
     async def begin(
@@ -117,9 +119,11 @@ class Authorizations:
         """Return the server's address where the user allows access now.
 
         A shared app that the server has forgotten is replaced, because the user would be left on
-        the server's error page. Raises AuthorizationInvalid, TooManyRegistrations, ServerError.
+        the server's error page. Raises AuthorizationInvalid, TooManyOutbound, TooManyRegistrations,
+        ServerError.
         """
         authorization = await self.begun(caller, authorization_id, state)
+        self.limit.count(caller)  # each time, the server is asked about the app
         known = app_of(self.credentials, authorization)
         host, scope = authorization.host or "", authorization.scope or ""
         instance = await self.directory.instance_at(host)

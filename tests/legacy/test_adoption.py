@@ -216,11 +216,15 @@ NOTES_TWICE = (
         # The first two add a column before they fail.
         ({"users.last_login", "ix_users_email"}, [ADA_TWICE], "users have the same email"),
         ({"users.role", "uq_user_platform_name"}, [NOTES_TWICE], "the same user_id, name"),
-        (set(), ["ALTER TABLE users RENAME email TO mail"], "users is not one .* lacks email"),
+        (
+            set(),
+            ["ALTER TABLE users RENAME email TO mail"],
+            "users is not the older .* lacks email",
+        ),
         (
             {"users.role"},
             ["ALTER TABLE platform_connections RENAME access_token TO token"],
-            "platform_connections is not one .* lacks access_token",
+            "platform_connections is not the older .* lacks access_token",
         ),
         (
             set(),

@@ -136,8 +136,9 @@ class RevocableSessionInterface(SessionInterface):
             return
         own = session if isinstance(session, Session) else None
         if session.accessed or session.modified:
+            is_changed = session.modified or (own is not None and own.is_renewed)
             is_signed_in = own is not None and bool(own.presented)
-            _tell_caches(response, no_store=session.modified or is_signed_in)
+            _tell_caches(response, is_changed=is_changed, is_signed_in=is_signed_in)
         if not (session.modified or (own is not None and own.is_renewed)):
             return
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -227,8 +228,16 @@ class RevocableSessionInterface(SessionInterface):
         }
 
 
-def _tell_caches(response: Response | WerkzeugResponse, *, no_store: bool) -> None:
+def _tell_caches(
+    response: Response | WerkzeugResponse, *, is_changed: bool, is_signed_in: bool
+) -> None:
+    """Let no cache keep an answer for another session.
+
+    A handler may say `private`: the browser then keeps the answer, but because of Vary shows it
+    only to the same session. An answer that sets a session's cookie is never kept.
+    """
     headers = response.headers
+    no_store = is_changed or is_signed_in
     # One pass, then `add`: usually neither is there, and to look for one by name costs more.
     if _FOR_CACHES.isdisjoint([name.lower() for name, _ in headers]):
         headers.add("Vary", "Cookie")
@@ -238,5 +247,6 @@ def _tell_caches(response: Response | WerkzeugResponse, *, no_store: bool) -> No
     vary = ", ".join(headers.getlist("Vary"))
     if not {"cookie", "*"} & {name.strip().lower() for name in vary.split(",")}:
         headers["Vary"] = f"{vary}, Cookie" if vary else "Cookie"
-    if no_store:
+    own = {each.strip().lower() for each in headers.get("Cache-Control", "").split(",")}
+    if no_store and (is_changed or "private" not in own):
         headers["Cache-Control"] = "no-store"

@@ -90,6 +90,36 @@ async def test_vary_is_added_to_the_handlers_own(clock: Clock) -> None:
     assert "Cache-Control" not in response.headers  # nobody is signed in
 
 
+async def test_a_handler_may_let_the_browser_keep_an_answer_for_the_same_session(
+    clock: Clock,
+) -> None:
+    app = plain_app(clock)
+    own = {"Cache-Control": "private, max-age=60"}
+
+    @app.get("/read")
+    async def read() -> tuple[str, dict[str, str]]:
+        return str(session.get("user_id")), own
+
+    @app.get("/changed")
+    async def changed() -> tuple[str, dict[str, str]]:
+        session["seen"] = True
+        return "changed", own
+
+    @app.get("/public")
+    async def public() -> tuple[str, dict[str, str]]:
+        return str(session.get("user_id")), {"Cache-Control": "public, max-age=60"}
+
+    client = app.test_client()
+    await client.post("/create")
+    found = {path: (await client.get(path)).headers for path in ("/read", "/public", "/changed")}
+    assert found["/read"]["Vary"] == "Cookie"
+    assert [each["Cache-Control"] for each in found.values()] == [
+        own["Cache-Control"],
+        "no-store",
+        "no-store",
+    ]
+
+
 async def test_a_session_too_large_for_browsers_is_an_error(clock: Clock) -> None:
     app = plain_app(clock)
     app.config["PROPAGATE_EXCEPTIONS"] = False

@@ -36,7 +36,14 @@ from quart_app.web.pipeline.device_cookie import DeviceCookie
 from quart_app.web.pipeline.headers import headers_of_every_answer, headers_of_refusal
 from quart_app.web.pipeline.last_resort import Application
 from quart_app.web.pipeline.stop_signal import called_on_the_signal_to_stop
-from quart_app.web.rendering import assets, display, error_responses, notices, template_filters
+from quart_app.web.rendering import (
+    account_states,
+    assets,
+    display,
+    error_responses,
+    notices,
+    template_filters,
+)
 
 BODY_TIMEOUT_SECONDS = 30
 
@@ -95,6 +102,7 @@ def _install_web(app: Quart, settings: Settings) -> None:
     cookies.install(app, session_cookie_name=settings.cookie_name, secure=settings.cookie_secure)
     notices.install(app, settings.session_keys)
     template_filters.install(app)
+    account_states.install(app)
     limits.install(
         app,
         remembered=SessionLimits(

@@ -54,7 +54,8 @@ class Server:
 
 def environ_of(settings: Settings) -> dict[str, str]:
     """Return the environment variables for these settings."""
-    return {
+    ca_file = {"QUART_APP_EXTRA_CA_FILE": str(settings.extra_ca_file)}
+    return (ca_file if settings.extra_ca_file else {}) | {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT),
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -67,6 +68,12 @@ def environ_of(settings: Settings) -> dict[str, str]:
         "QUART_APP_REFUSE_AFTER_SECONDS": str(int(settings.refuse_after.total_seconds())),
         "QUART_APP_LOGIN_QUEUE_SECONDS": str(int(settings.login_queue.total_seconds())),
         "QUART_APP_TRUSTED_PROXIES": str(settings.trusted_proxies),
+        "QUART_APP_ALLOWED_PRIVATE_NETWORKS": json.dumps(
+            [str(network) for network in settings.allowed_private_networks]
+        ),
+        "QUART_APP_ALLOWED_PRIVATE_PORTS": json.dumps(
+            [f"{ports[0]}-{ports[-1]}" for ports in settings.allowed_private_ports]
+        ),
     }
 
 

@@ -3,7 +3,8 @@
 import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from standins.loop_thread import LoopThread, loop_thread
 from standins.serving import ServedStandIn, served
 from standins.software import SOFTWARE
 
+from quart_app.settings import Settings
 from tests.peers.browser import authorise
 from tests.peers.hostile import HostileServer, hostile_servers
 from tests.peers.snac import Snac, running_snac
@@ -45,6 +47,22 @@ class Peers:
         for peer in self.by_name.values():
             peer.start()
             peer.records.reset()
+
+
+def reaching(settings: Settings, peers: Peers) -> Settings:
+    """Return the settings with requests to the peers on loopback allowed."""
+    return replace(
+        settings,
+        allowed_private_networks=(ip_network("127.0.0.0/8"), ip_network("::1/128")),
+        allowed_private_ports=(range(1, 65536),),
+        extra_ca_file=peers.ca_file,
+    )
+
+
+def access_token(peer: ServedStandIn, username: str = "ada") -> str:
+    """Return an access token that a user made in the settings of a stand-in."""
+    app = peer.records.add_app("Mine", None, (), ["read"])
+    return peer.records.add_token(app, username, ("read",))
 
 
 @pytest.fixture(scope="session")

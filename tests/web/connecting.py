@@ -1,8 +1,6 @@
 """Walk through connecting an account at a peer, as a browser does: there, back, and the click."""
 
 import re
-from dataclasses import replace
-from ipaddress import ip_network
 from urllib.parse import urlsplit
 
 from quart.typing import TestClientProtocol as Client
@@ -13,19 +11,14 @@ from quart_app.model import PlatformConnection
 from quart_app.services import Services
 from quart_app.settings import Settings
 from tests.conftest import settings_for
-from tests.peers.fixtures import Peers
+from tests.peers.fixtures import Peers, reaching
 
 _CONTINUE = re.compile(r'href="(/platforms/authorizations/\d+/continue)"')
 
 
 def settings_with_peers(database_url: URL, peers: Peers) -> Settings:
     """Return settings that let requests reach the peers on loopback."""
-    return replace(
-        settings_for(database_url),
-        allowed_private_networks=(ip_network("127.0.0.0/8"), ip_network("::1/128")),
-        allowed_private_ports=(range(1, 65536),),
-        extra_ca_file=peers.ca_file,
-    )
+    return reaching(settings_for(database_url), peers)
 
 
 async def text_of(browser: Client, path: str) -> str:

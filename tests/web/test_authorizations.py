@@ -63,6 +63,7 @@ async def test_a_user_who_denies_is_told_so_and_nothing_is_added(
     callback = peers.authorise(await way_to_server(browser, page), allow=False)
     status, words = await error_of(browser, callback)
     assert (status, f"You did not allow access on {peers[name].host}" in words) == (409, True)
+    assert "Start again" in words  # the link to the form
     assert await connections_of(services) == []
     status, _ = await error_of(browser, page)  # the Back button
     assert status == 410
@@ -181,6 +182,7 @@ async def test_a_server_that_answers_wrongly_is_named_and_nothing_is_added(
     status, words = await error_of(browser, callback)
     assert status in {410, 422, 502}
     assert peer.host in words
+    assert "Start again" in words
     assert await connections_of(services) == []
 
 

@@ -8,7 +8,7 @@ from quart.typing import ResponseReturnValue, ResponseTypes
 from quart_app.errors import AppError, AuthorizationInvalid
 from quart_app.fediverse.errors import InvalidScope
 from quart_app.services.platforms.authorizations import AUTHORIZATION_LIFETIME, BegunAuthorization
-from quart_app.web.pipeline.access import after_login_shows, for_no_account
+from quart_app.web.pipeline.access import after_error_offers, after_login_shows, for_no_account
 from quart_app.web.pipeline.authorization_cookie import (
     is_state_of_this_browser,
     only_state,
@@ -25,6 +25,8 @@ from quart_app.web.rendering.notices import CURRENT
 from quart_app.web.rendering.pages import page, redirect_to
 
 blueprint = Blueprint("authorizations", __name__)
+
+_offers_new_start = after_error_offers("authorizations.server_page")
 
 
 class ServerForm(Body):
@@ -60,6 +62,7 @@ async def begin() -> ResponseReturnValue:
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/reconnect")
 @for_no_account
+@_offers_new_start
 async def reconnect(connection_id: int) -> ResponseReturnValue:
     """Begin to renew the access to an account."""
     connection, _ = await services().platforms.connection(caller(), connection_id)
@@ -78,6 +81,7 @@ def _to_page_of(begun: BegunAuthorization, notice: str | None = None) -> Respons
 
 
 @blueprint.get(f"/platforms/authorizations/<{ID}:authorization_id>")
+@_offers_new_start
 async def authorization_page(authorization_id: int) -> ResponseReturnValue:
     """Show the way to the server or, after the way back, the account."""
     state = state_of(authorization_id)
@@ -90,6 +94,7 @@ async def authorization_page(authorization_id: int) -> ResponseReturnValue:
 
 
 @blueprint.get(f"/platforms/authorizations/<{ID}:authorization_id>/continue")
+@_offers_new_start
 async def go_on(authorization_id: int) -> ResponseReturnValue:
     """Send the browser to the server.
 
@@ -108,6 +113,7 @@ async def go_on(authorization_id: int) -> ResponseReturnValue:
 
 @blueprint.get("/platforms/callback")
 @after_login_shows("authorizations.server_page")  # the address holds a code
+@_offers_new_start
 async def callback() -> ResponseReturnValue:
     """Receive the browser from the server, and show the account."""
     if not _is_visit():
@@ -147,6 +153,7 @@ async def avatar(authorization_id: int) -> ResponseReturnValue:
 
 @blueprint.post(f"/platforms/authorizations/<{ID}:authorization_id>/add")
 @for_no_account
+@_offers_new_start
 async def add(authorization_id: int) -> ResponseReturnValue:
     """Add the account, and make it the session's current one."""
     added = await services().authorized_accounts.add(caller(), authorization_id)
@@ -154,5 +161,5 @@ async def add(authorization_id: int) -> ResponseReturnValue:
     if added.is_new or connection.is_active:
         connection = await services().platforms.switch(caller(), connection.id)
         switch_platform(connection.id)
-    what = "Account added" if added.is_new else "Account reconnected"
+    what = "Account connected" if added.is_new else "Account reconnected"
     return redirect_to(url_for("platforms.dashboard"), notice=f"{what}. Switched to {CURRENT}")

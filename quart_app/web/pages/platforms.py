@@ -23,6 +23,7 @@ from quart_app.web.pipeline.fields import (
     StoredName,
 )
 from quart_app.web.pipeline.gate import ID, caller, services
+from quart_app.web.rendering.account_states import problem_with
 from quart_app.web.rendering.avatars import avatar_response
 from quart_app.web.rendering.error_responses import shows_form_again, status_of
 from quart_app.web.rendering.local_paths import ReturnForm, safe_local_path
@@ -46,13 +47,14 @@ class FindQuery(PlatformsQuery):
 
 
 class ConnectForm(Body):
-    """A new platform connection."""
+    """A new platform connection, by an access token that the user made at the server."""
 
-    name: PlatformName
-    platform_type: PlatformType
     instance_url: InstanceUrl
-    username: PlatformUsername | None = None
     access_token: AccessToken
+    name: PlatformName | None = None
+    # From a page that was opened before the server's answer replaced them.
+    platform_type: PlatformType | None = None
+    username: PlatformUsername | None = None
 
 
 class RenameForm(Body):
@@ -106,7 +108,7 @@ async def find_page() -> ResponseReturnValue:
 
 @blueprint.get("/platforms/new/token")
 async def connect_by_token_page() -> ResponseReturnValue:
-    """Show the form that adds an account by an access token."""
+    """Show the form that connects an account by an access token."""
     return await _connect_by_token_page()
 
 
@@ -127,19 +129,19 @@ async def _connect_by_token_page(error: AppError | None = None) -> Response:
 @for_no_account
 @shows_form_again(_connect_by_token_page, unless=(NotFound, NotLoggedIn))
 async def connect_by_token() -> ResponseReturnValue:
-    """Add an account; it becomes the current one if the session has none."""
+    """Connect an account; it becomes the current one if the session has none."""
     form = await read_form(ConnectForm)
-    connection, _ = await services().platforms.connect(
+    connection, _ = await services().pasted_tokens.connect(
         caller(),
-        name=form.name,
-        platform_type=form.platform_type,
         instance_url=form.instance_url,
         access_token=form.access_token,
+        name=form.name,
+        platform_type=form.platform_type,
         username=form.username,
     )
     if current_connection_id(caller().login) is None:
         switch_platform(connection.id)
-    return redirect_to(url_for("platforms.list_page"), notice="Account added.")
+    return redirect_to(url_for("platforms.list_page"), notice="Account connected.")
 
 
 @blueprint.get(f"/platforms/<{ID}:connection_id>/avatar")
@@ -163,6 +165,19 @@ async def make_default(connection_id: int) -> ResponseReturnValue:
     form = await read_form(ReturnForm)
     await services().platforms.make_default(caller(), connection_id)
     return _back(form, notice="Default account changed. New sessions start with it.")
+
+
+@blueprint.post(f"/platforms/<{ID}:connection_id>/check")
+@for_no_account
+async def check(connection_id: int) -> ResponseReturnValue:
+    """Ask the server whether it still accepts the access to an account."""
+    form = await read_form(ReturnForm)
+    result = await services().account_checks.check(caller(), connection_id)
+    if result.problem is None:
+        return _back(form, notice=f"Account checked: {result.host} accepts the access.")
+    problem = problem_with(result.problem.code)
+    notice = f"Check of the account at {result.host}: {problem.words}. {problem.next_step}"
+    return _back(form, notice=notice, is_problem=True)
 
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/activate")
@@ -240,5 +255,6 @@ async def remove(connection_id: int) -> ResponseReturnValue:
     return _back(form, notice=_REMOVED[removed.revocation].format(host=removed.host))
 
 
-def _back(form: ReturnForm, *, notice: str) -> ResponseReturnValue:
-    return redirect_to(safe_local_path(form.next) or url_for("platforms.list_page"), notice=notice)
+def _back(form: ReturnForm, *, notice: str, is_problem: bool = False) -> ResponseReturnValue:
+    path = safe_local_path(form.next) or url_for("platforms.list_page")
+    return redirect_to(path, notice=notice, is_problem=is_problem)

@@ -45,19 +45,22 @@ def no_page(view: ViewT) -> ViewT:
 
 def after_login_shows(endpoint: str) -> Callable[[ViewT], ViewT]:
     """Lead a user who has to log in to another page afterwards, for this address holds a secret."""
+    return _naming(_AFTER_LOGIN, endpoint)
 
-    def decorate(view: ViewT) -> ViewT:
-        setattr(view, _AFTER_LOGIN, endpoint)
-        return view
 
-    return decorate
+def after_error_offers(endpoint: str) -> Callable[[ViewT], ViewT]:
+    """Let the page of an error lead to another page: what failed here can only be started again."""
+    return _naming(_AFTER_ERROR, endpoint)
 
 
 def endpoint_after_login() -> str | None:
     """Return the endpoint to show after a login, if the view of this request names one."""
-    view = current_app.view_functions.get(request.endpoint or "")
-    endpoint: str | None = getattr(view, _AFTER_LOGIN, None)
-    return endpoint
+    return _named_by_view(_AFTER_LOGIN)
+
+
+def endpoint_after_error() -> str | None:
+    """Return the endpoint to start again at, if the view of this request names one."""
+    return _named_by_view(_AFTER_ERROR)
 
 
 def is_marked(mark: Mark, view: Callable[..., Any] | None = None) -> bool:
@@ -69,6 +72,21 @@ def is_marked(mark: Mark, view: Callable[..., Any] | None = None) -> bool:
 
 _MARKS = "_quart_app_marks"
 _AFTER_LOGIN = "_quart_app_after_login"
+_AFTER_ERROR = "_quart_app_after_error"
+
+
+def _naming(attribute: str, endpoint: str) -> Callable[[ViewT], ViewT]:
+    def decorate(view: ViewT) -> ViewT:
+        setattr(view, attribute, endpoint)
+        return view
+
+    return decorate
+
+
+def _named_by_view(attribute: str) -> str | None:
+    view = current_app.view_functions.get(request.endpoint or "")
+    endpoint: str | None = getattr(view, attribute, None)
+    return endpoint
 
 
 def _marked(view: ViewT, mark: Mark) -> ViewT:

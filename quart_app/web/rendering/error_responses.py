@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from quart_app import errors
 from quart_app.errors import Category
 from quart_app.web.pipeline import last_resort
-from quart_app.web.pipeline.access import endpoint_after_login
+from quart_app.web.pipeline.access import endpoint_after_error, endpoint_after_login
 from quart_app.web.pipeline.headers import TRY_AGAIN_LATER, with_retry_after
 from quart_app.web.pipeline.problems import BAD_REQUEST, is_for_program, problem_document
 from quart_app.web.pipeline.request_errors import BodyTooLarge, PlatformChanged
@@ -65,6 +65,7 @@ _MAY_WORK_LATER: Final = TRY_AGAIN_LATER | {
     HTTPStatus.INTERNAL_SERVER_ERROR,
     HTTPStatus.REQUEST_TIMEOUT,
 }
+_NOTHING_TO_START: Final = {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
 _FORM_PAGE: Final = "form_page"
 # Errors that are no mistake in a form.
 NOT_OF_THE_FORM: Final = (
@@ -180,10 +181,12 @@ async def _answer(
     if is_for_program(request):
         return problem(status, code, sentence, field=field)
     heading = heading or _HEADINGS.get(status, status.phrase)
-    try_again = None
-    if status in _MAY_WORK_LATER:
+    start_again = try_again = None
+    if (endpoint := endpoint_after_error()) and status not in _NOTHING_TO_START:
+        start_again = url_for(endpoint)
+    elif status in _MAY_WORK_LATER:
         try_again = safe_local_path(_path_to_return_to() or "") or url_for("platforms.dashboard")
-    return await error_page(status, heading, sentence, try_again=try_again)
+    return await error_page(status, heading, sentence, try_again=try_again, start_again=start_again)
 
 
 def problem(status: HTTPStatus, code: str, sentence: str, *, field: str | None = None) -> Response:

@@ -9,7 +9,7 @@ signature covers the session, so the next user of the browser doesn't see a noti
 import hashlib
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
 from itsdangerous import BadData, URLSafeTimedSerializer
@@ -24,6 +24,14 @@ CURRENT: Final = "{current}"
 _SALT: Final = "quart_app-notice"
 _LIFETIME: Final = timedelta(minutes=1)  # the browser follows the redirect at once
 _PATH_HASH_LENGTH: Final = 8
+_PROBLEM: Final = "problem"
+
+
+class Notice(NamedTuple):
+    """A sentence, and whether it says that something failed."""
+
+    sentence: str
+    is_problem: bool
 
 
 def install(app: Quart, keys: Sequence[str]) -> None:
@@ -31,19 +39,25 @@ def install(app: Quart, keys: Sequence[str]) -> None:
     app.extensions["quart_app.notices"] = URLSafeTimedSerializer(list(reversed(keys)))
 
 
-def leave_notice(response: ResponseTypes, sentence: str, destination: str) -> None:
+def leave_notice(
+    response: ResponseTypes, sentence: str, destination: str, *, is_problem: bool = False
+) -> None:
     """Show `sentence` on the page that the redirect `response` leads to.
 
     Only the session that the response leaves the browser with shows it, or if it leaves none, a
     browser where nobody is logged in. So begin or clear the session first.
     """
     path = unquote(urlsplit(destination).path)
-    value = str(_serializer().dumps([path, sentence], salt=_salt_of_session()))
+    value = str(
+        _serializer().dumps(
+            [path, sentence, *([_PROBLEM] if is_problem else [])], salt=_salt_of_session()
+        )
+    )
     own_cookies().set(response, _name_for(path), value, _LIFETIME)
 
 
-def waiting_notice(path: str) -> str | None:
-    """Return the sentence that waits for the page at `path`, in this session; None without one."""
+def waiting_notice(path: str) -> Notice | None:
+    """Return the notice that waits for the page at `path`, in this session; None without one."""
     for value in own_cookies().values(_name_for(path)):
         try:
             payload = _serializer().loads(
@@ -52,8 +66,8 @@ def waiting_notice(path: str) -> str | None:
         except (BadData, ValueError, RecursionError):
             continue
         match payload:
-            case [str(destination), str(sentence)] if destination == path:
-                return sentence
+            case [str(destination), str(sentence), *marks] if destination == path:
+                return Notice(sentence, is_problem=_PROBLEM in marks)
     return None
 
 

@@ -18,7 +18,7 @@ from quart_app.web.pipeline.headers import with_retry_after
 from quart_app.web.pipeline.last_resort import plain_page
 from quart_app.web.pipeline.request_ids import request_id
 from quart_app.web.rendering.local_paths import safe_local_path
-from quart_app.web.rendering.notices import forget_notice, leave_notice, waiting_notice
+from quart_app.web.rendering.notices import Notice, forget_notice, leave_notice, waiting_notice
 from quart_app.web.rendering.user_agents import described
 
 
@@ -49,9 +49,14 @@ async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> 
 
 
 async def error_page(
-    status: HTTPStatus, heading: str, sentence: str, *, try_again: str | None = None
+    status: HTTPStatus,
+    heading: str,
+    sentence: str,
+    *,
+    try_again: str | None = None,
+    start_again: str | None = None,
 ) -> Response:
-    """Return the page of an error; with `try_again`, a path, it links there.
+    """Return the page of an error; with `try_again` or `start_again`, a path, it links there.
 
     The page is tried first with the page context, then without it, and at last without a template.
     """
@@ -61,6 +66,7 @@ async def error_page(
         "heading": heading,
         "sentence": sentence,
         "try_again": try_again,
+        "start_again": start_again,
         "request_id": request_id(),
     }
     is_context_from_database = claims is not None and status != HTTPStatus.SERVICE_UNAVAILABLE
@@ -106,7 +112,7 @@ async def _rendered(
     back: str,
     values: dict[str, Any],
     *,
-    notice: str | None = None,
+    notice: Notice | None = None,
 ) -> str:
     """Return the page with what every page shows: alerts, the switcher and a notice.
 
@@ -133,12 +139,13 @@ def _this_page() -> str:
     return safe_local_path(path) or url_for("platforms.dashboard")
 
 
-def redirect_to(path: str, *, notice: str | None = None) -> ResponseTypes:
+def redirect_to(path: str, *, notice: str | None = None, is_problem: bool = False) -> ResponseTypes:
     """Send the browser to a page of ours, which shows the sentence `notice` once.
 
-    The page replaces CURRENT in the sentence with the name of the session's current connection.
+    The page replaces CURRENT in the sentence with the name of the session's current connection,
+    and shows a sentence that `is_problem` as an error.
     """
     response = redirect(iri_to_uri(path), HTTPStatus.SEE_OTHER)
     if notice is not None:
-        leave_notice(response, notice, path)
+        leave_notice(response, notice, path, is_problem=is_problem)
     return response

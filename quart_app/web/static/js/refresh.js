@@ -46,11 +46,11 @@ export function pageAt(address, { isUnattended }) {
 
 function replace(part, updated) {
   const focused = part.contains(document.activeElement) ? document.activeElement : null;
-  const isOpen = part.querySelector(":popover-open");
+  const open = part.querySelector(":popover-open");
   part.replaceWith(document.adoptNode(updated));
-  if (isOpen) {
-    const source = updated.querySelector("[popovertarget]");
-    updated.querySelector("[popover]").showPopover({ source });
+  if (open) {
+    const source = updated.querySelector(`[popovertarget="${open.id}"]`);
+    updated.querySelector(`#${open.id}`)?.showPopover({ source });
   }
   if (!focused) return;
   const again = document.getElementById(focused.id) ?? document.getElementById("main");

@@ -146,6 +146,7 @@ _FIRST_USABLE_CONNECTION = (
     )
     .order_by((PlatformConnection.id == bindparam("default_id")).desc(), PlatformConnection.id)
     .limit(1)
+    .options(_SHOWN, _WITH_ACCOUNT)
 )
 
 

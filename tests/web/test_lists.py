@@ -145,27 +145,52 @@ async def test_legacy_spellings_are_shown_as_one_account_and_break_no_page(
         assert each["name"] in html
 
 
-async def test_switching_the_current_account_off_leaves_no_current_account(
+async def test_switching_the_current_account_off_falls_back_to_the_default_or_the_oldest(
+    app: Quart, browser: Client, member: Member
+) -> None:
+    first, second, third = member.platform_ids
+    elsewhere = app.test_client()
+    await log_in(elsewhere, member)
+    response = await browser.post(f"/platforms/{first}/deactivate", form={"next": "/platforms"})
+    html = await (await browser.get(response.headers["Location"])).get_data(as_text=True)
+    assert "Account switched off. Your current account is now <bdi>Platform 2</bdi>." in html
+    html = await (await elsewhere.get("/")).get_data(as_text=True)  # updates the other session
+    assert (
+        "Your last account was removed or switched off."
+        " Your current account is now <bdi>Platform 2</bdi>." in html
+    )
+    for client in (browser, elsewhere):
+        html = await (await client.get("/")).get_data(as_text=True)
+        assert f'data-platform-connection-id="{second}"' in html
+        assert "is now" not in html
+        state = await (await client.get("/api/session_state")).get_json()
+        assert state["platform_connection_id"] == second
+    listed = await (await browser.get("/api/platforms")).get_json()
+    assert not any(each["is_default"] for each in listed)
+    await browser.post(f"/api/platforms/{third}/default")
+    await browser.patch(f"/api/platforms/{second}", json={"is_active": False})
+    state = await (await browser.get("/api/session_state")).get_json()
+    assert state["platform_connection_id"] == third
+    response = await browser.post(f"/platforms/{third}/remove", form={"next": "/platforms"})
+    html = await (await browser.get(response.headers["Location"])).get_data(as_text=True)
+    assert "You have no account in use now." in html
+    state = await (await browser.get("/api/session_state")).get_json()
+    assert state["platform_connection_id"] is None
+
+
+async def test_an_unattended_page_does_not_change_the_current_account(
     app: Quart, browser: Client, member: Member
 ) -> None:
     first, second, _ = member.platform_ids
     elsewhere = app.test_client()
     await log_in(elsewhere, member)
-    response = await browser.post(f"/platforms/{first}/deactivate", form={"next": "/platforms"})
-    html = await (await browser.get(response.headers["Location"])).get_data(as_text=True)
-    assert "Your current account is switched off." in html
-    for client in (browser, elsewhere):
-        html = await (await client.get("/")).get_data(as_text=True)  # updates the other session
-        assert 'data-platform-connection-id=""' in html
-        assert "current</span>\n  \n  <span" not in html
-        state = await (await client.get("/api/session_state")).get_json()
-        assert state["platform_connection_id"] is None
-    listed = await (await browser.get("/api/platforms")).get_json()
-    assert not any(each["is_default"] for each in listed)
-    await browser.post(f"/api/platforms/{second}/switch")
-    await browser.patch(f"/api/platforms/{second}", json={"is_active": False})
-    state = await (await browser.get("/api/session_state")).get_json()
-    assert state["platform_connection_id"] is None
+    await browser.delete(f"/api/platforms/{first}")
+    response = await elsewhere.get("/", headers={"X-Unattended": "true"})
+    assert "No current account" in await response.get_data(as_text=True)
+    state = await (await elsewhere.get("/api/session_state")).get_json()
+    assert state["platform_connection_id"] == first
+    html = await (await elsewhere.get("/")).get_data(as_text=True)
+    assert f'data-platform-connection-id="{second}"' in html
 
 
 async def test_a_login_says_that_the_default_is_switched_off(

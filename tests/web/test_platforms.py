@@ -213,16 +213,17 @@ async def test_a_user_switches_and_the_next_login_starts_with_the_default(
     assert (await log_in(browser, member))["platform_connection_id"] == second
 
 
-async def test_removing_the_current_default_leaves_no_default_and_its_id_is_not_reused(
+async def test_removing_the_current_default_falls_back_and_its_id_is_not_reused(
     browser: Client, member: Member
 ) -> None:
     first, second, third = member.platform_ids
     response = await browser.delete(f"/api/platforms/{first}")
     assert (response.status_code, await response.get_data()) == (204, b"")
-    assert await active(browser) is None
+    assert await active(browser) == second  # the oldest one in use
     assert await default(browser) is None
     assert list(await connections(browser)) == [second, third]
     assert (await browser.delete(f"/api/platforms/{third}")).status_code == 204
+    assert await active(browser) == second
     assert not set_cookies(await browser.delete(f"/api/platforms/{third}"))
     assert (await body_of(await add(browser)))["id"] > third
 
@@ -372,7 +373,7 @@ async def test_a_connection_is_removed_after_confirmation(browser: Client, membe
     response = await browser.post(f"/platforms/{first}/remove")
     assert response.headers["Location"] == "/platforms"
     assert list(await connections(browser)) == others
-    assert await active(browser) is None
+    assert await active(browser) == others[0]
     assert "Platform 1" not in await shown(browser, "/platforms")
 
 

@@ -23,7 +23,8 @@ class PageContext:
     """The user, and the first alerts that this device shows. `has_more` says that others wait.
 
     `connections` are the first by name, without their credentials. `current` is the session's
-    connection, which may not be among the first; None if it was removed or is inactive.
+    connection, which may not be among the first; None if it was removed or is inactive. Then
+    `fallback` is the connection to go on with, if one is in use.
     `default_off` is the default connection if it is inactive: sessions then begin with another.
     """
 
@@ -33,6 +34,7 @@ class PageContext:
     connections: Sequence[PlatformConnection]
     has_more_connections: bool
     current: PlatformConnection | None
+    fallback: PlatformConnection | None
     default_off: PlatformConnection | None
 
 
@@ -62,6 +64,13 @@ class PageContexts:
             current = next((c for c in connections if c.id == platform_connection_id), None)
             if current is None and has_more_connections and platform_connection_id is not None:
                 current = await stored_platforms.connection_of(db, user_id, platform_connection_id)
+            if current is not None and not current.is_active:
+                current = None
+            fallback = None
+            if current is None and platform_connection_id is not None:
+                fallback = await stored_platforms.first_usable_connection(
+                    db, user_id, user.default_platform_connection_id
+                )
             default = await self._default(db, user, connections)
         return PageContext(
             user=user,
@@ -69,7 +78,8 @@ class PageContexts:
             has_more=len(alerts) > MOST_ALERTS,
             connections=connections[:MOST_CONNECTIONS],
             has_more_connections=has_more_connections,
-            current=current if current and current.is_active else None,
+            current=current,
+            fallback=fallback,
             default_off=default if default and not default.is_active else None,
         )
 

@@ -91,6 +91,17 @@ class Platforms:
             connection = await self._theirs(db, caller, connection_id)
             return connection, _is_default(user, connection)
 
+    async def fallback(self, caller: Caller) -> PlatformConnection | None:
+        """Return the default, else the oldest connection in use; None if none is in use.
+
+        A session begins with it, and goes on with it if its current connection is lost.
+        """
+        async with self.database.read() as db:
+            user = await active_user(db, caller)
+            return await stored.first_usable_connection(
+                db, user.id, user.default_platform_connection_id
+            )
+
     async def avatar(self, caller: Caller, connection_id: int) -> Avatar | None:
         """Return the picture of an account; None if there is none."""
         async with self.database.read() as db:

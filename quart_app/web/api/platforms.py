@@ -11,7 +11,7 @@ from quart_app.model import PlatformConnection, PlatformType
 from quart_app.web.pipeline.access import for_no_account
 from quart_app.web.pipeline.bodies import Body, NoBody, read_json, read_query
 from quart_app.web.pipeline.claims import switch_platform
-from quart_app.web.pipeline.current_session import forget_if_current
+from quart_app.web.pipeline.current_session import fall_back_from
 from quart_app.web.pipeline.fields import (
     LONGEST_LIST,
     AccessToken,
@@ -107,23 +107,27 @@ async def platform(connection_id: int) -> ResponseReturnValue:
 async def change(connection_id: int) -> ResponseReturnValue:
     """Rename a connection, or switch it on or off.
 
-    If it was the current one and is now off, the session has no current connection.
+    If it was the current one and is now off, the session has the default, else the oldest one that
+    is on.
     """
     body = await read_json(ChangeBody)
     connection, is_default = await services().platforms.change(
         caller(), connection_id, name=body.name, is_active=body.is_active
     )
     if not connection.is_active:
-        forget_if_current(connection_id)
+        await fall_back_from(connection_id)
     return _connection(connection, is_default=is_default)
 
 
 @blueprint.delete(f"/<{ID}:connection_id>")
 async def remove(connection_id: int) -> ResponseReturnValue:
-    """Delete a connection. If it was the current one, the session then has none."""
+    """Delete a connection.
+
+    If it was the current one, the session has the default, else the oldest one that is on.
+    """
     await read_json(NoBody)
     await services().removal.remove(caller(), connection_id)
-    forget_if_current(connection_id)
+    await fall_back_from(connection_id)
     return no_content()
 
 

@@ -12,7 +12,7 @@ from quart_app.services.platforms.removal import Revocation
 from quart_app.web.pipeline.access import for_no_account
 from quart_app.web.pipeline.bodies import Body, read_form, read_query
 from quart_app.web.pipeline.claims import current_connection_id, switch_platform
-from quart_app.web.pipeline.current_session import forget_if_current
+from quart_app.web.pipeline.current_session import fall_back_from
 from quart_app.web.pipeline.fields import (
     AccessToken,
     InstanceUrl,
@@ -28,7 +28,7 @@ from quart_app.web.rendering.avatars import avatar_response
 from quart_app.web.rendering.error_responses import shows_form_again, status_of
 from quart_app.web.rendering.local_paths import ReturnForm, safe_local_path
 from quart_app.web.rendering.notices import CURRENT
-from quart_app.web.rendering.pages import page, redirect_to
+from quart_app.web.rendering.pages import new_current_account, page, redirect_to
 
 blueprint = Blueprint("platforms", __name__)
 
@@ -190,14 +190,12 @@ async def activate(connection_id: int) -> ResponseReturnValue:
 
 @blueprint.post(f"/platforms/<{ID}:connection_id>/deactivate")
 async def deactivate(connection_id: int) -> ResponseReturnValue:
-    """Switch a connection off. If it was the current one, the session then has none."""
+    """Switch a connection off. If it was the current one, the session falls back to another."""
     form = await read_form(ReturnForm)
     await services().platforms.change(caller(), connection_id, is_active=False)
-    is_current = current_connection_id(caller().login) == connection_id
-    forget_if_current(connection_id)
     notice = "Account switched off."
-    if is_current:
-        notice = "Your current account is switched off. Choose another."
+    if await fall_back_from(connection_id):
+        notice = f"{notice} {new_current_account()}"
     return _back(form, notice=notice)
 
 
@@ -248,11 +246,13 @@ async def _remove_page(connection_id: int, error: AppError | None = None) -> Res
 @blueprint.post(f"/platforms/<{ID}:connection_id>/remove")
 @shows_form_again(_remove_page, unless=(AppError,))  # only what is refused before it
 async def remove(connection_id: int) -> ResponseReturnValue:
-    """Delete a connection. If it was the current one, the session then has none."""
+    """Delete a connection. If it was the current one, the session falls back to another."""
     form = await read_form(ReturnForm)
     removed = await services().removal.remove(caller(), connection_id)
-    forget_if_current(connection_id)
-    return _back(form, notice=_REMOVED[removed.revocation].format(host=removed.host))
+    notice = _REMOVED[removed.revocation].format(host=removed.host)
+    if await fall_back_from(connection_id):
+        notice = f"{notice} {new_current_account()}"
+    return _back(form, notice=notice)
 
 
 def _back(form: ReturnForm, *, notice: str, is_problem: bool = False) -> ResponseReturnValue:

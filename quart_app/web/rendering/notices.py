@@ -17,6 +17,7 @@ from quart import Quart, current_app
 from quart.typing import ResponseTypes
 
 from quart_app.session import validate_session
+from quart_app.web.pipeline.claims import current_connection_id
 from quart_app.web.pipeline.cookies import own_cookies
 
 # The place of the current connection's name in a sentence. Names stay out of cookies.
@@ -24,7 +25,6 @@ CURRENT: Final = "{current}"
 _SALT: Final = "quart_app-notice"
 _LIFETIME: Final = timedelta(minutes=1)  # the browser follows the redirect at once
 _PATH_HASH_LENGTH: Final = 8
-_PROBLEM: Final = "problem"
 
 
 class Notice(NamedTuple):
@@ -50,14 +50,17 @@ def leave_notice(
     path = unquote(urlsplit(destination).path)
     value = str(
         _serializer().dumps(
-            [path, sentence, *([_PROBLEM] if is_problem else [])], salt=_salt_of_session()
+            [path, sentence, is_problem, _current_id(sentence)], salt=_salt_of_session()
         )
     )
     own_cookies().set(response, _name_for(path), value, _LIFETIME)
 
 
 def waiting_notice(path: str) -> Notice | None:
-    """Return the notice that waits for the page at `path`, in this session; None without one."""
+    """Return the notice that waits for the page at `path`, in this session; None without one.
+
+    A sentence about the current connection ends with it.
+    """
     for value in own_cookies().values(_name_for(path)):
         try:
             payload = _serializer().loads(
@@ -66,8 +69,10 @@ def waiting_notice(path: str) -> Notice | None:
         except (BadData, ValueError, RecursionError):
             continue
         match payload:
-            case [str(destination), str(sentence), *marks] if destination == path:
-                return Notice(sentence, is_problem=_PROBLEM in marks)
+            case [str(destination), str(sentence), bool(is_problem), connection_id] if (
+                destination == path and connection_id == _current_id(sentence)
+            ):
+                return Notice(sentence, is_problem=is_problem)
     return None
 
 
@@ -84,6 +89,12 @@ def _salt_of_session() -> str:
     """Return the salt of the signature, which differs for each session."""
     claims = validate_session()
     return f"{_SALT}:{claims.sid if claims else ''}"
+
+
+def _current_id(sentence: str) -> int | None:
+    """Return the id of the current connection, if the sentence names it."""
+    claims = validate_session()
+    return current_connection_id(claims) if claims and CURRENT in sentence else None
 
 
 def _name_for(path: str) -> str:

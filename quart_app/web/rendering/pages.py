@@ -18,7 +18,13 @@ from quart_app.web.pipeline.headers import with_retry_after
 from quart_app.web.pipeline.last_resort import plain_page
 from quart_app.web.pipeline.request_ids import request_id
 from quart_app.web.rendering.local_paths import safe_local_path
-from quart_app.web.rendering.notices import Notice, forget_notice, leave_notice, waiting_notice
+from quart_app.web.rendering.notices import (
+    CURRENT,
+    Notice,
+    forget_notice,
+    leave_notice,
+    waiting_notice,
+)
 from quart_app.web.rendering.user_agents import described
 
 
@@ -33,19 +39,30 @@ async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> 
         raise NotFound
     # An unattended request leaves the notice waiting and does not change the session.
     is_looked_at = request.method == "GET" and UNATTENDED not in request.headers
-    if (
-        is_looked_at
-        and claims is not None
+    notice = waiting_notice(request.path) if is_looked_at else None
+    is_current_lost = (
+        claims is not None
         and page_context is not None
         and page_context.current is None
-    ):
-        claims = _without_current_account(claims)
-    notice = waiting_notice(request.path) if is_looked_at else None
+        and current_connection_id(claims) is not None
+    )
+    if is_looked_at and is_current_lost and page_context is not None:
+        claims, page_context = _fallen_back(page_context)
+        lost = "Your last account was removed or switched off."
+        notice = Notice(f"{lost} {new_current_account()}", is_problem=False)
     html = await _rendered(template, claims, page_context, _this_page(), values, notice=notice)
     response = with_retry_after(Response(html, status), values.get("error"))
     if notice is not None:
         forget_notice(response, request.path)
     return response
+
+
+def new_current_account() -> str:
+    """Return the sentence about the account that a session has after it lost another."""
+    claims = validate_session()
+    if claims is not None and current_connection_id(claims) is not None:
+        return f"Your current account is now {CURRENT}."
+    return "You have no account in use now."
 
 
 async def error_page(
@@ -89,14 +106,15 @@ async def error_page(
     return Response(page, status, content_type="text/html; charset=utf-8")
 
 
-def _without_current_account(claims: Claims) -> Claims | None:
-    """Return the claims without an account that was removed or switched off on another device.
+def _fallen_back(page_context: PageContext) -> tuple[Claims | None, PageContext]:
+    """Leave an account that was removed or switched off on another device.
 
-    Opening a page switches the session to no account, like a use of the switcher.
+    Opening a page switches the session to the fallback, like a use of the switcher. Return the
+    session's claims and the page context with it.
     """
-    if current_connection_id(claims) is not None:
-        switch_platform(None)
-    return validate_session()
+    fallback = page_context.fallback
+    switch_platform(fallback.id if fallback else None)
+    return validate_session(), replace(page_context, current=fallback)
 
 
 async def _page_context_of(claims: Claims) -> PageContext | None:

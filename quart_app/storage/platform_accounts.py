@@ -4,19 +4,29 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
 from quart_app.model import Avatar, PlatformAccount, PlatformConnection
+from quart_app.storage.locks import is_postgresql
 
 
 async def account_of(db: AsyncSession, connection_id: int) -> PlatformAccount:
-    """Return the account of a connection, or a new row without anything known."""
-    account = await db.get(PlatformAccount, connection_id)
-    if account is None:
-        account = PlatformAccount(platform_connection_id=connection_id, failed_checks=0)
-        db.add(account)
-    return account
+    """Return the account of a connection, or a new row without anything known.
+
+    Another transaction may add the row at the same time, so this waits for it.
+    """
+    if account := await db.get(PlatformAccount, connection_id):
+        return account
+    insert = postgresql.insert if is_postgresql(db) else sqlite.insert
+    await db.execute(
+        insert(PlatformAccount)
+        .values(platform_connection_id=connection_id, failed_checks=0)
+        .on_conflict_do_nothing()
+    )
+    return await db.get_one(PlatformAccount, connection_id)
 
 
 def show_account(connection: PlatformConnection, account: PlatformAccount) -> None:
@@ -42,11 +52,12 @@ async def connection_with_identity(
 
 
 async def connections_with_username(db: AsyncSession, user_id: int) -> list[PlatformConnection]:
-    """Return the user's connections whose account's name is known, the oldest first."""
+    """Return the user's connections whose account's name is known, with it, the oldest first."""
     found = await db.scalars(
         select(PlatformConnection)
         .where(PlatformConnection.user_id == user_id, PlatformConnection.username.is_not(None))
         .order_by(PlatformConnection.id)
+        .options(joinedload(PlatformConnection.account))
     )
     return list(found)
 
@@ -75,7 +86,7 @@ async def delete_avatar(db: AsyncSession, connection_id: int) -> None:
 
 
 async def unscheduled_connections(db: AsyncSession, *, most: int) -> list[int]:
-    """Return ids of connections in use whose first check has no time yet."""
+    """Return ids of connections in use whose first check has no time yet, and lock these."""
     ids = await db.scalars(
         select(PlatformConnection.id)
         .outerjoin(PlatformAccount, PlatformAccount.platform_connection_id == PlatformConnection.id)
@@ -86,6 +97,7 @@ async def unscheduled_connections(db: AsyncSession, *, most: int) -> list[int]:
         )
         .order_by(PlatformConnection.id)
         .limit(most)
+        .with_for_update(of=PlatformConnection, skip_locked=True)
     )
     return list(ids)
 
@@ -126,15 +138,31 @@ async def take_due_connections(
     return due
 
 
-async def postpone_checks(db: AsyncSession, connection_ids: list[int], *, like: int) -> None:
-    """Let the next checks of connections wait as long as that of another one."""
-    next_check_at = (
-        select(PlatformAccount.next_check_at)
-        .where(PlatformAccount.platform_connection_id == like)
-        .scalar_subquery()
+async def postpone_checks(db: AsyncSession, *, like: int) -> None:
+    """Let every check at the server of a connection wait at least as long as the check of that one.
+
+    They count as failed as often, so that the wait grows with each trouble of the server's.
+    """
+    row = await db.execute(
+        select(
+            PlatformConnection.instance_url,
+            PlatformAccount.next_check_at,
+            PlatformAccount.failed_checks,
+        )
+        .join(PlatformAccount, PlatformAccount.platform_connection_id == PlatformConnection.id)
+        .where(PlatformConnection.id == like)
+    )
+    if (found := row.one_or_none()) is None:
+        return
+    there = select(PlatformConnection.id).where(
+        PlatformConnection.instance_url == found.instance_url
     )
     await db.execute(
         update(PlatformAccount)
-        .where(PlatformAccount.platform_connection_id.in_(connection_ids))
-        .values(next_check_at=next_check_at)
+        .where(
+            PlatformAccount.platform_connection_id.in_(there),
+            PlatformAccount.next_check_at < found.next_check_at,
+        )
+        .values(next_check_at=found.next_check_at, failed_checks=found.failed_checks)
+        .execution_options(synchronize_session=False)
     )

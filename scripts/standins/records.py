@@ -228,7 +228,7 @@ class StandIn:
         return None
 
     def revoke(self, username: str) -> None:
-        """Revoke every token of this user."""
+        """Revoke every token of this user, refresh tokens too."""
         for token in self.tokens.values():
             if token.username == username:
-                token.is_revoked = True
+                token.is_revoked, token.refresh_token = True, None

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import AuthorizationInvalid, OtherAccountAuthorized
 from quart_app.fediverse.types import Avatar, RemoteAccount
+from quart_app.instances import server_of
 from quart_app.model import (
     AuditEvent,
     PlatformAuthorization,
@@ -19,6 +20,8 @@ from quart_app.services.platforms.credentials import Credentials
 from quart_app.services.platforms.steps.account_records import (
     existing_connection,
     free_name,
+    give_up_username,
+    is_identified,
     keep_account,
     keep_avatar,
     platform_type_of,
@@ -141,7 +144,9 @@ class AuthorizedAccounts:
         if wanted is None:  # removed meanwhile, so it is added again
             return found
         # Only a connection that says neither the account's id nor its name can be this account.
-        if wanted.username is None and found is None:
+        is_unknown = wanted.username is None and not is_identified(wanted)
+        is_at_host = server_of(wanted.instance_url) == authorization.host
+        if found is None and is_unknown and is_at_host:
             return wanted
         raise OtherAccountAuthorized(
             f"You authorized @{account.username} at {authorization.host}, which is not the account"
@@ -151,6 +156,7 @@ class AuthorizedAccounts:
     async def _new(
         self, db: AsyncSession, authorization: PlatformAuthorization, account: RemoteAccount
     ) -> PlatformConnection:
+        await give_up_username(db, authorization.user_id, authorization.host, account.username)
         connection = PlatformConnection(
             user_id=authorization.user_id,
             name=await free_name(db, authorization.user_id, authorization.host, account),

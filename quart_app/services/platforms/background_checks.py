@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -59,24 +59,29 @@ class BackgroundChecks:
                 raise failure
 
     async def _check_at_one_server(
-        self, connection_ids: Iterable[int], slots: asyncio.Semaphore
+        self, connection_ids: Sequence[int], slots: asyncio.Semaphore
     ) -> None:
-        """Check accounts of a server until it is in trouble; the others then wait as long."""
+        """Check accounts of a server until it is in trouble; all others there then wait as long.
+
+        In random order, because the trouble may be with a single account.
+        """
         async with slots:
-            waiting = iter(connection_ids)
-            for connection_id in waiting:
+            for connection_id in random.sample(connection_ids, len(connection_ids)):
                 result = await self.checks.check_connection(connection_id)
                 problem = result.problem if result else None
                 if isinstance(problem, ServerError) and not isinstance(problem, TokenRefused):
                     async with self.database.begin() as db:
-                        await stored.postpone_checks(db, list(waiting), like=connection_id)
+                        await stored.postpone_checks(db, like=connection_id)
+                    return
 
     async def _schedule_new(self) -> None:
         """Choose the time of the first check of connections that have none."""
         async with self.database.begin() as db:
             for connection_id in await stored.unscheduled_connections(db, most=_AT_ONCE * 5):
                 account = await stored.account_of(db, connection_id)
-                account.next_check_at = self.now() + _FIRST_WITHIN * random.random()  # noqa: S311
+                if account.next_check_at is None:  # else another process has just chosen one
+                    wait = _FIRST_WITHIN * random.random()  # noqa: S311
+                    account.next_check_at = self.now() + wait
 
     async def _take(self) -> list[stored.DueConnection]:
         """Return the ids and server addresses of due connections, and mark them as taken."""

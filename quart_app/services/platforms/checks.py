@@ -21,11 +21,12 @@ from quart_app.services.platforms.steps.outbound_limit import OutboundLimit
 from quart_app.services.platforms.steps.token_refreshing import TokenRefreshing
 from quart_app.storage import platform_accounts as stored_accounts
 from quart_app.storage import platforms as stored
+from quart_app.storage import users as stored_users
 from quart_app.storage.changes import add_change
 from quart_app.storage.database import Database
 
 _FIRST_WAIT: Final = timedelta(hours=1)  # after a problem of the server's; then twice as long
-_LONGEST_WAIT: Final = timedelta(days=3)
+_LONGEST_WAIT: Final = timedelta(days=1)  # one request a day to a server that is gone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,24 +62,35 @@ class AccountChecks:
 
     @shielded  # a refresh token that was used must be replaced in the database
     async def check_connection(self, connection_id: int) -> CheckResult | None:
-        """Check any connection, and write down the result; None if it was removed."""
+        """Check any connection, and write down the result; None if it was removed.
+
+        A token that is replaced meanwhile, by a reconnection, is checked in place of the first.
+        """
+        result, is_current = await self._check(connection_id)
+        if not is_current:
+            result, _ = await self._check(connection_id)
+        return result
+
+    async def _check(self, connection_id: int) -> tuple[CheckResult | None, bool]:
+        """Return the result, and whether the token that was checked is still the stored one."""
         await self.refreshing.refresh_if_due(connection_id)
         async with self.database.read() as db:
             connection = await stored.connection_by_id(db, connection_id)
         if connection is None:
-            return None
+            return None, True
         host = server_of(connection.instance_url)
         token = self.credentials.unseal(str(connection.access_token))
         result = await self._ask(host, token)
         avatar = await self._avatar(result)
         async with self.database.begin() as db:
+            # The user first, as every use case that adds an account: no two take one name at once.
+            await stored_users.user_by_id(db, connection.user_id, lock=True)
             connection = await stored.connection_by_id(db, connection_id, lock=True)
             if connection is None:
-                return None
-            # Another token, from a reconnection meanwhile, is not what was checked.
-            if self.credentials.unseal(str(connection.access_token)) == token:
-                result = await self._keep(db, connection, result, avatar)
-        return result
+                return None, True
+            if self.credentials.unseal(str(connection.access_token)) != token:
+                return result, False
+            return await self._keep(db, connection, result, avatar), True
 
     async def _ask(self, host: str, token: str | None) -> CheckResult:
         if token is None:

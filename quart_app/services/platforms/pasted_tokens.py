@@ -20,6 +20,7 @@ from quart_app.services.platforms.platform_fields import (
 from quart_app.services.platforms.steps.account_records import (
     existing_connection,
     free_name,
+    give_up_username,
     keep_account,
     keep_avatar,
     platform_type_of,
@@ -93,6 +94,7 @@ class PastedTokens:
                     "You already have an account with that name. Choose another name.",
                     field="name",
                 )
+            await give_up_username(db, user.id, host, account.username)
             now = self.now()
             connection = PlatformConnection(
                 user_id=user.id,

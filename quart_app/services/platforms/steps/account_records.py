@@ -40,12 +40,35 @@ async def existing_connection(
     known = await stored.connection_with_identity(db, user_id, host, account.id)
     if known is not None:
         return known
-    for connection in await stored.connections_with_username(db, user_id):
-        if server_of(connection.instance_url) == host and is_same_account(
-            host, connection.username or "", account.username
-        ):
-            return connection
-    return None
+    named = await _connections_named(db, user_id, host, account.username)
+    return next((each for each in named if not is_identified(each)), None)
+
+
+def is_identified(connection: PlatformConnection) -> bool:
+    """Return whether a check has found out the account's id. `account` must be loaded."""
+    return connection.account is not None and connection.account.account_id is not None
+
+
+async def give_up_username(db: AsyncSession, user_id: int, host: str, username: str) -> None:
+    """Take a username from the user's other connections, because it is another account's now.
+
+    Servers let accounts exchange their names, and give a deleted account's name to a new one. A
+    connection that loses its name learns the new one by its next check.
+    """
+    for connection in await _connections_named(db, user_id, host, username):
+        connection.username = None
+    await db.flush()
+
+
+async def _connections_named(
+    db: AsyncSession, user_id: int, host: str, username: str
+) -> list[PlatformConnection]:
+    return [
+        each
+        for each in await stored.connections_with_username(db, user_id)
+        if server_of(each.instance_url) == host
+        and is_same_account(host, each.username or "", username)
+    ]
 
 
 async def free_name(db: AsyncSession, user_id: int, host: str, account: RemoteAccount) -> str:
@@ -73,7 +96,7 @@ async def keep_account(
     now: datetime,
 ) -> PlatformAccount:
     """Write down a successful check of a connection; return the row for what else is known."""
-    await _keep_username(db, connection, host, account.username)
+    await _keep_username(db, connection, host, account)
     kept = await stored.account_of(db, connection.id)
     kept.host, kept.account_id = host, account.id
     kept.display_name, kept.profile_url = account.display_name, account.profile_url
@@ -86,20 +109,23 @@ async def keep_account(
 
 
 async def _keep_username(
-    db: AsyncSession, connection: PlatformConnection, host: str, username: str
+    db: AsyncSession, connection: PlatformConnection, host: str, account: RemoteAccount
 ) -> None:
-    """Follow a change of the account's name, unless the user has another connection of that name.
+    """Follow a change of the account's name.
 
-    Accounts can exchange their names. The other connection is then renamed by its own check.
+    Another connection of that name keeps it if it may be to the same account: if it is, as in data
+    of the older application, or if it is not identified yet.
     """
-    if connection.username is not None and is_same_account(host, connection.username, username):
+    name = account.username
+    if connection.username is not None and is_same_account(host, connection.username, name):
         return
-    others = await stored.connections_with_username(db, connection.user_id)
-    if not any(
-        other.username == username and other.instance_url == connection.instance_url
-        for other in others
+    others = await _connections_named(db, connection.user_id, host, name)
+    if all(
+        each.account is not None and each.account.account_id not in {None, account.id}
+        for each in others
     ):
-        connection.username = username
+        await give_up_username(db, connection.user_id, host, name)
+        connection.username = name
 
 
 async def keep_avatar(db: AsyncSession, account: PlatformAccount, avatar: Avatar | None) -> None:

@@ -1,5 +1,6 @@
 """Renew access tokens ahead of their expiry, where the server issued a refresh token."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,6 +10,7 @@ from quart_app.fediverse.errors import ServerError
 from quart_app.fediverse.fediverse import Fediverse
 from quart_app.fediverse.types import App, Grant
 from quart_app.instances import server_of
+from quart_app.model import PlatformAccount
 from quart_app.services.platforms.credentials import Credentials
 from quart_app.services.platforms.steps.instance_directory import InstanceDirectory
 from quart_app.storage import platform_accounts as stored_accounts
@@ -19,6 +21,11 @@ from quart_app.storage.database import Database
 REFRESHED_BEFORE: Final = timedelta(hours=36)
 # Longer than a request to a server takes: after it, the process that began has died.
 _UNDER_WAY_FOR: Final = timedelta(seconds=30)
+_POLL_SECONDS: Final = 0.2
+
+
+class _UnderWay(Exception):  # noqa: N818 named for the fact
+    """Another request for a new access token of the connection has not ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +53,11 @@ class TokenRefreshing:
         The caller must not be cancelled in the middle: servers accept a refresh token once. If the
         server refuses, the access token stays as it is, and serves as long as it does.
         """
-        due = await self._begin(connection_id)
+        try:
+            due = await self._begin(connection_id)
+        except _UnderWay:
+            await self._other_end(connection_id)
+            return
         if due is None:
             return
         grant = None
@@ -56,20 +67,33 @@ class TokenRefreshing:
         except ServerError:  # the check that follows finds out whether the old token still serves
             pass
         finally:
-            await self._finish(connection_id, grant)
+            await self._finish(connection_id, due, grant)
+
+    async def _other_end(self, connection_id: int) -> None:
+        """Wait for the request that is under way: until it ends, the access token may be void."""
+        is_under_way = True
+        while is_under_way:
+            await asyncio.sleep(_POLL_SECONDS)
+            async with self.database.read() as db:
+                connection = await stored.connection_by_id(db, connection_id)
+            account = connection.account if connection is not None else None
+            is_under_way = account is not None and self._is_under_way(account)
+
+    def _is_under_way(self, account: PlatformAccount) -> bool:
+        begun, now = account.refresh_began_at, self.now()
+        return begun is not None and now - _UNDER_WAY_FOR < begun <= now
 
     async def _begin(self, connection_id: int) -> _Due | None:
-        """Return the secrets if it is time and no other request is under way; mark this one."""
+        """Return the secrets if it is time, and mark the request as under way. Raises _UnderWay."""
         now = self.now()
         async with self.database.begin() as db:
             connection = await stored.connection_by_id(db, connection_id, lock=True)
             account = connection.account if connection is not None else None
             if connection is None or account is None or account.token_expires_at is None:
                 return None
+            if self._is_under_way(account):
+                raise _UnderWay
             if account.token_expires_at - now > REFRESHED_BEFORE:
-                return None
-            begun = account.refresh_began_at
-            if begun is not None and now - _UNDER_WAY_FOR < begun <= now:
                 return None
             unseal = self.credentials.unseal
             refresh_token = unseal(account.refresh_token or "")
@@ -84,14 +108,16 @@ class TokenRefreshing:
                 refresh_token=refresh_token,
             )
 
-    async def _finish(self, connection_id: int, grant: Grant | None) -> None:
+    async def _finish(self, connection_id: int, due: _Due, grant: Grant | None) -> None:
         async with self.database.begin() as db:
             connection = await stored.connection_by_id(db, connection_id, lock=True)
             if connection is None:  # removed meanwhile
                 return
             account = await stored_accounts.account_of(db, connection_id)
             account.refresh_began_at = None
-            if grant is None:
+            # Another refresh token is that of a reconnection, whose tokens stay.
+            used = self.credentials.unseal(account.refresh_token or "")
+            if grant is None or used != due.refresh_token:
                 return
             connection.access_token = self.credentials.seal(grant.access_token)
             if grant.refresh_token is not None:  # else the one that was used stays valid

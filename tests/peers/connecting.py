@@ -1,0 +1,98 @@
+"""Connecting accounts at peers by use cases, without HTTP of our own."""
+
+from dataclasses import replace
+from ipaddress import ip_network
+from urllib.parse import parse_qs, urlsplit
+
+from sqlalchemy import URL
+
+from quart_app.composition import Built
+from quart_app.model import PlatformConnection, PlatformType
+from quart_app.services import Services
+from quart_app.services.platforms.authorized_accounts import AddedAccount
+from quart_app.settings import Settings
+from quart_app.storage import platforms as stored
+from tests.callers import caller_of
+from tests.conftest import settings_for
+from tests.peers.fixtures import Peers
+
+
+def settings_reaching(database_url: URL, peers: Peers) -> Settings:
+    """Return settings that let requests reach the peers on loopback."""
+    return replace(
+        settings_for(database_url),
+        allowed_private_networks=(ip_network("127.0.0.0/8"), ip_network("::1/128")),
+        allowed_private_ports=(range(1, 65536),),
+        extra_ca_file=peers.ca_file,
+    )
+
+
+async def authorize_account(
+    services: Services,
+    peers: Peers,
+    name: str,
+    user_id: int,
+    *,
+    as_user: str = "ada",
+    platform_connection_id: int | None = None,
+) -> int:
+    """Walk a user to the stand-in `name` and back; return the id of the authorization."""
+    caller, steps = caller_of(user_id), services.authorizations
+    begun = await steps.begin(
+        caller, peers[name].host, platform_connection_id=platform_connection_id
+    )
+    url = await steps.authorization_url(caller, begun.id, begun.state)
+    query = parse_qs(urlsplit(peers.authorise(url, as_user)).query)
+    return await services.authorization_results.receive(
+        caller, begun.state, code=query["code"][0], error=None
+    )
+
+
+async def connect_account(
+    services: Services,
+    peers: Peers,
+    name: str,
+    user_id: int,
+    *,
+    as_user: str = "ada",
+    platform_connection_id: int | None = None,
+) -> AddedAccount:
+    """Connect, or reconnect, an account at the stand-in `name` by authorization."""
+    authorization_id = await authorize_account(
+        services,
+        peers,
+        name,
+        user_id,
+        as_user=as_user,
+        platform_connection_id=platform_connection_id,
+    )
+    return await services.authorized_accounts.add(caller_of(user_id), authorization_id)
+
+
+async def store_token(
+    services: Services,
+    user_id: int,
+    *,
+    instance_url: str,
+    access_token: str,
+    username: str | None = None,
+    name: str = "Pasted",
+) -> PlatformConnection:
+    """Store a token unseen, as a migration does."""
+    connection, _ = await services.platforms.connect(
+        caller_of(user_id),
+        name=name,
+        platform_type=PlatformType.MASTODON,
+        instance_url=instance_url,
+        access_token=access_token,
+        username=username,
+    )
+    return connection
+
+
+async def stored_connection(built: Built, connection_id: int) -> PlatformConnection:
+    """Return a connection as it is in the database, with its account."""
+    async with built.database.read() as db:
+        connection = await stored.connection_by_id(db, connection_id)
+    assert connection is not None
+    return connection

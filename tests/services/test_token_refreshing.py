@@ -1,4 +1,4 @@
-"""Access tokens are renewed ahead of their expiry, once, whoever asks."""
+"""Access tokens are renewed ahead of their expiry, by one process."""
 
 import asyncio
 from datetime import timedelta

@@ -24,7 +24,7 @@ class PageContext:
 
     `connections` are the first by name, without their credentials. `current` is the session's
     connection, which may not be among the first; None if it was removed or is inactive. Then
-    `fallback` is the connection to go on with, if one is in use.
+    `fallback` is the connection that replaces it, if any is in use.
     `default_off` is the default connection if it is inactive: sessions then begin with another.
     """
 

@@ -94,7 +94,7 @@ class Platforms:
     async def fallback(self, caller: Caller) -> PlatformConnection | None:
         """Return the default, else the oldest connection in use; None if none is in use.
 
-        A session begins with it, and goes on with it if its current connection is lost.
+        A session begins with it, and switches to it when its current connection is lost.
         """
         async with self.database.read() as db:
             user = await active_user(db, caller)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from quart_app.errors import AppError, AuthorizationDenied, AuthorizationInvalid
+from quart_app.errors import AppError
 from quart_app.fediverse.errors import InvalidScope
 from quart_app.fediverse.fediverse import Fediverse
 from quart_app.fediverse.types import Avatar, Grant, RemoteAccount
@@ -14,6 +14,7 @@ from quart_app.model import PlatformAuthorization
 from quart_app.services.background.shielding import shielded
 from quart_app.services.caller import Caller
 from quart_app.services.platforms.credentials import Credentials
+from quart_app.services.platforms.errors import AuthorizationDenied, AuthorizationInvalid
 from quart_app.services.platforms.steps.authorization_records import (
     app_of,
     authorization_of_caller,

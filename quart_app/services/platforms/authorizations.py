@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from quart_app.errors import AuthorizationInvalid, NotFound, TooManyAuthorizations
+from quart_app.errors import NotFound
 from quart_app.fediverse.errors import InvalidScope
 from quart_app.fediverse.fediverse import Fediverse
 from quart_app.fediverse.scopes import scopes_to_try
@@ -21,6 +21,7 @@ from quart_app.fediverse.types import App, Instance
 from quart_app.model import PlatformAuthorization
 from quart_app.services.caller import Caller
 from quart_app.services.platforms.credentials import Credentials
+from quart_app.services.platforms.errors import AuthorizationInvalid, TooManyAuthorizations
 from quart_app.services.platforms.platform_fields import checked_server
 from quart_app.services.platforms.steps.apps import Apps
 from quart_app.services.platforms.steps.authorization_records import (

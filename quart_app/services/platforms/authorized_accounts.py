@@ -6,7 +6,6 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.errors import AuthorizationInvalid, OtherAccountAuthorized
 from quart_app.fediverse.types import Avatar, RemoteAccount
 from quart_app.instances import server_of
 from quart_app.model import (
@@ -17,6 +16,7 @@ from quart_app.model import (
 from quart_app.services.audit.steps.writer import AuditWriter
 from quart_app.services.caller import Caller
 from quart_app.services.platforms.credentials import Credentials
+from quart_app.services.platforms.errors import AuthorizationInvalid, OtherAccountAuthorized
 from quart_app.services.platforms.steps.account_records import (
     existing_connection,
     free_name,

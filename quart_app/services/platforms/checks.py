@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.errors import AppError, CredentialsLost, NotFound, OtherAccountAuthorized
+from quart_app.errors import AppError, NotFound
 from quart_app.fediverse.errors import ServerError, TokenRefused
 from quart_app.fediverse.fediverse import Fediverse
 from quart_app.fediverse.types import Avatar, RemoteAccount
@@ -16,6 +16,7 @@ from quart_app.model import PlatformAccount, PlatformConnection
 from quart_app.services.background.shielding import shielded
 from quart_app.services.caller import Caller
 from quart_app.services.platforms.credentials import Credentials
+from quart_app.services.platforms.errors import CredentialsLost, OtherAccountAuthorized
 from quart_app.services.platforms.steps.account_records import keep_account, keep_avatar
 from quart_app.services.platforms.steps.outbound_limit import OutboundLimit
 from quart_app.services.platforms.steps.token_refreshing import TokenRefreshing

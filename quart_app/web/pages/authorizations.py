@@ -5,9 +5,10 @@ from http import HTTPStatus
 from quart import Blueprint, Response, redirect, request, url_for
 from quart.typing import ResponseReturnValue, ResponseTypes
 
-from quart_app.errors import AppError, AuthorizationInvalid
+from quart_app.errors import AppError
 from quart_app.fediverse.errors import InvalidScope
 from quart_app.services.platforms.authorizations import AUTHORIZATION_LIFETIME, BegunAuthorization
+from quart_app.services.platforms.errors import AuthorizationInvalid
 from quart_app.web.pipeline.access import after_error_offers, after_login_shows, for_no_account
 from quart_app.web.pipeline.authorization_cookie import (
     is_state_of_this_browser,

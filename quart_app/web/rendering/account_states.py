@@ -6,10 +6,10 @@ from typing import Final, NamedTuple
 
 from quart import Quart
 
-from quart_app.errors import CredentialsLost, OtherAccountAuthorized
 from quart_app.fediverse import errors
 from quart_app.model import PlatformConnection
 from quart_app.model.platform_accounts import ConnectionState
+from quart_app.services.platforms.errors import CredentialsLost, OtherAccountAuthorized
 from quart_app.web.pipeline.gate import now
 from quart_app.web.rendering.template_filters import ago
 

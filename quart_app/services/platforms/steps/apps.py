@@ -9,11 +9,11 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.errors import TooManyRegistrations
 from quart_app.fediverse.fediverse import Fediverse
 from quart_app.fediverse.types import App, Instance
 from quart_app.model import AppRegistration
 from quart_app.services.platforms.credentials import Credentials
+from quart_app.services.platforms.errors import TooManyRegistrations
 from quart_app.services.platforms.steps.single_flight import SingleFlight
 from quart_app.storage import platform_apps as stored
 from quart_app.storage.database import Database

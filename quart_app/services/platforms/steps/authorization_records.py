@@ -5,11 +5,11 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.errors import AuthorizationInvalid
 from quart_app.fediverse.types import App
 from quart_app.model import PlatformAuthorization
 from quart_app.services.caller import Caller
 from quart_app.services.platforms.credentials import Credentials
+from quart_app.services.platforms.errors import AuthorizationInvalid
 from quart_app.storage import authorizations as stored
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from quart_app.errors import TooManyOutbound
 from quart_app.services.caller import Caller
+from quart_app.services.platforms.errors import TooManyOutbound
 
 MOST_REQUESTS: Final = 30  # of one user in one process, within WINDOW
 WINDOW: Final = timedelta(minutes=10)

@@ -7,23 +7,30 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from quart.typing import TestClientProtocol as Client
-from sqlalchemy import text, update
+from sqlalchemy import URL, text, update
 
 from quart_app.composition import Built
 from quart_app.model import PlatformAuthorization
+from quart_app.settings import Settings
 from tests.callers import caller_of
 from tests.conftest import Clock, Member
 from tests.peers.fixtures import Peers
-from tests.web.test_authorizations import (
+from tests.web.connecting import (
     add,
     begin,
     come_back,
     connections_of,
     error_of,
+    settings_with_peers,
     text_of,
     way_to_server,
 )
-from tests.web.test_authorizations import settings as settings  # noqa: PLC0414 a fixture
+
+
+@pytest.fixture
+def settings(database_url: URL, running_peers: Peers) -> Settings:
+    return settings_with_peers(database_url, running_peers)
+
 
 LONG = "https://localhost/" + "a" * 2000
 

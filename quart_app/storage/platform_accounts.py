@@ -48,6 +48,7 @@ async def connection_with_identity(
         )
         .order_by(PlatformConnection.id)
         .limit(1)
+        .options(joinedload(PlatformConnection.account))
     )
 
 

@@ -1,6 +1,7 @@
 """Connecting an account by authorization, through HTTP, with real servers on loopback."""
 
 import asyncio
+import re
 import ssl
 from datetime import timedelta
 from unittest.mock import AsyncMock
@@ -89,15 +90,17 @@ async def test_the_back_button_shows_the_account_and_adds_it_once(
 async def test_the_same_account_again_renews_the_connection_and_keeps_its_id(
     browser: Client, services: Services, peers: Peers
 ) -> None:
-    ids, tokens = set(), set()
+    ids, tokens, questions = set(), set(), []
     for server in (peers["mastodon-4-2"].host, f"https://{peers['mastodon-4-2'].host}/@ADA"):
         page = await begin(browser, server)
         account_page = await come_back(browser, peers.authorise(await way_to_server(browser, page)))
+        questions += re.findall(r"<h1>(\w+ this account)", await text_of(browser, account_page))
         await add(browser, account_page)
         (connection,) = await connections_of(services)
         ids.add(connection.id)
         tokens.add(connection.access_token)
     assert (len(ids), len(tokens)) == (1, 2)
+    assert questions == ["Connect this account", "Reconnect this account"]
 
 
 async def test_two_accounts_at_one_server_are_two_connections(

@@ -81,6 +81,14 @@ async def is_refused_for_a_switch(page: Page, _values: Values) -> None:
         }""")
 
 
+async def authorizes(page: Page, values: Values) -> None:
+    """Go to the server, allow access there, and come back."""
+    await sends("Continue", server="{peer}")(page, values)
+    await page.locator(CONTINUE).click()
+    await page.get_by_role("button", name="Allow").click()
+
+
+CONTINUE = 'main a[href$="/continue"]'
 ERROR, OPENED = "#error", "#switcher-panel:popover-open"
 OPENS_THE_SWITCHER = presses("#switcher-button")
 # Examples by user and endpoint: a route without an example fails a test.
@@ -131,13 +139,26 @@ EXAMPLES: dict[str, dict[str, list[Example]]] = {
             Example("/", switches_where_the_server_is_away, "#status .message-error", "offline"),
             Example("/nothing", what="404"),
         ],
-        "platforms.list_page": [Example("/platforms")],
+        "platforms.list_page": [
+            Example("/platforms"),
+            Example("/platforms", presses(".menu-button"), ".menu:popover-open", "with a menu"),
+        ],
         "platforms.find_page": [Example("/platforms/find?sought=o&next=/account")],
         "authorizations.server_page": [Example("/platforms/new")],
+        "authorizations.begin": [
+            Example("/platforms/new", sends("Continue", server="not one"), ERROR, "with an error")
+        ],
+        "authorizations.authorization_page": [
+            Example("/platforms/new", sends("Continue", server="{peer}"), CONTINUE, "and begun"),
+            Example("/platforms/new", authorizes, ".who-large", "and authorized"),
+        ],
+        "authorizations.go_on": [Example("/platforms/authorizations/999/continue", what="410")],
+        "authorizations.callback": [Example("/platforms/callback", what="410")],
+        "platforms.connect_by_token_page": [Example("/platforms/new/token")],
         "platforms.connect_by_token": [
             Example(
-                "/platforms/new",
-                sends("Add account", name="x", instance_url="not one", access_token="x"),
+                "/platforms/new/token",
+                sends("Connect account", name="x", instance_url="not one", access_token="x"),
                 ERROR,
                 "with an error",
             )

@@ -4,17 +4,19 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from playwright.async_api import BrowserContext
 
 from quart_app.composition import build_services
-from quart_app.model import AuditEvent, PlatformType, Role
+from quart_app.model import AuditEvent, PlatformAccount, PlatformType, Role
 from quart_app.services.administration.user_ref import UserRef
 from quart_app.settings import Settings
 from tests.browser.page_examples import Values
 from tests.callers import NOBODY, caller_of
 from tests.conftest import PASSWORD, migrated_database, settings_for
+from tests.peers.fixtures import Peers, reaching
 from tests.processes import log_in, with_session
 from tests.servers import Server, hypercorn
 
@@ -73,9 +75,20 @@ async def fill(settings: Settings) -> Values:
                     caller_of(ids[owner]), connection.id, is_active=False
                 )
                 ids["off"] = connection.id
-            elif owner == "member" and name == "Notes":
-                ids["connection"] = connection.id
+            elif owner == "member" and name in {"Notes", LONG}:
+                ids["connection" if name == "Notes" else "long"] = connection.id
     async with built.database.begin() as db:
+        now = datetime.now(UTC)
+        states: dict[str, dict[str, Any]] = {
+            "connection": {"reconnect_needed_since": now, "problem": "token_refused"},
+            "long": {"token_expires_at": now + timedelta(days=13, hours=1)},
+        }
+        for name, state in states.items():
+            db.add(
+                PlatformAccount(
+                    platform_connection_id=ids[name], checked_at=now, failed_checks=0, **state
+                )
+            )
         for _ in range(ENTRIES):
             await services.audit.writer.record(db, AuditEvent.LOGIN, NOBODY, user_id=ids["member"])
     link = await services.user_passwords.make_reset_link(NOBODY, UserRef.by_name("ada"))
@@ -90,12 +103,13 @@ async def fill(settings: Settings) -> Values:
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def scene(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, running_peers: Peers
 ) -> Iterator[Scene]:
+    """A server that reaches a Fediverse server, whose name is the value `peer`."""
     folder = tmp_path_factory.mktemp("accessibility")
     with migrated_database(request.param, request, folder) as url:
-        settings = settings_for(url)
-        values = asyncio.run(fill(settings))
+        settings = reaching(settings_for(url), running_peers)
+        values = asyncio.run(fill(settings)) | {"peer": running_peers["pixelfed"].host}
         with hypercorn(settings, folder) as server:
             log_in(server, "member")  # from another device
             values["login"] = "1"

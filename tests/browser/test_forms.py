@@ -142,32 +142,28 @@ async def test_an_error_links_to_its_field_and_the_input_is_kept(
     server: Server, name: str, open_page: OpenPage
 ) -> None:
     page = await open_page()
-    await page.goto(f"{server.url}/login?next=/platforms/new")
+    await page.goto(f"{server.url}/login?next=/platforms/new/token")
     await fill(page, name, PASSWORD)
     await page.keyboard.press("Enter")
-    await page.get_by_label("Name", exact=True).fill("Photos, 写真")
-    await page.get_by_label("Software", exact=True).select_option("pixelfed")
+    await page.get_by_label("Name (optional)").fill("Photos, 写真")
     await page.get_by_label("Server", exact=True).fill("not an instance")
-    await page.get_by_label("Username (optional)").fill("rosa")
     await page.get_by_label("Access token", exact=True).fill("a-token")
-    await page.get_by_role("button", name="Add account").click()
+    await page.get_by_role("button", name="Connect account").click()
 
-    await expect(page).to_have_title(re.compile("^Error: Add account"))
+    await expect(page).to_have_title(re.compile("^Error: Use an access token"))
     summary = page.get_by_role("alert")
     await expect(summary).to_be_focused()
     await expect(summary).to_be_in_viewport()
     instance = page.get_by_label("Server", exact=True)
     await expect(instance).to_have_attribute("aria-invalid", "true")
     await expect(instance).to_have_accessible_description(
-        re.compile("Enter only the server.s name, such as")
+        re.compile("Enter a server or a handle, such as")
     )
     await page.keyboard.press("Tab")
     await page.keyboard.press("Enter")  # the link in the summary
     await expect(instance).to_be_focused()
     await expect(instance).to_have_value("not an instance")
-    await expect(page.get_by_label("Name", exact=True)).to_have_value("Photos, 写真")
-    await expect(page.get_by_label("Software", exact=True)).to_have_value("pixelfed")
-    await expect(page.get_by_label("Username (optional)")).to_have_value("rosa")
+    await expect(page.get_by_label("Name (optional)")).to_have_value("Photos, 写真")
     await expect(page.get_by_label("Access token", exact=True)).to_have_value("a-token")
 
 

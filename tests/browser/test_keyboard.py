@@ -6,11 +6,13 @@ from itertools import groupby
 
 import pytest
 from playwright.async_api import Locator, Page, expect
+from standins.serving import ServedStandIn
 
 from tests.browser.conftest import IN_ONE_LOOP, OpenPage
 from tests.browser.sample_site import Scene, enter
 from tests.cases import first_unless_thorough
 from tests.conftest import PASSWORD
+from tests.peers.fixtures import Peers, access_token
 
 pytestmark = [
     IN_ONE_LOOP,
@@ -104,14 +106,14 @@ class Keyboard:
 
 
 async def test_a_whole_visit_works_by_keyboard_alone(
-    scene: Scene, open_page: OpenPage, measured: Callable[[str], None]
+    scene: Scene, open_page: OpenPage, running_peers: Peers, measured: Callable[[str], None]
 ) -> None:
     page = await open_page(viewport={"width": 1000, "height": 500})
     keys = Keyboard(page)
     await page.goto(f"{scene.server.url}/platforms")
     await log_in(keys)
     await switch(keys)
-    await add_a_connection(keys)
+    await add_a_connection(keys, running_peers["pixelfed"])
     await rename_and_remove_it(keys)
     await end_another_device(keys)
     await keys.come_to(page.get_by_role("button", name="Log out"), "Shift+Tab")
@@ -144,37 +146,44 @@ async def switch(keys: Keyboard) -> None:
     await expect(switcher).to_be_focused()
 
 
-async def add_a_connection(keys: Keyboard) -> None:
-    """Past the header, with a wrong password first."""
+async def add_a_connection(keys: Keyboard, peer: ServedStandIn) -> None:
+    """Past the header, with a wrong server first."""
     page, main = keys.page, keys.page.locator("main")
     await keys.come_to(page.get_by_role("link", name="Skip to content"), "Shift+Tab")
     await page.keyboard.press("Enter")
     await expect(main).to_be_focused()
     await keys.press("Tab")
     await expect(main.locator(":focus")).to_have_count(1)
-    await keys.use(main.get_by_role("link", name="Add account"))
-    await keys.fill(main.get_by_label("Name", exact=True), "Harbour")
-    await keys.come_to(main.get_by_label("Software", exact=True))
-    await page.keyboard.type("Pix")
-    await expect(main.get_by_label("Software", exact=True)).to_have_value("pixelfed")
+    await keys.use(main.get_by_role("link", name="Connect an account"))
+    await expect(main.get_by_label("Server", exact=True)).to_be_focused()
+    await keys.use(main.get_by_role("link", name="Use an access token instead"))
+    await expect(main.get_by_label("Server", exact=True)).to_be_focused()
     await keys.fill(main.get_by_label("Server", exact=True), "not an instance")
-    await keys.fill(main.get_by_label("Access token", exact=True), "a-token")
-    await keys.use(main.get_by_role("button", name="Add account"))
+    await keys.fill(main.get_by_label("Access token", exact=True), access_token(peer))
+    await keys.fill(main.get_by_label("Name (optional)"), "Harbour")
+    await keys.use(main.get_by_role("button", name="Connect account"))
     await expect(page.get_by_role("alert")).to_be_focused()
     await keys.use(page.get_by_role("alert").get_by_role("link"))
     instance = main.get_by_label("Server", exact=True)
     await expect(instance).to_be_focused()
-    await keys.fill(instance, "harbour.example")
+    await keys.fill(instance, peer.host)
     await page.keyboard.press("Enter")
     await expect(main.get_by_role("heading", name="Harbour")).to_be_visible()
 
 
 async def rename_and_remove_it(keys: Keyboard) -> None:
     page, main = keys.page, keys.page.locator("main")
+    await keys.use(main.get_by_role("button", name="More for Harbour"))
+    await keys.come_to(main.get_by_role("link", name="Rename Harbour"))
+    await page.keyboard.press("Escape")
+    await expect(main.get_by_role("button", name="More for Harbour")).to_be_focused()
+    await expect(main.get_by_role("link", name="Rename Harbour")).to_be_hidden()
+    await page.keyboard.press("Enter")
     await keys.use(main.get_by_role("link", name="Rename Harbour"))
     await expect(page.get_by_role("heading", name="Rename Harbour")).to_be_visible()
     await keys.fill(main.get_by_label("Name", exact=True), "Port")
     await keys.use(main.get_by_role("button", name="Rename"))
+    await keys.use(main.get_by_role("button", name="More for Port"))
     await keys.use(main.get_by_role("link", name="Remove Port"))
     await expect(page.get_by_role("heading", name="Remove Port?")).to_be_visible()
     await keys.use(main.get_by_role("button", name="Remove Port"))

@@ -12,6 +12,7 @@ from quart_app.storage.schema import upgrade_schema
 from tests.browser.conftest import IN_ONE_LOOP, OpenPage, fill_and_log_in
 from tests.conftest import ENCRYPTION_KEY, SECRET_KEY
 from tests.legacy.legacy_database import PASSWORDS, build_legacy_database
+from tests.peers.fixtures import Peers, access_token, reaching
 from tests.servers import hypercorn
 
 pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough]
@@ -65,25 +66,31 @@ async def test_a_legacy_user_logs_in_switches_twice_and_logs_out(
 
 
 async def test_the_main_job_works_without_javascript(
-    legacy_settings: Settings, tmp_path: Path, open_page: OpenPage
+    legacy_settings: Settings, tmp_path: Path, open_page: OpenPage, running_peers: Peers
 ) -> None:
-    with hypercorn(legacy_settings, tmp_path) as server:
+    with hypercorn(reaching(legacy_settings, running_peers), tmp_path) as server:
         page = await open_page(java_script_enabled=False)
         await page.goto(server.url)
         await fill_and_log_in(page, "ada", PASSWORDS["ada"])
         await expect(page.locator("#current-account")).to_be_visible()
         await page.get_by_role("link", name="Accounts", exact=True).click()
-        await page.get_by_role("link", name="Add account").first.click()
-        await page.get_by_label("Name", exact=True).fill("A fourth, 第四")
-        await page.get_by_label("Server", exact=True).fill("fourth.example")
-        await page.get_by_label("Access token").fill("a-token")
-        await page.get_by_role("button", name="Add account").click()
+        await page.locator("main").get_by_role("link", name="Connect an account").click()
+        await page.get_by_role("link", name="Use an access token instead").click()
+        peer = running_peers["mastodon-4-2"]
+        await page.get_by_label("Server", exact=True).fill(peer.host)
+        await page.get_by_label("Access token").fill(access_token(peer))
+        await page.get_by_label("Name (optional)").fill("A fourth, 第四")
+        await page.get_by_role("button", name="Connect account").click()
         await expect(page.get_by_role("heading", name="A fourth, 第四")).to_be_visible()
+        await page.get_by_role("button", name="More for A fourth, 第四", exact=True).click()
         await page.get_by_role("link", name="Rename A fourth, 第四", exact=True).click()
         await page.get_by_label("Name", exact=True).fill("A fifth")
         await page.get_by_role("button", name="Rename").click()
+        menu = page.get_by_role("button", name="More for A fifth", exact=True)
+        await menu.click()
         await page.get_by_role("button", name="Switch off A fifth", exact=True).click()
         await page.get_by_role("button", name="Switch on A fifth", exact=True).click()
+        await menu.click()
         await expect(page.get_by_role("link", name="Remove A fifth", exact=True)).to_be_visible()
         await page.get_by_role("link", name="Profile", exact=True).click()
         await page.get_by_label("Current password").fill(PASSWORDS["ada"])

@@ -177,7 +177,7 @@ async def test_the_switcher_works_by_keyboard(processes: Processes, open_page: O
 
     await page.keyboard.press("ArrowDown")
     await expect(row(page, "Photos")).to_be_focused()
-    for link in ("Add account", "Manage"):
+    for link in ("Connect an account", "Manage"):
         await page.keyboard.press("Tab")
         await expect(panel.get_by_role("link", name=link)).to_be_focused()
     await page.keyboard.press("Tab")

@@ -34,6 +34,7 @@ from quart_app.services.platforms.authorization_results import AuthorizationResu
 from quart_app.services.platforms.authorizations import Authorizations
 from quart_app.services.platforms.authorized_accounts import AuthorizedAccounts
 from quart_app.services.platforms.background_checks import BackgroundChecks
+from quart_app.services.platforms.key_rotation import KeyRotation
 from quart_app.services.platforms.pasted_tokens import PastedTokens
 from quart_app.services.platforms.platforms import Platforms
 from quart_app.services.platforms.removal import Removal
@@ -99,6 +100,7 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         authorization_results=_authorization_results(parts),
         authorized_accounts=_authorized_accounts(parts),
         sealed_credentials=SealedCredentials(database, parts.credentials),
+        key_rotation=KeyRotation(database, parts.credentials),
         audit=Audit(database, parts.audit, parts.purge_clock),
         first_user=_first_user(parts),
         users=_users(parts),

@@ -30,6 +30,7 @@ from quart_app.services.platforms.authorizations import Authorizations
 from quart_app.services.platforms.authorized_accounts import AuthorizedAccounts
 from quart_app.services.platforms.background_checks import BackgroundChecks
 from quart_app.services.platforms.checks import AccountChecks
+from quart_app.services.platforms.key_rotation import KeyRotation
 from quart_app.services.platforms.pasted_tokens import PastedTokens
 from quart_app.services.platforms.platforms import Platforms
 from quart_app.services.platforms.removal import Removal
@@ -70,6 +71,7 @@ class Services:
     authorization_results: AuthorizationResults
     authorized_accounts: AuthorizedAccounts
     sealed_credentials: SealedCredentials
+    key_rotation: KeyRotation
     audit: Audit
     first_user: FirstUser
     users: Users

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, bindparam, delete, func, inspect, select
+from sqlalchemy import ColumnElement, Integer, bindparam, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload, load_only
@@ -172,32 +172,6 @@ _NEXT_ID = text(
     "SELECT max(highest, coalesce((SELECT max(id) FROM platform_connections), 0)) + 1 AS id"
     " FROM platform_connection_ids"
 ).columns(id=Integer)
-
-
-async def has_connections_table(db: AsyncSession) -> bool:
-    """Return whether the table of platform connections exists."""
-    connection = await db.connection()
-    return await connection.run_sync(
-        lambda it: inspect(it).has_table(PlatformConnection.__tablename__)
-    )
-
-
-async def sealed_tokens(db: AsyncSession, *, most: int) -> list[str]:
-    """Return up to `most` of the newest and `most` of the oldest Fernet-encrypted access tokens."""
-    tokens: dict[int, str] = {}
-    for order in (PlatformConnection.id.desc(), PlatformConnection.id):
-        rows = await db.execute(
-            select(PlatformConnection.id, PlatformConnection.access_token)
-            .where(PlatformConnection.access_token.startswith(_FERNET))
-            .order_by(order)
-            .limit(most)
-        )
-        tokens |= dict(rows.all())
-    return list(tokens.values())
-
-
-# https://github.com/fernet/spec: the version 0x80, and a time before the year 2106, in base64url
-_FERNET = "gAAAAA"
 
 
 async def delete_connection(db: AsyncSession, connection: PlatformConnection) -> bool:

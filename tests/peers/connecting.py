@@ -1,30 +1,14 @@
 """Connecting accounts at peers by use cases, without HTTP of our own."""
 
-from dataclasses import replace
-from ipaddress import ip_network
 from urllib.parse import parse_qs, urlsplit
-
-from sqlalchemy import URL
 
 from quart_app.composition import Built
 from quart_app.model import PlatformConnection, PlatformType
 from quart_app.services import Services
 from quart_app.services.platforms.authorized_accounts import AddedAccount
-from quart_app.settings import Settings
 from quart_app.storage import platforms as stored
 from tests.callers import caller_of
-from tests.conftest import settings_for
 from tests.peers.fixtures import Peers
-
-
-def settings_reaching(database_url: URL, peers: Peers) -> Settings:
-    """Return settings that let requests reach the peers on loopback."""
-    return replace(
-        settings_for(database_url),
-        allowed_private_networks=(ip_network("127.0.0.0/8"), ip_network("::1/128")),
-        allowed_private_ports=(range(1, 65536),),
-        extra_ca_file=peers.ca_file,
-    )
 
 
 async def authorize_account(

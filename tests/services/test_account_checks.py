@@ -29,14 +29,13 @@ from quart_app.services.platforms.checks import wait_after
 from quart_app.services.platforms.steps.outbound_limit import MOST_REQUESTS, WINDOW
 from quart_app.settings import Settings
 from tests.callers import caller_of
-from tests.conftest import Clock, Member, make_member
+from tests.conftest import Clock, Member, make_member, settings_for
 from tests.peers.connecting import (
     connect_account,
-    settings_reaching,
     store_token,
     stored_connection,
 )
-from tests.peers.fixtures import Peers
+from tests.peers.fixtures import Peers, reaching
 
 pytestmark = pytest.mark.sqlite_unless_thorough
 
@@ -45,7 +44,7 @@ VERIFY = "/api/v1/accounts/verify_credentials"
 
 @pytest.fixture
 def settings(database_url: URL, running_peers: Peers) -> Settings:
-    return settings_reaching(database_url, running_peers)
+    return reaching(settings_for(database_url), running_peers)
 
 
 # The statuses that a revoked token gets: 401, 403, 400 as text.

@@ -13,22 +13,21 @@ from quart_app.model import ConnectionState
 from quart_app.services import Services
 from quart_app.settings import Settings
 from tests.callers import caller_of
-from tests.conftest import Member
+from tests.conftest import Member, settings_for
 from tests.peers.connecting import (
     authorize_account,
     connect_account,
-    settings_reaching,
     store_token,
     stored_connection,
 )
-from tests.peers.fixtures import Peers
+from tests.peers.fixtures import Peers, reaching
 
 PEER = "mastodon-4-2"
 
 
 @pytest.fixture
 def settings(database_url: URL, running_peers: Peers) -> Settings:
-    return settings_reaching(database_url, running_peers)
+    return reaching(settings_for(database_url), running_peers)
 
 
 async def names_at_peer(built: Built, peers: Peers) -> dict[int, str | None]:

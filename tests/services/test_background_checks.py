@@ -12,9 +12,9 @@ from quart_app.services import Services
 from quart_app.settings import Settings
 from quart_app.storage import platform_accounts as stored
 from tests.callers import caller_of
-from tests.conftest import Clock, Member
-from tests.peers.connecting import settings_reaching, store_token, stored_connection
-from tests.peers.fixtures import Peers
+from tests.conftest import Clock, Member, settings_for
+from tests.peers.connecting import store_token, stored_connection
+from tests.peers.fixtures import Peers, reaching
 
 VERIFY = "GET /api/v1/accounts/verify_credentials"
 DAY = timedelta(days=1)
@@ -22,7 +22,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def settings(database_url: URL, running_peers: Peers) -> Settings:
-    return settings_reaching(database_url, running_peers)
+    return reaching(settings_for(database_url), running_peers)
 
 
 async def accounts(built: Built) -> dict[int, PlatformAccount]:

@@ -65,6 +65,32 @@ async def test_unencrypted_credentials_say_nothing_about_a_key(
     assert await check(database_url, OTHER) is None
 
 
+@pytest.mark.parametrize("column", ["client_key", "client_secret"])
+async def test_keys_are_tried_on_every_secret_of_a_connection(
+    database_url: URL, member: Member, column: str
+) -> None:
+    for connection_id in member.platform_ids:
+        store(database_url, connection_id, "")
+    sealed = Fernet(ENCRYPTION_KEY).encrypt(b"a secret").decode()
+    with connected(database_url) as execute:
+        execute(f"UPDATE platform_connections SET {column} = '{sealed}' WHERE id = 1")  # noqa: S608
+    with pytest.raises(WrongEncryptionKey, match=r"\(1 tried\)"):
+        await check(database_url, OTHER)
+
+
+async def test_keys_are_tried_on_refresh_tokens(database_url: URL, member: Member) -> None:
+    sealed = Fernet(OTHER).encrypt(b"a token").decode()
+    with connected(database_url) as execute:
+        execute(
+            "INSERT INTO platform_accounts"  # noqa: S608 ours
+            " (platform_connection_id, failed_checks, refresh_token)"
+            f" VALUES ({member.platform_ids[0]}, 0, '{sealed}')"
+        )
+    warning = await check(database_url, ENCRYPTION_KEY)
+    assert warning is not None
+    assert "does not decrypt 1 of 4" in warning
+
+
 async def test_only_the_newest_and_the_oldest_of_many_credentials_are_tried(
     database_url: URL, member: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,9 +11,9 @@ from quart_app.model import ConnectionState, PlatformConnection
 from quart_app.services import Services
 from quart_app.settings import Settings
 from tests.callers import caller_of
-from tests.conftest import Clock, Member
-from tests.peers.connecting import connect_account, settings_reaching, stored_connection
-from tests.peers.fixtures import Peers
+from tests.conftest import Clock, Member, settings_for
+from tests.peers.connecting import connect_account, stored_connection
+from tests.peers.fixtures import Peers, reaching
 
 TOKEN = "POST /oauth/token"
 PEER = "akkoma"  # its tokens last 600 seconds, and each refresh token serves once
@@ -21,7 +21,7 @@ PEER = "akkoma"  # its tokens last 600 seconds, and each refresh token serves on
 
 @pytest.fixture
 def settings(database_url: URL, running_peers: Peers) -> Settings:
-    return settings_reaching(database_url, running_peers)
+    return reaching(settings_for(database_url), running_peers)
 
 
 @pytest.fixture

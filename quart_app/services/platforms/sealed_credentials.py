@@ -7,13 +7,14 @@ import asyncio
 from dataclasses import dataclass
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import AppError, Unavailable
 from quart_app.services.platforms.credentials import Credentials
-from quart_app.storage import platforms as stored
+from quart_app.storage import sealed_secrets as stored
 from quart_app.storage.database import Database
 
-# This many of the newest and of the oldest; opening one takes 0.05 ms.
+# The secrets of this many of the newest and of the oldest rows; opening one takes 0.05 ms.
 TRIED_AT_EITHER_END = 500
 
 
@@ -59,7 +60,10 @@ class SealedCredentials:
         """Try the keys on some of the stored credentials. Raises Unavailable."""
         try:
             async with self.database.read() as db:
-                tokens = await stored.sealed_tokens(db, most=TRIED_AT_EITHER_END)
+                tokens = await self._tokens(db, stored.CONNECTION_SECRETS)
+                # The older application's database has no such table.
+                if await stored.has_table_of(db, stored.ACCOUNT_SECRETS):
+                    tokens += await self._tokens(db, stored.ACCOUNT_SECRETS)
         except DBAPIError as error:  # such as a missing privilege
             raise Unavailable from error
         return await asyncio.to_thread(self._fit, tokens)
@@ -74,6 +78,9 @@ class SealedCredentials:
             raise WrongEncryptionKey(fit.sentence)
         return fit.sentence
 
+    async def _tokens(self, db: AsyncSession, secrets: stored.SecretColumns) -> list[str]:
+        return await stored.sealed_tokens(db, secrets, most=TRIED_AT_EITHER_END)
+
     def _fit(self, tokens: list[str]) -> KeyFit:
         # As text: SQLite keeps bytes in a text column, too.
         unopened = sum(self.credentials.unseal(str(token)) is None for token in tokens)
@@ -86,7 +93,9 @@ async def refuse_new_key(database: Database) -> None:
     A database without our tables holds no credentials. Raises Unavailable.
     """
     async with database.read() as db:
-        if await stored.has_connections_table(db) and await stored.sealed_tokens(db, most=1):
+        secrets = stored.CONNECTION_SECRETS
+        has_table = await stored.has_table_of(db, secrets)
+        if has_table and await stored.sealed_tokens(db, secrets, most=1):
             raise WrongEncryptionKey(
                 "QUART_APP_PLATFORM_ENCRYPTION_KEY is missing, and a new key could not decrypt the"
                 " credentials in the database. Set it to the key that encrypted them; after a"

@@ -8,12 +8,7 @@ import pytest
 from sqlalchemy import URL, text
 
 from quart_app.composition import Built
-from quart_app.errors import (
-    CredentialsLost,
-    NotFound,
-    OtherAccountAuthorized,
-    TooManyOutbound,
-)
+from quart_app.errors import NotFound
 from quart_app.fediverse.errors import (
     ServerBusy,
     ServerError,
@@ -26,6 +21,11 @@ from quart_app.fediverse.errors import (
 from quart_app.model import ConnectionState
 from quart_app.services import Services
 from quart_app.services.platforms.checks import wait_after
+from quart_app.services.platforms.errors import (
+    CredentialsLost,
+    OtherAccountAuthorized,
+    TooManyOutbound,
+)
 from quart_app.services.platforms.steps.outbound_limit import MOST_REQUESTS, WINDOW
 from quart_app.settings import Settings
 from tests.callers import caller_of

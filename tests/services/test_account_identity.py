@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import URL, text
 
 from quart_app.composition import Built
-from quart_app.errors import AccountTaken, OtherAccountAuthorized
+from quart_app.errors import AccountTaken
 from quart_app.model import ConnectionState
 from quart_app.services import Services
+from quart_app.services.platforms.errors import OtherAccountAuthorized
 from quart_app.settings import Settings
 from tests.callers import caller_of
 from tests.conftest import Member, settings_for

@@ -67,7 +67,7 @@ class KeyRotation:
                 for secret, token in zip(secrets, tokens, strict=True)
                 if token is not None and token != secret.token
             ]
-        # A token that was replaced meanwhile is left alone: a process sealed it just now.
+        # A token that was replaced meanwhile is left alone: a running process sealed it.
         rotated.resealed += sum(replaced)
         rotated.sealed_before += len(secrets) - tokens.count(None) - sum(replaced)
         rotated.unopened += tokens.count(None)

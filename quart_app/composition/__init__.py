@@ -220,7 +220,7 @@ def _authorization_results(parts: Parts) -> AuthorizationResults:
         fediverse=parts.fediverse,
         directory=parts.directory,
         credentials=parts.credentials,
-        redirect_uri=parts.apps.redirect_uri,
+        redirect_uri_at=parts.apps.redirect_uri_at,
         now=parts.now,
     )
 

@@ -73,7 +73,7 @@ class Parts:
             database=self.database,
             fediverse=self.fediverse,
             credentials=self.credentials,
-            redirect_uri=f"{self.settings.public_url}/platforms/callback",
+            callback_url=f"{self.settings.public_url}/platforms/callback",
             website=self.settings.public_url,
             now=self.now,
         )

@@ -151,7 +151,7 @@ async def test_no_secret_of_an_account_is_logged_stored_in_clear_or_shown(
     kinds = {"state", "code", "verifier", "client secret", "token", "refresh token", "pasted"}
     assert set(witness.secrets) == kinds | {"snac app", "snac token"}
     log = server.log.read_text()
-    assert "GET /platforms/callback 1.1" in log
+    assert f"GET /platforms/callback/{snac.host} 1.1" in log
     assert "DEBUG:httpcore2" in log  # libraries, too, say all they have to say
     assert '"event": "platform_connected"' in log
     for kind, secrets in witness.secrets.items():

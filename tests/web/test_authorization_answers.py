@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 from statistics import median
 from typing import Any, cast
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
 from quart import Quart
@@ -64,7 +64,8 @@ async def test_a_refusal_is_a_sentence_of_ours_with_nothing_of_the_servers_words
     browser: Client, services: Services, peers: Peers, answer: dict[str, str], sentence: str
 ) -> None:
     page, _, state = await attempt(browser, peers)
-    callback = f"/platforms/callback?{urlencode(answer | {'state': state})}"
+    query = urlencode(answer | {"state": state})
+    callback = f"/platforms/callback/{peers[SERVER].host}?{query}"
     status, words = await error_of(browser, callback)
     assert status == 409
     assert sentence.format(host=peers[SERVER].host) in words
@@ -77,7 +78,9 @@ async def test_a_denial_without_a_state_is_of_no_attempt_while_two_are_under_way
     browser: Client, peers: Peers
 ) -> None:
     attempts = [await attempt(browser, peers) for _ in range(2)]
-    status, words = await error_of(browser, "/platforms/callback?error=access_denied")
+    status, words = await error_of(
+        browser, f"/platforms/callback/{peers[SERVER].host}?error=access_denied"
+    )
     assert (status, "Start again" in words) == (410, True)
     for page, url, _ in attempts:  # neither has ended
         assert await come_back(browser, peers.authorise(url)) == page
@@ -90,8 +93,26 @@ async def test_an_answer_without_a_state_of_this_browser_ends_nothing(
     browser: Client, peers: Peers, query: str
 ) -> None:
     page, url, _ = await attempt(browser, peers)
-    assert (await error_of(browser, f"/platforms/callback?{query}"))[0] == 410
+    callback = f"/platforms/callback/{peers[SERVER].host}?{query}"
+    assert (await error_of(browser, callback))[0] == 410
     assert await come_back(browser, peers.authorise(url)) == page
+
+
+async def test_a_server_that_sends_its_users_on_to_another_gets_no_code_of_that_one(
+    browser: Client, peers: Peers
+) -> None:
+    """The mix-up attack (RFC 9700 section 4.4)."""
+    evil, honest = peers["gotosocial"], peers[SERVER]
+    there = {}
+    for peer in (evil, honest):
+        url = urlsplit(await way_to_server(browser, await begin(browser, peer.host)))
+        there[peer.host] = dict(parse_qsl(url.query))
+    # What evil knows by an attempt of its own there, but with the state of the user's attempt.
+    sent_on = there[honest.host] | {"state": there[evil.host]["state"]}
+    callback = peers.authorise(f"{honest.url}/oauth/authorize?{urlencode(sent_on)}")
+    asked = evil.records.requests["POST /oauth/token"]
+    assert (await error_of(browser, callback))[0] == 410
+    assert evil.records.requests["POST /oauth/token"] == asked
 
 
 @pytest.mark.parametrize(

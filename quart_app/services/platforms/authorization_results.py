@@ -39,30 +39,32 @@ class AuthorizationResults:
     fediverse: Fediverse
     directory: InstanceDirectory
     credentials: Credentials
-    redirect_uri: str
+    redirect_uri_at: Callable[[str], str]
     now: Callable[[], datetime]
 
     async def receive(
-        self, caller: Caller, state: str, *, code: str | None, error: str | None
+        self, caller: Caller, state: str, *, server: str, code: str | None, error: str | None
     ) -> int:
         """Exchange the code for tokens, look at the account, and return the authorization's id.
 
-        `code` and `error` are as RFC 6749 has them, sections 4.1.2 and 4.1.2.1. The server is that
-        of the state: an address says nothing about where it comes from. A second request with the
-        same state gets the result of the first. Raises AuthorizationInvalid, AuthorizationDenied,
-        InvalidScope, ServerError.
+        `code` and `error` are as RFC 6749 has them, sections 4.1.2 and 4.1.2.1. The server to ask
+        is that of the state; `server`, in the address of the way back, must be the same. A second
+        request with the same state gets the result of the first. Raises AuthorizationInvalid,
+        AuthorizationDenied, InvalidScope, ServerError.
         """
-        authorization_id, is_first = await self._receive_first(caller, state, code, error)
+        authorization_id, is_first = await self._receive_first(
+            caller, state, server=server, code=code, error=error
+        )
         if not is_first:
             await self._wait_for_first(caller, authorization_id)
         return authorization_id
 
     @shielded  # a code can be exchanged once, so a browser that goes away must not stop it
     async def _receive_first(
-        self, caller: Caller, state: str, code: str | None, error: str | None
+        self, caller: Caller, state: str, *, server: str, code: str | None, error: str | None
     ) -> tuple[int, bool]:
         """Return the authorization's id, and whether this request has exchanged the code."""
-        authorization, is_first = await self._use_state(caller, state)
+        authorization, is_first = await self._use_state(caller, state, server)
         if not is_first:
             return authorization.id, False
         try:
@@ -84,7 +86,7 @@ class AuthorizationResults:
             await self.directory.instance_at(authorization.host),
             app_of(self.credentials, authorization),
             code=code,
-            redirect_uri=self.redirect_uri,
+            redirect_uri=self.redirect_uri_at(authorization.host),
             code_verifier=opened(self.credentials, authorization.code_verifier),
         )
         account = await self.fediverse.verify_credentials(authorization.host, grant.access_token)
@@ -93,13 +95,17 @@ class AuthorizationResults:
             kept = await authorization_of_caller(db, caller, authorization.id, self.now())
             self._keep_result(kept, grant, account, avatar)
 
-    async def _use_state(self, caller: Caller, state: str) -> tuple[PlatformAuthorization, bool]:
+    async def _use_state(
+        self, caller: Caller, state: str, server: str
+    ) -> tuple[PlatformAuthorization, bool]:
         """Return the authorization, and whether the browser comes back for the first time."""
         async with self.database.begin() as db:
             authorization = await stored.authorization_with_state(
                 db, caller.user_id, hash_of(state), self.now()
             )
             if authorization is None or authorization.scope is None:
+                raise AuthorizationInvalid
+            if authorization.host != server:  # see `Apps.redirect_uri_at`
                 raise AuthorizationInvalid
             return authorization, await stored.use_state(db, authorization.id, self.now())
 

@@ -136,7 +136,7 @@ class Authorizations:
         return self.fediverse.authorization_url(
             instance,
             app,
-            redirect_uri=self.apps.redirect_uri,
+            redirect_uri=self.apps.redirect_uri_at(host),
             scope=scope,
             state=state,
             code_verifier=opened(self.credentials, authorization.code_verifier),

@@ -112,10 +112,10 @@ async def go_on(authorization_id: int) -> ResponseReturnValue:
     )
 
 
-@blueprint.get("/platforms/callback")
+@blueprint.get("/platforms/callback/<server>")
 @after_login_shows("authorizations.server_page")  # the address holds a code
 @_offers_new_start
-async def callback() -> ResponseReturnValue:
+async def callback(server: str) -> ResponseReturnValue:
     """Receive the browser from the server, and show the account."""
     if not _is_visit():
         return "", HTTPStatus.NO_CONTENT
@@ -125,7 +125,7 @@ async def callback() -> ResponseReturnValue:
         raise AuthorizationInvalid
     try:
         authorization_id = await services().authorization_results.receive(
-            caller(), state, code=request.args.get("code"), error=error
+            caller(), state, server=server, code=request.args.get("code"), error=error
         )
     except InvalidScope:
         begun = await services().authorizations.begin_with_less_scope(caller(), state)

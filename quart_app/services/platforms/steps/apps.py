@@ -39,10 +39,19 @@ class Apps:
     database: Database
     fediverse: Fediverse
     credentials: Credentials
-    redirect_uri: str
+    callback_url: str
     website: str
     now: Callable[[], datetime]
     _checks: SingleFlight[bool] = field(default_factory=SingleFlight)
+
+    def redirect_uri_at(self, host: str) -> str:
+        """Return the address that a server sends users back to, another one for each server.
+
+        A server could send a user on to a second server, with the state of its own attempt, to be
+        given the second one's code (the mix-up attack, RFC 9700 section 4.4). The second one
+        sends the user to its own address, which does not fit that state.
+        """
+        return f"{self.callback_url}/{host}"
 
     async def app_for(self, instance: Instance, scope: str) -> App:
         """Return an app to authorize, a shared one without asking the server.
@@ -80,7 +89,7 @@ class Apps:
         return await self._checks.run((instance.host, app.client_id), ask)
 
     def _key(self, instance: Instance, scope: str) -> AppKey:
-        return AppKey(instance.host, self.redirect_uri, scope)
+        return AppKey(instance.host, self.redirect_uri_at(instance.host), scope)
 
     async def _shared_or_turn(self, instance: Instance, scope: str) -> App | int | None:
         """Return the shared app, or the id of the registration to carry out, or None to wait."""
@@ -133,7 +142,7 @@ class Apps:
                 instance,
                 name=APP_NAME,
                 website=self.website,
-                redirect_uri=self.redirect_uri,
+                redirect_uri=self.redirect_uri_at(instance.host),
                 scope=scope,
             )
         finally:

@@ -92,15 +92,32 @@ RESET_LINKS = re.compile(
 )
 
 
-def test_the_architecture_page_lists_every_file_that_names_an_example_feature() -> None:
+AUTHORIZATIONS = re.compile(
+    r"authorizations|PlatformAuthorization|Authorization(Results|Invalid|Denied)|AuthorizedAccount"
+    r"|authorization_results|authorized_accounts|remember_authorization|AppRegistration"
+    r"|platform_apps|AttemptPurges|attempt_purges|TooManyAuthorizations|TooManyRegistrations"
+)
+
+
+@pytest.mark.parametrize(
+    ("feature", "begin", "end"),
+    [
+        (RESET_LINKS, "Reset links are an example", "The first five rows"),
+        (AUTHORIZATIONS, "by authorization is a larger example", "Its requests to servers"),
+    ],
+    ids=["reset links", "authorizations"],
+)
+def test_the_architecture_page_lists_every_file_that_names_an_example_feature(
+    feature: re.Pattern[str], begin: str, end: str
+) -> None:
     """A new central list that each feature has to edit would show here."""
     page = (ROOT / "docs/architecture.md").read_text()
-    section = page.partition("Reset links are an example")[2].partition("The first five rows")[0]
+    section = page.partition(begin)[2].partition(end)[0]
     listed = re.findall(r"`([a-z_0-9/]+\.(?:py|html))`", section)
     named = {
         str(path.relative_to(PACKAGE))
         for path in [*MODULES, *PACKAGE.rglob("*.html")]
-        if RESET_LINKS.search(_without_docstring(path.read_text()))
+        if feature.search(_without_docstring(path.read_text()))
     }
     assert sorted(listed) == sorted(named)
 

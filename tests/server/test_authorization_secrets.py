@@ -64,7 +64,9 @@ class Witness:
 
     async def way_back(self, host: str, user: str = "ada", *, allow: bool = True) -> str:
         """Walk to a server's page and back; return the path of the callback with its query."""
-        page = self.ask("POST", "/platforms/new", data={"server": host}).headers["Location"]
+        begun = self.ask("POST", "/platforms/new", data={"server": host})
+        assert begun.status_code == 303, begun.text
+        page = begun.headers["Location"]
         self.ask("GET", page)
         # The address of the server's page holds the state, and so does the answer that leads there.
         url = self.ask("GET", f"{page}/continue", keep=False).headers["Location"]

@@ -149,7 +149,13 @@ async def test_a_browser_that_goes_away_leaves_nobody_waiting_for_the_first_requ
     results = built.services.authorization_results
     before = asyncio.all_tasks()
     waiting = asyncio.create_task(
-        results.receive(caller_of(member.id), state, code="any", error=None)
+        results.receive(
+            caller_of(member.id),
+            state,
+            server=peers["mastodon-4-2"].host,
+            code="any",
+            error=None,
+        )
     )
     await asyncio.sleep(1)
     assert not waiting.done()

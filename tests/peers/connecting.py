@@ -28,7 +28,7 @@ async def authorize_account(
     url = await steps.authorization_url(caller, begun.id, begun.state)
     query = parse_qs(urlsplit(peers.authorise(url, as_user)).query)
     return await services.authorization_results.receive(
-        caller, begun.state, code=query["code"][0], error=None
+        caller, begun.state, server=begun.host, code=query["code"][0], error=None
     )
 
 

@@ -107,7 +107,7 @@ async def test_a_server_that_sends_its_users_on_to_another_gets_no_code_of_that_
     for peer in (evil, honest):
         url = urlsplit(await way_to_server(browser, await begin(browser, peer.host)))
         there[peer.host] = dict(parse_qsl(url.query))
-    # What evil knows by an attempt of its own there, but with the state of the user's attempt.
+    # The honest server's address, known by an attempt of evil's own, with the user's state.
     sent_on = there[honest.host] | {"state": there[evil.host]["state"]}
     callback = peers.authorise(f"{honest.url}/oauth/authorize?{urlencode(sent_on)}")
     asked = evil.records.requests["POST /oauth/token"]

@@ -123,7 +123,8 @@ async def paste(witness: Witness) -> None:
     witness.secrets["pasted"] |= {good, bad}
     for token, status in ((bad, 422), (good, 201)):
         body = fields | {"access_token": token}
-        assert witness.ask("POST", "/api/platforms", json=body).status_code == status
+        answer = witness.ask("POST", "/api/platforms", json=body)
+        assert answer.status_code == status, answer.text
     form = fields | {"name": "Another", "instance_url": "a b", "access_token": bad}
     page = witness.ask("POST", "/platforms/new/token", data=form, keep=False)
     assert bad in page.text  # the page keeps what was typed

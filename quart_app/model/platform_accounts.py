@@ -1,7 +1,8 @@
 """The account behind a platform connection, as its server describes it, and its picture."""
 
 import enum
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import ForeignKey, Index, Integer, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -18,6 +19,9 @@ from quart_app.model.lengths import (
     SOFTWARE_LENGTH,
 )
 from quart_app.model.types import Base, UtcDateTime
+
+# Of access that is not renewed by itself: Pixelfed's personal access tokens last a year.
+_EXPIRY_SHOWN_BEFORE: Final = timedelta(days=14)
 
 
 class ConnectionState(enum.StrEnum):
@@ -65,6 +69,14 @@ class PlatformAccount(Base):
     checked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     next_check_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     avatar_digest: Mapped[str | None] = mapped_column(String(AVATAR_DIGEST_LENGTH))
+
+    def expires_soon(self, at: datetime) -> bool:
+        """Return whether the access ends within two weeks, or has ended, and is not renewed."""
+        return (
+            self.token_expires_at is not None
+            and self.refresh_token is None
+            and self.token_expires_at - at <= _EXPIRY_SHOWN_BEFORE
+        )
 
 
 class Avatar(Base):

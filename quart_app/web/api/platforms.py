@@ -22,7 +22,7 @@ from quart_app.web.pipeline.fields import (
     SoughtPlatform,
     StoredName,
 )
-from quart_app.web.pipeline.gate import ID, caller, services
+from quart_app.web.pipeline.gate import ID, caller, now, services
 from quart_app.web.rendering.json_answers import (
     link_to_next,
     no_content,
@@ -180,6 +180,7 @@ def _connection(connection: PlatformConnection, *, is_default: bool) -> dict[str
         "software": account.software if account else None,
         "checked_at": timestamp_or_none(account.checked_at) if account else None,
         "token_expires_at": timestamp_or_none(account.token_expires_at) if account else None,
+        "expires_soon": account.expires_soon(now()) if account else False,
         "is_default": is_default,
         "created_at": timestamp_or_none(connection.created_at),
         "last_used": timestamp_or_none(connection.last_used),

@@ -159,8 +159,11 @@ async def add(authorization_id: int) -> ResponseReturnValue:
     """Add the account, and make it the session's current one."""
     added = await services().authorized_accounts.add(caller(), authorization_id)
     connection = added.connection
-    if added.is_new or connection.is_active:
+    notice = "Account connected." if added.is_new else "Account reconnected."
+    if connection.is_active:
         connection = await services().platforms.switch(caller(), connection.id)
         switch_platform(connection.id)
-    what = "Account connected" if added.is_new else "Account reconnected"
-    return redirect_to(url_for("platforms.dashboard"), notice=f"{what}. Switched to {CURRENT}")
+        notice = f"{notice} Switched to {CURRENT}"
+    else:
+        notice = f"{notice} It is switched off."
+    return redirect_to(url_for("platforms.dashboard"), notice=notice)

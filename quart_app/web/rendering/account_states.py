@@ -1,7 +1,7 @@
 """The state of an account in words: how it can be used, and what its last check found."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from quart import Quart
@@ -12,9 +12,6 @@ from quart_app.model.platform_accounts import ConnectionState
 from quart_app.services.platforms.errors import CredentialsLost, OtherAccountAuthorized
 from quart_app.web.pipeline.gate import now
 from quart_app.web.rendering.template_filters import ago
-
-# Of access that is not renewed by itself: Pixelfed's personal access tokens last a year.
-EXPIRY_SHOWN_BEFORE: Final = timedelta(days=14)
 
 
 class Problem(NamedTuple):
@@ -69,11 +66,7 @@ def states_of(connection: PlatformConnection, at: datetime) -> Iterator[Badge]:
         return
     if account.reconnect_needed_since is not None:
         yield Badge("bad", "reconnect needed")
-    elif (
-        account.token_expires_at is not None
-        and account.refresh_token is None
-        and account.token_expires_at - at <= EXPIRY_SHOWN_BEFORE
-    ):
+    elif account.token_expires_at is not None and account.expires_soon(at):
         is_over = account.token_expires_at <= at
         when = ago(account.token_expires_at, at)
         yield Badge("soon", f"access {'expired' if is_over else 'expires'} {when}")

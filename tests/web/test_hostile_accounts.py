@@ -162,3 +162,17 @@ async def test_a_browser_that_goes_away_leaves_nobody_waiting_for_the_first_requ
     waiting.cancel()
     await asyncio.wait([waiting])
     assert asyncio.all_tasks() == before
+
+
+async def test_a_page_that_is_still_open_adds_no_other_account_than_it_shows(
+    browser: Client, built: Built, peers: Peers
+) -> None:
+    peer = peers["mastodon-4-2"]
+    page = await begin(browser, peer.host)
+    await come_back(browser, peers.authorise(await way_to_server(browser, page), "ada"))
+    await add(browser, page)
+    other = await begin(browser, peer.host)
+    await come_back(browser, peers.authorise(await way_to_server(browser, other), "grace"))
+    assert (await browser.post(f"{page}/add")).status_code == 410
+    assert (await browser.get(f"{page}/avatar")).status_code == 410
+    assert len(await connections_of(built.services)) == 1

@@ -18,7 +18,7 @@ from quart_app.fediverse.errors import InvalidScope
 from quart_app.fediverse.fediverse import Fediverse
 from quart_app.fediverse.scopes import scopes_to_try
 from quart_app.fediverse.types import App, Instance
-from quart_app.model import PlatformAuthorization
+from quart_app.model import LARGEST_ID, PlatformAuthorization
 from quart_app.services.caller import Caller
 from quart_app.services.platforms.credentials import Credentials
 from quart_app.services.platforms.errors import AuthorizationInvalid, TooManyAuthorizations
@@ -170,6 +170,9 @@ class Authorizations:
     ) -> PlatformAuthorization:
         now = self.now()
         authorization = PlatformAuthorization(
+            # SQLite gives a deleted row's id to the next one. An old page must not add another
+            # account than the one it shows, nor a cached picture be shown for another account.
+            id=secrets.randbelow(LARGEST_ID) + 1,
             user_id=caller.user_id,
             state_hash=hash_of(state),
             created_at=now,

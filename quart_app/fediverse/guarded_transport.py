@@ -112,7 +112,12 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             )
         finally:
             await response.aclose()
-        kept = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+        # As bytes: httpx2 reads values that are not ASCII, but can't write them.
+        kept = [
+            (name, value)
+            for name, value in response.headers.raw
+            if name.decode("latin-1").lower() in _KEPT_HEADERS
+        ]
         return httpx2.Response(raw.status, headers=kept, content=body, request=request)
 
 

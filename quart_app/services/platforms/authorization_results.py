@@ -24,6 +24,7 @@ from quart_app.services.platforms.steps.authorization_records import (
 from quart_app.services.platforms.steps.instance_directory import InstanceDirectory
 from quart_app.storage import authorizations as stored
 from quart_app.storage.database import Database
+from quart_app.storage.encoding import refuse_unstorable
 
 _POLL_SECONDS: Final = 0.3
 # The first request asks the server four things, each for 10 seconds at most.
@@ -81,7 +82,10 @@ class AuthorizationResults:
     async def _exchange(
         self, caller: Caller, authorization: PlatformAuthorization, code: str
     ) -> None:
-        """Exchange the code, look at the account, and keep both. Raises ServerError."""
+        """Exchange the code, look at the account, and keep both.
+
+        Raises ServerError, and InvalidInput if the database can't store the account's name.
+        """
         grant = await self.fediverse.exchange_code(
             await self.directory.instance_at(authorization.host),
             app_of(self.credentials, authorization),
@@ -93,6 +97,7 @@ class AuthorizationResults:
         avatar = await self.fediverse.avatar(account.avatar_url) if account.avatar_url else None
         async with self.database.begin() as db:
             kept = await authorization_of_caller(db, caller, authorization.id, self.now())
+            await refuse_unstorable(db, username=account.username, account_id=account.id)
             self._keep_result(kept, grant, account, avatar)
 
     async def _use_state(

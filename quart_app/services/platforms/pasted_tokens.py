@@ -85,7 +85,13 @@ class PastedTokens:
         kind = platform_type or platform_type_of(instance.software.name)
         async with self.database.begin() as db:
             user = await active_user(db, caller, lock=True)
-            await refuse_unstorable(db, name=name, instance_url=host, username=account.username)
+            await refuse_unstorable(
+                db,
+                name=name,
+                instance_url=host,
+                username=account.username,
+                account_id=account.id,
+            )
             await refuse_one_too_many(db, user.id, most=self.most_of_a_user)
             if await existing_connection(db, user.id, host, account):
                 raise AccountTaken(field="access_token")

@@ -165,7 +165,7 @@ class AccountTaken(AppError):  # noqa: N818
 
     category = Category.CONFLICT
     code = "account_taken"
-    default_sentence = "You have already added this account."
+    default_sentence = "You have already connected this account."
 
 
 class TooManyPlatforms(AppError):  # noqa: N818

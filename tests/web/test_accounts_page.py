@@ -172,7 +172,7 @@ async def test_checks_are_limited(browser: Client, member: Member) -> None:
     response = await browser.post(f"/platforms/{member.platform_ids[0]}/check")
     html = await response.get_data(as_text=True)
     assert response.status_code == 429
-    assert "You have checked or added too many accounts. Try again in 10 minutes." in html
+    assert "You have checked or connected too many accounts. Try again in 10 minutes." in html
     assert int(response.headers["Retry-After"]) > 0
 
 

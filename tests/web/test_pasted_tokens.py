@@ -155,7 +155,7 @@ async def test_the_same_account_is_not_connected_twice(
     again = {**form, "name": "Other", "access_token": access_token(peers["pixelfed"])}
     response = await browser.post(PAGE, form=again)
     assert response.status_code == 409
-    assert "You have already added this account." in await html_of(response)
+    assert "You have already connected this account." in await html_of(response)
 
 
 async def test_one_account_too_many_is_refused(

@@ -25,7 +25,7 @@ class TooManyOutbound(AppError):  # noqa: N818
 
     category = Category.TOO_MANY
     code = "too_many_attempts"
-    default_sentence = "You have checked or added too many accounts."
+    default_sentence = "You have checked or connected too many accounts."
     heading = "Too many attempts"
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from standins.listener import LOOPBACK, ReservedPort
 
 from quart_app.settings import Settings
 from tests.forking import popen
@@ -94,6 +95,16 @@ def hypercorn(
         server,
     ):
         yield server
+
+
+@contextmanager
+def hypercorn_at_public_url(settings: Settings, folder: Path) -> Iterator[Server]:
+    """Serve, as `hypercorn` does, at the address that other servers send browsers back to."""
+    reserved = ReservedPort()
+    environ = {"QUART_APP_PUBLIC_URL": f"http://{LOOPBACK}:{reserved.number}"}
+    with hypercorn(settings, folder, environ=environ, port=reserved.number) as server:
+        yield server
+    reserved.release()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from tests.callers import NOBODY, caller_of
 from tests.conftest import PASSWORD, migrated_database, settings_for
 from tests.peers.fixtures import Peers, reaching
 from tests.processes import log_in, with_session
-from tests.servers import Server, hypercorn
+from tests.servers import Server, hypercorn_at_public_url
 
 USERS, ENTRIES = 3, 12
 CONNECTIONS = 10  # more than eight, so that the search is shown
@@ -110,7 +110,7 @@ def scene(
     with migrated_database(request.param, request, folder) as url:
         settings = reaching(settings_for(url), running_peers)
         values = asyncio.run(fill(settings)) | {"peer": running_peers["pixelfed"].host}
-        with hypercorn(settings, folder) as server:
+        with hypercorn_at_public_url(settings, folder) as server:
             log_in(server, "member")  # from another device
             values["login"] = "1"
             log_in(server, "walker")

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 from sqlalchemy import URL
-from standins.listener import ReservedPort
 
 from quart_app.settings import Settings
 from tests.browser.conftest import IN_ONE_LOOP, OpenPage, fill_and_log_in
@@ -14,7 +13,7 @@ from tests.browser.test_keyboard import Keyboard
 from tests.conftest import Member, settings_for
 from tests.peers.fixtures import Peers, reaching
 from tests.peers.snac import Snac
-from tests.servers import Server, hypercorn
+from tests.servers import Server, hypercorn_at_public_url
 
 pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough]
 
@@ -23,13 +22,8 @@ pytestmark = [IN_ONE_LOOP, pytest.mark.sqlite_unless_thorough]
 def server(settings: Settings, tmp_path: Path, member: Member) -> Iterator[Server]:
     """A server at the address that other servers send browsers back to. The member is ada."""
     assert member.username == "ada"
-    reserved = ReservedPort()
-    url = f"http://127.0.0.1:{reserved.number}"
-    with hypercorn(
-        settings, tmp_path, port=reserved.number, environ={"QUART_APP_PUBLIC_URL": url}
-    ) as server:
+    with hypercorn_at_public_url(settings, tmp_path) as server:
         yield server
-    reserved.release()
 
 
 @pytest.fixture

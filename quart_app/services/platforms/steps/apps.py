@@ -94,19 +94,23 @@ class Apps:
     async def _shared_or_turn(self, instance: Instance, scope: str) -> App | int | None:
         """Return the shared app, or the id of the registration to carry out, or None to wait."""
         key = self._key(instance, scope)
+        # Read first: attempts that wait for a slow server must not keep others from writing.
         async with self.database.read() as db:
-            found = self._unsealed(await stored.shared_app(db, key))
-        if found is not None:
+            found, is_under_way = await self._shared(db, key)
+        if found is not None or is_under_way:
             return found
         async with self.database.begin() as db:
             await stored.lock_registrations(db)
-            found = self._unsealed(await stored.shared_app(db, key))
-            if found is not None:
+            found, is_under_way = await self._shared(db, key)
+            if found is not None or is_under_way:
                 return found
-            since = self.now() - _UNDER_WAY_FOR
-            if await stored.is_shared_app_under_way(db, key, since=since):
-                return None
             return await self._add(db, key, is_shared=True)
+
+    async def _shared(self, db: AsyncSession, key: AppKey) -> tuple[App | None, bool]:
+        """Return the shared app, and whether another attempt is registering one."""
+        found = self._unsealed(await stored.shared_app(db, key))
+        since = self.now() - _UNDER_WAY_FOR
+        return found, await stored.is_shared_app_under_way(db, key, since=since)
 
     async def _begin(self, instance: Instance, scope: str) -> int:
         async with self.database.begin() as db:

@@ -231,7 +231,7 @@ async def test_a_logout_leaves_the_page_in_every_tab_and_on_every_device(
     await expect(second).to_have_url(f"{processes.a.url}/devices")
 
     there = await enter(await open_page(), processes.b.url, name, "/platforms/new/token")
-    await there.get_by_label("Name", exact=True).fill("half typed")
+    await there.get_by_label("Name (optional)").fill("half typed")
     await wait_for_stream(first, there)
     await second.goto(f"{processes.a.url}/account")
     await second.goto(f"{processes.a.url}/devices")
@@ -470,7 +470,7 @@ async def test_an_idle_user_is_warned_and_can_stay_logged_in(
         for warning in warnings:
             await expect(warning).to_have_count(0)
         # Typing in one tab prevents the warning in the other.
-        field = second.get_by_label("Name", exact=True)
+        field = second.get_by_label("Name (optional)")
         for _ in range(IDLE_SECONDS):
             await field.press("a")
             await asyncio.sleep(1)

@@ -51,7 +51,7 @@ def create_demo_app() -> Quart:
 
 
 def lead_browsers(app: Quart, with_tls: str, without_tls: str) -> None:
-    """Replace the origin of the page where users authorise an application.
+    """Replace the origin of the page where users authorize an application.
 
     Browsers are redirected there; programs get its address from the JSON API.
     """

@@ -40,7 +40,7 @@ def take_all(page: Page, address: str, scheme: Literal["light", "dark"]) -> None
         page.goto(f"{address}{path}")
         if name == "dashboard":
             page.locator("#switcher-button").click()
-            page.get_by_role("link", name="Manage").wait_for()
+            page.get_by_role("link", name="Manage", exact=True).wait_for()
         picture = FOLDER / f"{name}-{scheme}.png"
         page.screenshot(path=picture)
         print(f"Wrote {picture.relative_to(ROOT)}, {picture.stat().st_size // 1024} KiB.")

@@ -44,6 +44,7 @@ PATTERNS: dict[str, str] = {
     r"\bhear(?:s|d)? of\b": "write 'learns of', 'is notified of'",
     r"\bmen(?:d|ds|ded|ding)\b": "write 'fix' or 'repair'",
     r"\banew\b": "write 'again'",
+    r"(?i)\b(?:recogn|author)is(?:e|ed|es|ing|ation)\b": "spell it with z",
     r"\bgo(?:es)? on\b": "write 'continue'",
     r"\blet(?:s)? go of\b": "write 'release' or 'close'",
     r"\blook(?:s|ed)? after\b": "write 'check', 'maintain'",

@@ -29,7 +29,7 @@ _MOST_NAMED: Final = 20
 @keys.command("rotate")
 @click.pass_context
 def keys_rotate(context: click.Context) -> None:
-    r"""Encrypt all stored credentials with the newest key.
+    """Encrypt all stored credentials with the newest key.
 
     First let every process of the application use the new key: put it before the old one in
     QUART_APP_PLATFORM_ENCRYPTION_KEY, and restart. Then run this command, beside the running
@@ -40,7 +40,7 @@ def keys_rotate(context: click.Context) -> None:
       0  every credential is encrypted with the newest key
       1  the database failed; run the command again
       3  some credentials can't be decrypted with any key; their connections are named
-    """
+    """  # noqa: D301 click reads the backspace
     rotated = run(lambda services: services.key_rotation.rotate(_show_progress))
     say(f"Encrypted {rotated.resealed:,} credentials with the newest key.")
     if rotated.sealed_before:

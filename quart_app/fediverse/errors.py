@@ -80,7 +80,7 @@ class CodeRefused(ServerError):  # noqa: N818
 
     category = Category.GONE
     code = "code_refused"
-    default_sentence = "{host} no longer accepts this authorisation. Connect the account again."
+    default_sentence = "{host} no longer accepts this authorization. Connect the account again."
 
 
 class AppRefused(ServerError):  # noqa: N818

@@ -65,14 +65,14 @@ class Fediverse:
         await self._transport.aclose()
         self._resolver.close()
 
-    async def recognise(self, host: str) -> Instance:
+    async def recognize(self, host: str) -> Instance:
         """Return what is at `host`: a name, or `name:port` where that port is allowed.
 
         Raises ServerNotSupported where nothing there has Mastodon's API, and ServerMoved.
         """
         try:
             async with asyncio.timeout(self._timeouts.total.total_seconds()):
-                return await recognition.recognise(self._requests, host)
+                return await recognition.recognize(self._requests, host)
         except TimeoutError:
             raise ServerTooSlow(host) from None
 

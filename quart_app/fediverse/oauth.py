@@ -85,7 +85,7 @@ class OAuth:
             return True
         except AppRefused:
             return False
-        except InvalidScope:  # the app itself was recognised first
+        except InvalidScope:  # the app itself was recognized first
             return True
         return True
 

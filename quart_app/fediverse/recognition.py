@@ -23,7 +23,7 @@ _INSTANCE_PATHS: Final = ("/api/v2/instance", "/api/v1/instance")
 _METADATA_PATH: Final = "/.well-known/oauth-authorization-server"
 
 
-async def recognise(requests: Requests, server: str) -> Instance:
+async def recognize(requests: Requests, server: str) -> Instance:
     """Return what is at `server`, after two round trips for most of them.
 
     Raises ServerNotSupported where nothing there has Mastodon's API.

@@ -1,4 +1,4 @@
-"""The permissions to ask a server for: as few as let an account be recognised."""
+"""The permissions to ask a server for: as few as let an account be recognized."""
 
 from typing import Final
 

@@ -24,7 +24,7 @@ class Software:
     def binds_codes(self) -> bool:
         """Whether one registered app may serve many users of the server at the same time.
 
-        This software gives an authorization code only to the user who authorised it, even where
+        This software gives an authorization code only to the user who authorized it, even where
         two users of one app do so in the same second. snac, for one, mixes them up.
         """
         return self.has_granular_scopes or self.name in {"pixelfed", "takahe", "hollo"}
@@ -37,7 +37,7 @@ class Software:
 
 @dataclass(frozen=True)
 class Instance:
-    """A recognised server: `host` is `server.example`, or `host:port` where a port is allowed.
+    """A recognized server: `host` is `server.example`, or `host:port` where a port is allowed.
 
     The endpoints are complete https addresses at that host. `scopes_supported` is None where the
     server does not say.

@@ -62,7 +62,7 @@ async def newest_change(db: AsyncSession) -> ChangeRow | None:
 async def delete_old_changes(db: AsyncSession, *, before: datetime, most: int) -> int:
     """Delete at most `most` changes older than a time, except the newest; return how many.
 
-    Followers recognise the database by the newest row. Keeping it also prevents SQLite from
+    Followers recognize the database by the newest row. Keeping it also prevents SQLite from
     reusing its number.
     """
     newest = select(func.max(Change.seq)).scalar_subquery()

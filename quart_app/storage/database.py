@@ -187,7 +187,7 @@ def _postgresql_engine(url: URL, *, name: str) -> AsyncEngine:
         cursor.execute(f"BEGIN; {settings}")
         cursor.close()
 
-    # Not in the event "begin", where SQLAlchemy does not recognise a lost connection.
+    # Not in the event "begin", where SQLAlchemy does not recognize a lost connection.
     engine.dialect.do_begin = begin  # type: ignore[method-assign]
     event.listen(
         engine.sync_engine, "connect", lambda connection, _: postgresql.prepare(connection)

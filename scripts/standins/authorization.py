@@ -18,7 +18,7 @@ _CARRIED = (
     *("code_challenge", "code_challenge_method"),
 )
 _PAGE = Markup("""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Authorise {app}</title>
+<html lang="en"><meta charset="utf-8"><title>Authorize {app}</title>
 <meta name="viewport" content="width=device-width">
 <style>body {{ max-width: 30rem; margin: 2rem auto; font: 1rem/1.5 sans-serif; padding: 0 1rem }}
 button, input {{ font: inherit; padding: .4rem .8rem }}</style>

@@ -23,7 +23,7 @@ class Pkce(Enum):
 
 
 class InvalidScope(Enum):
-    """Where the authorisation page refuses a scope that the server or the app does not have."""
+    """Where the authorization page refuses a scope that the server or the app does not have."""
 
     REDIRECT = "by a redirect to the application"
     PAGE = "on the server's own page: the user is stranded"

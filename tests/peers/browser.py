@@ -38,7 +38,7 @@ class Stranded(Exception):  # noqa: N818 what happened to the user
         self.response = response
 
 
-def authorise(
+def authorize(
     url: str,
     as_user: str,
     *,

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx2
 
-from tests.peers.browser import authorise
+from tests.peers.browser import authorize
 
 CALLBACK = "https://app.example/platforms/callback"
 VERIFIER = secrets.token_urlsafe(48)
@@ -44,10 +44,10 @@ class Client:
         query = fields | PKCE | {"client_id": app["client_id"]} | query
         return f"{self.url}/oauth/authorize?{urlencode(query)}"
 
-    def authorise(self, app: dict[str, str], user: str = "ada", **query: str) -> dict[str, str]:
+    def authorize(self, app: dict[str, str], user: str = "ada", **query: str) -> dict[str, str]:
         """Return the callback's query when the user has allowed it."""
         url, password = self.address(app, **query), self.password_of(user)
-        return query_of(authorise(url, user, verify=self.tls, password=password))
+        return query_of(authorize(url, user, verify=self.tls, password=password))
 
     def password_of(self, user: str) -> str | None:
         """Return the password where the server asks for one, as stand-ins do not."""
@@ -58,7 +58,7 @@ class Client:
         return self.post("/oauth/token", **(app | grant | {"code_verifier": VERIFIER} | fields))
 
     def token(self, app: dict[str, str], user: str = "ada", **query: str) -> dict[str, object]:
-        answer = self.exchange(app, self.authorise(app, user, **query)["code"])
+        answer = self.exchange(app, self.authorize(app, user, **query)["code"])
         assert answer.status_code == 200, answer.text
         token: dict[str, object] = answer.json()
         return token

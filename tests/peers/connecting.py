@@ -26,7 +26,7 @@ async def authorize_account(
         caller, peers[name].host, platform_connection_id=platform_connection_id
     )
     url = await steps.authorization_url(caller, begun.id, begun.state)
-    query = parse_qs(urlsplit(peers.authorise(url, as_user)).query)
+    query = parse_qs(urlsplit(peers.authorize(url, as_user)).query)
     return await services.authorization_results.receive(
         caller, begun.state, server=begun.host, code=query["code"][0], error=None
     )

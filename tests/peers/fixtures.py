@@ -15,7 +15,7 @@ from standins.serving import ServedStandIn, served
 from standins.software import SOFTWARE
 
 from quart_app.settings import Settings
-from tests.peers.browser import authorise
+from tests.peers.browser import authorize
 from tests.peers.hostile import HostileServer, hostile_servers
 from tests.peers.snac import Snac, running_snac
 
@@ -38,9 +38,9 @@ class Peers:
         """Return what the tests' resolver says of a host name; nothing for an unknown one."""
         return [LOOPBACK] if hostname in {*NAMES.values(), "localhost"} else []
 
-    def authorise(self, url: str, as_user: str = "ada", *, allow: bool = True) -> str:
-        """Play the browser at a stand-in: see `tests.peers.browser.authorise`."""
-        return authorise(url, as_user, verify=self.tls, allow=allow)
+    def authorize(self, url: str, as_user: str = "ada", *, allow: bool = True) -> str:
+        """Play the browser at a stand-in: see `tests.peers.browser.authorize`."""
+        return authorize(url, as_user, verify=self.tls, allow=allow)
 
     def reset(self) -> None:
         """Make every stand-in as it was when it started."""

@@ -5,11 +5,11 @@ Measured with snac 2.75 (tests/peers/test_snac.py):
 - NodeInfo names it "snac". RFC 8414's metadata and /api/v2/instance are missing: 404, in HTML.
 - An app may be registered by a form or by JSON, with any scopes. Without a redirect URI: 404.
 - An app remembers only the user who logged in with it last. **A code is never compared**: any code,
-  used or made up, is exchanged for a token of that user. So if two users authorise with the same
+  used or made up, is exchanged for a token of that user. So if two users authorize with the same
   app before the first exchange, both get the account of the second. With one app, 50 of 100 got
   the wrong account; with an app for each attempt, 0 of 100, and 0 of 200 with ten at a time.
 - A code that nobody has logged in for gives a token, too, which is nobody's.
-- The authorisation page takes any redirect URI, and ignores PKCE, `scope`, `force_login`, `lang`.
+- The authorization page takes any redirect URI, and ignores PKCE, `scope`, `force_login`, `lang`.
 - There is no way to deny. A wrong password shows the form again, with 200. An unknown app is
   answered with 400 and an empty page: the user is stranded.
 - The state comes back unescaped, so that one with `&` is cut. Without a state there is none.

@@ -18,7 +18,7 @@ from quart_app.fediverse.fediverse import Fediverse
 from quart_app.fediverse.guarded_transport import Timeouts
 from quart_app.fediverse.scopes import scopes_to_try
 from quart_app.fediverse.types import App, Instance
-from tests.peers.browser import authorise
+from tests.peers.browser import authorize
 from tests.peers.client import CALLBACK, VERIFIER, query_of
 from tests.peers.fixtures import NAMES, Peers
 from tests.peers.snac import Snac
@@ -81,12 +81,12 @@ async def test_an_account_is_connected_at_every_kind_of_server(
 ) -> None:
     peer = peers[name]
     host = peer.url.removeprefix("https://")
-    instance = await fediverse.recognise(host)
+    instance = await fediverse.recognize(host)
     assert (instance.host, instance.software.name) == (host, peer.records.software.name)
     app, scope = await register(fediverse, instance)
     assert scope == SCOPES[name]
     url = address(fediverse, instance, app, scope)
-    callback = await asyncio.to_thread(peers.authorise, url, "grace")
+    callback = await asyncio.to_thread(peers.authorize, url, "grace")
     code = query_of(callback)["code"]
     grant = await fediverse.exchange_code(
         instance, app, code=code, redirect_uri=CALLBACK, code_verifier=VERIFIER
@@ -117,7 +117,7 @@ async def test_an_app_that_the_server_deleted_is_not_known(
     fediverse: Fediverse, peers: Peers, name: str
 ) -> None:
     peer = peers[name]
-    instance = await fediverse.recognise(peer.url.removeprefix("https://"))
+    instance = await fediverse.recognize(peer.url.removeprefix("https://"))
     app, scope = await register(fediverse, instance)
     known = peer.records.software.has_client_credentials
     assert await fediverse.knows_app(instance, app, scope=scope) is known
@@ -128,7 +128,7 @@ async def test_an_app_that_the_server_deleted_is_not_known(
 async def test_a_server_without_oauth_asks_for_a_pasted_token(
     fediverse: Fediverse, peers: Peers
 ) -> None:
-    instance = await fediverse.recognise(
+    instance = await fediverse.recognize(
         peers["pixelfed-without-oauth"].url.removeprefix("https://")
     )
     assert instance.software.name == "pixelfed"
@@ -140,13 +140,13 @@ async def test_an_account_is_connected_at_snac(
     fediverse: Fediverse, snac: Snac, peer_tls: ssl.SSLContext
 ) -> None:
     host = snac.url.removeprefix("https://")
-    instance = await fediverse.recognise(host)
+    instance = await fediverse.recognize(host)
     assert instance.software.name == "snac"
     assert not instance.software.binds_codes
     app, scope = await register(fediverse, instance)
     url = address(fediverse, instance, app, scope)
     callback = await asyncio.to_thread(
-        authorise, url, "alice", verify=peer_tls, password=snac.passwords["alice"]
+        authorize, url, "alice", verify=peer_tls, password=snac.passwords["alice"]
     )
     grant = await fediverse.exchange_code(
         instance,

@@ -15,7 +15,7 @@ from tests.peers.hostile import HOSTILE, HostileServer
 from tests.tls_servers import client, resolving
 
 TOTAL_SECONDS = 2
-HARMFUL = sorted(HOSTILE.keys() - {"lying"})  # which is recognised, and has a test of its own
+HARMFUL = sorted(HOSTILE.keys() - {"lying"})  # which is recognized, and has a test of its own
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ async def test_a_hostile_server_is_an_error_in_time(
 ) -> None:
     begin = time.monotonic()
     with pytest.raises(ServerError) as error:
-        await fediverse.recognise(hostile[name].host)
+        await fediverse.recognize(hostile[name].host)
     assert time.monotonic() - begin < TOTAL_SECONDS + 1
     assert hostile[name].host in str(error.value)
 
@@ -45,7 +45,7 @@ async def test_a_server_that_lies_learns_nothing_of_other_servers(
     fediverse: Fediverse, hostile: dict[str, HostileServer]
 ) -> None:
     server = hostile["lying"]
-    instance = await fediverse.recognise(server.host)
+    instance = await fediverse.recognize(server.host)
     assert instance.token_endpoint == f"{server.url}/oauth/token"
     assert instance.authorization_endpoint == f"{server.url}/oauth/authorize"
     assert instance.revocation_endpoint == f"{server.url}/oauth/revoke"

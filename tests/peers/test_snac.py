@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import pytest
 from httpx2 import Client as HttpClient
 
-from tests.peers.browser import Stranded, authorise
+from tests.peers.browser import Stranded, authorize
 from tests.peers.client import CALLBACK, Client
 from tests.peers.snac import Snac
 
-PAIRS = 4  # of users who authorise at the same time
+PAIRS = 4  # of users who authorize at the same time
 
 
 @dataclass
@@ -31,7 +31,7 @@ def client(snac: Snac, http: HttpClient, peer_tls: ssl.SSLContext) -> SnacClient
 
 def test_an_account_is_connected(client: SnacClient) -> None:
     app = client.register()
-    query = client.authorise(app, "alice", state="s-1")
+    query = client.authorize(app, "alice", state="s-1")
     assert query["state"] == "s-1"
     token = client.exchange(app, query["code"]).json()
     assert set(token) == {"access_token", "token_type", "created_at"}
@@ -42,7 +42,7 @@ def test_an_account_is_connected(client: SnacClient) -> None:
     assert avatar.headers["Content-Type"] == "image/png"
 
 
-def test_it_is_recognised_by_nodeinfo_alone(client: SnacClient) -> None:
+def test_it_is_recognized_by_nodeinfo_alone(client: SnacClient) -> None:
     (link,) = client.get("/.well-known/nodeinfo").json()["links"]
     assert client.http.get(link["href"]).json()["software"]["name"] == "snac"
     for path in ("/.well-known/oauth-authorization-server", "/api/v2/instance"):
@@ -51,8 +51,8 @@ def test_it_is_recognised_by_nodeinfo_alone(client: SnacClient) -> None:
 
 
 def exchanged_late(client: SnacClient, alice: dict[str, str], bob: dict[str, str]) -> list[str]:
-    """Let both authorise, then exchange both codes; return whose accounts alice and bob get."""
-    codes = [client.authorise(alice, "alice")["code"], client.authorise(bob, "bob")["code"]]
+    """Let both authorize, then exchange both codes; return whose accounts alice and bob get."""
+    codes = [client.authorize(alice, "alice")["code"], client.authorize(bob, "bob")["code"]]
     answers = [client.exchange(alice, codes[0]), client.exchange(bob, codes[1])]
     return [client.username(answer.json()["access_token"]) for answer in answers]
 
@@ -70,7 +70,7 @@ def test_with_an_app_for_each_attempt_nobody_gets_another_s_account(client: Snac
 
 def test_a_code_is_never_compared(client: SnacClient) -> None:
     app = client.register()
-    client.authorise(app, "alice")
+    client.authorize(app, "alice")
     for code in ("made up", "made up"):
         answer = client.exchange(app, code, code_verifier="wrong", redirect_uri="https://x.example")
         assert client.username(answer.json()["access_token"]) == "alice"
@@ -81,18 +81,18 @@ def test_a_code_is_never_compared(client: SnacClient) -> None:
 
 def test_the_browser_is_sent_to_any_address(client: SnacClient) -> None:
     url = client.address(client.register(), redirect_uri="https://evil.example/")
-    location = authorise(url, "alice", verify=client.tls, password=client.password_of("alice"))
+    location = authorize(url, "alice", verify=client.tls, password=client.password_of("alice"))
     assert location.startswith("https://evil.example/?code=")
 
 
 def test_a_state_with_an_ampersand_comes_back_cut(client: SnacClient) -> None:
-    assert client.authorise(client.register(), "alice", state="abc&def")["state"] == "abc"
+    assert client.authorize(client.register(), "alice", state="abc&def")["state"] == "abc"
 
 
 def test_a_wrong_password_shows_the_form_again(client: SnacClient) -> None:
     url = client.address(client.register())
     with pytest.raises(Stranded, match="LOGIN INCORRECT") as stranded:
-        authorise(url, "alice", verify=client.tls, password="wrong")
+        authorize(url, "alice", verify=client.tls, password="wrong")
     assert stranded.value.response.status_code == 200
 
 
@@ -104,14 +104,14 @@ def test_it_has_no_button_to_deny(client: SnacClient) -> None:
 def test_a_revocation_deletes_the_app_of_everybody(client: SnacClient) -> None:
     app = client.register()
     alice, bob = (
-        client.exchange(app, client.authorise(app, user)["code"]).json()["access_token"]
+        client.exchange(app, client.authorize(app, user)["code"]).json()["access_token"]
         for user in ("alice", "bob")
     )
     assert client.post("/oauth/revoke", **app, token=alice).status_code == 200
     assert client.verify(alice).status_code == 422
     assert client.username(bob) == "bob"
     with pytest.raises(Stranded, match=r"^400"):
-        client.authorise(app, "alice")
+        client.authorize(app, "alice")
     assert client.post("/oauth/revoke", **app, token=bob).status_code == 200
     assert client.verify(bob).status_code == 422
 
@@ -123,7 +123,7 @@ def test_a_deleted_app_is_found_out_by_its_credentials(client: SnacClient) -> No
     client.snac.delete_apps()
     assert client.post("/oauth/token", **credentials).status_code == 401
     with pytest.raises(Stranded, match=r"^400"):
-        client.authorise(app, "alice")
+        client.authorize(app, "alice")
 
 
 def test_refusals_have_no_words(client: SnacClient) -> None:

@@ -6,7 +6,7 @@ import httpx2
 import pytest
 from standins.serving import ServedStandIn
 
-from tests.peers.browser import Stranded, authorise
+from tests.peers.browser import Stranded, authorize
 from tests.peers.client import CALLBACK, VERIFIER, Client, query_of
 from tests.peers.fixtures import Peers
 
@@ -34,7 +34,7 @@ def every(*names: str) -> pytest.MarkDecorator:
 @every(*WITH_OAUTH)
 def test_an_account_is_connected_and_its_token_revoked(client: StandInClient) -> None:
     app = client.register()
-    query = client.authorise(app, "grace")
+    query = client.authorize(app, "grace")
     assert query.pop("state") == "s1"
     answer = client.exchange(app, query.pop("code"))
     assert answer.status_code == 200, answer.text
@@ -65,7 +65,7 @@ def test_nodeinfo_names_the_software(client: StandInClient) -> None:
 def test_a_code_is_used_once_and_by_its_own_app(client: StandInClient) -> None:
     app = client.register()
     other = client.register()
-    code = client.authorise(app)["code"]
+    code = client.authorize(app)["code"]
     refusal = client.peer.records.software.invalid_code.status
     assert client.exchange(other, code).status_code == refusal
     assert client.exchange(app, code, redirect_uri="https://evil.example/").status_code == refusal
@@ -76,7 +76,7 @@ def test_a_code_is_used_once_and_by_its_own_app(client: StandInClient) -> None:
 @every(*WITH_OAUTH)
 def test_two_users_of_one_app_get_their_own_accounts(client: StandInClient) -> None:
     app = client.register()
-    codes = {user: client.authorise(app, user)["code"] for user in ("ada", "grace")}
+    codes = {user: client.authorize(app, user)["code"] for user in ("ada", "grace")}
     for user, code in codes.items():
         token = client.exchange(app, code).json()["access_token"]
         assert client.verify(token).json()["username"] == user
@@ -85,7 +85,7 @@ def test_two_users_of_one_app_get_their_own_accounts(client: StandInClient) -> N
 @every("mastodon-4-6", "pixelfed", "hollo")
 def test_the_verifier_is_checked(client: StandInClient) -> None:
     app = client.register()
-    code = client.authorise(app)["code"]
+    code = client.authorize(app)["code"]
     assert client.exchange(app, code, code_verifier="x" * 43).status_code == 400
     assert client.exchange(app, code, code_verifier=VERIFIER).status_code == 200
 
@@ -93,7 +93,7 @@ def test_the_verifier_is_checked(client: StandInClient) -> None:
 @every("mastodon-4-2", "gotosocial", "akkoma", "takahe", "friendica")
 def test_an_older_server_takes_no_notice_of_the_verifier(client: StandInClient) -> None:
     app = client.register()
-    code = client.authorise(app)["code"]
+    code = client.authorize(app)["code"]
     assert client.exchange(app, code, code_verifier="x" * 43).status_code == 200
 
 
@@ -101,13 +101,13 @@ def test_an_older_server_takes_no_notice_of_the_verifier(client: StandInClient) 
 def test_only_s256_is_taken(client: StandInClient) -> None:
     app = client.register()
     with pytest.raises(Stranded, match="S256"):
-        client.authorise(app, code_challenge=VERIFIER, code_challenge_method="plain")
+        client.authorize(app, code_challenge=VERIFIER, code_challenge_method="plain")
 
 
 @every("mastodon-4-2", "mastodon-4-6", "pixelfed", "gotosocial", "hollo")
 def test_a_denial_leads_back(client: StandInClient) -> None:
     url = client.address(client.register())
-    query = query_of(authorise(url, "ada", verify=client.tls, allow=False))
+    query = query_of(authorize(url, "ada", verify=client.tls, allow=False))
     assert query["error"] == "access_denied"
     assert "code" not in query
     assert query.get("state") == (None if client.peer.records.software.name == "hollo" else "s1")
@@ -120,7 +120,7 @@ def test_some_servers_have_no_button_to_deny(client: StandInClient) -> None:
 
 @every("takahe")
 def test_a_state_with_an_ampersand_comes_back_cut(client: StandInClient) -> None:
-    assert client.authorise(client.register(), state="abc&def")["state"] == "abc"
+    assert client.authorize(client.register(), state="abc&def")["state"] == "abc"
 
 
 @every("mastodon-4-2", "friendica")
@@ -134,7 +134,7 @@ def test_an_unknown_scope_is_refused_at_the_registration(client: StandInClient) 
 @every("pixelfed")
 def test_pixelfed_refuses_a_scope_by_a_redirect(client: StandInClient) -> None:
     app = client.register("read:accounts")
-    query = client.authorise(app, scope="read:accounts")
+    query = client.authorize(app, scope="read:accounts")
     assert (query["error"], query["state"]) == ("invalid_scope", "s1")
 
 
@@ -142,7 +142,7 @@ def test_pixelfed_refuses_a_scope_by_a_redirect(client: StandInClient) -> None:
 def test_a_refused_scope_may_leave_the_user_on_the_server_s_page(client: StandInClient) -> None:
     app = client.register("read")
     with pytest.raises(Stranded, match="invalid_scope"):
-        client.authorise(app, scope="read write")
+        client.authorize(app, scope="read write")
 
 
 @every("takahe")
@@ -180,7 +180,7 @@ def test_an_app_is_checked_by_its_own_credentials(client: StandInClient) -> None
     gone = client.post("/oauth/token", **credentials)
     assert gone.status_code == software.unknown_client.status
     with pytest.raises(Stranded, match="unknown client"):
-        client.authorise(app)
+        client.authorize(app)
 
 
 @every("takahe")

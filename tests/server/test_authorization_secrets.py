@@ -13,7 +13,7 @@ from sqlalchemy import URL
 
 from quart_app.services.platforms.credentials import Credentials
 from tests.conftest import ENCRYPTION_KEY, Member, settings_for
-from tests.peers.browser import authorise
+from tests.peers.browser import authorize
 from tests.peers.fixtures import Peers
 from tests.peers.snac import Snac
 from tests.servers import ANSWER_SECONDS, hypercorns
@@ -73,7 +73,7 @@ class Witness:
         self.secrets["state"] |= set(parse_qs(urlsplit(url).query)["state"])
         password = self.snac.passwords.get(user)
         answer = urlsplit(
-            authorise(url, user, verify=self.peers.tls, allow=allow, password=password)
+            authorize(url, user, verify=self.peers.tls, allow=allow, password=password)
         )
         self.secrets["code"] |= set(parse_qs(answer.query).get("code", []))
         await self.look()

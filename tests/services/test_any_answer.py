@@ -88,7 +88,7 @@ async def test_any_answer_is_read_or_is_an_error_of_the_servers(
     fediverse: Fediverse, peers: Peers, seed: int, *, thorough: bool
 ) -> None:
     peer = peers["mastodon-4-2"]
-    instance = await fediverse.recognise(peer.host)
+    instance = await fediverse.recognize(peer.host)
     rng, app = random.Random(seed), App("client", "secret")  # noqa: S311 it is repeatable
     requests: dict[str, Callable[[], Awaitable[object]]] = {
         "/api/v1/accounts/verify_credentials": lambda: fediverse.verify_credentials(peer.host, "t"),

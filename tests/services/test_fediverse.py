@@ -123,7 +123,7 @@ async def test_software_is_named_by_nodeinfo(
     fediverse: Fediverse, peer: Peer, given: tuple[Any, Any], software: Software
 ) -> None:
     peer.is_software(*given)
-    instance = await fediverse.recognise(peer.host)
+    instance = await fediverse.recognize(peer.host)
     assert (instance.host, instance.software) == (peer.host, software)
     assert instance.software.binds_codes
     assert instance.token_endpoint == f"https://{peer.host}/oauth/token"
@@ -148,9 +148,9 @@ async def test_software_that_is_not_known_is_asked_for_the_api(
 ) -> None:
     peer.is_software(name)
     with pytest.raises(ServerNotSupported):
-        await fediverse.recognise(peer.host)
+        await fediverse.recognize(peer.host)
     peer.paths["/api/v1/instance"] = Answer({"title": "Here", "version": "4.3.0"})
-    software = (await fediverse.recognise(peer.host)).software
+    software = (await fediverse.recognize(peer.host)).software
     assert software.name == known_as
     assert not software.binds_codes
 
@@ -160,7 +160,7 @@ async def test_without_nodeinfo_the_api_is_enough_and_no_version_is_believed(
 ) -> None:
     described = {"title": "Here", "version": "4.3.0 (compatible; Mastodon 4.3.0)"}
     peer.paths["/api/v2/instance"] = Answer(described)
-    assert (await fediverse.recognise(peer.host)).software == Software("unknown", None)
+    assert (await fediverse.recognize(peer.host)).software == Software("unknown", None)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ async def test_a_link_to_another_server_is_not_followed(
     else:
         peer.links(links)
     peer.paths["/api/v1/instance"] = Answer({"title": "Here"})
-    assert (await fediverse.recognise(peer.host)).software == Software()
+    assert (await fediverse.recognize(peer.host)).software == Software()
 
 
 async def test_a_site_that_is_no_such_server_is_a_sentence(
@@ -191,7 +191,7 @@ async def test_a_site_that_is_no_such_server_is_a_sentence(
     for path in ("/.well-known/nodeinfo", "/api/v1/instance", "/api/v2/instance"):
         peer.paths[path] = Answer(b"<h1>Hello</h1>", content_type="text/html")
     with pytest.raises(ServerNotSupported) as refused:
-        await fediverse.recognise(peer.host)
+        await fediverse.recognize(peer.host)
     assert refused.value.sentence == (
         f"{peer.host} doesn't answer like a Mastodon or Pixelfed server. Check its address."
     )
@@ -203,10 +203,10 @@ async def test_a_server_that_has_moved_or_fails_is_said_so(
     moved = {"Location": "https://social.example/.well-known/nodeinfo"}
     peer.paths["/.well-known/nodeinfo"] = Answer(b"", HTTPStatus.FOUND, headers=moved)
     with pytest.raises(ServerMoved, match=r"social\.example"):
-        await fediverse.recognise(peer.host)
+        await fediverse.recognize(peer.host)
     peer.paths["/.well-known/nodeinfo"] = Answer({}, HTTPStatus.INTERNAL_SERVER_ERROR)
     with pytest.raises(ServerFailed):
-        await fediverse.recognise(peer.host)
+        await fediverse.recognize(peer.host)
 
 
 async def test_metadata_of_the_same_origin_is_used(fediverse: Fediverse, peer: Peer) -> None:
@@ -217,7 +217,7 @@ async def test_metadata_of_the_same_origin_is_used(fediverse: Fediverse, peer: P
         revocation_endpoint="https://other.example/r",
         scopes_supported=["read", "profile", 7, None],
     )
-    instance = await fediverse.recognise(peer.host)
+    instance = await fediverse.recognize(peer.host)
     assert instance.authorization_endpoint == f"https://{peer.host}/a"
     assert instance.token_endpoint == f"https://{peer.host}/t"
     assert instance.revocation_endpoint == f"https://{peer.host}/oauth/revoke"
@@ -239,7 +239,7 @@ async def test_metadata_of_the_same_origin_is_used(fediverse: Fediverse, peer: P
 async def test_other_metadata_is_ignored(fediverse: Fediverse, peer: Peer, answer: Answer) -> None:
     peer.is_software("mastodon")
     peer.paths["/.well-known/oauth-authorization-server"] = answer
-    instance = await fediverse.recognise(peer.host)
+    instance = await fediverse.recognize(peer.host)
     assert instance.scopes_supported is None
     assert instance.token_endpoint == f"https://{peer.host}/oauth/token"
 
@@ -265,7 +265,7 @@ def test_the_least_scope_is_tried_first(
     assert scopes_to_try(Instance("a", Software(software), "a", "t", "r", known)) == scopes
 
 
-# Apps and authorisation
+# Apps and authorization
 
 
 async def register(fediverse: Fediverse, peer: Peer) -> App:

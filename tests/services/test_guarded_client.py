@@ -537,7 +537,7 @@ async def test_proxies_and_netrc_of_the_environment_are_ignored(
         "/api/v1/instance": Answer({"title": "Here"}),
     }
     async with tls_server(authority, routes(paths, seen)) as server:
-        instance = await fediverse.recognise(server.host)
+        instance = await fediverse.recognize(server.host)
         app = await fediverse.register_app(
             instance, name="n", website="https://w", redirect_uri="https://w/r", scope="read"
         )

@@ -32,7 +32,7 @@ async def test_an_identity_that_the_database_cannot_encode_is_refused(
     peer = peers["mastodon-4-2"]
     peer.records.user("ada").overrides.update(said)
     page = await begin(visitor, peer.host)
-    callback = peers.authorise(await way_to_server(visitor, page))
+    callback = peers.authorize(await way_to_server(visitor, page))
     status, words = await error_of(visitor, callback)
     assert (status, "encoding is not UTF-8" in words) == (422, True)
     assert await connections_of(services) == []

@@ -83,7 +83,7 @@ async def test_a_denial_without_a_state_is_of_no_attempt_while_two_are_under_way
     )
     assert (status, "Start again" in words) == (410, True)
     for page, url, _ in attempts:  # neither has ended
-        assert await come_back(browser, peers.authorise(url)) == page
+        assert await come_back(browser, peers.authorize(url)) == page
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ async def test_an_answer_without_a_state_of_this_browser_ends_nothing(
     page, url, _ = await attempt(browser, peers)
     callback = f"/platforms/callback/{peers[SERVER].host}?{query}"
     assert (await error_of(browser, callback))[0] == 410
-    assert await come_back(browser, peers.authorise(url)) == page
+    assert await come_back(browser, peers.authorize(url)) == page
 
 
 async def test_a_server_that_sends_its_users_on_to_another_gets_no_code_of_that_one(
@@ -109,7 +109,7 @@ async def test_a_server_that_sends_its_users_on_to_another_gets_no_code_of_that_
         there[peer.host] = dict(parse_qsl(url.query))
     # The honest server's address, known by an attempt of evil's own, with the user's state.
     sent_on = there[honest.host] | {"state": there[evil.host]["state"]}
-    callback = peers.authorise(f"{honest.url}/oauth/authorize?{urlencode(sent_on)}")
+    callback = peers.authorize(f"{honest.url}/oauth/authorize?{urlencode(sent_on)}")
     asked = evil.records.requests["POST /oauth/token"]
     assert (await error_of(browser, callback))[0] == 410
     assert evil.records.requests["POST /oauth/token"] == asked
@@ -128,7 +128,7 @@ async def test_a_request_that_shows_no_page_neither_uses_the_code_nor_asks_the_s
     browser: Client, peers: Peers, method: str, headers: dict[str, str], status: int
 ) -> None:
     page, url, _ = await attempt(browser, peers)
-    callback, client = urlsplit(peers.authorise(url)), cast(Any, browser)
+    callback, client = urlsplit(peers.authorize(url)), cast(Any, browser)
     asked = peers[SERVER].records.requests.total()
     for path in (f"{callback.path}?{callback.query}", f"{page}/continue"):
         response = await client.open(path, method=method, headers=headers)
@@ -143,7 +143,7 @@ async def test_another_user_of_the_browser_gets_nothing_and_the_first_finds_it_a
     browser, eve = app.test_client(), await make_member(services, "eve")
     await log_in(browser, member)
     page, url, _ = await attempt(browser, peers)
-    callback = peers.authorise(url)
+    callback = peers.authorize(url)
     await log_in(browser, eve)
     assert (await error_of(browser, callback))[0] == 410
     assert tokens_issued(peers[SERVER]) == 0
@@ -162,7 +162,7 @@ async def test_an_attempt_that_never_comes_back_is_deleted_with_its_secrets(
 ) -> None:
     closed, _, _ = await attempt(browser, peers)
     page, url, _ = await attempt(browser, peers)
-    await come_back(browser, peers.authorise(url))  # and the button is never pressed
+    await come_back(browser, peers.authorize(url))  # and the button is never pressed
     await services.attempt_purges.purge()
     assert await attempts_kept(services) == 2
     async with services.platforms.database.begin() as db:
@@ -193,7 +193,7 @@ async def test_answers_at_the_same_time_exchange_the_code_once(
     browser: Client, services: Services, peers: Peers
 ) -> None:
     page, url, _ = await attempt(browser, peers)
-    callback = peers.authorise(url)
+    callback = peers.authorize(url)
     pages = await asyncio.gather(*(come_back(browser, callback) for _ in range(3)))
     assert (set(pages), tokens_issued(peers[SERVER])) == ({page}, 1)
     await asyncio.gather(*(browser.post(f"{page}/add") for _ in range(3)))

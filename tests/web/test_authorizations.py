@@ -17,7 +17,7 @@ from quart_app.fediverse.types import Software
 from quart_app.services import Services
 from quart_app.settings import Settings
 from tests.conftest import Clock, Member, log_in, make_member
-from tests.peers.browser import authorise
+from tests.peers.browser import authorize
 from tests.peers.fixtures import Peers
 from tests.peers.snac import Snac
 from tests.web.connecting import (
@@ -50,7 +50,7 @@ async def test_an_account_is_connected(browser: Client, peers: Peers, name: str)
     url = await way_to_server(browser, page)
     query = parse_qs(urlsplit(url).query)
     assert query["code_challenge_method"] == ["S256"]
-    account_page = await come_back(browser, peers.authorise(url))
+    account_page = await come_back(browser, peers.authorize(url))
     assert f"@ada@{peer.host}" in await text_of(browser, account_page)
     html = await add(browser, account_page)
     assert f"@ada@{peer.host}" in html
@@ -61,7 +61,7 @@ async def test_a_user_who_denies_is_told_so_and_nothing_is_added(
     browser: Client, services: Services, peers: Peers, name: str
 ) -> None:
     page = await begin(browser, peers[name].host)
-    callback = peers.authorise(await way_to_server(browser, page), allow=False)
+    callback = peers.authorize(await way_to_server(browser, page), allow=False)
     status, words = await error_of(browser, callback)
     assert (status, f"You did not allow access on {peers[name].host}" in words) == (409, True)
     assert "Start again" in words  # the link to the form
@@ -75,7 +75,7 @@ async def test_the_back_button_shows_the_account_and_adds_it_once(
 ) -> None:
     peer = peers["mastodon-4-6"]
     page = await begin(browser, peer.host)
-    callback = peers.authorise(await way_to_server(browser, page))
+    callback = peers.authorize(await way_to_server(browser, page))
     assert await come_back(browser, callback) == page
     assert await come_back(browser, callback) == page  # again, from the history
     assert tokens_issued(peer) == 1
@@ -93,7 +93,7 @@ async def test_the_same_account_again_renews_the_connection_and_keeps_its_id(
     ids, tokens, questions = set(), set(), []
     for server in (peers["mastodon-4-2"].host, f"https://{peers['mastodon-4-2'].host}/@ADA"):
         page = await begin(browser, server)
-        account_page = await come_back(browser, peers.authorise(await way_to_server(browser, page)))
+        account_page = await come_back(browser, peers.authorize(await way_to_server(browser, page)))
         questions += re.findall(r"<h1>(\w+ this account)", await text_of(browser, account_page))
         await add(browser, account_page)
         (connection,) = await connections_of(services)
@@ -109,7 +109,7 @@ async def test_two_accounts_at_one_server_are_two_connections(
     for user in ("ada", "grace"):
         page = await begin(browser, peers["pixelfed"].host)
         url = await way_to_server(browser, page)
-        await add(browser, await come_back(browser, peers.authorise(url, user)))
+        await add(browser, await come_back(browser, peers.authorize(url, user)))
     names = {each.username for each in await connections_of(services)}
     assert names == {"ada", "grace"}
 
@@ -119,7 +119,7 @@ async def test_two_tabs_connect_two_accounts_whatever_the_order(
 ) -> None:
     pages = [await begin(browser, peers[name].host) for name in ("mastodon-4-2", "gotosocial")]
     urls = [await way_to_server(browser, page) for page in pages]
-    callbacks = [peers.authorise(url) for url in urls]
+    callbacks = [peers.authorize(url) for url in urls]
     for page, callback in reversed(list(zip(pages, callbacks, strict=True))):
         assert await come_back(browser, callback) == page
         await add(browser, page)
@@ -130,7 +130,7 @@ async def test_an_answer_is_of_no_use_in_another_browser_or_to_another_user(
     app: Quart, browser: Client, member: Member, services: Services, peers: Peers
 ) -> None:
     page = await begin(browser, peers["mastodon-4-2"].host)
-    callback = peers.authorise(await way_to_server(browser, page))
+    callback = peers.authorize(await way_to_server(browser, page))
     same_user, other_user = app.test_client(), app.test_client()
     await log_in(same_user, member)
     await log_in(other_user, await make_member(services, "eve"))
@@ -146,7 +146,7 @@ async def test_an_attempt_expires_after_ten_minutes(
     browser: Client, peers: Peers, clock: Clock
 ) -> None:
     page = await begin(browser, peers["mastodon-4-2"].host)
-    callback = peers.authorise(await way_to_server(browser, page))
+    callback = peers.authorize(await way_to_server(browser, page))
     clock.advance(timedelta(minutes=10, seconds=1))
     for address in (page, callback):
         status, words = await error_of(browser, address)
@@ -157,7 +157,7 @@ async def test_a_user_who_must_log_in_on_the_way_back_starts_again(
     app: Quart, peers: Peers, browser: Client
 ) -> None:
     page = await begin(browser, peers["mastodon-4-2"].host)
-    callback = urlsplit(peers.authorise(await way_to_server(browser, page)))
+    callback = urlsplit(peers.authorize(await way_to_server(browser, page)))
     response = await app.test_client().get(f"{callback.path}?{callback.query}")
     assert response.headers["Location"] == "/login?next=/platforms/new"
 
@@ -180,7 +180,7 @@ async def test_a_server_that_answers_wrongly_is_named_and_nothing_is_added(
 ) -> None:
     peer = peers["mastodon-4-2"]
     page = await begin(browser, peer.host)
-    callback = peers.authorise(await way_to_server(browser, page))
+    callback = peers.authorize(await way_to_server(browser, page))
     peer.records.answer(path, *answer)
     status, words = await error_of(browser, callback)
     assert status in {410, 422, 502}
@@ -196,7 +196,7 @@ async def test_an_account_is_added_whatever_the_server_says_of_its_tokens_life(
     peer = peers["mastodon-4-2"]
     peer.records.token_overrides = {"expires_in": value, "scope": value}
     page = await begin(browser, peer.host)
-    account_page = await come_back(browser, peers.authorise(await way_to_server(browser, page)))
+    account_page = await come_back(browser, peers.authorize(await way_to_server(browser, page)))
     assert f"@ada@{peer.host}" in await add(browser, account_page)
 
 
@@ -208,7 +208,7 @@ async def test_an_app_that_the_server_deletes_before_the_click_is_registered_aga
     page = await begin(browser, peer.host)
     assert peer.records.requests["POST /api/v1/apps"] == 1
     peer.records.apps.clear()
-    account_page = await come_back(browser, peers.authorise(await way_to_server(browser, page)))
+    account_page = await come_back(browser, peers.authorize(await way_to_server(browser, page)))
     assert f"@ada@{peer.host}" in await add(browser, account_page)
     assert peer.records.requests["POST /api/v1/apps"] == 2
 
@@ -275,7 +275,7 @@ async def test_text_that_names_no_server_is_refused_with_an_example(
 async def connect_at_snac(browser: Client, snac: Snac, tls: ssl.SSLContext, user: str) -> str:
     """Walk to snac's page and back; return the callback's address."""
     url = await way_to_server(browser, await begin(browser, snac.host))
-    return await asyncio.to_thread(authorise, url, user, verify=tls, password=snac.passwords[user])
+    return await asyncio.to_thread(authorize, url, user, verify=tls, password=snac.passwords[user])
 
 
 async def test_two_users_who_authorize_in_the_same_second_get_their_own_accounts(

@@ -38,7 +38,7 @@ LONG = "https://localhost/" + "a" * 2000
 async def connect(browser: Client, peers: Peers, name: str = "mastodon-4-2") -> str:
     """Connect ada's account; return the words of the page that showed it."""
     page = await begin(browser, peers[name].host)
-    await come_back(browser, peers.authorise(await way_to_server(browser, page)))
+    await come_back(browser, peers.authorize(await way_to_server(browser, page)))
     html = await text_of(browser, page)
     await add(browser, page)
     return re.sub(r"<[^>]+>", " ", html.partition("<main")[2])
@@ -70,7 +70,7 @@ async def test_an_identity_that_cannot_be_kept_is_refused_with_the_servers_name(
     peer = peers["mastodon-4-2"]
     peer.records.user("ada").overrides.update(said)
     page = await begin(browser, peer.host)
-    status, words = await error_of(browser, peers.authorise(await way_to_server(browser, page)))
+    status, words = await error_of(browser, peers.authorize(await way_to_server(browser, page)))
     assert (status, f"{peer.host} doesn" in words) == (502, True)
 
 
@@ -126,7 +126,7 @@ async def test_the_way_to_a_server_can_be_opened_thirty_times_in_ten_minutes(
 async def returned_to(browser: Client, built: Built, peers: Peers, *, at: datetime) -> str:
     """Mark an attempt as returned by a request that has no result; return the way back."""
     page = await begin(browser, peers["mastodon-4-2"].host)
-    callback = peers.authorise(await way_to_server(browser, page))
+    callback = peers.authorize(await way_to_server(browser, page))
     async with built.database.begin() as db:
         await db.execute(update(PlatformAuthorization).values(returned_at=at))
     return callback
@@ -169,10 +169,10 @@ async def test_a_page_that_is_still_open_adds_no_other_account_than_it_shows(
 ) -> None:
     peer = peers["mastodon-4-2"]
     page = await begin(browser, peer.host)
-    await come_back(browser, peers.authorise(await way_to_server(browser, page), "ada"))
+    await come_back(browser, peers.authorize(await way_to_server(browser, page), "ada"))
     await add(browser, page)
     other = await begin(browser, peer.host)
-    await come_back(browser, peers.authorise(await way_to_server(browser, other), "grace"))
+    await come_back(browser, peers.authorize(await way_to_server(browser, other), "grace"))
     assert (await browser.post(f"{page}/add")).status_code == 410
     assert (await browser.get(f"{page}/avatar")).status_code == 410
     assert len(await connections_of(built.services)) == 1

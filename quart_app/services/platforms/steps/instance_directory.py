@@ -24,14 +24,14 @@ class InstanceDirectory:
     _under_way: SingleFlight[Instance] = field(default_factory=SingleFlight)
 
     async def instance_at(self, host: str) -> Instance:
-        """Return the server at `host[:port]`. Raises what `Fediverse.recognise` raises."""
+        """Return the server at `host[:port]`. Raises what `Fediverse.recognize` raises."""
         now = self.now()
         found = self._found.get(host)
         if found is not None and now - _REMEMBERED_FOR < found[0] <= now:
             return found[1]
 
         async def recognize() -> Instance:
-            return await self.fediverse.recognise(host)
+            return await self.fediverse.recognize(host)
 
         instance = await self._under_way.run(host, recognize)
         self._found[host] = (now, instance)

@@ -200,7 +200,7 @@ async def test_other_devices_are_notified_of_changed_connections(
     # The current account of this device changes only if it was removed.
     shown = await there.evaluate("document.body.dataset.platformConnectionId")
     assert shown == str(accounts[0])
-    greeting = "Welcome. Your other devices will show this login."
+    greeting = "Welcome. If you use other devices, they will show this login."
     assert await there.get_by_role("status").inner_text() == greeting  # and nothing changed since
     server.ask("DELETE", f"/api/platforms/{accounts[0]}", cookie)
     for page in (there, tab):

@@ -309,3 +309,19 @@ async def test_a_shared_app_would_mix_them_up(
         callbacks[name] = await connect_at_snac(browsers[name], snac, peers.tls, name)
     page = await come_back(browsers["alice"], callbacks["alice"])
     assert f"@bob@{snac.host}" in await text_of(browsers["alice"], page)
+
+
+async def test_a_reconnection_to_a_server_that_is_down_comes_back_with_a_sentence(
+    browser: Client, services: Services, peers: Peers, clock: Clock
+) -> None:
+    peer = peers["mastodon-4-2"]
+    page = await come_back(
+        browser, peers.authorize(await way_to_server(browser, await begin(browser, peer.host)))
+    )
+    await add(browser, page)
+    (connection,) = await connections_of(services)
+    peer.stop()
+    clock.advance(timedelta(minutes=11))  # what the process remembers of the server is too old
+    response = await browser.post(f"/platforms/{connection.id}/reconnect")
+    assert (response.status_code, response.headers["Location"]) == (303, "/platforms")
+    assert f"{peer.host} can&#39;t be reached" in await text_of(browser, "/platforms")

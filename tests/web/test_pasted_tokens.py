@@ -148,14 +148,32 @@ async def test_a_token_survives_a_server_that_fails(
     assert f'value="{form["access_token"]}"' in html
 
 
-async def test_the_same_account_is_not_connected_twice(
+async def test_a_new_token_of_the_same_account_renews_its_connection(
     browser: Client, form: dict[str, str], peers: Peers
 ) -> None:
-    assert (await browser.post(PAGE, form=form)).status_code == 303
-    again = {**form, "name": "Other", "access_token": access_token(peers["pixelfed"])}
-    response = await browser.post(PAGE, form=again)
-    assert response.status_code == 409
-    assert "You have already connected this account." in await html_of(response)
+    """Even where the server no longer accepts the old one, and it was switched off."""
+    await browser.post(PAGE, form=form)
+    before = await accounts(browser)
+    (id_,) = [each["id"] for each in before if each["name"] == "Garden"]
+    peers["pixelfed"].records.revoke("ada")
+    await browser.post(f"/platforms/{id_}/check")
+    states = {each["id"]: each["state"] for each in await accounts(browser)}
+    assert states[id_] == "reconnect_needed"
+    await browser.patch(f"/api/platforms/{id_}", json={"is_active": False})
+    token = access_token(peers["pixelfed"])
+    again = {**form, "name": "Other", "access_token": token}
+    assert (await browser.post(PAGE, form=again)).status_code == 303
+    assert "Account reconnected with the new token." in await html_of(
+        await browser.get("/platforms")
+    )
+    unchanged = [{**each, "checked_at": None, "token_expires_at": None} for each in before]
+    after = await accounts(browser)
+    assert [{**each, "checked_at": None, "token_expires_at": None} for each in after] == unchanged
+    tested = await (await browser.post(f"/api/platforms/{id_}/test")).get_json()
+    assert tested["ok"]
+    api = {**again, "platform_type": "pixelfed", "instance_url": peers["pixelfed"].host}
+    refused = await browser.post("/api/platforms", json=api)
+    assert (await refused.get_json())["code"] == "account_taken"
 
 
 async def test_one_account_too_many_is_refused(

@@ -1,16 +1,20 @@
 """Connect an account by an access token that the user pastes, once its server accepts it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import AccountTaken, InvalidInput, NameTaken
 from quart_app.fediverse.errors import TokenRefused
 from quart_app.fediverse.fediverse import Fediverse
+from quart_app.fediverse.types import Avatar, RemoteAccount
 from quart_app.instances import is_same_account
-from quart_app.model import AuditEvent, PlatformConnection, PlatformType
+from quart_app.model import AuditEvent, PlatformConnection, PlatformType, User
 from quart_app.services.audit.steps.writer import AuditWriter
 from quart_app.services.caller import Caller
+from quart_app.services.platforms.authorized_accounts import AddedAccount
 from quart_app.services.platforms.credentials import Credentials
 from quart_app.services.platforms.platform_fields import (
     checked_name,
@@ -33,6 +37,26 @@ from quart_app.storage import platforms as stored
 from quart_app.storage.changes import add_change
 from quart_app.storage.database import Database
 from quart_app.storage.encoding import refuse_unstorable
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A token, and its account as the server describes it."""
+
+    host: str
+    software: str
+    token: str = field(repr=False)
+    account: RemoteAccount
+    avatar: Avatar | None
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The texts to store, which the database's encoding must have."""
+        return {
+            "instance_url": self.host,
+            "username": self.account.username,
+            "account_id": self.account.id,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +88,58 @@ class PastedTokens:
         it. Return the connection, and whether it is the default. Raises InvalidInput, NameTaken,
         AccountTaken, TooManyPlatforms, TooManyOutbound, ServerError.
         """
+        name = None if name is None else checked_name(name)
+        seen = await self._look(caller, instance_url, access_token, username)
+        kind = platform_type or platform_type_of(seen.software)
+        async with self.database.begin() as db:
+            user = await active_user(db, caller, lock=True)
+            await refuse_unstorable(db, **seen.texts, name=name)
+            if await existing_connection(db, user.id, seen.host, seen.account):
+                raise AccountTaken(field="access_token")
+            connection = await self._add(db, user, seen, name, kind)
+            await self._keep(db, caller, connection, seen, AuditEvent.PLATFORM_CONNECTED)
+            return connection, user.default_platform_connection_id == connection.id
+
+    async def connect_or_renew(
+        self,
+        caller: Caller,
+        *,
+        instance_url: str,
+        access_token: str,
+        name: str | None = None,
+        platform_type: PlatformType | None = None,
+        username: str | None = None,
+    ) -> AddedAccount:
+        """Connect as `connect` does, or give the user's connection to that account this token.
+
+        A connection that is renewed keeps its id, name and settings. Raises as `connect`, but not
+        AccountTaken.
+        """
+        name = None if name is None else checked_name(name)
+        seen = await self._look(caller, instance_url, access_token, username)
+        async with self.database.begin() as db:
+            user = await active_user(db, caller, lock=True)
+            await refuse_unstorable(db, **seen.texts, name=name)
+            connection = await existing_connection(db, user.id, seen.host, seen.account)
+            is_new = connection is None
+            if connection is None:
+                kind = platform_type or platform_type_of(seen.software)
+                connection = await self._add(db, user, seen, name, kind)
+                event = AuditEvent.PLATFORM_CONNECTED
+            else:
+                connection.access_token = self.credentials.seal(seen.token)
+                connection.client_key = connection.client_secret = None
+                connection.is_active, connection.updated_at = True, self.now()
+                event = AuditEvent.PLATFORM_RECONNECTED
+            await self._keep(db, caller, connection, seen, event)
+            return AddedAccount(connection=connection, is_new=is_new)
+
+    async def _look(
+        self, caller: Caller, instance_url: str, access_token: str, username: str | None
+    ) -> _Seen:
+        """Ask the server whose token it is. Raises InvalidInput, TooManyOutbound, ServerError."""
         host = checked_server(instance_url, field="instance_url")
         token = checked_token(access_token)
-        name = None if name is None else checked_name(name)
         self.limit.count(caller)
         instance = await self.directory.instance_at(host)
         try:
@@ -82,49 +155,54 @@ class PastedTokens:
                 f"This access token belongs to @{account.username} at {host}.", field="username"
             )
         avatar = await self.fediverse.avatar(account.avatar_url) if account.avatar_url else None
-        kind = platform_type or platform_type_of(instance.software.name)
-        async with self.database.begin() as db:
-            user = await active_user(db, caller, lock=True)
-            await refuse_unstorable(
-                db,
-                name=name,
-                instance_url=host,
-                username=account.username,
-                account_id=account.id,
+        return _Seen(host, instance.software.name, token, account, avatar)
+
+    async def _add(
+        self,
+        db: AsyncSession,
+        user: User,
+        seen: _Seen,
+        name: str | None,
+        kind: PlatformType,
+    ) -> PlatformConnection:
+        """Insert the connection. It becomes the default if there is none."""
+        await refuse_one_too_many(db, user.id, most=self.most_of_a_user)
+        if name is not None and await stored.connection_named(db, user.id, name):
+            raise NameTaken(
+                "You already have an account with that name. Choose another name.", field="name"
             )
-            await refuse_one_too_many(db, user.id, most=self.most_of_a_user)
-            if await existing_connection(db, user.id, host, account):
-                raise AccountTaken(field="access_token")
-            if name is not None and await stored.connection_named(db, user.id, name):
-                raise NameTaken(
-                    "You already have an account with that name. Choose another name.",
-                    field="name",
-                )
-            await give_up_username(db, user.id, host, account.username)
-            now = self.now()
-            connection = PlatformConnection(
-                user_id=user.id,
-                name=name or await free_name(db, user.id, host, account),
-                platform_type=kind.value,
-                instance_url=f"https://{host}",
-                username=account.username,
-                access_token=self.credentials.seal(token),
-                is_active=True,
-                created_at=now,
-                updated_at=now,
-            )
-            await stored.add_connection(db, connection)
-            if await stored.usable_default(db, user) is None:
-                user.default_platform_connection_id = connection.id
-            kept = await keep_account(db, connection, host, account, now=now)
-            kept.token_expires_at = expiry_of(token)
-            await keep_avatar(db, kept, avatar)
-            await self.audit.record(
-                db,
-                AuditEvent.PLATFORM_CONNECTED,
-                caller,
-                user_id=user.id,
-                detail={"platform_connection_id": connection.id},
-            )
-            await add_change(db, user.id, at=now)
-            return connection, user.default_platform_connection_id == connection.id
+        await give_up_username(db, user.id, seen.host, seen.account.username)
+        now = self.now()
+        connection = PlatformConnection(
+            user_id=user.id,
+            name=name or await free_name(db, user.id, seen.host, seen.account),
+            platform_type=kind.value,
+            instance_url=f"https://{seen.host}",
+            username=seen.account.username,
+            access_token=self.credentials.seal(seen.token),
+            is_active=True,
+            created_at=now,
+            updated_at=now,
+        )
+        await stored.add_connection(db, connection)
+        if await stored.usable_default(db, user) is None:
+            user.default_platform_connection_id = connection.id
+        return connection
+
+    async def _keep(
+        self,
+        db: AsyncSession,
+        caller: Caller,
+        connection: PlatformConnection,
+        seen: _Seen,
+        event: AuditEvent,
+    ) -> None:
+        """Write down the account, and that the access was not granted to this application."""
+        now = self.now()
+        kept = await keep_account(db, connection, seen.host, seen.account, now=now)
+        kept.software = kept.scopes = kept.refresh_token = None
+        kept.token_expires_at = expiry_of(seen.token)
+        await keep_avatar(db, kept, seen.avatar)
+        detail = {"platform_connection_id": connection.id}
+        await self.audit.record(db, event, caller, user_id=connection.user_id, detail=detail)
+        await add_change(db, connection.user_id, at=now)

@@ -37,7 +37,7 @@ from quart_app.web.rendering.pages import page, redirect_to
 
 blueprint = Blueprint("accounts", __name__)
 
-_WELCOME: Final = "Welcome. Your other devices will show this login."
+_WELCOME: Final = "Welcome. If you use other devices, they will show this login."
 
 
 class LoginForm(Body):

@@ -6,7 +6,7 @@ from quart import Blueprint, Response, redirect, request, url_for
 from quart.typing import ResponseReturnValue, ResponseTypes
 
 from quart_app.errors import AppError
-from quart_app.fediverse.errors import InvalidScope
+from quart_app.fediverse.errors import InvalidScope, ServerError
 from quart_app.services.platforms.authorizations import AUTHORIZATION_LIFETIME, BegunAuthorization
 from quart_app.services.platforms.errors import AuthorizationInvalid
 from quart_app.web.pipeline.access import after_error_offers, after_login_shows, for_no_account
@@ -67,11 +67,13 @@ async def begin() -> ResponseReturnValue:
 async def reconnect(connection_id: int) -> ResponseReturnValue:
     """Begin to renew the access to an account."""
     connection, _ = await services().platforms.connection(caller(), connection_id)
-    return _to_page_of(
-        await services().authorizations.begin(
+    try:
+        begun = await services().authorizations.begin(
             caller(), connection.instance_url, platform_connection_id=connection_id
         )
-    )
+    except ServerError as error:  # its address can't be changed here, so there is no form to show
+        return redirect_to(url_for("platforms.list_page"), notice=error.sentence, is_problem=True)
+    return _to_page_of(begun)
 
 
 def _to_page_of(begun: BegunAuthorization, notice: str | None = None) -> ResponseTypes:

@@ -131,7 +131,7 @@ async def _connect_by_token_page(error: AppError | None = None) -> Response:
 async def connect_by_token() -> ResponseReturnValue:
     """Connect an account; it becomes the current one if the session has none."""
     form = await read_form(ConnectForm)
-    connection, _ = await services().pasted_tokens.connect(
+    added = await services().pasted_tokens.connect_or_renew(
         caller(),
         instance_url=form.instance_url,
         access_token=form.access_token,
@@ -140,8 +140,9 @@ async def connect_by_token() -> ResponseReturnValue:
         username=form.username,
     )
     if current_connection_id(caller().login) is None:
-        switch_platform(connection.id)
-    return redirect_to(url_for("platforms.list_page"), notice="Account connected.")
+        switch_platform(added.connection.id)
+    notice = "Account connected." if added.is_new else "Account reconnected with the new token."
+    return redirect_to(url_for("platforms.list_page"), notice=notice)
 
 
 @blueprint.get(f"/platforms/<{ID}:connection_id>/avatar")

@@ -194,7 +194,7 @@ def test_a_pip_that_installs_elsewhere_is_reported_in_one_line(copy: Path) -> No
     lose_package(copy)
     (copy / "pip.conf").write_text("[install]\ntarget = elsewhere\n")
     *_, line = start(copy, PIP_CONFIG_FILE="pip.conf").splitlines()
-    assert line.startswith("pip installed what requirements-dev.lock names, and it is not in ")
+    assert line.startswith("pip installed the packages in requirements-dev.lock, but not in ")
     installs(copy)
 
 

@@ -117,8 +117,9 @@ async def test_the_periodic_tasks_of_every_service_are_found(built: Built) -> No
     subjects = {task.failure for task in built.periodic_tasks}
     assert subjects == {
         "The audit can't be written",
+        "Connected accounts can't be checked",
         *(
             f"Expired {each} can't be deleted"
-            for each in ("audit entries", "logins", "changes", "alerts")
+            for each in ("audit entries", "logins", "changes", "alerts", "authorizations")
         ),
     }

@@ -323,7 +323,8 @@ async def test_a_refused_registration_is_an_error(
         (Answer({"error": "invalid_scope"}, 400), True),
         (Answer({"error": "invalid_client"}, 401), False),
         (Answer({"error": "unauthorized_client"}, 400), False),
-        (Answer({"error": "unsupported_grant_type"}, 400), False),
+        (Answer({"error": "unsupported_grant_type"}, 400), True),  # nobody can ask there
+        (Answer({"error": "invalid_grant_type"}, 400), True),
         (Answer(b"no", 400, "text/plain"), False),
         (Answer(b"", 401, "text/html"), False),
     ],

@@ -460,16 +460,12 @@ async def perform_every_action(journey: _Journey, services: Services) -> None:
         await ask("POST", path, 403, **{kind: good}, headers=headers)
     await ask("POST", "/login", 303, form=good)
     await ask("POST", "/api/login", 200, json=good)
-    connection = {"name": "One", "platform_type": "mastodon", "instance_url": "one.example"}
+    connection = {"name": "One", "platform_type": "mastodon", "instance_url": "localhost"}
     secret = {"access_token": CANARIES["access token"]}
-    await ask("POST", "/platforms", 303, form=connection | secret)
-    await ask("POST", "/platforms", 409, form=connection | secret)
-    made = await ask(
-        "POST",
-        "/api/platforms",
-        201,
-        json=connection | secret | {"name": CANARIES["other token"], "verify": False},
-    )
+    await ask("POST", "/platforms", 502, form=connection | secret)  # no server is asked
+    unverified = connection | secret | {"name": CANARIES["other token"], "verify": False}
+    made = await ask("POST", "/api/platforms", 201, json=unverified)
+    await ask("POST", "/api/platforms", 409, json=unverified)
     number = (await made.get_json())["id"]
     for action in ("switch", "default"):
         await ask("POST", f"/platforms/{number}/{action}", 303)

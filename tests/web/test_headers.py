@@ -81,6 +81,7 @@ ANSWERS: list[tuple[str, str, dict[str, str], str, int]] = [
         401,
     ),
     ("GET", "/admin/users", {}, "", 403),
+    ("POST", "/api/platforms/authorizations", JSON, '{"server": "localhost"}', 502),
     ("POST", "/login", {"Sec-Fetch-Site": "cross-site"}, "", 403),
     ("GET", "/nothing", {}, "", 404),
     ("GET", "/api/nothing", {}, "", 404),

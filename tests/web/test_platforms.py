@@ -75,6 +75,7 @@ async def test_connections_are_listed_by_name(browser: Client, member: Member) -
         "created_at": None,
         "last_used": None,
         "state": "active",
+        "expires_soon": False,
         **dict.fromkeys(("display_name", "profile_url", "software")),
         **dict.fromkeys(("checked_at", "token_expires_at")),
     }

@@ -24,7 +24,7 @@ class TooManyOutbound(AppError):  # noqa: N818
     """This user has let other servers be asked as often as they may for now."""
 
     category = Category.TOO_MANY
-    code = "too_many_attempts"
+    code = "too_many_server_requests"
     default_sentence = "You have checked or connected too many accounts."
     heading = "Too many attempts"
 

@@ -107,10 +107,13 @@ class Apps:
             return await self._add(db, key, is_shared=True)
 
     async def _shared(self, db: AsyncSession, key: AppKey) -> tuple[App | None, bool]:
-        """Return the shared app, and whether another attempt is registering one."""
-        found = self._unsealed(await stored.shared_app(db, key))
+        """Return the shared app, and whether another attempt is registering one.
+
+        In this order: an attempt that finishes between the two queries has stored its app.
+        """
         since = self.now() - _UNDER_WAY_FOR
-        return found, await stored.is_shared_app_under_way(db, key, since=since)
+        is_under_way = await stored.is_shared_app_under_way(db, key, since=since)
+        return self._unsealed(await stored.shared_app(db, key)), is_under_way
 
     async def _begin(self, instance: Instance, scope: str) -> int:
         async with self.database.begin() as db:

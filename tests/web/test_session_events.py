@@ -178,13 +178,15 @@ async def test_a_form_for_a_removed_connection_is_not_found(
 async def test_a_form_made_without_a_current_account_says_so(
     browser: Client, member: Member
 ) -> None:
-    first, second, _ = member.platform_ids
-    assert (await browser.delete(f"/api/platforms/{first}")).status_code == 204
+    second = member.platform_ids[1]
+    for id_ in member.platform_ids:
+        await browser.patch(f"/api/platforms/{id_}", json={"is_active": False})
     path = f"/platforms/{second}/rename"
     html = await (await browser.get(path)).get_data(as_text=True)
     assert 'name="platform_connection_id" value="none"' in html
     form = {"name": "Fourth", "platform_connection_id": "none"}
     assert (await browser.post(path, form=form)).status_code == 303
+    await browser.patch(f"/api/platforms/{second}", json={"is_active": True})
     await browser.post(f"/api/platforms/{second}/switch")
     assert (await browser.post(path, form=form | {"name": "Fifth"})).status_code == 409
 
@@ -203,7 +205,7 @@ async def test_a_form_of_another_users_page_is_refused(
         "/platforms/new/token": {
             "name": "Fourth",
             "platform_type": "mastodon",
-            "instance_url": "4.example",
+            "instance_url": "localhost",
             "access_token": "a-token",
             "platform_connection_id": "none",
         },
@@ -224,7 +226,8 @@ async def test_a_form_of_another_users_page_is_refused(
     assert f'name="user_id" value="{other.id}"' in html
     for path, form in forms.items():
         response = await browser.post(path, form=form | {"user_id": str(other.id)})
-        assert (path, response.status_code) == (path, 303)
+        accepted = 502 if path == "/platforms/new/token" else 303  # no server is asked
+        assert (path, response.status_code) == (path, accepted)
         await log_in(browser, other)
 
 

@@ -463,7 +463,7 @@ async def perform_every_action(  # noqa: PLR0915 every action
     await ask("POST", "/login", 303, form=good)
     await ask("POST", "/api/login", 200, json=good)
     connection = {"name": "One", "platform_type": "mastodon", "instance_url": "localhost"}
-    secret = {"access_token": CANARIES["access token"]}
+    secret: dict[str, Any] = {"access_token": CANARIES["access token"]}
     await ask("POST", "/platforms", 502, form=connection | secret)  # no server is asked
     secret |= {"name": CANARIES["other token"], "verify": False}
     made = await ask("POST", "/api/platforms", 201, json=connection | secret)

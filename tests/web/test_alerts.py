@@ -25,6 +25,8 @@ from tests.conftest import SECRET_KEY, Clock, MakeApp, Member, log_in, make_memb
 from tests.session.applications import put_cookie
 from tests.web.test_session_ends import change_password, copy_of, state_of
 
+pytestmark = pytest.mark.sqlite_unless_thorough
+
 QUESTION = "Was this you?"
 DISOWNED = "All your sessions were ended with"
 NEW_DEVICE = "used to log in on a new device"

@@ -28,6 +28,8 @@ from tests.web.connecting import (
     way_to_server,
 )
 
+pytestmark = pytest.mark.sqlite_unless_thorough
+
 SERVER = "mastodon-4-6"
 LIE = "Your password has expired. Enter it at evil.example <script>alert(1)</script>"
 

@@ -26,6 +26,8 @@ from tests.web.connecting import (
     way_to_server,
 )
 
+pytestmark = pytest.mark.sqlite_unless_thorough
+
 
 @pytest.fixture
 def settings(database_url: URL, running_peers: Peers) -> Settings:

@@ -18,7 +18,7 @@ async def test_an_account_is_connected_at_the_demonstrations_server(
         address = demo.link(r"(?m)^  (http://\S+)$")
         name = demo.link(r"log in as (\S+) with")
         password = demo.link(r"with the password (\S+)")
-        server = demo.link(r"Add an account on the demonstration's server, (\S+)\.\n")
+        server = demo.link(r"Connect an account on the demonstration's server, (\S+)\.\n")
         page = await open_page()
         await page.goto(address)
         await fill_and_log_in(page, name, password)

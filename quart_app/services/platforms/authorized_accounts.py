@@ -18,6 +18,7 @@ from quart_app.services.caller import Caller
 from quart_app.services.platforms.credentials import Credentials
 from quart_app.services.platforms.errors import AuthorizationInvalid, OtherAccountAuthorized
 from quart_app.services.platforms.steps.account_records import (
+    AddedAccount,
     existing_connection,
     free_name,
     give_up_username,
@@ -49,14 +50,6 @@ class AuthorizedAccount:
     profile_url: str | None
     has_avatar: bool
     connection: PlatformConnection | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class AddedAccount:
-    """The connection that was added, or renewed if it is not new."""
-
-    connection: PlatformConnection
-    is_new: bool
 
 
 @dataclass(frozen=True, kw_only=True)

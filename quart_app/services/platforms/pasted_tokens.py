@@ -14,7 +14,6 @@ from quart_app.instances import is_same_account
 from quart_app.model import AuditEvent, PlatformConnection, PlatformType, User
 from quart_app.services.audit.steps.writer import AuditWriter
 from quart_app.services.caller import Caller
-from quart_app.services.platforms.authorized_accounts import AddedAccount
 from quart_app.services.platforms.credentials import Credentials
 from quart_app.services.platforms.platform_fields import (
     checked_name,
@@ -22,6 +21,7 @@ from quart_app.services.platforms.platform_fields import (
     checked_token,
 )
 from quart_app.services.platforms.steps.account_records import (
+    AddedAccount,
     existing_connection,
     free_name,
     give_up_username,
@@ -39,7 +39,7 @@ from quart_app.storage.database import Database
 from quart_app.storage.encoding import refuse_unstorable
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Seen:
     """A token, and its account as the server describes it."""
 
@@ -155,7 +155,13 @@ class PastedTokens:
                 f"This access token belongs to @{account.username} at {host}.", field="username"
             )
         avatar = await self.fediverse.avatar(account.avatar_url) if account.avatar_url else None
-        return _Seen(host, instance.software.name, token, account, avatar)
+        return _Seen(
+            host=host,
+            software=instance.software.name,
+            token=token,
+            account=account,
+            avatar=avatar,
+        )
 
     async def _add(
         self,

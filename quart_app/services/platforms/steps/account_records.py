@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Final
@@ -22,6 +23,14 @@ from quart_app.storage import platforms as stored_platforms
 
 _PIXELFED: Final = "pixelfed"  # NodeInfo's name
 _CHECKED_EVERY_HOURS: Final = (20, 28)  # about once a day, and not all at the same time
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddedAccount:
+    """The connection that was added, or renewed if it is not new."""
+
+    connection: PlatformConnection
+    is_new: bool
 
 
 def next_check(now: datetime) -> datetime:

@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 from quart_app.composition import Built
 from quart_app.model import PlatformConnection, PlatformType
 from quart_app.services import Services
-from quart_app.services.platforms.authorized_accounts import AddedAccount
+from quart_app.services.platforms.steps.account_records import AddedAccount
 from quart_app.storage import platforms as stored
 from tests.callers import caller_of
 from tests.peers.fixtures import Peers

@@ -210,6 +210,7 @@ def _authorizations(parts: Parts) -> Authorizations:
         apps=parts.apps,
         credentials=parts.credentials,
         limit=parts.outbound_limit,
+        audit=parts.audit,
         now=parts.now,
     )
 

@@ -93,6 +93,7 @@ class Parts:
                 now=self.now,
             ),
             limit=self.outbound_limit,
+            audit=self.audit,
             now=self.now,
         )
 

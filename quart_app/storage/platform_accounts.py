@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
@@ -84,6 +84,21 @@ async def keep_avatar(db: AsyncSession, connection_id: int, content_type: str, b
 async def delete_avatar(db: AsyncSession, connection_id: int) -> None:
     """Delete a connection's picture, if it has one."""
     await db.execute(delete(Avatar).where(Avatar.platform_connection_id == connection_id))
+
+
+async def has_connections_to_check(db: AsyncSession, *, now: datetime) -> bool:
+    """Return whether a connection in use is due, or has no time for its first check yet."""
+    found = await db.scalar(
+        select(PlatformConnection.id)
+        .outerjoin(PlatformAccount, PlatformAccount.platform_connection_id == PlatformConnection.id)
+        .where(
+            PlatformConnection.is_active.is_(True),
+            PlatformAccount.reconnect_needed_since.is_(None),
+            or_(PlatformAccount.next_check_at.is_(None), PlatformAccount.next_check_at <= now),
+        )
+        .limit(1)
+    )
+    return found is not None
 
 
 async def unscheduled_connections(db: AsyncSession, *, most: int) -> list[int]:

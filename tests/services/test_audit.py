@@ -289,6 +289,24 @@ async def test_replacing_a_one_time_password_is_recorded_as_a_password_change(
     assert changed.actor_user_id == member.id
 
 
+async def test_every_use_of_another_users_connection_is_counted(
+    built: Built, services: Services, member: Member
+) -> None:
+    other = caller_of((await make_member(services, "grace")).id)
+    theirs = member.platform_ids[0]
+    for use in (
+        services.platforms.switch(other, theirs),
+        services.removal.remove(other, theirs),
+        services.account_checks.check(other, theirs),
+        services.authorizations.begin(other, "localhost", platform_connection_id=theirs),
+    ):
+        with pytest.raises(NotFound):
+            await use
+    await services.audit.flush()
+    (refused,) = await entries(built, AuditEvent.REFUSED_RIGHTS)
+    assert (refused.actor_user_id, refused.count) == (other.user_id, 4)
+
+
 async def test_a_refused_action_changes_nothing_and_is_not_recorded_as_done(
     built: Built, services: Services, member: Member
 ) -> None:

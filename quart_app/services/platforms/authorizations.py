@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from quart_app.errors import NotFound
 from quart_app.fediverse.errors import InvalidScope
 from quart_app.fediverse.fediverse import Fediverse
 from quart_app.fediverse.scopes import scopes_to_try
 from quart_app.fediverse.types import App, Instance
 from quart_app.model import LARGEST_ID, PlatformAuthorization
+from quart_app.services.audit.steps.writer import AuditWriter
 from quart_app.services.caller import Caller
 from quart_app.services.platforms.credentials import Credentials
 from quart_app.services.platforms.errors import AuthorizationInvalid, TooManyAuthorizations
@@ -33,9 +33,8 @@ from quart_app.services.platforms.steps.authorization_records import (
 )
 from quart_app.services.platforms.steps.instance_directory import InstanceDirectory
 from quart_app.services.platforms.steps.outbound_limit import OutboundLimit
-from quart_app.services.platforms.steps.owners import active_user
+from quart_app.services.platforms.steps.owners import active_user, own_connection
 from quart_app.storage import authorizations as stored
-from quart_app.storage import platforms as stored_platforms
 from quart_app.storage.database import Database
 
 AUTHORIZATION_LIFETIME: Final = timedelta(minutes=10)
@@ -69,6 +68,7 @@ class Authorizations:
     apps: Apps
     credentials: Credentials
     limit: OutboundLimit
+    audit: AuditWriter
     now: Callable[[], datetime]
 
     async def begin(
@@ -126,7 +126,7 @@ class Authorizations:
         authorization = await self.begun(caller, authorization_id, state)
         self.limit.count(caller)  # each time, the server is asked about the app
         known = app_of(self.credentials, authorization)
-        host, scope = authorization.host or "", authorization.scope or ""
+        host, scope = authorization.host, authorization.scope or ""
         instance = await self.directory.instance_at(host)
         app = await self.apps.known_app_for(instance, scope, known)
         if app != known:
@@ -183,10 +183,8 @@ class Authorizations:
         )
         async with self.database.begin() as db:
             await active_user(db, caller, lock=True)
-            if platform_connection_id is not None and not await stored_platforms.connection_of(
-                db, caller.user_id, platform_connection_id
-            ):
-                raise NotFound("You have no such account. It may have been removed.")
+            if platform_connection_id is not None:
+                await own_connection(db, self.audit, caller, platform_connection_id)
             since = now - AUTHORIZATION_LIFETIME
             count, first = await stored.authorizations_since(db, caller.user_id, since)
             if count >= MOST_AUTHORIZATIONS and first is not None:

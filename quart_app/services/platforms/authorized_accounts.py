@@ -12,6 +12,7 @@ from quart_app.model import (
     AuditEvent,
     PlatformAuthorization,
     PlatformConnection,
+    User,
 )
 from quart_app.services.audit.steps.writer import AuditWriter
 from quart_app.services.caller import Caller
@@ -28,7 +29,11 @@ from quart_app.services.platforms.steps.account_records import (
     platform_type_of,
 )
 from quart_app.services.platforms.steps.authorization_records import authorization_of_caller
-from quart_app.services.platforms.steps.owners import active_user, refuse_one_too_many
+from quart_app.services.platforms.steps.owners import (
+    active_user,
+    add_connection,
+    refuse_one_too_many,
+)
 from quart_app.storage import authorizations as stored
 from quart_app.storage import platforms as stored_platforms
 from quart_app.storage.changes import add_change
@@ -97,9 +102,7 @@ class AuthorizedAccounts:
             is_new = connection is None
             if connection is None:
                 await refuse_one_too_many(db, user.id, most=self.most_of_a_user)
-                connection = await self._new(db, authorization, account)
-                if await stored_platforms.usable_default(db, user) is None:
-                    user.default_platform_connection_id = connection.id
+                connection = await self._new(db, user, authorization, account)
             await self._keep(db, connection, authorization, account)
             if not await stored.delete_authorization(db, authorization.id):
                 raise AuthorizationInvalid
@@ -147,7 +150,11 @@ class AuthorizedAccounts:
         )
 
     async def _new(
-        self, db: AsyncSession, authorization: PlatformAuthorization, account: RemoteAccount
+        self,
+        db: AsyncSession,
+        user: User,
+        authorization: PlatformAuthorization,
+        account: RemoteAccount,
     ) -> PlatformConnection:
         await give_up_username(db, authorization.user_id, authorization.host, account.username)
         connection = PlatformConnection(
@@ -160,7 +167,7 @@ class AuthorizedAccounts:
             is_active=True,
             created_at=self.now(),
         )
-        await stored_platforms.add_connection(db, connection)
+        await add_connection(db, user, connection)
         return connection
 
     async def _keep(

@@ -45,6 +45,9 @@ class BackgroundChecks:
 
     async def check_due(self) -> None:
         """Check the accounts that are due, one at a time per server. Raises Unavailable."""
+        async with self.database.read() as db:  # most rounds find nothing, and need no lock
+            if not await stored.has_connections_to_check(db, now=self.now()):
+                return
         await self._schedule_new()
         by_server = defaultdict(list)
         for connection_id, instance_url in await self._take():

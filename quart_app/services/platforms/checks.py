@@ -13,12 +13,14 @@ from quart_app.fediverse.fediverse import Fediverse
 from quart_app.fediverse.types import Avatar, RemoteAccount
 from quart_app.instances import server_of
 from quart_app.model import PlatformAccount, PlatformConnection
+from quart_app.services.audit.steps.writer import AuditWriter
 from quart_app.services.background.shielding import shielded
 from quart_app.services.caller import Caller
 from quart_app.services.platforms.credentials import Credentials
 from quart_app.services.platforms.errors import CredentialsLost, OtherAccountAuthorized
 from quart_app.services.platforms.steps.account_records import keep_account, keep_avatar
 from quart_app.services.platforms.steps.outbound_limit import OutboundLimit
+from quart_app.services.platforms.steps.owners import own_connection
 from quart_app.services.platforms.steps.token_refreshing import TokenRefreshing
 from quart_app.storage import platform_accounts as stored_accounts
 from quart_app.storage import platforms as stored
@@ -48,14 +50,14 @@ class AccountChecks:
     credentials: Credentials
     refreshing: TokenRefreshing
     limit: OutboundLimit
+    audit: AuditWriter
     now: Callable[[], datetime]
 
     async def check(self, caller: Caller, connection_id: int) -> CheckResult:
         """Check one of the user's connections now. Raises NotFound, TooManyOutbound."""
         self.limit.count(caller)
         async with self.database.read() as db:
-            if not await stored.connection_of(db, caller.user_id, connection_id):
-                raise NotFound("You have no such account. It may have been removed.")
+            await own_connection(db, self.audit, caller, connection_id)
         result = await self.check_connection(connection_id)
         if result is None:
             raise NotFound("You have no such account. It may have been removed.")

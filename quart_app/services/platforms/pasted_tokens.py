@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.errors import AccountTaken, InvalidInput, NameTaken
+from quart_app.errors import AccountTaken, InvalidInput
 from quart_app.fediverse.errors import TokenRefused
 from quart_app.fediverse.fediverse import Fediverse
 from quart_app.fediverse.types import Avatar, RemoteAccount
@@ -31,9 +31,13 @@ from quart_app.services.platforms.steps.account_records import (
 )
 from quart_app.services.platforms.steps.instance_directory import InstanceDirectory
 from quart_app.services.platforms.steps.outbound_limit import OutboundLimit
-from quart_app.services.platforms.steps.owners import active_user, refuse_one_too_many
+from quart_app.services.platforms.steps.owners import (
+    active_user,
+    add_connection,
+    refuse_one_too_many,
+    refuse_taken_name,
+)
 from quart_app.services.platforms.steps.token_expiry import expiry_of
-from quart_app.storage import platforms as stored
 from quart_app.storage.changes import add_change
 from quart_app.storage.database import Database
 from quart_app.storage.encoding import refuse_unstorable
@@ -173,10 +177,8 @@ class PastedTokens:
     ) -> PlatformConnection:
         """Insert the connection. It becomes the default if there is none."""
         await refuse_one_too_many(db, user.id, most=self.most_of_a_user)
-        if name is not None and await stored.connection_named(db, user.id, name):
-            raise NameTaken(
-                "You already have an account with that name. Choose another name.", field="name"
-            )
+        if name is not None:
+            await refuse_taken_name(db, user.id, name)
         await give_up_username(db, user.id, seen.host, seen.account.username)
         now = self.now()
         connection = PlatformConnection(
@@ -190,9 +192,7 @@ class PastedTokens:
             created_at=now,
             updated_at=now,
         )
-        await stored.add_connection(db, connection)
-        if await stored.usable_default(db, user) is None:
-            user.default_platform_connection_id = connection.id
+        await add_connection(db, user, connection)
         return connection
 
     async def _keep(

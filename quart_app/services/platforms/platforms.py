@@ -10,8 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.errors import (
     AccountTaken,
-    NameTaken,
-    NotFound,
     PlatformInactive,
 )
 from quart_app.fediverse.types import Avatar
@@ -28,7 +26,13 @@ from quart_app.services.platforms.platform_fields import (
     checked_url,
 )
 from quart_app.services.platforms.searching import holds
-from quart_app.services.platforms.steps.owners import active_user, refuse_one_too_many
+from quart_app.services.platforms.steps.owners import (
+    active_user,
+    add_connection,
+    own_connection,
+    refuse_one_too_many,
+    refuse_taken_name,
+)
 from quart_app.storage import platform_accounts as stored_accounts
 from quart_app.storage import platforms as stored
 from quart_app.storage.changes import add_change
@@ -88,7 +92,7 @@ class Platforms:
         """Return the connection and whether it is the default."""
         async with self.database.read() as db:
             user = await active_user(db, caller)
-            connection = await self._theirs(db, caller, connection_id)
+            connection = await own_connection(db, self.audit, caller, connection_id)
             return connection, _is_default(user, connection)
 
     async def fallback(self, caller: Caller) -> PlatformConnection | None:
@@ -143,15 +147,10 @@ class Platforms:
             user = await active_user(db, caller, lock=True)
             await refuse_unstorable(db, name=name, instance_url=instance_url, username=username)
             await refuse_one_too_many(db, caller.user_id, most=self.most_of_a_user)
-            if await stored.connection_named(db, caller.user_id, name):
-                raise NameTaken(
-                    "You already have an account with that name. Choose another name.", field="name"
-                )
+            await refuse_taken_name(db, caller.user_id, name)
             if await _has_account(db, connection):
                 raise AccountTaken(field="username")
-            await stored.add_connection(db, connection)
-            if await stored.usable_default(db, user) is None:
-                user.default_platform_connection_id = connection.id
+            await add_connection(db, user, connection)
             await self._record(db, caller, AuditEvent.PLATFORM_CONNECTED, connection)
             await add_change(db, caller.user_id, at=now)
             return connection, _is_default(user, connection)
@@ -160,7 +159,7 @@ class Platforms:
         """Make this the current connection of the session. Raises PlatformInactive."""
         async with self.database.begin() as db:
             await active_user(db, caller, lock=True)
-            connection = await self._theirs(db, caller, connection_id)
+            connection = await own_connection(db, self.audit, caller, connection_id)
             _refuse_inactive(connection)
             connection.last_used = self.now()
             await self._record(db, caller, AuditEvent.PLATFORM_SWITCHED, connection)
@@ -177,7 +176,7 @@ class Platforms:
         """Let sessions begin with this connection. Raises PlatformInactive."""
         async with self.database.begin() as db:
             user = await active_user(db, caller, lock=True)
-            connection = await self._theirs(db, caller, connection_id)
+            connection = await own_connection(db, self.audit, caller, connection_id)
             _refuse_inactive(connection)
             user.default_platform_connection_id = connection.id
             await self._record(db, caller, AuditEvent.PLATFORM_DEFAULT_CHANGED, connection)
@@ -199,16 +198,11 @@ class Platforms:
         """
         async with self.database.begin() as db:
             user = await active_user(db, caller, lock=True)
-            connection = await self._theirs(db, caller, connection_id)
+            connection = await own_connection(db, self.audit, caller, connection_id)
             if name is not None:
                 name = checked_name(name)
                 await refuse_unstorable(db, name=name)
-                other = await stored.connection_named(db, caller.user_id, name)
-                if other is not None and other is not connection:
-                    raise NameTaken(
-                        "You already have an account with that name. Choose another name.",
-                        field="name",
-                    )
+                await refuse_taken_name(db, caller.user_id, name, of=connection)
                 connection.name = name
             if is_active is not None:
                 connection.is_active = is_active
@@ -225,15 +219,6 @@ class Platforms:
             )
             await add_change(db, caller.user_id, at=self.now())
             return connection, _is_default(user, connection)
-
-    async def _theirs(
-        self, db: AsyncSession, caller: Caller, connection_id: int
-    ) -> PlatformConnection:
-        connection = await stored.connection_of(db, caller.user_id, connection_id)
-        if connection is None:
-            self.audit.count(AuditEvent.REFUSED_RIGHTS, caller)
-            raise NotFound("You have no such account. It may have been removed.")
-        return connection
 
     async def _record(
         self,

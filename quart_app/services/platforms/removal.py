@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from quart_app.errors import InUse, NotFound
+from quart_app.errors import InUse
 from quart_app.fediverse.errors import ServerError
 from quart_app.fediverse.fediverse import Fediverse
 from quart_app.fediverse.types import App
@@ -16,7 +16,7 @@ from quart_app.services.background.shielding import shielded
 from quart_app.services.caller import Caller
 from quart_app.services.platforms.credentials import Credentials
 from quart_app.services.platforms.steps.instance_directory import InstanceDirectory
-from quart_app.services.platforms.steps.owners import active_user
+from quart_app.services.platforms.steps.owners import active_user, own_connection
 from quart_app.storage import platforms as stored
 from quart_app.storage.changes import add_change
 from quart_app.storage.database import Database
@@ -59,10 +59,7 @@ class Removal:
         """
         async with self.database.begin() as db:
             await active_user(db, caller, lock=True)
-            connection = await stored.connection_of(db, caller.user_id, connection_id)
-            if connection is None:
-                self.audit.count(AuditEvent.REFUSED_RIGHTS, caller)
-                raise NotFound("You have no such account. It may have been removed.")
+            connection = await own_connection(db, self.audit, caller, connection_id)
             host, access = server_of(connection.instance_url), self._access(connection)
             if not await stored.delete_connection(db, connection):
                 raise InUse

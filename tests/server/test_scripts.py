@@ -67,7 +67,7 @@ def clone(tmp_path: Path) -> Path:
         target = tmp_path / "clone" / part
         target.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / part).is_dir():
-            shutil.copytree(ROOT / part, target)
+            shutil.copytree(ROOT / part, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / part, target)
     return tmp_path / "clone"

@@ -1,11 +1,50 @@
-"""Programs of the machine that tests start: whether they listen."""
+"""Programs of the machine that tests start on loopback, and end."""
 
+import os
+import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from tests.conftest import lacking
+
 STARTUP_SECONDS = 20
+
+
+def free_port() -> int:
+    """Return a port on which nothing listens, for a program that can't be given a socket."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def program_of(config: pytest.Config, name: str, part: str) -> str:
+    """Return the path of an installed program. `part` names it where the machine lacks it."""
+    program = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        lacking(config, part)
+    return program
+
+
+@contextmanager
+def running(arguments: Sequence[str | Path], ports: Sequence[int], log: Path) -> Iterator[None]:
+    """Run a program in the foreground until the block ends; its output is added to `log`.
+
+    The block begins when it accepts connections on all these ports.
+    """
+    with log.open("ab") as stream:
+        process = subprocess.Popen(arguments, stdout=stream, stderr=stream)
+    try:
+        for port in ports:
+            wait_until_listening(process, port, log)
+        yield
+    finally:
+        process.terminate()
+        process.wait(STARTUP_SECONDS)
 
 
 def wait_until_listening(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:

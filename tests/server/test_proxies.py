@@ -1,0 +1,49 @@
+"""The application behind nginx and HAProxy, over HTTP/1.1."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from sqlalchemy import URL
+
+from tests.conftest import settings_for
+from tests.listening import free_port
+from tests.proxies import haproxy, nginx
+from tests.servers import Server, hypercorn
+
+_NGINX = """
+server {{
+  listen 127.0.0.1:{port};
+  location / {{ proxy_pass {url}; proxy_set_header Host $host; }}
+}}
+"""
+_HAPROXY = """
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 30s
+  timeout server 30s
+listen site
+  bind 127.0.0.1:{port}
+  server one {address}
+"""
+
+
+@pytest.fixture
+def server(migrated_sqlite: Path, tmp_path: Path) -> Iterator[Server]:
+    url = URL.create("sqlite+aiosqlite", database=str(migrated_sqlite))
+    with hypercorn(settings_for(url), tmp_path) as server:
+        yield server
+
+
+@pytest.mark.parametrize("name", ["nginx", "HAProxy"])
+def test_the_application_answers_through_a_proxy(
+    server: Server, name: str, pytestconfig: pytest.Config
+) -> None:
+    port = free_port()
+    start, template = {"nginx": (nginx, _NGINX), "HAProxy": (haproxy, _HAPROXY)}[name]
+    address = server.url.removeprefix("http://")
+    with start(pytestconfig, template.format(port=port, url=server.url, address=address), [port]):
+        answer = httpx2.get(f"http://127.0.0.1:{port}/readyz")
+    assert answer.status_code == 200, answer.text

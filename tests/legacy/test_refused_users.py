@@ -29,6 +29,9 @@ from tests.legacy.migration_runs import (
 )
 from tests.legacy.test_role_column import run
 
+# The migration's other tests run on both engines.
+pytestmark = pytest.mark.sqlite_unless_thorough
+
 LOCKED = "UPDATE users SET account_locked = {true} WHERE username IN ('bert', 'carol', 'dora')"
 UNVERIFIED = "UPDATE users SET email_verified = {false} WHERE username IN ('bert', 'Carol', 'dora')"
 REFUSED = {"locked": ["bert", "carol"], "unverified": ["Carol"]}  # dora is inactive anyway

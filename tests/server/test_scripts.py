@@ -52,11 +52,8 @@ BENCHMARKS = sorted(name for name in SCRIPTS if name.startswith("scripts/bench/"
 
 
 def marked_if_dear(benchmark: str) -> Any:
-    """Leave the benchmark of the migration, a quarter of the time of all, to --thorough.
-
-    The migration itself has a short run here, and tests of its own.
-    """
-    is_dear = benchmark.endswith("/migration.py")
+    """Leave all but the benchmark of logins to --thorough: they take ten seconds each."""
+    is_dear = not benchmark.endswith("/login_storm.py")
     return pytest.param(benchmark, marks=[pytest.mark.thorough] if is_dear else [])
 
 

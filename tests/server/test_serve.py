@@ -178,7 +178,7 @@ def free_port() -> int:
 @pytest.mark.parametrize(
     ("options", "printed"),
     first_unless_thorough(
-        5,
+        2,
         [
             (["--bind", "unix:SOCKET", "--bind", "127.0.0.1:PORT"], "http://127.0.0.1:PORT"),
             (["--bind", "[::]:PORT"], "http://[::1]:PORT"),
@@ -248,7 +248,7 @@ def make_certificate(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     first_unless_thorough(
-        8,
+        3,
         [
             ("--worker-class trio", "the worker class is trio, but must be asyncio or uvloop"),
             ("--config typed.toml", "bind must be a list of strings"),

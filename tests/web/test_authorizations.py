@@ -32,6 +32,9 @@ from tests.web.connecting import (
     way_to_server,
 )
 
+# The statements have tests of their own on both engines.
+pytestmark = pytest.mark.sqlite_unless_thorough
+
 STAND_INS = [
     *("mastodon-4-2", "mastodon-4-6", "pixelfed", "gotosocial", "akkoma", "takahe", "hollo"),
     "friendica",
@@ -43,7 +46,6 @@ def settings(database_url: URL, running_peers: Peers) -> Settings:
     return settings_with_peers(database_url, running_peers)
 
 
-@pytest.mark.sqlite_unless_thorough
 @pytest.mark.parametrize("name", STAND_INS)
 async def test_an_account_is_connected(browser: Client, peers: Peers, name: str) -> None:
     peer = peers[name]
@@ -57,7 +59,6 @@ async def test_an_account_is_connected(browser: Client, peers: Peers, name: str)
     assert f"@ada@{peer.host}" in html
 
 
-@pytest.mark.sqlite_unless_thorough
 @pytest.mark.parametrize("name", ["mastodon-4-2", "hollo"])  # hollo loses the state
 async def test_a_user_who_denies_is_told_so_and_nothing_is_added(
     browser: Client, services: Services, peers: Peers, name: str
@@ -164,7 +165,6 @@ async def test_a_user_who_must_log_in_on_the_way_back_starts_again(
     assert response.headers["Location"] == "/login?next=/platforms/new"
 
 
-@pytest.mark.sqlite_unless_thorough
 @pytest.mark.parametrize(
     ("path", "answer"),
     [
@@ -192,7 +192,6 @@ async def test_a_server_that_answers_wrongly_is_named_and_nothing_is_added(
     assert await connections_of(services) == []
 
 
-@pytest.mark.sqlite_unless_thorough
 @pytest.mark.parametrize("value", [..., 0, "0", None, -5, 10**20, "soon"])
 async def test_an_account_is_added_whatever_the_server_says_of_its_tokens_life(
     browser: Client, peers: Peers, value: object
@@ -247,7 +246,6 @@ async def test_a_server_is_asked_for_five_apps_in_ten_minutes_and_no_more(
     await begin(browser, snac.host)
 
 
-@pytest.mark.sqlite_unless_thorough
 @pytest.mark.parametrize(
     "server",
     [
@@ -265,7 +263,6 @@ async def test_a_server_may_be_written_in_any_usual_way(
     assert "Mastodon" in html
 
 
-@pytest.mark.sqlite_unless_thorough
 @pytest.mark.parametrize(
     "server", ["", " ", "@", "a b", "https://", "ftp://x.example", "xn--a.example", "a..b", "🦣"]
 )

@@ -10,6 +10,9 @@ from quart_app.services import Services
 from tests.callers import NOBODY
 from tests.conftest import PASSWORD
 
+# The statements have tests of their own on both engines.
+pytestmark = pytest.mark.sqlite_unless_thorough
+
 HINT = "No users yet."
 
 

@@ -16,6 +16,9 @@ from quart_app.settings import Settings, with_setting
 from tests.conftest import PASSWORD, Clock, MakeApp, Member, make_member
 from tests.web.test_rate_limits import WRONG, attempt
 
+# The statements have tests of their own on both engines.
+pytestmark = pytest.mark.sqlite_unless_thorough
+
 MOST = 5
 HOUR = timedelta(hours=1)
 

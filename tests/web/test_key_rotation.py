@@ -16,6 +16,9 @@ from quart_app.settings import Settings
 from tests.conftest import MakeApp, Member, log_in
 from tests.web.test_session_ends import copy_of, state_of
 
+# The statements have tests of their own on both engines.
+pytestmark = pytest.mark.sqlite_unless_thorough
+
 OLD, NEW = secrets.token_hex(32), secrets.token_hex(32)
 KEY_STEPS: list[dict[str, Any]] = [
     {"secret_key": OLD},
@@ -25,7 +28,6 @@ KEY_STEPS: list[dict[str, Any]] = [
 DIGEST_STEPS: list[dict[str, Any]] = [{"session_digest": "sha1"}, {"session_digest": "sha256"}]
 
 
-@pytest.mark.sqlite_unless_thorough
 @pytest.mark.parametrize("steps", [KEY_STEPS, DIGEST_STEPS], ids=["key", "digest"])
 async def test_a_rolling_restart_with_a_new_key_logs_nobody_out(
     settings: Settings, make_app: MakeApp, member: Member, steps: list[dict[str, Any]]

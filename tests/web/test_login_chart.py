@@ -20,6 +20,9 @@ from quart_app.web.rendering.chart import chart_of
 from tests.callers import caller_of
 from tests.conftest import PASSWORD, Clock, MakeApp, Member, log_in
 
+# The statements have tests of their own on both engines.
+pytestmark = pytest.mark.sqlite_unless_thorough
+
 DAY = timedelta(days=1)
 TICK = timedelta(microseconds=1)
 

@@ -21,6 +21,9 @@ from tests.conftest import Clock, MakeApp, Member, log_in, set_cookies
 from tests.session.applications import put_cookie
 from tests.web.test_session_ends import copy_of
 
+# The statements have tests of their own on both engines.
+pytestmark = pytest.mark.sqlite_unless_thorough
+
 OWN = "ben has one of his own"
 SECOND = timedelta(seconds=1)
 PATH = "/login/new_password"

@@ -26,6 +26,9 @@ from quart_app.settings import Settings, with_setting
 from tests.callers import NOBODY, caller_from
 from tests.conftest import PASSWORD, Clock, MakeApp, Member, log_in, make_member
 
+# The statements have tests of their own on both engines.
+pytestmark = pytest.mark.sqlite_unless_thorough
+
 WRONG = "not the password"
 SECOND = timedelta(seconds=1)
 

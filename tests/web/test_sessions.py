@@ -20,6 +20,9 @@ from tests.session.applications import (
     signer,
 )
 
+# The statements have tests of their own on both engines.
+pytestmark = pytest.mark.sqlite_unless_thorough
+
 # --- the four use cases --------------------------------------------------------------------------
 
 

@@ -13,6 +13,9 @@ from quart_app.composition import Built
 from quart_app.web.rendering.display import displayed
 from quart_app.web.rendering.user_agents import described
 
+# The statements have tests of their own on both engines.
+pytestmark = pytest.mark.sqlite_unless_thorough
+
 BREAKS_UA_PARSER = "SAMSUNG-ANDROID-MMS/ ;x"
 PAGES = ("/", "/platforms", "/devices", "/account", "/nowhere")
 ADMIN_PAGES = (
@@ -75,7 +78,6 @@ async def _write_everywhere(built: Built, value: str, parameters: dict[str, obje
             await db.execute(text(statement.format(value)), parameters)
 
 
-@pytest.mark.sqlite_unless_thorough
 @pytest.mark.parametrize("value", TEXTS, ids=lambda value: ascii(value)[:20])
 async def test_pages_show_any_text_a_column_can_hold(
     browser: Client, root: Client, built: Built, value: str

@@ -27,8 +27,10 @@ from tests.web.test_reset_links import (
 )
 from tests.web.test_session_ends import state_of
 
+# The statements have tests of their own on both engines.
+pytestmark = pytest.mark.sqlite_unless_thorough
+
 NEW = {"username": "cleo", "email": "cleo@example.com", "role": "viewer"}
-ON_SQLITE = pytest.mark.sqlite_unless_thorough
 LAST = "This is the only administrator who can log in"
 
 
@@ -107,7 +109,6 @@ async def test_a_new_user_chooses_a_password_with_a_link_that_is_shown_once(
     assert await is_void(visitor, token)
 
 
-@ON_SQLITE
 async def test_the_first_link_is_valid_for_a_day(
     root: Client, visitor: Client, clock: Clock
 ) -> None:
@@ -118,7 +119,6 @@ async def test_the_first_link_is_valid_for_a_day(
     assert await is_void(visitor, token)
 
 
-@ON_SQLITE
 async def test_a_new_administrator_can_administer(app: Quart, root: Client) -> None:
     token = await created(root, role="admin")
     client = app.test_client()
@@ -127,7 +127,6 @@ async def test_a_new_administrator_can_administer(app: Quart, root: Client) -> N
     assert "cleo@example.com" in await page(client, "/admin/users")
 
 
-@ON_SQLITE
 @pytest.mark.parametrize(
     ("fields", "status", "field", "sentence"),
     [
@@ -175,7 +174,6 @@ async def test_only_one_of_two_concurrent_requests_creates_the_same_user(
     assert await number_of_users(built) == 3
 
 
-@ON_SQLITE
 async def test_an_administrator_who_lost_the_role_meanwhile_creates_no_user(
     browser: Client, built: Built
 ) -> None:
@@ -240,7 +238,6 @@ async def test_a_new_role_applies_to_existing_sessions(
     assert '<a href="#role">Role</a>' in html
 
 
-@ON_SQLITE
 async def test_changing_an_unknown_user_is_not_found(root: Client) -> None:
     for what in ("deactivate", "activate", "role"):
         assert (await root.get(f"/admin/users/99/{what}")).status_code == 404
@@ -352,7 +349,6 @@ async def test_two_administrators_who_end_each_others_sessions_do_not_deadlock(
 # --- confirming with the password ----------------------------------------------------------------
 
 
-@ON_SQLITE
 @pytest.mark.parametrize(
     ("path", "form"),
     [

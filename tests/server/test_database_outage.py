@@ -135,6 +135,7 @@ def test_a_process_survives_a_database_that_goes_away_and_comes_back(
                 seconds_until_refused(each, cookie, since=since)
 
 
+@pytest.mark.sqlite_unless_thorough
 def test_a_process_started_without_its_database_becomes_ready_when_it_appears(
     database_url: URL, tmp_path: Path
 ) -> None:
@@ -170,6 +171,7 @@ def revocations_unreadable(url: URL) -> Iterator[None]:
     asyncio.run(rename("revocations_away", "revocations"))
 
 
+@pytest.mark.sqlite_unless_thorough
 def test_logins_are_refused_while_only_the_revocation_list_is_unreadable(
     database_url: URL, tmp_path: Path
 ) -> None:

@@ -58,7 +58,7 @@ def test_a_logged_out_cookie_is_refused_elsewhere_in_every_base64_spelling(
     thorough: bool,  # noqa: FBT001 a fixture
     measured: Callable[[str], None],
 ) -> None:
-    runs, seconds = 200 if thorough else 10, []
+    runs, seconds = 200 if thorough else 5, []
     for run in range(runs):
         cookie = log_in(processes.a, name)
         copies = spellings(cookie)

@@ -67,7 +67,7 @@ def listen(config: Config) -> str | None:
     except OverflowError:
         raise CanNotListen("A port must be a number from 0 to 65535") from None
     except (OSError, ValueError, SocketTypeError) as error:
-        raise CanNotListen(_reason(error)) from error
+        raise CanNotListen(f"{', '.join(config.bind)}: {_reason(error)}") from error
     scheme = "https" if config.ssl_enabled else "http"
     bound = sockets.secure_sockets if config.ssl_enabled else sockets.insecure_sockets
     urls = [_url_of(scheme, each) for each in bound]

@@ -53,7 +53,7 @@ def keys_rotate(context: click.Context) -> None:
             named = ", ".join(map(str, ids[:_MOST_NAMED])) + more
             say(f"Reconnect the accounts of these connections: {named}", file=sys.stderr)
         context.exit(_SECRETS_LOST)
-    say("You can remove the older keys from QUART_APP_PLATFORM_ENCRYPTION_KEY.")
+    say("Only the first key of QUART_APP_PLATFORM_ENCRYPTION_KEY is needed now.")
 
 
 def _show_progress(done: int, of: int) -> None:

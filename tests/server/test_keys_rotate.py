@@ -34,7 +34,7 @@ def rotate(settings: Settings, folder: Path, *keys: str) -> tuple[int, str, str]
 def test_it_says_what_it_did_and_that_the_old_key_can_go(
     settings: Settings, tmp_path: Path
 ) -> None:
-    free = "You can remove the older keys from QUART_APP_PLATFORM_ENCRYPTION_KEY.\n"
+    free = "Only the first key of QUART_APP_PLATFORM_ENCRYPTION_KEY is needed now.\n"
     done = "Encrypted 3 credentials with the newest key.\n"
     assert rotate(settings, tmp_path, NEW, ENCRYPTION_KEY) == (0, done + free, "")
     nothing = (

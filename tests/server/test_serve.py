@@ -166,7 +166,7 @@ def test_a_port_in_use_is_reported_in_one_line(clone: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         line = refusal(clone, "--demo", "--", "--bind", address)
-    assert line.startswith("quart_app: Hypercorn can't serve: Address already in use.")
+    assert line.startswith(f"quart_app: Hypercorn can't serve: {address}: Address already in use.")
     assert list((clone.parent / "tmp").iterdir()) == []
 
 

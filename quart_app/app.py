@@ -35,7 +35,6 @@ from quart_app.web.pipeline.claims import EXTRA_CLAIMS, is_id
 from quart_app.web.pipeline.device_cookie import DeviceCookie
 from quart_app.web.pipeline.headers import headers_of_every_answer, headers_of_refusal
 from quart_app.web.pipeline.last_resort import Application
-from quart_app.web.pipeline.stop_signal import called_on_the_signal_to_stop
 from quart_app.web.rendering import (
     account_states,
     assets,
@@ -119,17 +118,16 @@ def _serve_with(app: Quart, settings: Settings, built: Built) -> None:
 
     @app.while_serving
     async def serving() -> AsyncGenerator[None]:
-        events = built.services.events
-        async with (
-            accepting_within_bounds(Register(_bounds(settings))),
-            running(built.periodic_tasks),
-        ):
+        events, readiness = built.services.events, built.services.readiness
+        register = Register(_bounds(settings))
+        # Event streams must end first: Hypercorn reports its stop only after the open requests
+        # have finished.
+        register.drain.subscribe(events.stop)
+        register.drain.subscribe(readiness.stop)
+        async with accepting_within_bounds(register), running(built.periodic_tasks):
             _freeze_gc()
-            # Event streams must end at the signal: Hypercorn reports its stop only after the open
-            # requests have finished.
-            with called_on_the_signal_to_stop(events.stop):
-                yield
-            events.stop()
+            yield
+            register.drain.begin()  # for a server that has no socket of ours
 
     app.after_serving(built.close)
 

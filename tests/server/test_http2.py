@@ -65,7 +65,8 @@ class Client:
         self.statuses: dict[int, int] = {}
         self.fields: dict[int, dict[bytes, bytes]] = {}
         self.resets: set[int] = set()
-        self.goaway: int | None = None
+        self.goaway: int | None = None  # its error code
+        self.last_stream: int | None = None  # as the GOAWAY says
         self.has_ended = False
         self._socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
         self.frame(SETTINGS)
@@ -115,7 +116,7 @@ class Client:
         elif kind == RST_STREAM:
             self.resets.add(stream)
         elif kind == GOAWAY:
-            self.goaway = int.from_bytes(payload[4:8], "big")
+            self.last_stream, self.goaway = struct.unpack(">II", payload[:8])
         return True
 
 

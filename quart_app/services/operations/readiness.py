@@ -25,11 +25,18 @@ class Readiness:
     database: Database
     revocations: RevocationList
     _checking: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
+    _is_stopping: bool = field(default=False, init=False)
     _reasons: list[str] = field(default_factory=list, init=False)
     _expires_at: float = field(default=0.0, init=False)  # by the monotonic clock
 
+    def stop(self) -> None:
+        """Be not ready from now on, so that a load balancer sends no more requests."""
+        self._is_stopping = True
+
     async def reasons_not_ready(self) -> list[str]:
         """Return one sentence for each problem. An empty list means ready."""
+        if self._is_stopping:
+            return ["The process is stopping."]
         async with self._checking:
             if time.monotonic() >= self._expires_at:
                 self._reasons = await self._problems_of_database()

@@ -11,6 +11,7 @@ from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H2ProtocolAssumedError, H11Protocol
 from hypercorn.typing import H11SendableEvent
 
+from quart_app.web.connections.draining import is_draining
 from quart_app.web.connections.heads import MOST_FIELDS, PIECE_BYTES
 from quart_app.web.connections.refusals import headers_of_refusal, with_headers_of_refusal
 
@@ -18,6 +19,7 @@ _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")  # as h11, which takes a bare LF f
 # A body has 64 KiB at most. In chunks of one byte, the chunks would cost more than all the rest.
 _MOST_CHUNKS: Final = 256
 _LONGEST_LINE_IN_BODY_BYTES: Final = 1024
+_CLOSE: Final = (b"connection", b"close")
 
 
 class BoundedH11Connection(h11.Connection):
@@ -128,12 +130,15 @@ class BoundedH11Protocol(H11Protocol):
     async def stream_send(self, event: StreamEvent) -> None:
         """Send a part of an answer; also one of Hypercorn's own gets our headers."""
         if isinstance(event, Response):
-            event = replace(event, headers=with_headers_of_refusal(event.headers))
+            headers = with_headers_of_refusal(event.headers)
+            if is_draining(self.context) and _CLOSE not in headers:
+                headers.append(_CLOSE)
+            event = replace(event, headers=headers)
         await super().stream_send(event)
 
     async def _send_error_response(self, status_code: int) -> None:
         """Answer a request that can't be read."""
-        headers = [*headers_of_refusal(), (b"connection", b"close")]
+        headers = [*headers_of_refusal(), _CLOSE]
         await self.stream_send(Response(STREAM_ID, headers, status_code))
         await self.stream_send(EndBody(STREAM_ID))
 

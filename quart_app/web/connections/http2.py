@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any, Final, TypeGuard
 
@@ -14,10 +15,12 @@ import h2.exceptions
 import h2.stream
 from h2.utilities import HeaderValidationFlags, validate_headers
 from hypercorn.events import Closed, Event, RawData
-from hypercorn.protocol.events import Body, Data, EndBody, EndData, Response
+from hypercorn.protocol.events import Body, Data, EndBody, EndData, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol
+from hyperframe.frame import GoAwayFrame
 
+from quart_app.web.connections.draining import is_draining
 from quart_app.web.connections.heads import MOST_FIELDS, PIECE_BYTES
 from quart_app.web.connections.refusals import headers_of_refusal, with_headers_of_refusal
 
@@ -33,9 +36,19 @@ _FRAMES_FOR_NOTHING_PER_REQUEST: Final = 10
 _FRAMES_PER_RESET: Final = 12
 _SMALL_BYTES: Final = 256
 _STALLED_SECONDS: Final = 30
+_AFTER_GOAWAY: Final = b"stopping"
 _OF_A_REQUEST: Final = HeaderValidationFlags(
     is_client=False, is_trailer=False, is_response_header=False, is_push_promise=False
 )
+
+
+class _Stop(Enum):
+    """How far the connection is with the server's stop."""
+
+    NOT_ANNOUNCED = auto()
+    ANNOUNCED = auto()
+    HEARD = auto()  # the client knows, and opens no more streams
+    ENDED = auto()  # all streams are answered
 
 
 class StreamOfAnyLength(h2.stream.H2Stream):
@@ -60,11 +73,47 @@ class BoundedH2Protocol(H2Protocol):
         self._allowed_for_nothing = _FRAMES_FOR_NOTHING
         # By stream that has announced one: the bytes of its body that have not come yet.
         self._missing_bytes: dict[int, int] = {}
+        self._stop = _Stop.NOT_ANNOUNCED
+
+    async def initiate(self, *arguments: Any) -> None:
+        """Begin the connection."""
+        await super().initiate(*arguments)
+        if is_draining(self.context):
+            await self.announce_stop()
+
+    async def announce_stop(self) -> None:
+        """Tell the client to open no more streams, and serve those that it has opened.
+
+        The limit in this GOAWAY excludes no stream that is on its way. The client answers the PING
+        when it has read the GOAWAY, so after that answer no more streams come (RFC 9113 section
+        6.8). h2 can't send such a GOAWAY: to it, every GOAWAY is the end.
+        """
+        if self._stop is not _Stop.NOT_ANNOUNCED:
+            return
+        self._stop = _Stop.ANNOUNCED
+        await self._flush()
+        with suppress(h2.exceptions.ProtocolError):  # it has ended already
+            self.connection.ping(_AFTER_GOAWAY)
+            goaway = GoAwayFrame(last_stream_id=self.connection.HIGHEST_ALLOWED_STREAM_ID)
+            await self.send(RawData(goaway.serialize() + self.connection.data_to_send()))
+
+    async def _end_if_idle(self) -> None:
+        """Send the last GOAWAY after the last answer; the client closes, or the end of the drain.
+
+        If the server closed, a frame of the client's could make the system reset the connection
+        and discard the end of that answer.
+        """
+        if self._stop is _Stop.HEARD and not self.streams:
+            self._stop = _Stop.ENDED
+            self.connection.close_connection()
+            await self._flush()
 
     async def handle(self, event: Event) -> None:
         """Read what the client sent, a piece at a time."""
         if not isinstance(event, RawData):
             await super().handle(event)
+            return
+        if self._stop is _Stop.ENDED:
             return
         for start in range(0, len(event.data), PIECE_BYTES):
             if self._allowed_for_nothing >= 0:
@@ -79,6 +128,8 @@ class BoundedH2Protocol(H2Protocol):
             event = replace(event, headers=with_headers_of_refusal(event.headers))
         if not isinstance(event, Body | Data | EndBody | EndData):
             await super().stream_send(event)
+            if isinstance(event, StreamClosed):
+                await self._end_if_idle()
             return
         try:
             async with asyncio.timeout(_STALLED_SECONDS):
@@ -113,6 +164,9 @@ class BoundedH2Protocol(H2Protocol):
             # The rest of a body that was answered already. Hypercorn would fail with a KeyError.
             self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             return
+        elif isinstance(event, h2.events.PingAckReceived) and self._stop is _Stop.ANNOUNCED:
+            self._stop = _Stop.HEARD
+            await self._end_if_idle()
         elif isinstance(event, h2.events.PriorityUpdated):
             # Deprecated (RFC 9113 section 5.3). Hypercorn fails at a loop, or at 1,000 of them.
             return

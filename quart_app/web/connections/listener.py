@@ -63,6 +63,7 @@ async def accepting_within_bounds(register: Register) -> AsyncIterator[None]:
             return await original(protocol_factory, host, port, **options)
         listener = Listener(loop, register, sock, protocol_factory, tls)
         listener.start(backlog)
+        register.drain.subscribe(listener.stop_accepting)
         return listener
 
     loop.create_server = create_server  # type: ignore[method-assign,assignment]
@@ -101,21 +102,39 @@ class Listener:
 
     def start(self, backlog: int) -> None:
         """Begin to listen."""
+        self._backlog = backlog
         self._sock.setblocking(False)
         self._sock.listen(backlog)
         self._loop.add_reader(self._sock.fileno(), self._accept_round)
 
     def close(self) -> None:
-        """Stop listening, and close the connections that have sent nothing."""
+        """Begin the drain: Hypercorn stops."""
+        self._register.drain.begin()
+
+    def stop_accepting(self) -> None:
+        """Take the connections that wait to be accepted, and stop listening.
+
+        Without another process that listens on this socket, the system would reset them.
+        """
         if self._resuming is not None:
             self._resuming.cancel()
         self._loop.remove_reader(self._sock.fileno())
+        for _ in range(self._backlog):
+            try:
+                self._admit(*self._sock.accept())
+            except OSError:  # no more connections wait, or there is no descriptor left
+                break
         self._sock.close()
-        for connection in list(self._silent):
-            self._close_silent(connection)
 
     async def wait_closed(self) -> None:
-        """Wait for the connections that Hypercorn is just getting."""
+        """Wait for the requests of connections that have sent nothing, until the drain is over.
+
+        Hypercorn finishes those connections only that it has when this returns.
+        """
+        while self._silent and not self._register.drain.is_over.is_set():  # noqa: ASYNC110 either
+            await asyncio.sleep(_PAUSE_SECONDS)
+        for connection in list(self._silent):
+            self._close_silent(connection)
         if self._handing_over:
             await asyncio.wait(self._handing_over, timeout=_HAND_OVER_SECONDS)
         await asyncio.sleep(0)

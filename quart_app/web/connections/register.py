@@ -2,11 +2,13 @@
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
+
+from quart_app.web.connections.draining import Drain
 
 _log = logging.getLogger("quart_app.connections")
 
@@ -36,7 +38,14 @@ class Connection:
         # Tells whether a busy connection waits for its client. BoundedTCPServer replaces it.
         self.waits_for_client: Callable[[], bool] = lambda: False
         self.close: Callable[[], None] = self.shut_down
+        # Tells the client that the server stops, if that needs no answer to carry it.
+        self.announce_stop: Callable[[], None] = lambda: None
         self._register = register
+
+    @property
+    def drain(self) -> Drain:
+        """The stop of the server that has accepted it."""
+        return self._register.drain
 
     def enter(self, phase: Phase) -> None:
         """Note what the connection is doing now, unless it is to close."""
@@ -61,6 +70,9 @@ class _Group:
 
     def __len__(self) -> int:
         return sum(map(len, self._by_phase.values()))
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter([each for connections in self._by_phase.values() for each in connections])
 
     def count(self, phase: Phase) -> int:
         return len(self._by_phase[phase])
@@ -90,6 +102,8 @@ class Register:
         self._all = _Group()
         self._by_address: dict[str, _Group] = {}
         self.closed_early = self.refused = 0
+        self.drain = Drain()
+        self.drain.subscribe(self._announce_stop)
 
     def has_room(self) -> bool:
         """Return whether the next connection may be accepted now, or else in a moment."""
@@ -116,6 +130,10 @@ class Register:
         for group in self._groups_of(connection):
             group.add(connection, connection.phase)
         return connection
+
+    def _announce_stop(self) -> None:
+        for connection in self._all:
+            connection.announce_stop()
 
     def close_some(self, most: int) -> bool:
         """Close connections because the process has no descriptor left; tell whether any was."""

@@ -7,6 +7,7 @@ from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.events import Event, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol
 
+from quart_app.web.connections.http2 import BoundedH2Protocol
 from quart_app.web.connections.listener import connection_of
 from quart_app.web.connections.register import Phase
 
@@ -22,12 +23,15 @@ class BoundedTCPServer(TCPServer):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._connection = connection_of(self.writer.transport.get_protocol())
+        if self._connection is not None:
+            self.context = self._connection.drain.context_for_connections(self.context)
         self._has_ended = self._is_writing = False
 
     async def run(self) -> None:
         """Serve the connection until it is closed."""
         if self._connection is not None:
             self._connection.waits_for_client = self._waits_for_client
+            self._connection.announce_stop = self._announce_stop
         try:
             await super().run()
         finally:
@@ -71,6 +75,11 @@ class BoundedTCPServer(TCPServer):
             await super()._close()
         finally:
             deadline.cancel()
+
+    def _announce_stop(self) -> None:
+        protocol = getattr(self, "protocol", None)  # which `run` makes
+        if protocol is not None and isinstance(protocol.protocol, BoundedH2Protocol):
+            self._task_group.spawn(protocol.protocol.announce_stop)
 
     def _abort(self) -> None:
         self.writer.transport.abort()

@@ -20,7 +20,7 @@ async def test_concurrent_probes_share_one_check_that_takes_no_lock(
     visitor: Client, statements: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await statuses(visitor, 1) == {200}
-    monkeypatch.setattr(schema, "_config", None)  # Alembic's files are not read again
+    monkeypatch.setattr(schema, "_REVISIONS", None)  # the folder is not read again
     await asyncio.sleep(1.1)
     statements.clear()
     assert await statuses(visitor, 100) == {200}

@@ -1,7 +1,8 @@
 """The schema's revisions, and upgrades to the newest one (Alembic).
 
 The version table has its own name, because the older application's `alembic_version` may be in the
-same database, and we never change it.
+same database, and we never change it. Alembic is imported only for an upgrade, because a process
+that serves needs nothing but the names of the revisions.
 """
 
 import os
@@ -10,11 +11,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, func, select, text
+from sqlalchemy import URL, Column, Connection, MetaData, String, Table, func, inspect, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from quart_app.errors import AppError, Unavailable
@@ -24,6 +21,9 @@ from quart_app.storage.locks import AdvisoryLock
 # An upgrade waits this long for its lock. Another upgrade holds it, or a program that writes.
 WAIT_FOR_LOCK_SECONDS = 60
 VERSION_TABLE = "quart_app_version"
+_REVISION_COLUMN = Column("version_num", String)
+_VERSIONS = Table(VERSION_TABLE, MetaData(), _REVISION_COLUMN)
+_REVISIONS = Path(__file__).parent / "revisions"
 _SQLITE_ERROR = 1  # https://www.sqlite.org/rescode.html: the statement does not fit this database
 _LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's, after lock_timeout
 # https://www.postgresql.org/docs/18/errcodes-appendix.html: feature not supported, data exception,
@@ -118,31 +118,29 @@ async def schema_revision(database: Database) -> str | None:
         return await (await db.connection()).run_sync(revision_of)
 
 
-@cache
 def newest_revision() -> str:
-    """Return the revision that this code needs. The files are read once per process."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    if head is None:  # an installation without its revisions
+    """Return the revision that this code needs."""
+    revisions = known_revisions()
+    if not revisions:
         raise SchemaRefused("This installation lacks the schema's revisions.")
-    return head
+    return max(revisions)
 
 
-def _config(connection: Connection | None = None) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    config.set_main_option(
-        "version_locations", str(Path(__file__).parent / "revisions").replace("%", "%%")
-    )
-    config.set_main_option("path_separator", "newline")
-    if connection is not None:
-        config.attributes["connection"] = connection
-    return config
+@cache
+def known_revisions() -> frozenset[str]:
+    """Return the names of all revisions, which their files begin with.
+
+    They are read once per process.
+    """
+    names = (path.name.partition("_")[0] for path in _REVISIONS.glob("*_*.py"))
+    return frozenset(name for name in names if name.isdigit())
 
 
 def revision_of(connection: Connection) -> str | None:
     """Return the database's revision; None if it was never upgraded here."""
-    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    heads = context.get_current_heads()
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    heads = connection.scalars(select(_REVISION_COLUMN)).all()
     if len(heads) > 1:
         raise SchemaRefused(
             f"The table {VERSION_TABLE} must have one row, and has {len(heads)}:"
@@ -164,22 +162,30 @@ def _upgrade(connection: Connection) -> tuple[str | None, str]:
         connection.execute(select(func.pg_advisory_xact_lock(int(AdvisoryLock.UPGRADE_SCHEMA))))
     before, newest = revision_of(connection), newest_revision()
     refuse_unknown_revision(before)
-    command.upgrade(_config(connection), "head")
+    _upgrade_to_head(connection)
     return before, newest
+
+
+def _upgrade_to_head(connection: Connection) -> None:
+    # Alembic takes a third of the time that a process needs to start.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(_REVISIONS.parent).replace("%", "%%"))
+    config.set_main_option("version_locations", str(_REVISIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 def refuse_unknown_revision(revision: str | None) -> None:
     """Raise SchemaRefused for a database that newer code has upgraded."""
-    if revision is not None and revision not in _known_revisions():
+    if revision is not None and revision not in known_revisions():
         raise SchemaRefused(
             f"The database is at revision {revision}, which is newer than this code:"
             " update the code."
         )
-
-
-def _known_revisions() -> set[str]:
-    scripts = ScriptDirectory.from_config(_config())
-    return {script.revision for script in scripts.walk_revisions()}
 
 
 def _file_of(url: URL) -> Path | None:

@@ -96,7 +96,7 @@ def _install_web(app: Quart, settings: Settings) -> None:
     """Install what every request passes, what pages need, and the views."""
     app.extensions["quart_app.device_cookie"] = DeviceCookie(settings.session_keys)
     assets.install(app)
-    gate.install(app, is_https=settings.is_https)
+    gate.install(app, is_https=settings.is_https, public_url=settings.public_url)
     error_responses.install(app)
     cookies.install(app, session_cookie_name=settings.cookie_name, secure=settings.cookie_secure)
     notices.install(app, settings.session_keys)

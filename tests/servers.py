@@ -64,6 +64,7 @@ def environ_of(settings: Settings) -> dict[str, str]:
         "QUART_APP_SECRET_KEY_FALLBACKS": json.dumps(settings.secret_key_fallbacks),
         "QUART_APP_PLATFORM_ENCRYPTION_KEY": json.dumps(settings.platform_encryption_keys),
         "QUART_APP_DATABASE_URL": settings.database_url.render_as_string(hide_password=False),
+        "QUART_APP_PUBLIC_URL": settings.public_url,
         "QUART_APP_SESSION_DIGEST": settings.session_digest,
         "QUART_APP_FAILED_LOGIN_SECONDS": str(int(settings.failed_login.total_seconds())),
         "QUART_APP_REFUSE_AFTER_SECONDS": str(int(settings.refuse_after.total_seconds())),

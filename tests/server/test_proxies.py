@@ -7,6 +7,7 @@ import httpx2
 import pytest
 from sqlalchemy import URL
 
+from quart_app.settings import with_setting
 from tests.conftest import settings_for
 from tests.listening import free_port
 from tests.proxies import haproxy, nginx
@@ -47,3 +48,24 @@ def test_the_application_answers_through_a_proxy(
     with start(pytestconfig, template.format(port=port, url=server.url, address=address), [port]):
         answer = httpx2.get(f"http://127.0.0.1:{port}/readyz")
     assert answer.status_code == 200, answer.text
+
+
+def test_a_login_over_plain_http_works_although_nginx_drops_the_port(
+    migrated_sqlite: Path, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    port = free_port()
+    site = f"http://127.0.0.1:{port}"
+    settings = settings_for(URL.create("sqlite+aiosqlite", database=str(migrated_sqlite)))
+    form = {"username": "nobody", "password": "wrong"}
+
+    def log_in(origin: str) -> int:
+        # Over plain http, browsers send Origin and no Sec-Fetch-Site.
+        return httpx2.post(f"{site}/login", data=form, headers={"Origin": origin}).status_code
+
+    with (
+        hypercorn(with_setting(settings, public_url=site), tmp_path) as server,
+        nginx(pytestconfig, _NGINX.format(port=port, url=server.url), [port]),
+    ):
+        assert log_in(site) == 401  # the password was compared
+        assert log_in("http://127.0.0.1:1") == 403
+        assert log_in("http://evil.example") == 403

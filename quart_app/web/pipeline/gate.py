@@ -5,7 +5,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final, cast
-from urllib.parse import urlsplit
 
 from quart import Quart, current_app, g, request
 from quart.wrappers import Response
@@ -39,6 +38,7 @@ from quart_app.web.pipeline.headers import (
     headers_of_page,
     say_when_to_try_again,
 )
+from quart_app.web.pipeline.origins import Origin, origin_of
 from quart_app.web.pipeline.problems import is_api
 from quart_app.web.pipeline.request_errors import (
     BodyTooLarge,
@@ -58,7 +58,6 @@ _MOST_FORM_FIELDS: Final = 100
 # An open page sends this header with requests that no user made: they are no activity.
 UNATTENDED: Final = "X-Unattended"
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 NO_PLATFORM: Final = "none"  # the value that a request sends if it has no current account
 _AN_ID: Final = re.compile(r"[0-9]{1,19}")  # int() refuses thousands of digits
 ID: Final = "id"  # the name of IdConverter in routes
@@ -79,14 +78,15 @@ class IdConverter(IntegerConverter):
         return int(value)
 
 
-def install(app: Quart, *, is_https: bool) -> None:
+def install(app: Quart, *, is_https: bool, public_url: str) -> None:
     """Let every request of `app` pass the gate."""
+    public_origin = origin_of(public_url)
 
     async def enter() -> None:
         refuse_multipart()
         await refuse_large_body()
         recheck_session()  # the body may have been long in coming
-        refuse_cross_site()
+        refuse_cross_site(public_origin)
         refuse_unverifiable()
         if request.endpoint is None or is_marked(Mark.PUBLIC):
             return
@@ -220,11 +220,15 @@ async def refuse_large_body() -> None:
             raise BodyTooLarge
 
 
-def refuse_cross_site() -> None:
+def refuse_cross_site(public_origin: Origin | None) -> None:
     """Refuse requests that another site made a browser send. Raises CrossSite.
 
-    Browsers send Sec-Fetch-Site (Fetch Metadata, W3C); those from before 2023 send Origin. A client
-    that sends neither is not a browser, so it does not attach cookies of its own accord.
+    Browsers send Sec-Fetch-Site (Fetch Metadata, W3C) over https. Over http, and before 2023, they
+    send only Origin. A client that sends neither is not a browser, so it does not attach cookies of
+    its own accord.
+
+    The site's own origin is the request's, or the one of PUBLIC_URL: a proxy may not pass on the
+    scheme or the port that the browser used.
     """
     if request.method in _SAFE_METHODS:
         if "Access-Control-Request-Method" in request.headers:  # a preflight: CORS is for nobody
@@ -235,10 +239,11 @@ def refuse_cross_site() -> None:
         if site not in {"same-origin", "none"}:
             raise _cross_site()
         return
-    origin = request.headers.get("Origin")
-    if origin is not None and _origin_parts(origin) != _origin_parts(
-        f"{request.scheme}://{request.host}"
-    ):
+    if "Origin" not in request.headers:
+        return
+    origin = origin_of(request.headers["Origin"])
+    own_origins = {public_origin, origin_of(f"{request.scheme}://{request.host}")}
+    if origin is None or origin not in own_origins:
         raise _cross_site()
 
 
@@ -247,15 +252,6 @@ def _cross_site() -> CrossSite:
     user_id = claims.user_id if claims else None
     services().audit.count(AuditEvent.REFUSED_CROSS_SITE, caller(), user_id=user_id)
     return CrossSite()
-
-
-def _origin_parts(origin: str) -> tuple[str, str | None, int | None] | None:
-    try:
-        url = urlsplit(origin)
-        port = url.port or _DEFAULT_PORTS.get(url.scheme)
-    except ValueError:
-        return None
-    return url.scheme, url.hostname, port
 
 
 async def refuse_other_user(claims: Claims) -> None:

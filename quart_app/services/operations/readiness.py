@@ -8,7 +8,7 @@ from typing import Final
 from quart_app.errors import Unavailable
 from quart_app.session.revocations import RevocationList
 from quart_app.storage.database import Database
-from quart_app.storage.schema import SchemaRefused, newest_revision, schema_revision
+from quart_app.storage.schema import SchemaRefused, is_usable, newest_revision, schema_revision
 from quart_app.storage.writability import is_writable
 
 _REMEMBERED_SECONDS: Final = 1.0
@@ -17,7 +17,7 @@ _NO_DATABASE: Final = "The database does not answer, or can't be written to."
 
 @dataclass
 class Readiness:
-    """Checks that the database answers and has our schema, and that the revocation list is fresh.
+    """Checks the database, its schema, and that the revocation list is fresh.
 
     The route is public, so the database is queried at most once a second, whatever the load.
     """
@@ -50,10 +50,11 @@ class Readiness:
     async def _problems_of_database(self) -> list[str]:
         try:
             revision = await schema_revision(self.database)
-            if revision != (newest := newest_revision()):
+            if not is_usable(revision):
                 at = f"at revision {revision}" if revision else "not set up"
+                needed = newest_revision()
                 command = "`.venv/bin/python -m quart_app db upgrade`"
-                return [f"The database is {at}, and this code needs {newest}: run {command}."]
+                return [f"The database is {at}, and this code needs {needed}: run {command}."]
             return [] if await is_writable(self.database) else [_NO_DATABASE]
         except Unavailable:
             return [_NO_DATABASE]

@@ -87,13 +87,13 @@ def _is_lock_of_others(error: BaseException | None) -> bool:
     return getattr(cause, "sqlstate", None) == _LOCK_NOT_AVAILABLE
 
 
-def upgrade_within(connection: Connection) -> tuple[str | None, str]:
-    """Upgrade in the caller's transaction; return the revisions before and after.
+def upgrade_within(connection: Connection, *, to: str = "head") -> tuple[str | None, str]:
+    """Upgrade in the caller's transaction; return the revision before, and the newest one.
 
     Raises SchemaRefused; the caller must then roll back.
     """
     try:
-        return _upgrade(connection)
+        return _upgrade(connection, to)
     except DBAPIError as error:
         if not _is_refusal(error):
             raise
@@ -157,16 +157,16 @@ def _is_refusal(error: DBAPIError) -> bool:
     return state[:2] in _REFUSING_CLASSES
 
 
-def _upgrade(connection: Connection) -> tuple[str | None, str]:
+def _upgrade(connection: Connection, to: str) -> tuple[str | None, str]:
     if connection.dialect.name == "postgresql":  # one at a time, until the transaction ends
         connection.execute(select(func.pg_advisory_xact_lock(int(AdvisoryLock.UPGRADE_SCHEMA))))
     before, newest = revision_of(connection), newest_revision()
     refuse_unknown_revision(before)
-    _upgrade_to_head(connection)
+    _run_revisions(connection, to)
     return before, newest
 
 
-def _upgrade_to_head(connection: Connection) -> None:
+def _run_revisions(connection: Connection, to: str) -> None:
     # Alembic takes a third of the time that a process needs to start.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
@@ -176,7 +176,7 @@ def _upgrade_to_head(connection: Connection) -> None:
     config.set_main_option("version_locations", str(_REVISIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
 
 
 def refuse_unknown_revision(revision: str | None) -> None:
@@ -186,6 +186,17 @@ def refuse_unknown_revision(revision: str | None) -> None:
             f"The database is at revision {revision}, which is newer than this code:"
             " update the code."
         )
+
+
+def is_usable(revision: str | None) -> bool:
+    """Return whether this code works with a database at this revision.
+
+    A revision that this code does not know is newer. Each revision leaves the schema usable for the
+    code before it (docs/decisions/0040-rolling-upgrades.md).
+    """
+    return revision is not None and (
+        revision == newest_revision() or revision not in known_revisions()
+    )
 
 
 def _file_of(url: URL) -> Path | None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import cast
 
 from hypercorn.middleware import ProxyFixMiddleware
 from hypercorn.typing import ASGIFramework
@@ -21,7 +22,7 @@ from quart_app.services.audit.entries import log as audit_log
 from quart_app.services.background.periodic import running
 from quart_app.services.platforms.credentials import Credentials
 from quart_app.services.platforms.sealed_credentials import SealedCredentials, WrongEncryptionKey
-from quart_app.session import RevocableSessions, SessionLimits
+from quart_app.session import RevocableSessionInterface, RevocableSessions, SessionLimits
 from quart_app.settings import Settings, SettingsError
 from quart_app.storage.database import Database
 from quart_app.text.printable import printable
@@ -30,6 +31,7 @@ from quart_app.web.connections.descriptors import connections_within, raise_desc
 from quart_app.web.connections.hypercorn import bound_hypercorn
 from quart_app.web.connections.listener import accepting_within_bounds
 from quart_app.web.connections.register import Bounds, Register
+from quart_app.web.operations import auth_verify
 from quart_app.web.pipeline import access_log, cookies, gate, limits, wire
 from quart_app.web.pipeline.claims import EXTRA_CLAIMS, is_id
 from quart_app.web.pipeline.device_cookie import DeviceCookie
@@ -206,11 +208,19 @@ def _configure_audit_log(app: Quart) -> None:
 
 
 def _wrap_asgi(app: Quart, settings: Settings, make_headers: wire.MakeHeaders) -> None:
-    """Wrap Quart in the middleware that checks target and Host header and reads proxy headers."""
+    """Wrap Quart in the middleware that checks target and Host header and reads proxy headers.
+
+    The outermost answers /auth/verify, which must not refuse what a proxy's client sent.
+    """
     readable: ASGIFramework = wire.RejectInvalidHost(app.asgi_app, make_headers)
     if settings.trusted_proxies:
         readable = ProxyFixMiddleware(readable, trusted_hops=settings.trusted_proxies)
-    app.asgi_app = wire.RejectInvalidTarget(readable, make_headers)  # type: ignore[method-assign]
+    sessions = cast(RevocableSessionInterface, app.session_interface)
+    app.asgi_app = auth_verify.AuthVerify(  # type: ignore[method-assign]
+        wire.RejectInvalidTarget(readable, make_headers),
+        partial(sessions.session_in, app=app),
+        headers_of_every_answer(is_https=settings.is_https),
+    )
 
 
 def _freeze_gc() -> None:

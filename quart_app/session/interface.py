@@ -64,15 +64,22 @@ class RevocableSessionInterface(SessionInterface):
 
         None, and so Quart's null session, where the application has no secret key. Raises nothing.
         """
+        header = joined_cookie_header(request.scope["headers"])
+        if not header and "Cookie" in request.headers:  # added after the server parsed the request
+            header = "; ".join(request.headers.getlist("Cookie")).encode("latin-1", "replace")
+        return self.session_in(header, app)
+
+    def session_in(self, header: bytes, app: Quart) -> Session | None:
+        """Return the session of a Cookie header, as `open_session` does for a request.
+
+        It needs no request of Quart's, so an answer that is made before Quart has the same verdict.
+        """
         # `is` and no helper: this runs for every request.
         if self._made_for is None or self._made_for[1] is not app.config["SECRET_KEY"]:
             self._prepare(app)
         cookies = self._cookies
         if cookies is None:
             return None
-        header = joined_cookie_header(request.scope["headers"])
-        if not header and "Cookie" in request.headers:  # added after the server parsed the request
-            header = "; ".join(request.headers.getlist("Cookie")).encode("latin-1", "replace")
         verified = cookies.read(header) if header else None
         if verified is None:
             return Session(self)

@@ -64,6 +64,8 @@ class Client:
         self._received = b""
         self.statuses: dict[int, int] = {}
         self.fields: dict[int, dict[bytes, bytes]] = {}
+        self.bodies: dict[int, bytes] = {}
+        self.ended: set[int] = set()  # streams whose answer is complete
         self.resets: set[int] = set()
         self.goaway: int | None = None  # its error code
         self.last_stream: int | None = None  # as the GOAWAY says
@@ -107,12 +109,17 @@ class Client:
         length = int.from_bytes(self._received[:3], "big")
         if len(self._received) < 9 + length:
             return False
-        kind, stream = self._received[3], int.from_bytes(self._received[5:9], "big")
+        kind, flags = self._received[3:5]
+        stream = int.from_bytes(self._received[5:9], "big")
         payload, self._received = self._received[9 : 9 + length], self._received[9 + length :]
+        if kind in {DATA, HEADERS} and flags & END_STREAM:
+            self.ended.add(stream)
         if kind == HEADERS:
             fields = dict(self._decoder.decode(payload, raw=True))
             self.statuses[stream] = int(bytes(fields[b":status"]))
             self.fields[stream] = {bytes(name): bytes(value) for name, value in fields.items()}
+        elif kind == DATA:
+            self.bodies[stream] = self.bodies.get(stream, b"") + payload
         elif kind == RST_STREAM:
             self.resets.add(stream)
         elif kind == GOAWAY:

@@ -1,1 +1,1 @@
-"""Health, readiness and browsers' reports."""
+"""Health, readiness, a proxy's question about a session, and browsers' reports."""

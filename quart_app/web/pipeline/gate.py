@@ -58,6 +58,9 @@ _MOST_FORM_FIELDS: Final = 100
 # An open page sends this header with requests that no user made: they are no activity.
 UNATTENDED: Final = "X-Unattended"
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+UNVERIFIABLE: Final = (
+    "Your session can't be checked at the moment. You stay logged in. Please try again."
+)
 NO_PLATFORM: Final = "none"  # the value that a request sends if it has no current account
 _AN_ID: Final = re.compile(r"[0-9]{1,19}")  # int() refuses thousands of digits
 ID: Final = "id"  # the name of IdConverter in routes
@@ -187,9 +190,7 @@ def refuse_unverifiable() -> None:
     if has_too_many_session_cookies():
         raise TooManyCookies
     if is_session_unverifiable():
-        raise Unavailable(
-            "Your session can't be checked at the moment. You stay logged in. Please try again."
-        )
+        raise Unavailable(UNVERIFIABLE)
     if request.method not in _SAFE_METHODS and not services().revocations.is_fresh():
         raise Unavailable
 

@@ -29,7 +29,7 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
 }
 TRY_AGAIN_LATER: Final = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
-_RETRY_AFTER_SECONDS: Final = 5  # where an error does not know better
+RETRY_AFTER_SECONDS: Final = 5  # where an error does not know better
 _STRICT_TRANSPORT_SECURITY: Final = "max-age=31536000"
 
 
@@ -83,7 +83,7 @@ def with_retry_after(response: Response, error: AppError | None) -> Response:
 def say_when_to_try_again(response: Response) -> None:
     """Give every 429 and 503 a Retry-After (RFC 9110, section 10.2.3), if it has none yet."""
     if response.status_code in TRY_AGAIN_LATER:
-        response.headers.setdefault("Retry-After", str(_RETRY_AFTER_SECONDS))
+        response.headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
 
 
 def csp_nonce() -> str:

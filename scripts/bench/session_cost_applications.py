@@ -135,22 +135,12 @@ def signed(value: Any, salt: str = SESSION_SALT) -> str:
 async def contenders(folder: Path) -> AsyncIterator[list[Contender]]:
     """Yield all applications, with their databases in `folder`."""
     async with AsyncExitStack() as stack:
-        interface = await our_sessions(folder, stack)
-        now = datetime.now(UTC)
-        sid = secrets.token_urlsafe(16)
-        payload = {
-            "user_id": USER_ID,
-            "authenticated": True,
-            "platform_connection_id": 456,
-            "created_at": timestamp(now),
-            "last_activity": timestamp(now),
-            "expires_at": timestamp(now + timedelta(days=1)),
-            "remember": False,
-            "sid": sid,
-            "epoch": 0,
-        }
-        cookie = f"session={signed(payload)}"
-        both = f"{cookie}; session_activity={signed([sid, timestamp(now)], ACTIVITY_SALT)}"
+        interface = (await our_application(folder, stack)).session_interface
+        payload = new_login()
+        cookie, sid = f"session={signed(payload)}", payload["sid"]
+        both = (
+            f"{cookie}; session_activity={signed([sid, payload['last_activity']], ACTIVITY_SALT)}"
+        )
         plain = application(FixedSessionInterface())
         ours = application(interface)
         yield [
@@ -170,8 +160,24 @@ async def contenders(folder: Path) -> AsyncIterator[list[Contender]]:
         ]
 
 
-async def our_sessions(folder: Path, stack: AsyncExitStack) -> SessionInterface:
-    """Return the session interface of quart_app, with a revocation list that it follows."""
+def new_login() -> dict[str, Any]:
+    """Return the payload of a session that begins now."""
+    now = timestamp(datetime.now(UTC))
+    return {
+        "user_id": USER_ID,
+        "authenticated": True,
+        "platform_connection_id": 456,
+        "created_at": now,
+        "last_activity": now,
+        "expires_at": timestamp(datetime.now(UTC) + timedelta(days=1)),
+        "remember": False,
+        "sid": secrets.token_urlsafe(16),
+        "epoch": 0,
+    }
+
+
+async def our_application(folder: Path, stack: AsyncExitStack) -> Quart:
+    """Return quart_app, started, with a revocation list that it follows."""
     url = read_database_url(f"sqlite:///{folder / 'ours.db'}")
     await upgrade_schema(url)
     database = Database(url)
@@ -204,7 +210,7 @@ async def our_sessions(folder: Path, stack: AsyncExitStack) -> SessionInterface:
     revocations = app.extensions["quart_app"].revocations
     if len(revocations) != _REVOCATIONS or not revocations.is_fresh():
         sys.exit("The revocation list was not loaded completely, or is stale.")
-    return app.session_interface
+    return app
 
 
 def with_quart_auth() -> Contender:

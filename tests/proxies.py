@@ -1,4 +1,4 @@
-"""nginx and HAProxy, Debian's, in front of the application on loopback.
+"""nginx, HAProxy and Caddy, Debian's, in front of the application on loopback.
 
 A test writes its ports (`free_port` in tests/listening.py) and its servers into the configuration.
 """
@@ -62,4 +62,20 @@ def haproxy(config: pytest.Config, configuration: str, ports: Sequence[int]) -> 
         file.write_text(configuration)
         # -db: in the foreground, though the file may say `daemon`.
         with running([program, "-db", "-f", file], ports, log):
+            yield log
+
+
+@contextmanager
+def caddy(config: pytest.Config, caddyfile: str, ports: Sequence[int]) -> Iterator[Path]:
+    """Run Caddy until the block ends, and yield the file with its log.
+
+    `caddyfile` is the text of the whole file, without global options; its sites listen on `ports`.
+    """
+    program = program_of(config, "caddy", "Caddy (Debian's package caddy)")
+    with tempfile.TemporaryDirectory(prefix="quart_app-") as name:
+        file, log = Path(name, "Caddyfile"), Path(name, "log")
+        file.write_text("{\n\tadmin off\n\tauto_https off\n}\n" + caddyfile)
+        # It keeps its state in the home directory.
+        options = ["--adapter", "caddyfile", "--config", str(file)]
+        with running(["env", f"HOME={name}", program, "run", *options], ports, log):
             yield log

@@ -103,8 +103,8 @@ class Events:
         self._check_limit(caller.login)
 
     def _check_limit(self, claims: Claims) -> None:
-        if self._is_stopping:
-            raise Unavailable
+        if self._is_stopping:  # at once, because another process listens or soon will
+            raise Unavailable("This process is stopping.", retry_after_seconds=0)
         if (
             len(self._of_session.get(claims.sid, ())) >= MAX_STREAMS_PER_SESSION
             or len(self._of_user.get(claims.user_id, ())) >= MAX_STREAMS_PER_USER

@@ -8,6 +8,13 @@ const SILENCE_MS = 40_000; // later it sends something every 15 s
 const SHORTEST_MS = 1_000;
 const LONGEST_MS = 20_000;
 const POLL_MS = 5_000;
+const AT_ONCE_MS = 100;
+
+const OPENED = Symbol("opened");
+const REFUSED = Symbol("refused");
+// The answer of a process that stops, on a connection that the browser has kept. It closes the
+// connection, so that a next request soon reaches another process.
+const STOPPING = Symbol("stopping");
 
 /**
  * Follow the session's events until `signal` is aborted.
@@ -33,7 +40,12 @@ export async function follow({ opened, heard, ask }, signal) {
 async function lead(handlers, signal) {
   let failures = 0;
   while (!signal.aborted) {
-    if (await read(handlers, signal)) failures = 0;
+    const outcome = await read(handlers, signal);
+    if (outcome === STOPPING) {
+      await pause(AT_ONCE_MS, signal);
+      continue;
+    }
+    if (outcome === OPENED) failures = 0;
     else if (!signal.aborted) await handlers.ask();
     // Random pauses, because all clients reconnect when the server restarts.
     const longest = Math.min(LONGEST_MS, SHORTEST_MS * 2 ** failures++);
@@ -41,7 +53,7 @@ async function lead(handlers, signal) {
   }
 }
 
-/** Read a stream to its end; return whether it was opened. */
+/** Read a stream to its end; return OPENED, STOPPING or REFUSED. */
 async function read({ opened, heard }, signal) {
   const silence = new AbortController();
   let timer;
@@ -49,7 +61,7 @@ async function read({ opened, heard }, signal) {
     clearTimeout(timer);
     timer = setTimeout(() => silence.abort(), patience);
   };
-  let wasOpened = false;
+  let outcome = REFUSED;
   try {
     listen(FIRST_MS);
     const response = await fetch("/api/session_events", {
@@ -59,22 +71,22 @@ async function read({ opened, heard }, signal) {
     });
     if (!response.ok) {
       await response.body?.cancel();
-      return false;
+      return response.headers.get("Retry-After") === "0" ? STOPPING : REFUSED;
     }
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let text = "";
     for (;;) {
       const { value, done } = await reader.read();
-      if (done) return wasOpened;
+      if (done) return outcome;
       listen(SILENCE_MS);
-      if (!wasOpened) opened();
-      wasOpened = true;
+      if (outcome !== OPENED) opened();
+      outcome = OPENED;
       const events = (text + value).split("\n\n");
       text = events.pop();
       for (const event of events) dispatch(event, heard);
     }
   } catch {
-    return wasOpened;
+    return outcome;
   } finally {
     clearTimeout(timer);
   }

@@ -6,8 +6,8 @@ Two processes share an inherited socket. The new process runs before the old one
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +20,9 @@ from tests.listening import free_port
 from tests.load import Load, Request, run_http1, run_http2
 from tests.proxies import haproxy, nginx
 from tests.restarts import Service, service
-from tests.servers import APP
+from tests.servers import APP, hypercorn
 
+_CHECKED_AFTER_SECONDS = 2.0  # then HAProxy's checks have found a process that was started
 _STOCK = "tests.stock_application:create_app()"
 _REPORT = json.dumps({"csp-report": {"violated-directive": "img-src"}}).encode()
 _REQUESTS = (
@@ -63,6 +64,39 @@ listen http2
   bind 127.0.0.1:{http2} proto h2
   server application 127.0.0.1:{application} proto h2 pool-purge-delay 1s
 """
+_NGINX_TWO = """
+upstream application {{
+  server 127.0.0.1:{first} max_fails=0;
+  server 127.0.0.1:{second} max_fails=0;
+  keepalive 16;
+  keepalive_timeout 4s;
+}}
+server {{
+  listen 127.0.0.1:{http1};
+  location / {{
+    proxy_pass http://application;
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    proxy_set_header Host $host;
+  }}
+}}
+"""
+_HAPROXY_TWO = """
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 90s
+  timeout server 90s
+  option redispatch 1
+  retries 3
+listen http1
+  bind 127.0.0.1:{http1}
+  option httpchk GET /readyz
+  http-check send hdr Host localhost
+  default-server check inter 500ms pool-purge-delay 1s
+  server first 127.0.0.1:{first}
+  server second 127.0.0.1:{second}
+"""
 
 
 @dataclass(frozen=True)
@@ -94,10 +128,9 @@ def ways_to(config: pytest.Config, port: int) -> Iterator[dict[str, int]]:
         yield {"HTTP/1": port, "HTTP/2": port} | dict(zip(names, ports, strict=True))
 
 
-async def restarted_in_use(
-    served: Service, ways: dict[str, int], times: int, *, answers: int = 0
-) -> Outcome:
-    """Restart the service this often while all ways are used, spread over all these answers."""
+@asynccontextmanager
+async def in_use(ways: dict[str, int]) -> AsyncIterator[dict[str, Load]]:
+    """Use all ways until the block ends, and wait for the last answers."""
     loads = {way: Load(port, _REQUESTS) for way, port in ways.items()}
     async with asyncio.TaskGroup() as tasks:
         for way, load in loads.items():
@@ -105,16 +138,29 @@ async def restarted_in_use(
                 tasks.create_task(run_http2(load, connections=1))
             else:
                 tasks.create_task(run_http1(load, kept=4, new=1))
-        for number in range(1, times + 1):
-            await asyncio.to_thread(served.restart)
-            while sum(load.answered for load in loads.values()) < answers * number / times:  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
+        yield loads
         for load in loads.values():
             load.is_over = True
+
+
+def outcome_of(loads: dict[str, Load]) -> Outcome:
+    """Return what became of all requests."""
     return Outcome(
         Counter({way: load.answered for way, load in loads.items()}),
         {way: load.failures for way, load in loads.items() if load.failures},
     )
+
+
+async def restarted_in_use(
+    served: Service, ways: dict[str, int], times: int, *, answers: int = 0
+) -> Outcome:
+    """Restart the service this often while all ways are used, spread over all these answers."""
+    async with in_use(ways) as loads:
+        for number in range(1, times + 1):
+            await asyncio.to_thread(served.restart)
+            while sum(load.answered for load in loads.values()) < answers * number / times:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+    return outcome_of(loads)
 
 
 @pytest.mark.alone
@@ -177,3 +223,49 @@ async def test_restarts_of_stock_hypercorn_lose_requests(
         f" {outcome.answered.total() + outcome.failed:,} requests lost; {lost}"
     )
     assert outcome.failed
+
+
+@pytest.mark.thorough
+@pytest.mark.alone
+async def test_processes_with_addresses_of_their_own_lose_no_request_behind_a_proxy(
+    migrated_sqlite: Path,
+    tmp_path: Path,
+    pytestconfig: pytest.Config,
+    measured: Callable[[str], None],
+) -> None:
+    """As in containers: nothing listens at a stopped process, and the proxy tries the other."""
+    settings = settings_for(URL.create("sqlite+aiosqlite", database=str(migrated_sqlite)))
+    first, second = free_port(), free_port()
+    ways = {"nginx": free_port(), "HAProxy": free_port()}
+
+    async def restart(port: int) -> None:
+        await asyncio.to_thread(processes.pop(port).close)
+        processes[port] = await asyncio.to_thread(started, port)
+        await asyncio.sleep(_CHECKED_AFTER_SECONDS)
+
+    def started(port: int) -> ExitStack:
+        stack = ExitStack()
+        stack.enter_context(hypercorn(settings, tmp_path, port=port))
+        return stack
+
+    with ExitStack() as proxies:
+        processes = {port: started(port) for port in (first, second)}
+        for start, template, port in (
+            (nginx, _NGINX_TWO, ways["nginx"]),
+            (haproxy, _HAPROXY_TWO, ways["HAProxy"]),
+        ):
+            text = template.format(first=first, second=second, http1=port)
+            proxies.enter_context(start(pytestconfig, text, [port]))
+        async with in_use(ways) as loads:
+            for _ in range(5):
+                await restart(first)
+                await restart(second)
+        for process in processes.values():
+            process.close()
+    outcome = outcome_of(loads)
+    measured(
+        f"10 restarts of processes with addresses of their own: {outcome.failed} of"
+        f" {outcome.answered.total():,} requests lost; {dict(outcome.answered)}"
+    )
+    assert not outcome.failures
+    assert all(outcome.answered[way] for way in ways)

@@ -97,45 +97,43 @@ async def test_each_revision_only_adds_to_the_schema(empty_database_url: URL) ->
     assert not {revision: found for revision, each in steps if (found := breaks(*each))}
 
 
-@pytest.mark.parametrize(
-    ("statement", "said"),
-    [
-        ("DROP TABLE throttles", "the table throttles is gone"),
-        (
-            "ALTER TABLE users RENAME COLUMN reset_token_hash TO a",
-            "users: reset_token_hash is gone",
-        ),
-        ("ALTER TABLE audit ADD COLUMN host TEXT NOT NULL", "audit: host needs a value"),
-        ("ALTER TABLE users ALTER COLUMN email TYPE VARCHAR(50)", "users: email has another type"),
-        (
-            "ALTER TABLE users ALTER COLUMN reset_token_hash SET NOT NULL",
-            "users: reset_token_hash must not be null any more",
-        ),
-        ("CREATE UNIQUE INDEX new ON audit (event, at)", "audit: at, event is now unique"),
-        (
-            "ALTER TABLE changes ADD FOREIGN KEY (user_id) REFERENCES users (id)",
-            "changes: user_id is now a foreign key",
-        ),
-        ("ALTER TABLE audit ADD CHECK (count > 0)", "audit: there is a new check: count > 0"),
-        ("ALTER TABLE audit ADD COLUMN host TEXT NOT NULL DEFAULT ''", None),
-        ("CREATE TABLE new (id INTEGER PRIMARY KEY, name TEXT NOT NULL)", None),
-        ("ALTER TABLE audit ADD COLUMN host TEXT UNIQUE", None),
-        ("CREATE INDEX new ON audit (count)", None),
-    ],
-)
+STATEMENTS = {
+    "DROP TABLE throttles": "the table throttles is gone",
+    "ALTER TABLE users RENAME COLUMN reset_token_hash TO a": "users: reset_token_hash is gone",
+    "ALTER TABLE audit ADD COLUMN host TEXT NOT NULL": "audit: host needs a value",
+    "ALTER TABLE users ALTER COLUMN email TYPE VARCHAR(50)": "users: email has another type",
+    "ALTER TABLE users ALTER COLUMN reset_token_hash SET NOT NULL": (
+        "users: reset_token_hash must not be null any more"
+    ),
+    "CREATE UNIQUE INDEX new ON audit (event, at)": "audit: at, event is now unique",
+    "ALTER TABLE changes ADD FOREIGN KEY (user_id) REFERENCES users (id)": (
+        "changes: user_id is now a foreign key"
+    ),
+    "ALTER TABLE audit ADD CHECK (count > 0)": "audit: there is a new check: count > 0",
+    "ALTER TABLE audit ADD COLUMN host TEXT NOT NULL DEFAULT ''": None,
+    "CREATE TABLE new (id INTEGER PRIMARY KEY, name TEXT NOT NULL)": None,
+    "ALTER TABLE audit ADD COLUMN host TEXT UNIQUE": None,
+    "CREATE INDEX new ON audit (count)": None,
+}
+
+
 @pytest.mark.parametrize("engine_name", ["postgresql"])
-async def test_a_change_that_older_code_does_not_survive_is_found(
-    database_url: URL, statement: str, said: str | None
+async def test_exactly_the_changes_that_older_code_does_not_survive_are_found(
+    database_url: URL,
 ) -> None:
-    def change(connection: Connection) -> list[str]:
-        before = tables_of(connection)
-        connection.execute(sa.text(statement))
-        return breaks(before, tables_of(connection))
+    def changes(connection: Connection) -> dict[str, list[str]]:
+        before, found = tables_of(connection), {}
+        for statement in STATEMENTS:
+            with connection.begin_nested() as savepoint:
+                connection.execute(sa.text(statement))
+                found[statement] = breaks(before, tables_of(connection))
+                savepoint.rollback()
+        return found
 
     database = Database(database_url)
     try:
         async with database.begin() as db:
-            found = await (await db.connection()).run_sync(change)
+            found = await (await db.connection()).run_sync(changes)
     finally:
         await database.close()
-    assert found == ([said] if said else [])
+    assert found == {statement: [said] if said else [] for statement, said in STATEMENTS.items()}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from sqlalchemy import URL
 from standins.listener import LOOPBACK, ReservedPort
 
 from quart_app.settings import Settings
@@ -56,27 +57,37 @@ class Server:
 def environ_of(settings: Settings) -> dict[str, str]:
     """Return the environment variables for these settings."""
     ca_file = {"QUART_APP_EXTRA_CA_FILE": str(settings.extra_ca_file)}
-    return (ca_file if settings.extra_ca_file else {}) | {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(ROOT),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "QUART_APP_SECRET_KEY": settings.secret_key,
-        "QUART_APP_SECRET_KEY_FALLBACKS": json.dumps(settings.secret_key_fallbacks),
-        "QUART_APP_PLATFORM_ENCRYPTION_KEY": json.dumps(settings.platform_encryption_keys),
-        "QUART_APP_DATABASE_URL": settings.database_url.render_as_string(hide_password=False),
-        "QUART_APP_PUBLIC_URL": settings.public_url,
-        "QUART_APP_SESSION_DIGEST": settings.session_digest,
-        "QUART_APP_FAILED_LOGIN_SECONDS": str(int(settings.failed_login.total_seconds())),
-        "QUART_APP_REFUSE_AFTER_SECONDS": str(int(settings.refuse_after.total_seconds())),
-        "QUART_APP_LOGIN_QUEUE_SECONDS": str(int(settings.login_queue.total_seconds())),
-        "QUART_APP_TRUSTED_PROXIES": str(settings.trusted_proxies),
-        "QUART_APP_ALLOWED_PRIVATE_NETWORKS": json.dumps(
-            [str(network) for network in settings.allowed_private_networks]
-        ),
-        "QUART_APP_ALLOWED_PRIVATE_PORTS": json.dumps(
-            [f"{ports[0]}-{ports[-1]}" for ports in settings.allowed_private_ports]
-        ),
-    }
+    listen_url = settings.database_listen_url
+    listen = {"QUART_APP_DATABASE_LISTEN_URL": _rendered(listen_url)} if listen_url else {}
+    return (
+        (ca_file if settings.extra_ca_file else {})
+        | listen
+        | {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "QUART_APP_SECRET_KEY": settings.secret_key,
+            "QUART_APP_SECRET_KEY_FALLBACKS": json.dumps(settings.secret_key_fallbacks),
+            "QUART_APP_PLATFORM_ENCRYPTION_KEY": json.dumps(settings.platform_encryption_keys),
+            "QUART_APP_DATABASE_URL": _rendered(settings.database_url),
+            "QUART_APP_PUBLIC_URL": settings.public_url,
+            "QUART_APP_SESSION_DIGEST": settings.session_digest,
+            "QUART_APP_FAILED_LOGIN_SECONDS": str(int(settings.failed_login.total_seconds())),
+            "QUART_APP_REFUSE_AFTER_SECONDS": str(int(settings.refuse_after.total_seconds())),
+            "QUART_APP_LOGIN_QUEUE_SECONDS": str(int(settings.login_queue.total_seconds())),
+            "QUART_APP_TRUSTED_PROXIES": str(settings.trusted_proxies),
+            "QUART_APP_ALLOWED_PRIVATE_NETWORKS": json.dumps(
+                [str(network) for network in settings.allowed_private_networks]
+            ),
+            "QUART_APP_ALLOWED_PRIVATE_PORTS": json.dumps(
+                [f"{ports[0]}-{ports[-1]}" for ports in settings.allowed_private_ports]
+            ),
+        }
+    )
+
+
+def _rendered(url: URL) -> str:
+    return url.render_as_string(hide_password=False)
 
 
 @contextmanager

@@ -115,7 +115,9 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         database=database,
         passwords=parts.passwords,
         periodic_tasks=periodic_tasks_of(vars(services).values()),
-        revocation_store=DatabaseRevocationStore(parts.follower_database, parts.purge_clock),
+        revocation_store=DatabaseRevocationStore(
+            parts.follower_database, parts.purge_clock, listen_database=parts.listen_database
+        ),
         fediverse=parts.fediverse,
     )
 

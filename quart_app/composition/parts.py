@@ -41,6 +41,11 @@ class Parts:
         self._clock = clock
         self.database = Database(settings.database_url)
         self.follower_database = Database(settings.database_url, name=FOLLOWER)
+        self.listen_database = (
+            Database(settings.database_listen_url, name=FOLLOWER)
+            if settings.database_listen_url
+            else None
+        )
         self.revocations = RevocationList(refuse_after=settings.refuse_after)
         self.audit = AuditWriter(settings.audit_retention)
         self.passwords = Passwords()

@@ -100,9 +100,21 @@ class RevocationFollower:
             self._is_failing = False
 
     async def _listen(self, notified: asyncio.Event) -> None:
+        has_warned = False
         while True:
-            with suppress(Exception):  # polls continue, and log what is wrong
+            try:
                 await self._store.listen(notified.set)
+            except Exception as error:  # noqa: BLE001 whatever it is, polls continue
+                # Only if polls succeed, which log what is wrong otherwise.
+                if not has_warned and not self._is_failing:
+                    cause = error.__cause__ or error
+                    _log.warning(
+                        "Notifications of ended sessions can't be received, so they are read every"
+                        " %s s: %s",
+                        POLL_SECONDS,
+                        type(cause).__name__,
+                    )
+                    has_warned = True
             await asyncio.sleep(_LISTEN_AGAIN_SECONDS)
 
     async def _purge_periodically(self) -> None:

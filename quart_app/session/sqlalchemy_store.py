@@ -38,6 +38,9 @@ class SQLAlchemyRevocationStore:
     With `create_table` the table is made at its first use where it is missing. An application with
     migrations of its own makes the table by them and passes `table`, see `revocations_table`.
 
+    `listen_engine` reaches the same database directly, where `database` leads to a pooler such as
+    PgBouncer: in its transaction mode, LISTEN is lost silently. The caller disposes of it.
+
     A subclass may open transactions otherwise (`reading`, `writing`). `purge_clock` decides
     what has expired when rows are purged.
     """
@@ -50,9 +53,11 @@ class SQLAlchemyRevocationStore:
         user_id_type: TypeEngine[Any] | type[TypeEngine[Any]] = BigInteger,
         create_table: bool = False,
         purge_clock: PurgeClock | None = None,
+        listen_engine: AsyncEngine | None = None,
     ) -> None:
         self._owns_engine = isinstance(database, str)
         self.engine = create_async_engine(database) if isinstance(database, str) else database
+        self._listen_engine = listen_engine or self.engine
         if table is None:
             table = revocations_table(MetaData(), user_id_type=user_id_type)
         self.table = table
@@ -118,7 +123,7 @@ class SQLAlchemyRevocationStore:
 
     async def listen(self, on_notify: Callable[[], None]) -> None:
         """Call `on_notify` for each notification, until the connection fails (by any error)."""
-        async with self.engine.connect() as connection:
+        async with self._listen_engine.connect() as connection:
             # In a transaction nothing is notified. So the driver itself is asked, in its autocommit
             # mode: SQLAlchemy may begin a transaction even then.
             await connection.execution_options(isolation_level="AUTOCOMMIT")

@@ -15,6 +15,7 @@ from quart_app.settings.checks import (
     check_cookie_name,
     check_fernet_key,
     check_key,
+    check_listen_url,
     check_public_url,
 )
 from quart_app.settings.database_url import read_database_url
@@ -56,6 +57,8 @@ class Settings:
     platform_encryption_keys: tuple[str, ...] = field(repr=False)
     # A password may be among its options, which URL's own repr shows.
     database_url: URL = field(default_factory=lambda: make_url(_DEFAULT_DATABASE_URL), repr=False)
+    # The same database without a pooler between, for LISTEN; None: database_url is direct.
+    database_listen_url: URL | None = field(default=None, repr=False)
     public_url: str = "http://127.0.0.1:8000"
     session_cookie_name: str = "session"
     session_cookie_secure: bool | None = None  # None: as public_url says
@@ -88,6 +91,8 @@ class Settings:
         for key in self.platform_encryption_keys:
             check_fernet_key(key)
         check_public_url(self.public_url)
+        if self.database_listen_url is not None:
+            check_listen_url(self.database_url, self.database_listen_url)
         check_cookie_name(self.session_cookie_name)
         if self.session_cookie_secure is False and self.is_https:
             raise SettingsError(

@@ -5,6 +5,7 @@ from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
+from sqlalchemy.engine import URL
 
 from quart_app.hosts import ascii_host
 from quart_app.settings.errors import PREFIX, SettingsError
@@ -59,6 +60,19 @@ def check_public_url(text: str) -> None:
         raise SettingsError(
             f"{PREFIX}PUBLIC_URL must be http:// or https:// followed by a host, without a path"
         )
+
+
+def check_listen_url(database_url: URL, listen_url: URL) -> None:
+    """Refuse a URL for LISTEN where either is SQLite, which lacks it.
+
+    The databases' names may differ, because a pooler may have names of its own.
+    """
+    for name, url in (("DATABASE_LISTEN_URL", listen_url), ("DATABASE_URL", database_url)):
+        if url.get_backend_name() != "postgresql":
+            raise SettingsError(
+                f"{PREFIX}{name} must start with postgresql://"
+                f" because {PREFIX}DATABASE_LISTEN_URL is set"
+            )
 
 
 def _is_host(host: str) -> bool:

@@ -112,6 +112,7 @@ READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "SECRET_KEY": ("secret_key", _text),
     "SECRET_KEY_FALLBACKS": ("secret_key_fallbacks", _json_list),
     "DATABASE_URL": ("database_url", read_database_url),
+    "DATABASE_LISTEN_URL": ("database_listen_url", read_database_url),
     "PLATFORM_ENCRYPTION_KEY": ("platform_encryption_keys", _encryption_keys),
     "PUBLIC_URL": ("public_url", _url),
     "SESSION_COOKIE_NAME": ("session_cookie_name", _text),

@@ -12,7 +12,10 @@ from quart_app.settings.errors import PREFIX, SettingsError
 
 SECRETS_FILE = Path("instance/.env")
 _ENV_FILES = (SECRETS_FILE, Path(".env"))  # the later wins; the environment wins over both
-_SECRETS = {"SECRET_KEY", "SECRET_KEY_FALLBACKS", "DATABASE_URL", "PLATFORM_ENCRYPTION_KEY"}
+_SECRETS = {
+    *("SECRET_KEY", "SECRET_KEY_FALLBACKS", "PLATFORM_ENCRYPTION_KEY"),
+    *("DATABASE_URL", "DATABASE_LISTEN_URL"),
+}
 SECRET_FILES = {f"{name}_FILE" for name in _SECRETS}
 _LF = "\n"
 _LARGEST_FILE_BYTES = 64 * 1024  # a device such as /dev/zero never ends

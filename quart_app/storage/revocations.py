@@ -27,13 +27,21 @@ async def add_revocations(
 class DatabaseRevocationStore(SQLAlchemyRevocationStore):
     """A store with its own connections, so that following never waits for requests."""
 
-    def __init__(self, database: Database, purge_clock: PurgeClock | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        purge_clock: PurgeClock | None = None,
+        *,
+        listen_database: Database | None = None,
+    ) -> None:
+        """`listen_database` is the same database by a direct connection, if a pooler is between."""
         super().__init__(
             database.engine,
             table=Revocation.table(),
             purge_clock=purge_clock or new_purge_clock(),
+            listen_engine=listen_database.engine if listen_database else None,
         )
-        self._database = database
+        self._database, self._listen_database = database, listen_database
 
     def reading(self) -> AbstractAsyncContextManager[AsyncSession]:
         """Open a transaction that only reads. Raises Unavailable."""
@@ -46,3 +54,5 @@ class DatabaseRevocationStore(SQLAlchemyRevocationStore):
     async def close(self) -> None:
         """Close the connections."""
         await self._database.close()
+        if self._listen_database is not None:
+            await self._listen_database.close()

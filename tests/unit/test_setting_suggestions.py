@@ -12,7 +12,7 @@ from quart_app.settings.suggestions import settings_like
 KNOWN = {
     *READERS,
     *SECRET_FILES,
-    *("DATABASE_LISTEN_URL", "LOG_FORMAT", "METRICS", "PLATFORMS_PER_USER"),
+    *("LOG_FORMAT", "METRICS"),
 }
 UNITS = ["SECS", "SECOND", "MINUTES", "HOURS", "TIMEOUT", "LIMIT", "TTL"]
 

@@ -276,6 +276,9 @@ def test_plain_database_urls_are_understood(tmp_path: Path, given: str, understo
         ("DATABASE_URL", "postgresql+psycopg_async://ada:hunter2@db/app"),
         ("DATABASE_URL", "postgresql://db/app?port=65536"),
         ("DATABASE_URL", "postgresql://db/app?host=a,b&port=5432,x"),
+        ("DATABASE_LISTEN_URL", "postgresql://db/app"),  # the database is SQLite
+        ("DATABASE_LISTEN_URL", "sqlite:///a.db"),
+        ("DATABASE_LISTEN_URL", "postgresql://ada:hunter2@db:port/app"),
         ("PUBLIC_URL", ""),
         ("PUBLIC_URL", "site.example"),
         ("PUBLIC_URL", "ftp://site.example"),

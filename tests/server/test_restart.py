@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
+from quart_app.settings import Settings
 from quart_app.web.pipeline.headers import CSP_REPORTS_PATH
 from tests.conftest import settings_for
 from tests.listening import free_port
@@ -99,6 +100,12 @@ listen http1
 """
 
 
+@pytest.fixture
+def settings(migrated_sqlite: Path) -> Settings:
+    """Settings with a database that no test changes."""
+    return settings_for(URL.create("sqlite+aiosqlite", database=str(migrated_sqlite)))
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of all requests, by way: "HTTP/2 behind nginx"."""
@@ -175,7 +182,7 @@ async def restarted_in_use(
     ],
 )
 async def test_restarts_lose_no_request(
-    migrated_sqlite: Path,
+    settings: Settings,
     tmp_path: Path,
     pytestconfig: pytest.Config,
     measured: Callable[[str], None],
@@ -184,7 +191,6 @@ async def test_restarts_lose_no_request(
     times: int,
     least: int,
 ) -> None:
-    settings = settings_for(URL.create("sqlite+aiosqlite", database=str(migrated_sqlite)))
     with (
         service(settings, tmp_path, app=APP, worker_class=worker_class) as served,
         ways_to(pytestconfig, served.port) as ways,
@@ -205,13 +211,12 @@ async def test_restarts_lose_no_request(
 @pytest.mark.thorough
 @pytest.mark.alone
 async def test_restarts_of_stock_hypercorn_lose_requests(
-    migrated_sqlite: Path,
+    settings: Settings,
     tmp_path: Path,
     pytestconfig: pytest.Config,
     measured: Callable[[str], None],
 ) -> None:
     """The test above can fail."""
-    settings = settings_for(URL.create("sqlite+aiosqlite", database=str(migrated_sqlite)))
     with (
         service(settings, tmp_path, app=_STOCK) as served,
         ways_to(pytestconfig, served.port) as ways,
@@ -228,13 +233,12 @@ async def test_restarts_of_stock_hypercorn_lose_requests(
 @pytest.mark.thorough
 @pytest.mark.alone
 async def test_processes_with_addresses_of_their_own_lose_no_request_behind_a_proxy(
-    migrated_sqlite: Path,
+    settings: Settings,
     tmp_path: Path,
     pytestconfig: pytest.Config,
     measured: Callable[[str], None],
 ) -> None:
     """As in containers: nothing listens at a stopped process, and the proxy tries the other."""
-    settings = settings_for(URL.create("sqlite+aiosqlite", database=str(migrated_sqlite)))
     first, second = free_port(), free_port()
     ways = {"nginx": free_port(), "HAProxy": free_port()}
 

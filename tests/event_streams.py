@@ -38,13 +38,19 @@ class Listener:
 @contextmanager
 def listening(server: Server, cookie: str) -> Iterator[Listener]:
     """Read the session's stream in a thread until the block ends."""
-    listener = Listener()
+    headers = {"Cookie": f"session={cookie}"}
     with (
-        httpx2.Client(timeout=60) as client,
-        client.stream(
-            "GET", f"{server.url}{PATH}", headers={"Cookie": f"session={cookie}"}
-        ) as response,
+        httpx2.Client(base_url=server.url, headers=headers, timeout=60) as client,
+        listening_by(client) as listener,
     ):
+        yield listener
+
+
+@contextmanager
+def listening_by(client: httpx2.Client) -> Iterator[Listener]:
+    """Read a session's stream as `listening` does, by a client that has the cookie."""
+    listener = Listener()
+    with client.stream("GET", PATH) as response:
         assert response.status_code == 200
         assert response.headers["Content-Type"] == "text/event-stream"
         lines = response.iter_lines()

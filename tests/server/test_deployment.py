@@ -2,11 +2,13 @@
 
 import json
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import NamedTuple
 
 import httpx2
@@ -15,8 +17,9 @@ from standins.certificates import CertificateAuthority
 
 from quart_app.settings import with_setting
 from tests.conftest import PASSWORD, migrated_database, settings_for
-from tests.deployment import deployed_pooler, deployed_proxy
+from tests.deployment import DEPLOY, combined, deployed_pooler, deployed_proxy, with_replaced
 from tests.event_streams import Listener, listening_by
+from tests.listening import program_of
 from tests.processes import ENDED_WITHIN_SECONDS, new_user
 from tests.servers import Server, hypercorns
 
@@ -228,3 +231,29 @@ def test_nginx_tells_another_application_whose_session_it_is(site: Site) -> None
         "X-User-Id": str(user_id),
         "X-Platform-Connection-Id": None if connection_id is None else str(connection_id),
     }
+
+
+def test_haproxy_accepts_the_file_with_its_documented_addresses(
+    authority: CertificateAuthority, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    program = program_of(pytestconfig, "haproxy", "HAProxy (Debian's package haproxy)")
+    file = combined(tmp_path, authority.certificate("app.example.org"))
+    text = with_replaced(
+        "haproxy/haproxy.cfg", {"/etc/haproxy/certificates/app.example.org.pem": str(file)}
+    )
+    (tmp_path / "haproxy.cfg").write_text(text)
+    assert_accepted(program, "-c", "-f", tmp_path / "haproxy.cfg")
+
+
+def test_caddy_accepts_the_file_as_it_is(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    program = program_of(pytestconfig, "caddy", "Caddy (Debian's package caddy)")
+    file = DEPLOY / "caddy/Caddyfile"
+    assert_accepted("env", f"HOME={tmp_path}", program, "validate", "--config", file)
+
+
+def assert_accepted(*command: str | Path) -> None:
+    """Run a proxy's own check, which must find nothing to warn of, either."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    assert "WARN" not in output.upper(), output

@@ -137,13 +137,13 @@ OUR_PROGRAMS = {
 
 def commands_in(text: str) -> list[list[str]]:
     """Return the words of each command in a code block or a code span of a document."""
-    text = re.sub(r"(?s)```python\n.*?```", "", text)
+    text = re.sub(r"(?s)```.*?```", "", text)  # programs, configurations and pictures
     blocks = re.findall(r"(?m)^    (?:\$ )?(\S.*(?:\\\n.*)*)$", text)
     spans = [" ".join(span.split()) for span in re.findall("`([^`]+)`", text)]
     commands = []
     for code in [*blocks, *spans]:
         for part in re.split(r"&&|[|;()]", code.replace("\\\n", " ")):
-            words = part.partition(" #")[0].split()
+            words = re.sub(r"^sudo -u \S+ ", "", part.partition(" #")[0].strip()).split()
             if words and (
                 words[0].startswith(("scripts/", ".ci/", ".venv/"))
                 or words[0] in OUR_PROGRAMS | SYSTEM_PROGRAMS

@@ -42,6 +42,7 @@ from quart_app.storage.schema import upgrade_schema
 from quart_app.web.rendering.assets import read_tree
 from tests import compiled_routes, workers
 from tests.callers import NOBODY, caller_of
+from tests.described_answers import note_undescribed
 
 # Keys for tests only. They never change, because names of parametrized tests contain signatures.
 SECRET_KEY = hashlib.sha256(b"the tests' secret key").hexdigest()
@@ -324,9 +325,11 @@ def compiled_templates(tmp_path_factory: pytest.TempPathFactory) -> BytecodeCach
 async def make_app(clock: Clock, compiled_templates: BytecodeCache) -> AsyncIterator[MakeApp]:
     """Start an application with given settings, as a server does; it is stopped after the test."""
     started: list[Quart] = []
+    undescribed: list[str] = []
 
     async def make(settings: Settings) -> Quart:
         app = create_app(settings, clock=clock.seconds)
+        note_undescribed(app, undescribed)
         app.jinja_env.bytecode_cache = compiled_templates
         await app.startup()
         started.append(app)
@@ -335,6 +338,7 @@ async def make_app(clock: Clock, compiled_templates: BytecodeCache) -> AsyncIter
     yield make
     for app in started:
         await app.shutdown()
+    assert not undescribed
 
 
 @pytest.fixture

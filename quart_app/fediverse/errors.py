@@ -1,5 +1,7 @@
 """Errors of requests to another server. Every sentence names the server and the next step."""
 
+from typing import Final
+
 from quart_app.errors import AppError, Category
 
 
@@ -97,3 +99,10 @@ class InvalidScope(ServerError):  # noqa: N818
     default_sentence = (
         "{host} refuses the permissions that are needed. Paste an access token instead."
     )
+
+
+# Each may be raised where a server is asked.
+SERVER_ERRORS: Final[tuple[type[ServerError], ...]] = (
+    *(ServerUnreachable, ServerTooSlow, ServerNotSupported, ServerMoved, ServerBusy),
+    *(TokenRefused, CodeRefused, AppRefused, InvalidScope),
+)

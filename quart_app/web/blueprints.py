@@ -6,6 +6,7 @@ from quart import Blueprint
 
 from quart_app.web.api import account as api_account
 from quart_app.web.api import authorizations as api_authorizations
+from quart_app.web.api import openapi as api_openapi
 from quart_app.web.api import platforms as api_platforms
 from quart_app.web.api import session as api_session
 from quart_app.web.api import session_events as api_session_events
@@ -31,6 +32,7 @@ BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     admin_reset_links.blueprint,
     alerts.blueprint,
     api_account.blueprint,
+    api_openapi.blueprint,
     api_platforms.blueprint,
     api_session.blueprint,
     api_session_events.blueprint,

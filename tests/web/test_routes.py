@@ -26,6 +26,7 @@ PUBLIC = {
     "one_time_passwords.choose",
     "reset_links.form_page",
     "reset_links.use",
+    "api_openapi.show",
     "api_session.log_in",
     "api_session.log_out",
     "csp_reports.take",

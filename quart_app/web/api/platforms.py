@@ -1,15 +1,25 @@
 """Platform connections: list, add, change, remove and switch."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Literal
 
 from quart import Blueprint
-from quart.typing import ResponseReturnValue
 
+from quart_app.errors import (
+    AccountTaken,
+    InUse,
+    InvalidInput,
+    NameTaken,
+    NotFound,
+    PlatformInactive,
+    TooManyPlatforms,
+)
+from quart_app.fediverse.errors import SERVER_ERRORS
 from quart_app.instances import url_of, username_of
-from quart_app.model import PlatformConnection, PlatformType
+from quart_app.model import ConnectionState, PlatformConnection, PlatformType
+from quart_app.services.platforms.errors import TooManyOutbound
 from quart_app.web.pipeline.access import for_no_account
-from quart_app.web.pipeline.bodies import Body, NoBody, read_json, read_query
+from quart_app.web.pipeline.bodies import Body, NoBody
 from quart_app.web.pipeline.claims import switch_platform
 from quart_app.web.pipeline.current_session import fall_back_from
 from quart_app.web.pipeline.fields import (
@@ -23,9 +33,11 @@ from quart_app.web.pipeline.fields import (
     StoredName,
 )
 from quart_app.web.pipeline.gate import ID, caller, now, services
+from quart_app.web.pipeline.json_views import Answer, json_view
 from quart_app.web.rendering.json_answers import (
+    SessionState,
+    Timestamp,
     link_to_next,
-    no_content,
     session_state,
     timestamp_or_none,
 )
@@ -59,10 +71,52 @@ class ChangeBody(Body):
     is_active: bool | None = None
 
 
+class Connection(Answer):
+    """A platform connection; the account's fields are null until its server has been asked."""
+
+    id: int
+    name: str
+    platform_type: str
+    instance_url: str
+    username: str | None
+    is_active: bool
+    state: ConnectionState
+    display_name: str | None
+    profile_url: str | None
+    software: str | None
+    checked_at: Timestamp | None
+    token_expires_at: Timestamp | None
+    expires_soon: bool
+    is_default: bool
+    created_at: Timestamp | None
+    last_used: Timestamp | None
+
+
+class FailedCheck(Answer):
+    """The reason why a check failed: an error's stable code, and its sentence."""
+
+    code: str
+    title: str
+
+
+class Works(Answer):
+    """The connection works for this account, `@name@server`."""
+
+    ok: Literal[True] = True
+    account: str
+
+
+class Fails(Answer):
+    """The connection does not work."""
+
+    ok: Literal[False] = False
+    error: FailedCheck
+
+
 @blueprint.get("")
-async def list_platforms() -> ResponseReturnValue:
+@json_view(list[Connection], query=ListQuery)
+async def list_platforms(query: ListQuery) -> tuple[list[Connection], dict[str, str]]:
     """Return the user's connections in order of name, or those that match the search."""
-    query = read_query(ListQuery)
     platforms = await services().platforms.list_of(
         caller(),
         after=query.after or "",
@@ -78,12 +132,20 @@ async def list_platforms() -> ResponseReturnValue:
 
 @blueprint.post("")
 @for_no_account
-async def connect() -> ResponseReturnValue:
+@json_view(
+    Connection,
+    status=HTTPStatus.CREATED,
+    body=ConnectBody,
+    errors=(
+        *(InvalidInput, NameTaken, AccountTaken, TooManyPlatforms, TooManyOutbound, NotFound),
+        *SERVER_ERRORS,
+    ),
+)
+async def connect(body: ConnectBody) -> Connection:
     """Add a connection, without making it the session's current one.
 
     Without `verify` nothing is asked of the server, and the account stays unknown until a check.
     """
-    body = await read_json(ConnectBody)
     connect = services().pasted_tokens if body.verify else services().platforms
     connection, is_default = await connect.connect(
         caller(),
@@ -93,24 +155,25 @@ async def connect() -> ResponseReturnValue:
         access_token=body.access_token,
         username=body.username,
     )
-    return _connection(connection, is_default=is_default), HTTPStatus.CREATED
+    return _connection(connection, is_default=is_default)
 
 
 @blueprint.get(f"/<{ID}:connection_id>")
-async def platform(connection_id: int) -> ResponseReturnValue:
+@json_view(Connection, errors=(NotFound,))
+async def platform(connection_id: int) -> Connection:
     """Return one connection."""
     connection, is_default = await services().platforms.connection(caller(), connection_id)
     return _connection(connection, is_default=is_default)
 
 
 @blueprint.patch(f"/<{ID}:connection_id>")
-async def change(connection_id: int) -> ResponseReturnValue:
+@json_view(Connection, body=ChangeBody, errors=(NotFound, NameTaken, InvalidInput))
+async def change(connection_id: int, body: ChangeBody) -> Connection:
     """Rename a connection, or switch it on or off.
 
     If it was the current one and is now off, the session has the default, else the oldest one that
     is on.
     """
-    body = await read_json(ChangeBody)
     connection, is_default = await services().platforms.change(
         caller(), connection_id, name=body.name, is_active=body.is_active
     )
@@ -120,21 +183,20 @@ async def change(connection_id: int) -> ResponseReturnValue:
 
 
 @blueprint.delete(f"/<{ID}:connection_id>")
-async def remove(connection_id: int) -> ResponseReturnValue:
+@json_view(body=NoBody, errors=(NotFound, InUse))
+async def remove(connection_id: int) -> None:
     """Delete a connection.
 
     If it was the current one, the session has the default, else the oldest one that is on.
     """
-    await read_json(NoBody)
     await services().removal.remove(caller(), connection_id)
     await fall_back_from(connection_id)
-    return no_content()
 
 
 @blueprint.post(f"/<{ID}:connection_id>/switch")
-async def switch(connection_id: int) -> ResponseReturnValue:
+@json_view(SessionState, body=NoBody, errors=(NotFound, PlatformInactive))
+async def switch(connection_id: int) -> SessionState:
     """Make this connection the session's current one."""
-    await read_json(NoBody)
     connection = await services().platforms.switch(caller(), connection_id)
     switch_platform(connection.id)
     return session_state()
@@ -142,46 +204,43 @@ async def switch(connection_id: int) -> ResponseReturnValue:
 
 @blueprint.post(f"/<{ID}:connection_id>/test")
 @for_no_account
-async def test(connection_id: int) -> ResponseReturnValue:
+@json_view(Works | Fails, body=NoBody, errors=(NotFound, TooManyOutbound))
+async def test(connection_id: int) -> Works | Fails:
     """Check a connection at its server now; the answer says whether it works."""
-    await read_json(NoBody)
     result = await services().account_checks.check(caller(), connection_id)
     if result.account is None:
         problem = result.problem
         assert problem is not None  # noqa: S101 a check has one or the other
-        return {"ok": False, "error": {"code": problem.code, "title": problem.sentence}}
-    return {"ok": True, "account": f"@{result.account.username}@{result.host}"}
+        return Fails(error=FailedCheck(code=problem.code, title=problem.sentence))
+    return Works(account=f"@{result.account.username}@{result.host}")
 
 
 @blueprint.post(f"/<{ID}:connection_id>/default")
-async def make_default(connection_id: int) -> ResponseReturnValue:
+@json_view(Connection, body=NoBody, errors=(NotFound, PlatformInactive))
+async def make_default(connection_id: int) -> Connection:
     """Make this connection the default, so that new sessions start with it."""
-    await read_json(NoBody)
     connection = await services().platforms.make_default(caller(), connection_id)
     return _connection(connection, is_default=True)
 
 
-def _connection(connection: PlatformConnection, *, is_default: bool) -> dict[str, Any]:
-    """Return the public fields of a connection, without its credentials.
-
-    The account's fields are None until its server has been asked.
-    """
+def _connection(connection: PlatformConnection, *, is_default: bool) -> Connection:
+    """Return the public fields of a connection, without its credentials."""
     account = connection.account
-    return {
-        "id": connection.id,
-        "name": connection.name,
-        "platform_type": connection.platform_type,
-        "instance_url": url_of(connection.instance_url),
-        "username": username_of(connection.instance_url, connection.username),
-        "is_active": bool(connection.is_active),
-        "state": connection.state.value,
-        "display_name": account.display_name if account else None,
-        "profile_url": account.profile_url if account else None,
-        "software": account.software if account else None,
-        "checked_at": timestamp_or_none(account.checked_at) if account else None,
-        "token_expires_at": timestamp_or_none(account.token_expires_at) if account else None,
-        "expires_soon": account.expires_soon(now()) if account else False,
-        "is_default": is_default,
-        "created_at": timestamp_or_none(connection.created_at),
-        "last_used": timestamp_or_none(connection.last_used),
-    }
+    return Connection(
+        id=connection.id,
+        name=connection.name,
+        platform_type=connection.platform_type,
+        instance_url=url_of(connection.instance_url),
+        username=username_of(connection.instance_url, connection.username),
+        is_active=bool(connection.is_active),
+        state=connection.state,
+        display_name=account.display_name if account else None,
+        profile_url=account.profile_url if account else None,
+        software=account.software if account else None,
+        checked_at=timestamp_or_none(account.checked_at) if account else None,
+        token_expires_at=timestamp_or_none(account.token_expires_at) if account else None,
+        expires_soon=account.expires_soon(now()) if account else False,
+        is_default=is_default,
+        created_at=timestamp_or_none(connection.created_at),
+        last_used=timestamp_or_none(connection.last_used),
+    )

@@ -1,16 +1,24 @@
 """The session of a program: log in, show its times, renew it, log out."""
 
 from quart import Blueprint
-from quart.typing import ResponseReturnValue
 
+from quart_app.errors import (
+    BadCredentials,
+    Busy,
+    InvalidInput,
+    PasswordChangeNeeded,
+    PasswordChangeNotNeeded,
+    TooManyAttempts,
+)
 from quart_app.session import not_activity
 from quart_app.web.pipeline.access import public, renews_at_once
-from quart_app.web.pipeline.bodies import Body, NoBody, read_json
+from quart_app.web.pipeline.bodies import Body, NoBody
 from quart_app.web.pipeline.current_session import begin, end, end_all
 from quart_app.web.pipeline.fields import LoginName, Password
 from quart_app.web.pipeline.gate import caller, presented_session_refs, services
-from quart_app.web.rendering.json_answers import no_content, session_state
-from quart_app.web.rendering.leaving import with_cleared_cache
+from quart_app.web.pipeline.json_views import json_view
+from quart_app.web.rendering.json_answers import SessionState, session_state
+from quart_app.web.rendering.leaving import CLEARED_CACHE
 
 blueprint = Blueprint("api_session", __name__, url_prefix="/api")
 
@@ -26,9 +34,16 @@ class LoginBody(Body):
 
 @blueprint.post("/login")
 @public
-async def log_in() -> ResponseReturnValue:
+@json_view(
+    SessionState,
+    body=LoginBody,
+    errors=(
+        *(BadCredentials, PasswordChangeNeeded, PasswordChangeNotNeeded, TooManyAttempts),
+        *(InvalidInput, Busy),
+    ),
+)
+async def log_in(body: LoginBody) -> SessionState:
     """Log in."""
-    body = await read_json(LoginBody)
     begin(
         await services().accounts.log_in(
             caller(),
@@ -44,31 +59,32 @@ async def log_in() -> ResponseReturnValue:
 
 @blueprint.post("/logout")
 @public  # ends the sessions of all cookies, even past their idle limit
-async def log_out() -> ResponseReturnValue:
+@json_view(body=NoBody)
+async def log_out() -> tuple[None, dict[str, str]]:
     """End this session."""
-    await read_json(NoBody)
     await end()
-    return with_cleared_cache(no_content())
+    return None, CLEARED_CACHE
 
 
 @blueprint.post("/logout_all")
-async def log_out_everywhere() -> ResponseReturnValue:
+@json_view(body=NoBody)
+async def log_out_everywhere() -> tuple[None, dict[str, str]]:
     """End every session of the user."""
-    await read_json(NoBody)
     await end_all()
-    return with_cleared_cache(no_content())
+    return None, CLEARED_CACHE
 
 
 @blueprint.get("/session_state")
 @not_activity
-async def show_session_state() -> ResponseReturnValue:
+@json_view(SessionState)
+async def show_session_state() -> SessionState:
     """Return the session's user and expiry times, from the cookie alone."""
     return session_state()
 
 
 @blueprint.post("/session/renew")
 @renews_at_once
-async def renew() -> ResponseReturnValue:
+@json_view(SessionState, body=NoBody)
+async def renew() -> SessionState:
     """Record activity, and do nothing else."""
-    await read_json(NoBody)
     return session_state()

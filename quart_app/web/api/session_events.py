@@ -7,9 +7,11 @@ from typing import Final
 from quart import Blueprint, Response, request
 from quart.typing import ResponseReturnValue
 
+from quart_app.errors import TooManyStreams
 from quart_app.services.sessions.events import Event, Events, Stream
 from quart_app.session import not_activity
 from quart_app.web.pipeline.gate import caller, services
+from quart_app.web.pipeline.json_views import Contract, keeps
 from quart_app.web.pipeline.streaming import JudgedBody
 
 blueprint = Blueprint("api_session_events", __name__, url_prefix="/api")
@@ -20,6 +22,7 @@ _SIGN_OF_LIFE: Final = ":\n\n"  # a comment: no event, and a proxy sees that the
 
 @blueprint.get("/session_events")
 @not_activity
+@keeps(Contract(answer=str, media_type=_MEDIA_TYPE, errors=(TooManyStreams,)))
 async def session_events() -> ResponseReturnValue:
     """Stream switches, changed connections and the session's end as they happen.
 

@@ -19,6 +19,7 @@ from quart.typing import ResponseReturnValue
 from quart_app.session import answers_when_stale
 from quart_app.web.pipeline.access import public
 from quart_app.web.pipeline.headers import CSP_REPORTS_PATH
+from quart_app.web.pipeline.json_views import Contract, keeps
 from quart_app.web.pipeline.request_errors import MalformedBody, UnsupportedBody
 
 MOST_COUNTED: Final = 50  # kinds of violations in a minute; all others count as one kind
@@ -121,6 +122,7 @@ def violations() -> Violations:
 @blueprint.post(CSP_REPORTS_PATH)
 @public
 @answers_when_stale
+@keeps(Contract(status=HTTPStatus.NO_CONTENT, errors=(MalformedBody, UnsupportedBody)))
 async def take() -> ResponseReturnValue:
     """Count the violations that a browser reports."""
     for report in _reports(request.mimetype, await request.get_data()):

@@ -31,7 +31,7 @@ from quart_app.web.pipeline.gate import (
 )
 from quart_app.web.pipeline.permit_cookie import set_permit
 from quart_app.web.rendering.error_responses import shows_form_again, status_of
-from quart_app.web.rendering.leaving import leave_for_login_page, with_cleared_cache
+from quart_app.web.rendering.leaving import CLEARED_CACHE, leave_for_login_page
 from quart_app.web.rendering.local_paths import safe_local_path
 from quart_app.web.rendering.pages import page, redirect_to
 
@@ -58,7 +58,9 @@ async def login_page() -> ResponseReturnValue:
         return redirect_to(safe_local_path(next_path) or url_for("platforms.dashboard"))
     response = await _login_form(next_path=next_path)
     # The session expired or was ended elsewhere, so no logout here has cleared the cache.
-    return with_cleared_cache(response) if presented_sessions() else response
+    if presented_sessions():
+        response.headers.update(CLEARED_CACHE)
+    return response
 
 
 @blueprint.post("/login")

@@ -85,7 +85,7 @@ def install(app: Quart) -> None:
     app.register_error_handler(HTTPException, _http_exception)
 
 
-def status_of(error: errors.AppError) -> HTTPStatus:
+def status_of(error: errors.AppError | type[errors.AppError]) -> HTTPStatus:
     """Return the HTTP status that an AppError is answered with."""
     return _STATUS[error.category]
 

@@ -1,34 +1,44 @@
 """Parts of JSON answers that several resources of the API have in common."""
 
 from datetime import datetime
-from http import HTTPStatus
-from typing import Any
+from typing import Annotated
 
-from quart import Response, request, url_for
+from pydantic import Field
+from quart import request, url_for
 
 from quart_app.session import timestamp
 from quart_app.web.pipeline.bodies import Body
 from quart_app.web.pipeline.claims import current_connection_id
 from quart_app.web.pipeline.gate import now, required_claims
+from quart_app.web.pipeline.json_views import Answer
+
+Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
-def no_content() -> Response:
-    """Return an empty answer."""
-    return Response(b"", HTTPStatus.NO_CONTENT)
+class SessionState(Answer):
+    """The session's user, current platform connection and expiry times."""
+
+    user_id: int
+    platform_connection_id: int | None
+    created_at: Timestamp
+    last_activity: Timestamp
+    expires_at: Timestamp
+    idle_expires_at: Timestamp
+    now: Timestamp
 
 
-def session_state() -> dict[str, Any]:
+def session_state() -> SessionState:
     """Return the session's user, current connection and expiry times, from the cookie alone."""
     claims = required_claims()
-    return {
-        "user_id": claims.user_id,
-        "platform_connection_id": current_connection_id(claims),
-        "created_at": timestamp(claims.created_at),
-        "last_activity": timestamp(claims.last_activity),
-        "expires_at": timestamp(claims.expires_at),
-        "idle_expires_at": timestamp(claims.idle_expires_at),
-        "now": timestamp(now()),
-    }
+    return SessionState(
+        user_id=claims.user_id,
+        platform_connection_id=current_connection_id(claims),
+        created_at=timestamp(claims.created_at),
+        last_activity=timestamp(claims.last_activity),
+        expires_at=timestamp(claims.expires_at),
+        idle_expires_at=timestamp(claims.idle_expires_at),
+        now=timestamp(now()),
+    )
 
 
 def timestamp_or_none(time: datetime | None) -> str | None:

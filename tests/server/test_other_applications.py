@@ -165,9 +165,9 @@ def test_no_client_can_name_itself(site: Site, cookie: str, forged: dict[str, st
 
 
 def test_a_browser_without_a_session_is_sent_to_the_login_page(site: Site) -> None:
-    answer = ask(site, headers=HTML, params={"a": "1"})
+    answer = ask(site, headers=HTML)
     assert answer.status_code == 303
-    assert answer.headers["Location"] == "/login?next=/old/?a=1"
+    assert answer.headers["Location"] == "/login"
     assert ask(site).status_code == 401
     assert site.client.get("/login", headers=HTML).status_code == 200
 
@@ -219,7 +219,7 @@ def test_nothing_is_passed_on_while_nobody_answers_the_question(
     cookie = log_in(processes.a, processes.new_user())
     with proxied(pytestconfig, kind, f"127.0.0.1:{free_port()}", flask_port) as client:
         answer = client.get("/old/", headers={"Cookie": f"session={cookie}"})
-        assert answer.status_code in {502, 503}, answer.text
+        assert answer.status_code == (503 if kind == "nginx" else 502), answer.text
 
 
 def test_flask_reads_the_cookie_with_the_same_key(processes: Processes, tmp_path: Path) -> None:

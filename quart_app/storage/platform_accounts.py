@@ -13,20 +13,20 @@ from quart_app.model import Avatar, PlatformAccount, PlatformConnection
 from quart_app.storage.locks import is_postgresql
 
 
-async def account_of(db: AsyncSession, connection_id: int) -> PlatformAccount:
+async def account_of(db: AsyncSession, platform_connection_id: int) -> PlatformAccount:
     """Return the account of a connection, or a new row without anything known.
 
     Another transaction may add the row at the same time, so this waits for it.
     """
-    if account := await db.get(PlatformAccount, connection_id):
+    if account := await db.get(PlatformAccount, platform_connection_id):
         return account
     insert = postgresql.insert if is_postgresql(db) else sqlite.insert
     await db.execute(
         insert(PlatformAccount)
-        .values(platform_connection_id=connection_id, failed_checks=0)
+        .values(platform_connection_id=platform_connection_id, failed_checks=0)
         .on_conflict_do_nothing()
     )
-    return await db.get_one(PlatformAccount, connection_id)
+    return await db.get_one(PlatformAccount, platform_connection_id)
 
 
 def show_account(connection: PlatformConnection, account: PlatformAccount) -> None:
@@ -63,27 +63,32 @@ async def connections_with_username(db: AsyncSession, user_id: int) -> list[Plat
     return list(found)
 
 
-async def avatar_of(db: AsyncSession, user_id: int, connection_id: int) -> Avatar | None:
+async def avatar_of(db: AsyncSession, user_id: int, platform_connection_id: int) -> Avatar | None:
     """Return the picture of the account of a user's connection."""
     return await db.scalar(
         select(Avatar)
         .join(PlatformConnection, PlatformConnection.id == Avatar.platform_connection_id)
         .where(
-            Avatar.platform_connection_id == connection_id, PlatformConnection.user_id == user_id
+            Avatar.platform_connection_id == platform_connection_id,
+            PlatformConnection.user_id == user_id,
         )
     )
 
 
-async def keep_avatar(db: AsyncSession, connection_id: int, content_type: str, body: bytes) -> None:
+async def keep_avatar(
+    db: AsyncSession, platform_connection_id: int, content_type: str, body: bytes
+) -> None:
     """Store a connection's picture in place of an earlier one."""
-    await delete_avatar(db, connection_id)
-    db.add(Avatar(platform_connection_id=connection_id, content_type=content_type, body=body))
+    await delete_avatar(db, platform_connection_id)
+    db.add(
+        Avatar(platform_connection_id=platform_connection_id, content_type=content_type, body=body)
+    )
     await db.flush()
 
 
-async def delete_avatar(db: AsyncSession, connection_id: int) -> None:
+async def delete_avatar(db: AsyncSession, platform_connection_id: int) -> None:
     """Delete a connection's picture, if it has one."""
-    await db.execute(delete(Avatar).where(Avatar.platform_connection_id == connection_id))
+    await db.execute(delete(Avatar).where(Avatar.platform_connection_id == platform_connection_id))
 
 
 async def has_connections_to_check(db: AsyncSession, *, now: datetime) -> bool:

@@ -113,19 +113,19 @@ async def chosen_default(db: AsyncSession, user: User) -> PlatformConnection | N
 
 
 async def connection_of(
-    db: AsyncSession, user_id: int, connection_id: int
+    db: AsyncSession, user_id: int, platform_connection_id: int
 ) -> PlatformConnection | None:
     """Return the connection if it is that user's."""
     return await _one(
-        db, PlatformConnection.id == connection_id, PlatformConnection.user_id == user_id
+        db, PlatformConnection.id == platform_connection_id, PlatformConnection.user_id == user_id
     )
 
 
 async def connection_by_id(
-    db: AsyncSession, connection_id: int, *, lock: bool = False
+    db: AsyncSession, platform_connection_id: int, *, lock: bool = False
 ) -> PlatformConnection | None:
     """Return a connection of any user; `lock` keeps others from changing it meanwhile."""
-    query = select(PlatformConnection).where(PlatformConnection.id == connection_id)
+    query = select(PlatformConnection).where(PlatformConnection.id == platform_connection_id)
     if lock:
         query = query.with_for_update(of=PlatformConnection)
     return await db.scalar(query.options(_WITH_ACCOUNT))

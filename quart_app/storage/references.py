@@ -35,21 +35,23 @@ class _Key(NamedTuple):
     pairs: tuple[tuple[str, str], ...]
 
 
-async def is_referred_to(db: AsyncSession, connection_id: int) -> bool:
+async def is_referred_to(db: AsyncSession, platform_connection_id: int) -> bool:
     """Return whether any row of another table refers to the connection, by any foreign key.
 
     The connection is locked until the transaction ends: on PostgreSQL nobody can then add a row
     that refers to it. On SQLite a transaction that writes is alone. Also True if a table
     can't be read: rows must not be deleted unseen.
     """
-    await db.get(PlatformConnection, connection_id, with_for_update=True, populate_existing=True)
+    await db.get(
+        PlatformConnection, platform_connection_id, with_for_update=True, populate_existing=True
+    )
     keys = await (_keys_on_postgresql if is_postgresql(db) else _keys_on_sqlite)(db)
     try:
         async with db.begin_nested():
             if is_postgresql(db):  # an error instead of rows that a policy hides
                 await db.execute(text("SET LOCAL row_security = off"))
             for key in keys:
-                if await db.scalar(select(exists().where(*_refers(key, connection_id)))):
+                if await db.scalar(select(exists().where(*_refers(key, platform_connection_id)))):
                     return True
     except DBAPIError as error:
         if not _is_unreadable(error):
@@ -58,13 +60,13 @@ async def is_referred_to(db: AsyncSession, connection_id: int) -> bool:
     return False
 
 
-def _refers(key: _Key, connection_id: int) -> list[ColumnElement[Any]]:
+def _refers(key: _Key, platform_connection_id: int) -> list[ColumnElement[Any]]:
     names = [name for name, _ in key.pairs]
     referring = table(key.table, *map(column, names), schema=key.schema).alias("referring")
     connections = table(_TABLE, *map(column, {"id", *(to for _, to in key.pairs)})).alias("gone")
     # SQLite compares with the collation of the left operand, and keys with their parent's.
     return [
-        connections.c.id == connection_id,
+        connections.c.id == platform_connection_id,
         *(connections.c[to] == referring.c[name] for name, to in key.pairs),
     ]
 

@@ -485,9 +485,11 @@ async def test_the_id_of_a_deleted_connection_is_never_reused(services: Services
 @FRESH_AND_ADOPTED
 async def test_a_removed_default_is_no_users_default(services: Services) -> None:
     user_id = await new_user(services)
-    connection_id = await connect(services, user_id, "first")
-    assert (await services.platforms.list_of(caller_of(user_id))).default_id == connection_id
-    await services.removal.remove(caller_of(user_id), connection_id)
+    platform_connection_id = await connect(services, user_id, "first")
+    assert (
+        await services.platforms.list_of(caller_of(user_id))
+    ).default_id == platform_connection_id
+    await services.removal.remove(caller_of(user_id), platform_connection_id)
     assert (await services.platforms.list_of(caller_of(user_id))).default_id is None
 
 

@@ -74,9 +74,9 @@ async def store_token(
     return connection
 
 
-async def stored_connection(built: Built, connection_id: int) -> PlatformConnection:
+async def stored_connection(built: Built, platform_connection_id: int) -> PlatformConnection:
     """Return a connection as it is in the database, with its account."""
     async with built.database.read() as db:
-        connection = await stored.connection_by_id(db, connection_id)
+        connection = await stored.connection_by_id(db, platform_connection_id)
     assert connection is not None
     return connection

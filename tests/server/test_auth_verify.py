@@ -110,8 +110,12 @@ def expected(state: Answer) -> tuple[int, str | None, str | None]:
     """Return what /auth/verify must answer where the application answers like this."""
     body = json.loads(state.body) if state.body else {}
     if state.status == 200:
-        connection_id = body["platform_connection_id"]
-        return 204, str(body["user_id"]), "" if connection_id is None else str(connection_id)
+        platform_connection_id = body["platform_connection_id"]
+        return (
+            204,
+            str(body["user_id"]),
+            "" if platform_connection_id is None else str(platform_connection_id),
+        )
     if body.get("code") == "too_many_cookies":
         return 403, "", ""
     if state.status in {401, 503}:

@@ -226,10 +226,12 @@ def test_nginx_tells_another_application_whose_session_it_is(site: Site) -> None
     assert site.client.get("/old/").status_code == 401
     log_in(site)
     user_id = site.client.get("/api/session_state").json()["user_id"]
-    connection_id = site.client.get("/api/session_state").json()["platform_connection_id"]
+    platform_connection_id = site.client.get("/api/session_state").json()["platform_connection_id"]
     assert site.client.get("/old/").json() == {
         "X-User-Id": str(user_id),
-        "X-Platform-Connection-Id": None if connection_id is None else str(connection_id),
+        "X-Platform-Connection-Id": None
+        if platform_connection_id is None
+        else str(platform_connection_id),
     }
 
 

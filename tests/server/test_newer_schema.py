@@ -39,10 +39,10 @@ def use(server: Server, name: str, *, number: int) -> None:
     """Log in, add an account, switch to another and back, and log out."""
     cookie = log_in(server, name)
     ids = [connect(server, cookie, f"account {number}.{each}") for each in range(2)]
-    for connection_id in (*ids, ids[0]):
-        answer = server.ask("POST", f"/api/platforms/{connection_id}/switch", cookie)
+    for platform_connection_id in (*ids, ids[0]):
+        answer = server.ask("POST", f"/api/platforms/{platform_connection_id}/switch", cookie)
         assert answer.status_code == 200
-        assert answer.json()["platform_connection_id"] == connection_id
+        assert answer.json()["platform_connection_id"] == platform_connection_id
     log_out(server, cookie)
     assert server.status(cookie) == 401
 

@@ -141,13 +141,13 @@ def test_the_other_application_is_told_the_user_and_the_platform_connection(
     user_id = session_of(cookie)["user_id"]
     expected = {"user_id": user_id, "platform_connection_id": None, "said": ""}
     assert ask(site, cookie).json() == expected
-    connection_id = connect(site.processes.a, cookie, "Photos")
+    platform_connection_id = connect(site.processes.a, cookie, "Photos")
     answer = site.client.post(
-        f"/api/platforms/{connection_id}/switch", headers={"Cookie": f"session={cookie}"}
+        f"/api/platforms/{platform_connection_id}/switch", headers={"Cookie": f"session={cookie}"}
     )
     switched = cookie_of(answer)
     assert switched, answer.text
-    expected["platform_connection_id"] = connection_id
+    expected["platform_connection_id"] = platform_connection_id
     assert ask(site, switched).json() == expected
     assert ask(site, switched, method="POST", content="a form").json() == expected | {
         "said": "a form"

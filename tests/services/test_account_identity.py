@@ -60,8 +60,10 @@ async def test_two_accounts_that_swap_their_names_swap_them_here_too(
         for user in ("ada", "grace")
     ]
     with swapped_names(peers):
-        for connection_id in ids:
-            result = await services.account_checks.check(caller_of(member.id), connection_id)
+        for platform_connection_id in ids:
+            result = await services.account_checks.check(
+                caller_of(member.id), platform_connection_id
+            )
             assert result.problem is None
     assert await names_at_peer(built, peers) == {ids[0]: "grace", ids[1]: "ada"}
 

@@ -158,8 +158,8 @@ async def test_many_accounts_at_a_server_in_trouble_do_not_take_the_turn_of_othe
     await services.background_checks.check_due()
     await make_due(built, clock)
     async with built.database.begin() as db:
-        for connection_id in bad:  # each is more overdue than the good one
-            account = await stored.account_of(db, connection_id)
+        for platform_connection_id in bad:  # each is more overdue than the good one
+            account = await stored.account_of(db, platform_connection_id)
             account.next_check_at = clock() - DAY
     peers["mastodon-4-2"].records.answer("/api/v1/accounts/verify_credentials", 503)
     for _ in range(2):

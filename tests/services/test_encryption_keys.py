@@ -25,11 +25,11 @@ async def check(url: URL, *keys: str) -> str | None:
         await built.close()
 
 
-def store(url: URL, connection_id: int, access_token: str) -> None:
+def store(url: URL, platform_connection_id: int, access_token: str) -> None:
     with connected(url) as execute:
         execute(
             f"UPDATE platform_connections SET access_token = '{access_token}'"  # noqa: S608 ours
-            f" WHERE id = {connection_id}"
+            f" WHERE id = {platform_connection_id}"
         )
 
 
@@ -60,8 +60,8 @@ async def test_a_single_credential_of_a_lost_key_causes_a_warning(
 async def test_unencrypted_credentials_say_nothing_about_a_key(
     database_url: URL, member: Member, access_token: str
 ) -> None:
-    for connection_id in member.platform_ids:
-        store(database_url, connection_id, access_token)
+    for platform_connection_id in member.platform_ids:
+        store(database_url, platform_connection_id, access_token)
     assert await check(database_url, OTHER) is None
 
 
@@ -69,8 +69,8 @@ async def test_unencrypted_credentials_say_nothing_about_a_key(
 async def test_keys_are_tried_on_every_secret_of_a_connection(
     database_url: URL, member: Member, column: str
 ) -> None:
-    for connection_id in member.platform_ids:
-        store(database_url, connection_id, "")
+    for platform_connection_id in member.platform_ids:
+        store(database_url, platform_connection_id, "")
     sealed = Fernet(ENCRYPTION_KEY).encrypt(b"a secret").decode()
     with connected(database_url) as execute:
         execute(f"UPDATE platform_connections SET {column} = '{sealed}' WHERE id = 1")  # noqa: S608

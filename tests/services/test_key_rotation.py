@@ -69,7 +69,7 @@ async def test_the_application_works_with_the_new_key_alone_afterwards(
     *,
     clock: Clock,
 ) -> None:
-    connection_id = await prepare(built.services, member, peers)
+    platform_connection_id = await prepare(built.services, member, peers)
     before = await every_token(built)
     with with_keys(settings, clock, NEW, ENCRYPTION_KEY) as both:
         seen: list[tuple[int, int]] = []
@@ -84,7 +84,9 @@ async def test_the_application_works_with_the_new_key_alone_afterwards(
     assert len(after) == len(before)
     assert all(alone.unseal(token) is not None for token in after)
     with with_keys(settings, clock, NEW) as new:
-        result = await new.services.account_checks.check(caller_of(member.id), connection_id)
+        result = await new.services.account_checks.check(
+            caller_of(member.id), platform_connection_id
+        )
         assert result.account is not None
         assert await new.services.sealed_credentials.check() is None
         await new.close()

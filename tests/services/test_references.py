@@ -176,14 +176,14 @@ def state_of(url: URL, statements: list[str]) -> list[Any]:
 async def test_a_referenced_connection_is_kept(
     services: Services, member: Member, database_url: URL, statements: list[str]
 ) -> None:
-    connection_id, other_id = member.platform_ids[1:]
+    platform_connection_id, other_id = member.platform_ids[1:]
     with connected(database_url) as execute:
         for statement in statements:
-            filled = statement.replace("{id}", str(connection_id))
+            filled = statement.replace("{id}", str(platform_connection_id))
             execute(filled.replace("{name}", "Platform 2"))
     before = state_of(database_url, statements)
     with pytest.raises(InUse):
-        await services.removal.remove(caller_of(member.id), connection_id)
+        await services.removal.remove(caller_of(member.id), platform_connection_id)
     assert state_of(database_url, statements) == before
     if len(statements) > 1:  # an unreferenced connection is removed
         await services.removal.remove(caller_of(member.id), other_id)
@@ -224,7 +224,7 @@ async def test_a_reference_added_during_the_removal_is_never_lost(
     built: Built, member: Member, database_url: URL
 ) -> None:
     """Either the row is refused, or the removal."""
-    connection_id = member.platform_ids[1]
+    platform_connection_id = member.platform_ids[1]
     with connected(database_url) as execute:
         execute(POSTS)
 
@@ -233,16 +233,16 @@ async def test_a_reference_added_during_the_removal_is_never_lost(
             if database_url.get_backend_name() == "sqlite":
                 with sqlite3.connect(database_url.database or "", timeout=5) as sqlite:
                     sqlite.execute("PRAGMA foreign_keys = ON")
-                    sqlite.execute("INSERT INTO posts VALUES (?)", [connection_id])
+                    sqlite.execute("INSERT INTO posts VALUES (?)", [platform_connection_id])
                 sqlite.close()
             else:
-                administer(database_url, f"INSERT INTO posts VALUES ({connection_id})")  # noqa: S608
+                administer(database_url, f"INSERT INTO posts VALUES ({platform_connection_id})")  # noqa: S608
         except (sqlite3.IntegrityError, psycopg.errors.ForeignKeyViolation):
             return False
         return True
 
     adding = [asyncio.create_task(asyncio.to_thread(add)) for _ in range(4)]
-    remove = built.services.removal.remove(caller_of(member.id), connection_id)
+    remove = built.services.removal.remove(caller_of(member.id), platform_connection_id)
     removed = (await asyncio.gather(remove, return_exceptions=True))[0]
     added = await asyncio.gather(*adding)
     with connected(database_url) as execute:

@@ -62,20 +62,22 @@ def actions_of(row: str) -> tuple[list[str], list[str]]:
     return BUTTON.findall(beside), BUTTON.findall(menu)
 
 
-async def check(client: Client, connection_id: int) -> str:
+async def check(client: Client, platform_connection_id: int) -> str:
     """Check an account with its button; return the page's message."""
-    response = await client.post(f"/platforms/{connection_id}/check", form={"next": "/platforms"})
+    response = await client.post(
+        f"/platforms/{platform_connection_id}/check", form={"next": "/platforms"}
+    )
     assert (response.status_code, response.headers["Location"]) == (303, "/platforms")
     html = await html_of(client, "/platforms")
     (message,) = re.findall(r'<p class="message message-(?:done|error)">.*?</p>', html)
     return str(message)
 
 
-async def change(built: Built, connection_id: int, **values: object) -> None:
+async def change(built: Built, platform_connection_id: int, **values: object) -> None:
     async with built.database.begin() as db:
         await db.execute(
             update(PlatformAccount)
-            .where(PlatformAccount.platform_connection_id == connection_id)
+            .where(PlatformAccount.platform_connection_id == platform_connection_id)
             .values(**values)
         )
 

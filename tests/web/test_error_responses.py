@@ -122,7 +122,7 @@ async def test_a_crash_logs_nobody_in_and_reveals_no_secret(
     assert (await (await client.get("/api/session_state")).get_json())["user_id"] == member.id
 
 
-def made_for(how: str, platform_id: object) -> dict[str, Any]:
+def context_fields(how: str, platform_id: object) -> dict[str, Any]:
     """Return the part of a request that names its platform connection."""
     if how == "header":
         return {"headers": {"X-Platform-Connection-Id": str(platform_id)}}
@@ -142,17 +142,17 @@ async def test_a_request_made_for_another_connection_changes_nothing(
 ) -> None:
     first, second, third = member.platform_ids
     path = path.format(second)
-    response = await browser.post(path, **made_for(how, third))
+    response = await browser.post(path, **context_fields(how, third))
     assert response.status_code == 409
     text = await response.get_data(as_text=True)
     assert "You switched accounts after you opened this page" in text
     assert ("platform_changed" in text) is path.startswith("/api/")
     for wrong in ("", "x", "-1", "1.0", "\u0661", "9" * 5000, "0" * 20 + "9" * 5000):
         header_bytes = wrong.encode().decode("latin-1") if how == "header" else wrong
-        response = await browser.post(path, **made_for(how, header_bytes))
+        response = await browser.post(path, **context_fields(how, header_bytes))
         assert response.status_code == 422, wrong
     assert await default_of(browser) == first
-    response = await browser.post(path, **made_for(how, first))
+    response = await browser.post(path, **context_fields(how, first))
     assert response.status_code in {200, 303}
     assert await default_of(browser) == second
 

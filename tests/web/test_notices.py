@@ -33,9 +33,9 @@ async def said(client: Client, path: str, **headers: str) -> list[str]:
     return NOTICE.findall(await response.get_data(as_text=True))
 
 
-async def switch(client: Client, connection_id: int, page: str) -> str:
+async def switch(client: Client, platform_connection_id: int, page: str) -> str:
     """Switch with a page's form; return the name of the cookie that holds the notice."""
-    response = await client.post(f"/platforms/{connection_id}/switch", form={"next": page})
+    response = await client.post(f"/platforms/{platform_connection_id}/switch", form={"next": page})
     assert response.headers["Location"] == page
     (name,) = [each for each in set_cookies(response) if "_notice_" in each]
     return name

@@ -138,14 +138,14 @@ async def test_the_current_the_default_and_disabled_accounts_are_labelled_in_wor
 
 
 async def test_a_session_without_a_current_account_says_so(browser: Client, member: Member) -> None:
-    for connection_id in member.platform_ids:
-        await browser.post(f"/platforms/{connection_id}/deactivate")
+    for platform_connection_id in member.platform_ids:
+        await browser.post(f"/platforms/{platform_connection_id}/deactivate")
     html = await html_of(browser, "/account")
     assert "No current account" in html
     assert 'data-platform-connection-id=""' in html
     assert "aria-current" not in await switcher(browser)
-    for connection_id in member.platform_ids:
-        await browser.post(f"/platforms/{connection_id}/remove")
+    for platform_connection_id in member.platform_ids:
+        await browser.post(f"/platforms/{platform_connection_id}/remove")
     html = await html_of(browser, "/account")
     assert "No accounts yet." in html
     assert 'href="/platforms/new"' in html

@@ -98,9 +98,9 @@ def only_making_the_table(connection: sqlite3.Connection) -> Iterator[None]:
 
     def authorize(action: int, name: str | None, table: str | None, *_: str | None) -> int:
         if action in _MAKING:
-            made_for = name if action == sqlite3.SQLITE_CREATE_TABLE else table
+            context_fields = name if action == sqlite3.SQLITE_CREATE_TABLE else table
             # SQLite itself makes sqlite_sequence for the first AUTOINCREMENT.
-            allowed = (made_for or "").lower() in {SESSIONS, "sqlite_sequence"}
+            allowed = (context_fields or "").lower() in {SESSIONS, "sqlite_sequence"}
         else:
             allowed = action in _NEEDED or (name or "").lower() in _BOOKKEEPING
         return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY

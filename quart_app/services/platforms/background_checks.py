@@ -50,8 +50,8 @@ class BackgroundChecks:
                 return
         await self._schedule_new()
         by_server = defaultdict(list)
-        for connection_id, instance_url in await self._take():
-            by_server[server_of(instance_url)].append(connection_id)
+        for platform_connection_id, instance_url in await self._take():
+            by_server[server_of(instance_url)].append(platform_connection_id)
         slots = asyncio.Semaphore(_SERVERS_AT_ONCE)
         results = await asyncio.gather(
             *(self._check_at_one_server(ids, slots) for ids in by_server.values()),
@@ -69,19 +69,21 @@ class BackgroundChecks:
         In random order, because the trouble may be with a single account.
         """
         async with slots:
-            for connection_id in random.sample(connection_ids, len(connection_ids)):
-                result = await self.checks.check_connection(connection_id)
+            for platform_connection_id in random.sample(connection_ids, len(connection_ids)):
+                result = await self.checks.check_connection(platform_connection_id)
                 problem = result.problem if result else None
                 if isinstance(problem, ServerError) and not isinstance(problem, TokenRefused):
                     async with self.database.begin() as db:
-                        await stored.postpone_checks(db, like=connection_id)
+                        await stored.postpone_checks(db, like=platform_connection_id)
                     return
 
     async def _schedule_new(self) -> None:
         """Choose the time of the first check of connections that have none."""
         async with self.database.begin() as db:
-            for connection_id in await stored.unscheduled_connections(db, most=_AT_ONCE * 5):
-                account = await stored.account_of(db, connection_id)
+            for platform_connection_id in await stored.unscheduled_connections(
+                db, most=_AT_ONCE * 5
+            ):
+                account = await stored.account_of(db, platform_connection_id)
                 if account.next_check_at is None:  # else another process has just chosen one
                     wait = _FIRST_WITHIN * random.random()  # noqa: S311
                     account.next_check_at = self.now() + wait

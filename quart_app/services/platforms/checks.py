@@ -53,32 +53,32 @@ class AccountChecks:
     audit: AuditWriter
     now: Callable[[], datetime]
 
-    async def check(self, caller: Caller, connection_id: int) -> CheckResult:
+    async def check(self, caller: Caller, platform_connection_id: int) -> CheckResult:
         """Check one of the user's connections now. Raises NotFound, TooManyOutbound."""
         self.limit.count(caller)
         async with self.database.read() as db:
-            await own_connection(db, self.audit, caller, connection_id)
-        result = await self.check_connection(connection_id)
+            await own_connection(db, self.audit, caller, platform_connection_id)
+        result = await self.check_connection(platform_connection_id)
         if result is None:
             raise NotFound("You have no such account. It may have been removed.")
         return result
 
     @shielded  # a refresh token that was used must be replaced in the database
-    async def check_connection(self, connection_id: int) -> CheckResult | None:
+    async def check_connection(self, platform_connection_id: int) -> CheckResult | None:
         """Check any connection, and write down the result; None if it was removed.
 
         A token that is replaced meanwhile, by a reconnection, is checked in place of the first.
         """
-        result, is_current = await self._check(connection_id)
+        result, is_current = await self._check(platform_connection_id)
         if not is_current:
-            result, _ = await self._check(connection_id)
+            result, _ = await self._check(platform_connection_id)
         return result
 
-    async def _check(self, connection_id: int) -> tuple[CheckResult | None, bool]:
+    async def _check(self, platform_connection_id: int) -> tuple[CheckResult | None, bool]:
         """Return the result, and whether the token that was checked is still the stored one."""
-        await self.refreshing.refresh_if_due(connection_id)
+        await self.refreshing.refresh_if_due(platform_connection_id)
         async with self.database.read() as db:
-            connection = await stored.connection_by_id(db, connection_id)
+            connection = await stored.connection_by_id(db, platform_connection_id)
         if connection is None:
             return None, True
         host = server_of(connection.instance_url)
@@ -88,7 +88,7 @@ class AccountChecks:
         async with self.database.begin() as db:
             # The user first, as every use case that adds an account: no two take one name at once.
             await stored_users.user_by_id(db, connection.user_id, lock=True)
-            connection = await stored.connection_by_id(db, connection_id, lock=True)
+            connection = await stored.connection_by_id(db, platform_connection_id, lock=True)
             if connection is None:
                 return None, True
             if self.credentials.unseal(str(connection.access_token)) != token:

@@ -87,12 +87,12 @@ class Platforms:
         return PlatformsPage(items=page.items, next_cursor=page.next_cursor, default_id=default_id)
 
     async def connection(
-        self, caller: Caller, connection_id: int
+        self, caller: Caller, platform_connection_id: int
     ) -> tuple[PlatformConnection, bool]:
         """Return the connection and whether it is the default."""
         async with self.database.read() as db:
             user = await active_user(db, caller)
-            connection = await own_connection(db, self.audit, caller, connection_id)
+            connection = await own_connection(db, self.audit, caller, platform_connection_id)
             return connection, _is_default(user, connection)
 
     async def fallback(self, caller: Caller) -> PlatformConnection | None:
@@ -106,10 +106,10 @@ class Platforms:
                 db, user.id, user.default_platform_connection_id
             )
 
-    async def avatar(self, caller: Caller, connection_id: int) -> Avatar | None:
+    async def avatar(self, caller: Caller, platform_connection_id: int) -> Avatar | None:
         """Return the picture of an account; None if there is none."""
         async with self.database.read() as db:
-            kept = await stored_accounts.avatar_of(db, caller.user_id, connection_id)
+            kept = await stored_accounts.avatar_of(db, caller.user_id, platform_connection_id)
         return None if kept is None else Avatar(kept.content_type, kept.body)
 
     async def connect(
@@ -155,11 +155,11 @@ class Platforms:
             await add_change(db, caller.user_id, at=now)
             return connection, _is_default(user, connection)
 
-    async def switch(self, caller: Caller, connection_id: int) -> PlatformConnection:
+    async def switch(self, caller: Caller, platform_connection_id: int) -> PlatformConnection:
         """Make this the current connection of the session. Raises PlatformInactive."""
         async with self.database.begin() as db:
             await active_user(db, caller, lock=True)
-            connection = await own_connection(db, self.audit, caller, connection_id)
+            connection = await own_connection(db, self.audit, caller, platform_connection_id)
             _refuse_inactive(connection)
             connection.last_used = self.now()
             await self._record(db, caller, AuditEvent.PLATFORM_SWITCHED, connection)
@@ -168,15 +168,15 @@ class Platforms:
                 caller.user_id,
                 at=self.now(),
                 sid=caller.sid,
-                platform_connection_id=connection_id,
+                platform_connection_id=platform_connection_id,
             )
             return connection
 
-    async def make_default(self, caller: Caller, connection_id: int) -> PlatformConnection:
+    async def make_default(self, caller: Caller, platform_connection_id: int) -> PlatformConnection:
         """Let sessions begin with this connection. Raises PlatformInactive."""
         async with self.database.begin() as db:
             user = await active_user(db, caller, lock=True)
-            connection = await own_connection(db, self.audit, caller, connection_id)
+            connection = await own_connection(db, self.audit, caller, platform_connection_id)
             _refuse_inactive(connection)
             user.default_platform_connection_id = connection.id
             await self._record(db, caller, AuditEvent.PLATFORM_DEFAULT_CHANGED, connection)
@@ -186,7 +186,7 @@ class Platforms:
     async def change(
         self,
         caller: Caller,
-        connection_id: int,
+        platform_connection_id: int,
         *,
         name: str | None = None,
         is_active: bool | None = None,
@@ -198,7 +198,7 @@ class Platforms:
         """
         async with self.database.begin() as db:
             user = await active_user(db, caller, lock=True)
-            connection = await own_connection(db, self.audit, caller, connection_id)
+            connection = await own_connection(db, self.audit, caller, platform_connection_id)
             if name is not None:
                 name = checked_name(name)
                 await refuse_unstorable(db, name=name)

@@ -52,14 +52,14 @@ class Removal:
     now: Callable[[], datetime]
 
     @shielded
-    async def remove(self, caller: Caller, connection_id: int) -> Removed:
+    async def remove(self, caller: Caller, platform_connection_id: int) -> Removed:
         """Delete a connection and its credentials, then revoke the access at its server.
 
         Raises NotFound, and InUse if other tables refer to it.
         """
         async with self.database.begin() as db:
             await active_user(db, caller, lock=True)
-            connection = await own_connection(db, self.audit, caller, connection_id)
+            connection = await own_connection(db, self.audit, caller, platform_connection_id)
             host, access = server_of(connection.instance_url), self._access(connection)
             if not await stored.delete_connection(db, connection):
                 raise InUse
@@ -68,7 +68,7 @@ class Removal:
                 AuditEvent.PLATFORM_REMOVED,
                 caller,
                 user_id=caller.user_id,
-                detail={"platform_connection_id": connection_id},
+                detail={"platform_connection_id": platform_connection_id},
             )
             await add_change(db, caller.user_id, at=self.now())
         return Removed(host=host, revocation=await self._revoke(host, access))

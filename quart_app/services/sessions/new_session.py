@@ -19,5 +19,5 @@ class NewSession(IssuedSession):
     @property
     def platform_connection_id(self) -> int | None:
         """The connection that the session begins with, if any."""
-        connection_id: int | None = self.extra[CONNECTION_CLAIM]
-        return connection_id
+        platform_connection_id: int | None = self.extra[CONNECTION_CLAIM]
+        return platform_connection_id

@@ -158,56 +158,56 @@ async def connect(body: ConnectBody) -> Connection:
     return _connection(connection, is_default=is_default)
 
 
-@blueprint.get(f"/<{ID}:connection_id>")
+@blueprint.get(f"/<{ID}:platform_connection_id>")
 @json_view(Connection, errors=(NotFound,))
-async def platform(connection_id: int) -> Connection:
+async def platform(platform_connection_id: int) -> Connection:
     """Return one connection."""
-    connection, is_default = await services().platforms.connection(caller(), connection_id)
+    connection, is_default = await services().platforms.connection(caller(), platform_connection_id)
     return _connection(connection, is_default=is_default)
 
 
-@blueprint.patch(f"/<{ID}:connection_id>")
+@blueprint.patch(f"/<{ID}:platform_connection_id>")
 @json_view(Connection, body=ChangeBody, errors=(NotFound, NameTaken, InvalidInput))
-async def change(connection_id: int, body: ChangeBody) -> Connection:
+async def change(platform_connection_id: int, body: ChangeBody) -> Connection:
     """Rename a connection, or switch it on or off.
 
     If it was the current one and is now off, the session has the default, else the oldest one that
     is on.
     """
     connection, is_default = await services().platforms.change(
-        caller(), connection_id, name=body.name, is_active=body.is_active
+        caller(), platform_connection_id, name=body.name, is_active=body.is_active
     )
     if not connection.is_active:
-        await fall_back_from(connection_id)
+        await fall_back_from(platform_connection_id)
     return _connection(connection, is_default=is_default)
 
 
-@blueprint.delete(f"/<{ID}:connection_id>")
+@blueprint.delete(f"/<{ID}:platform_connection_id>")
 @json_view(body=NoBody, errors=(NotFound, InUse))
-async def remove(connection_id: int) -> None:
+async def remove(platform_connection_id: int) -> None:
     """Delete a connection.
 
     If it was the current one, the session has the default, else the oldest one that is on.
     """
-    await services().removal.remove(caller(), connection_id)
-    await fall_back_from(connection_id)
+    await services().removal.remove(caller(), platform_connection_id)
+    await fall_back_from(platform_connection_id)
 
 
-@blueprint.post(f"/<{ID}:connection_id>/switch")
+@blueprint.post(f"/<{ID}:platform_connection_id>/switch")
 @json_view(SessionState, body=NoBody, errors=(NotFound, PlatformInactive))
-async def switch(connection_id: int) -> SessionState:
+async def switch(platform_connection_id: int) -> SessionState:
     """Make this connection the session's current one."""
-    connection = await services().platforms.switch(caller(), connection_id)
+    connection = await services().platforms.switch(caller(), platform_connection_id)
     switch_platform(connection.id)
     return session_state()
 
 
-@blueprint.post(f"/<{ID}:connection_id>/test")
+@blueprint.post(f"/<{ID}:platform_connection_id>/test")
 @for_no_account
 @json_view(Works | Fails, body=NoBody, errors=(NotFound, TooManyOutbound))
-async def test(connection_id: int) -> Works | Fails:
+async def test(platform_connection_id: int) -> Works | Fails:
     """Check a connection at its server now; the answer says whether it works."""
-    result = await services().account_checks.check(caller(), connection_id)
+    result = await services().account_checks.check(caller(), platform_connection_id)
     if result.account is None:
         problem = result.problem
         assert problem is not None  # noqa: S101 a check has one or the other
@@ -215,11 +215,11 @@ async def test(connection_id: int) -> Works | Fails:
     return Works(account=f"@{result.account.username}@{result.host}")
 
 
-@blueprint.post(f"/<{ID}:connection_id>/default")
+@blueprint.post(f"/<{ID}:platform_connection_id>/default")
 @json_view(Connection, body=NoBody, errors=(NotFound, PlatformInactive))
-async def make_default(connection_id: int) -> Connection:
+async def make_default(platform_connection_id: int) -> Connection:
     """Make this connection the default, so that new sessions start with it."""
-    connection = await services().platforms.make_default(caller(), connection_id)
+    connection = await services().platforms.make_default(caller(), platform_connection_id)
     return _connection(connection, is_default=True)
 
 

@@ -70,9 +70,9 @@ class AuthVerify:
         """Return the two ASGI messages of the answer."""
         if session is None or (claims := session.claims) is None:
             return self._refusal(session).messages()
-        connection_id = current_connection_id(claims)
-        platform_connection_id = "" if connection_id is None else connection_id
-        headers = [*self._allowed, *_identity(claims.user_id, platform_connection_id)]
+        platform_connection_id = current_connection_id(claims)
+        named = "" if platform_connection_id is None else platform_connection_id
+        headers = [*self._allowed, *_identity(claims.user_id, named)]
         return _start(HTTPStatus.NO_CONTENT, headers), {"type": "http.response.body"}
 
     def _refusal(self, session: Session | None) -> "_Refusal":

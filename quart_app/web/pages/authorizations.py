@@ -61,15 +61,15 @@ async def begin() -> ResponseReturnValue:
     return _to_page_of(await services().authorizations.begin(caller(), form.server))
 
 
-@blueprint.post(f"/platforms/<{ID}:connection_id>/reconnect")
+@blueprint.post(f"/platforms/<{ID}:platform_connection_id>/reconnect")
 @for_no_account
 @_offers_new_start
-async def reconnect(connection_id: int) -> ResponseReturnValue:
+async def reconnect(platform_connection_id: int) -> ResponseReturnValue:
     """Begin to renew the access to an account."""
-    connection, _ = await services().platforms.connection(caller(), connection_id)
+    connection, _ = await services().platforms.connection(caller(), platform_connection_id)
     try:
         begun = await services().authorizations.begin(
-            caller(), connection.instance_url, platform_connection_id=connection_id
+            caller(), connection.instance_url, platform_connection_id=platform_connection_id
         )
     except ServerError as error:  # its address can't be changed here, so there is no form to show
         return redirect_to(url_for("platforms.list_page"), notice=error.sentence, is_problem=True)

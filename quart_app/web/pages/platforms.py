@@ -145,35 +145,35 @@ async def connect_by_token() -> ResponseReturnValue:
     return redirect_to(url_for("platforms.list_page"), notice=notice)
 
 
-@blueprint.get(f"/platforms/<{ID}:connection_id>/avatar")
-async def avatar(connection_id: int) -> ResponseReturnValue:
+@blueprint.get(f"/platforms/<{ID}:platform_connection_id>/avatar")
+async def avatar(platform_connection_id: int) -> ResponseReturnValue:
     """Return the picture of an account."""
-    return avatar_response(await services().platforms.avatar(caller(), connection_id))
+    return avatar_response(await services().platforms.avatar(caller(), platform_connection_id))
 
 
-@blueprint.post(f"/platforms/<{ID}:connection_id>/switch")
-async def switch(connection_id: int) -> ResponseReturnValue:
+@blueprint.post(f"/platforms/<{ID}:platform_connection_id>/switch")
+async def switch(platform_connection_id: int) -> ResponseReturnValue:
     """Make this connection the session's current one, and stay on the page."""
     form = await read_form(ReturnForm)
-    connection = await services().platforms.switch(caller(), connection_id)
+    connection = await services().platforms.switch(caller(), platform_connection_id)
     switch_platform(connection.id)
     return _back(form, notice=f"Switched to {CURRENT}")
 
 
-@blueprint.post(f"/platforms/<{ID}:connection_id>/default")
-async def make_default(connection_id: int) -> ResponseReturnValue:
+@blueprint.post(f"/platforms/<{ID}:platform_connection_id>/default")
+async def make_default(platform_connection_id: int) -> ResponseReturnValue:
     """Make this connection the default, so that new sessions start with it."""
     form = await read_form(ReturnForm)
-    await services().platforms.make_default(caller(), connection_id)
+    await services().platforms.make_default(caller(), platform_connection_id)
     return _back(form, notice="Default account changed. New sessions start with it.")
 
 
-@blueprint.post(f"/platforms/<{ID}:connection_id>/check")
+@blueprint.post(f"/platforms/<{ID}:platform_connection_id>/check")
 @for_no_account
-async def check(connection_id: int) -> ResponseReturnValue:
+async def check(platform_connection_id: int) -> ResponseReturnValue:
     """Ask the server whether it still accepts the access to an account."""
     form = await read_form(ReturnForm)
-    result = await services().account_checks.check(caller(), connection_id)
+    result = await services().account_checks.check(caller(), platform_connection_id)
     if result.problem is None:
         return _back(form, notice=f"Account checked: {result.host} accepts the access.")
     problem = problem_with(result.problem.code)
@@ -181,33 +181,33 @@ async def check(connection_id: int) -> ResponseReturnValue:
     return _back(form, notice=notice, is_problem=True)
 
 
-@blueprint.post(f"/platforms/<{ID}:connection_id>/activate")
-async def activate(connection_id: int) -> ResponseReturnValue:
+@blueprint.post(f"/platforms/<{ID}:platform_connection_id>/activate")
+async def activate(platform_connection_id: int) -> ResponseReturnValue:
     """Switch a connection on again."""
     form = await read_form(ReturnForm)
-    await services().platforms.change(caller(), connection_id, is_active=True)
+    await services().platforms.change(caller(), platform_connection_id, is_active=True)
     return _back(form, notice="Account switched on.")
 
 
-@blueprint.post(f"/platforms/<{ID}:connection_id>/deactivate")
-async def deactivate(connection_id: int) -> ResponseReturnValue:
+@blueprint.post(f"/platforms/<{ID}:platform_connection_id>/deactivate")
+async def deactivate(platform_connection_id: int) -> ResponseReturnValue:
     """Switch a connection off. If it was the current one, the session falls back to another."""
     form = await read_form(ReturnForm)
-    await services().platforms.change(caller(), connection_id, is_active=False)
+    await services().platforms.change(caller(), platform_connection_id, is_active=False)
     notice = "Account switched off."
-    if await fall_back_from(connection_id):
+    if await fall_back_from(platform_connection_id):
         notice = f"{notice} {new_current_account()}"
     return _back(form, notice=notice)
 
 
-@blueprint.get(f"/platforms/<{ID}:connection_id>/rename")
-async def rename_page(connection_id: int) -> ResponseReturnValue:
+@blueprint.get(f"/platforms/<{ID}:platform_connection_id>/rename")
+async def rename_page(platform_connection_id: int) -> ResponseReturnValue:
     """Show the form that renames a connection."""
-    return await _rename_page(connection_id)
+    return await _rename_page(platform_connection_id)
 
 
-async def _rename_page(connection_id: int, error: AppError | None = None) -> Response:
-    connection, _ = await services().platforms.connection(caller(), connection_id)
+async def _rename_page(platform_connection_id: int, error: AppError | None = None) -> Response:
+    connection, _ = await services().platforms.connection(caller(), platform_connection_id)
     typed = (await request.form).get("name") if error else None
     return await page(
         "rename.html",
@@ -218,23 +218,23 @@ async def _rename_page(connection_id: int, error: AppError | None = None) -> Res
     )
 
 
-@blueprint.post(f"/platforms/<{ID}:connection_id>/rename")
+@blueprint.post(f"/platforms/<{ID}:platform_connection_id>/rename")
 @shows_form_again(_rename_page)
-async def rename(connection_id: int) -> ResponseReturnValue:
+async def rename(platform_connection_id: int) -> ResponseReturnValue:
     """Rename a connection."""
     form = await read_form(RenameForm)
-    await services().platforms.change(caller(), connection_id, name=form.name)
+    await services().platforms.change(caller(), platform_connection_id, name=form.name)
     return redirect_to(url_for("platforms.list_page"), notice="Account renamed.")
 
 
-@blueprint.get(f"/platforms/<{ID}:connection_id>/remove")
-async def remove_page(connection_id: int) -> ResponseReturnValue:
+@blueprint.get(f"/platforms/<{ID}:platform_connection_id>/remove")
+async def remove_page(platform_connection_id: int) -> ResponseReturnValue:
     """Ask whether to remove a connection."""
-    return await _remove_page(connection_id)
+    return await _remove_page(platform_connection_id)
 
 
-async def _remove_page(connection_id: int, error: AppError | None = None) -> Response:
-    connection, is_default = await services().platforms.connection(caller(), connection_id)
+async def _remove_page(platform_connection_id: int, error: AppError | None = None) -> Response:
+    connection, is_default = await services().platforms.connection(caller(), platform_connection_id)
     return await page(
         "remove.html",
         status=status_of(error) if error else HTTPStatus.OK,
@@ -244,14 +244,14 @@ async def _remove_page(connection_id: int, error: AppError | None = None) -> Res
     )
 
 
-@blueprint.post(f"/platforms/<{ID}:connection_id>/remove")
+@blueprint.post(f"/platforms/<{ID}:platform_connection_id>/remove")
 @shows_form_again(_remove_page, unless=(AppError,))  # only what is refused before it
-async def remove(connection_id: int) -> ResponseReturnValue:
+async def remove(platform_connection_id: int) -> ResponseReturnValue:
     """Delete a connection. If it was the current one, the session falls back to another."""
     form = await read_form(ReturnForm)
-    removed = await services().removal.remove(caller(), connection_id)
+    removed = await services().removal.remove(caller(), platform_connection_id)
     notice = _REMOVED[removed.revocation].format(host=removed.host)
-    if await fall_back_from(connection_id):
+    if await fall_back_from(platform_connection_id):
         notice = f"{notice} {new_current_account()}"
     return _back(form, notice=notice)
 

@@ -21,10 +21,10 @@ EXTRA_CLAIMS: Final = {CONNECTION_CLAIM: _is_id_or_none}
 
 def current_connection_id(claims: Claims) -> int | None:
     """Return the id of the session's current connection; None if it has none."""
-    connection_id: int | None = claims.extra.get(CONNECTION_CLAIM)
-    return connection_id
+    platform_connection_id: int | None = claims.extra.get(CONNECTION_CLAIM)
+    return platform_connection_id
 
 
-def switch_platform(connection_id: int | None) -> None:
+def switch_platform(platform_connection_id: int | None) -> None:
     """Make another of the user's connections, or none, the session's current one."""
-    update_session(**{CONNECTION_CLAIM: connection_id})
+    update_session(**{CONNECTION_CLAIM: platform_connection_id})

@@ -50,13 +50,13 @@ async def change_password_by(body: PasswordBody) -> None:
     )
 
 
-async def fall_back_from(connection_id: int) -> bool:
+async def fall_back_from(platform_connection_id: int) -> bool:
     """Leave the current connection if it is this one, which was removed or switched off.
 
     The session then has the default, else the oldest connection in use, else none. Return whether
     it was the current one.
     """
-    if current_connection_id(caller().login) != connection_id:
+    if current_connection_id(caller().login) != platform_connection_id:
         return False
     fallback = await services().platforms.fallback(caller())
     switch_platform(fallback.id if fallback else None)

@@ -69,8 +69,8 @@ def waiting_notice(path: str) -> Notice | None:
         except (BadData, ValueError, RecursionError):
             continue
         match payload:
-            case [str(destination), str(sentence), bool(is_problem), connection_id] if (
-                destination == path and connection_id == _current_id(sentence)
+            case [str(destination), str(sentence), bool(is_problem), platform_connection_id] if (
+                destination == path and platform_connection_id == _current_id(sentence)
             ):
                 return Notice(sentence, is_problem=is_problem)
     return None

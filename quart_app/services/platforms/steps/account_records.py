@@ -143,6 +143,6 @@ async def keep_avatar(db: AsyncSession, account: PlatformAccount, avatar: Avatar
         return
     digest = hashlib.sha256(avatar.body).hexdigest()[:AVATAR_DIGEST_LENGTH]
     if digest != account.avatar_digest:
-        connection_id = account.platform_connection_id
-        await stored.keep_avatar(db, connection_id, avatar.content_type, avatar.body)
+        platform_connection_id = account.platform_connection_id
+        await stored.keep_avatar(db, platform_connection_id, avatar.content_type, avatar.body)
         account.avatar_digest = digest

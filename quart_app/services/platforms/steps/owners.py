@@ -30,13 +30,13 @@ async def refuse_one_too_many(db: AsyncSession, user_id: int, *, most: int) -> N
 
 
 async def own_connection(
-    db: AsyncSession, audit: AuditWriter, caller: Caller, connection_id: int
+    db: AsyncSession, audit: AuditWriter, caller: Caller, platform_connection_id: int
 ) -> PlatformConnection:
     """Return a connection of the caller's user.
 
     Raises NotFound if it is another user's or does not exist, and counts that in the audit log.
     """
-    connection = await stored.connection_of(db, caller.user_id, connection_id)
+    connection = await stored.connection_of(db, caller.user_id, platform_connection_id)
     if connection is None:
         audit.count(AuditEvent.REFUSED_RIGHTS, caller)
         raise NotFound("You have no such account. It may have been removed.")

@@ -47,16 +47,16 @@ class TokenRefreshing:
     credentials: Credentials
     now: Callable[[], datetime]
 
-    async def refresh_if_due(self, connection_id: int) -> None:
+    async def refresh_if_due(self, platform_connection_id: int) -> None:
         """Replace the access token of a connection if it expires soon.
 
         The caller must not be cancelled in the middle: servers accept a refresh token once. If the
         server refuses, the access token stays as it is, and serves as long as it does.
         """
         try:
-            due = await self._begin(connection_id)
+            due = await self._begin(platform_connection_id)
         except _UnderWay:
-            await self._other_end(connection_id)
+            await self._other_end(platform_connection_id)
             return
         if due is None:
             return
@@ -67,15 +67,15 @@ class TokenRefreshing:
         except ServerError:  # the check that follows finds out whether the old token still serves
             pass
         finally:
-            await self._finish(connection_id, due, grant)
+            await self._finish(platform_connection_id, due, grant)
 
-    async def _other_end(self, connection_id: int) -> None:
+    async def _other_end(self, platform_connection_id: int) -> None:
         """Wait for the request that is under way: until it ends, the access token may be void."""
         is_under_way = True
         while is_under_way:
             await asyncio.sleep(_POLL_SECONDS)
             async with self.database.read() as db:
-                connection = await stored.connection_by_id(db, connection_id)
+                connection = await stored.connection_by_id(db, platform_connection_id)
             account = connection.account if connection is not None else None
             is_under_way = account is not None and self._is_under_way(account)
 
@@ -83,11 +83,11 @@ class TokenRefreshing:
         begun, now = account.refresh_began_at, self.now()
         return begun is not None and now - _UNDER_WAY_FOR < begun <= now
 
-    async def _begin(self, connection_id: int) -> _Due | None:
+    async def _begin(self, platform_connection_id: int) -> _Due | None:
         """Return the secrets if it is time, and mark the request as under way. Raises _UnderWay."""
         now = self.now()
         async with self.database.begin() as db:
-            connection = await stored.connection_by_id(db, connection_id, lock=True)
+            connection = await stored.connection_by_id(db, platform_connection_id, lock=True)
             account = connection.account if connection is not None else None
             if connection is None or account is None or account.token_expires_at is None:
                 return None
@@ -108,12 +108,12 @@ class TokenRefreshing:
                 refresh_token=refresh_token,
             )
 
-    async def _finish(self, connection_id: int, due: _Due, grant: Grant | None) -> None:
+    async def _finish(self, platform_connection_id: int, due: _Due, grant: Grant | None) -> None:
         async with self.database.begin() as db:
-            connection = await stored.connection_by_id(db, connection_id, lock=True)
+            connection = await stored.connection_by_id(db, platform_connection_id, lock=True)
             if connection is None:  # removed meanwhile
                 return
-            account = await stored_accounts.account_of(db, connection_id)
+            account = await stored_accounts.account_of(db, platform_connection_id)
             account.refresh_began_at = None
             # Another refresh token is that of a reconnection, whose tokens stay.
             used = self.credentials.unseal(account.refresh_token or "")

@@ -91,7 +91,7 @@ def pages(settings: Settings) -> list[str]:
             if method == "GET"
             and not path.startswith(("/api/", "/static/"))
             and not endpoint.startswith("operations.")
-            and not path.endswith(".csv")
+            and not path.endswith((".csv", ".json"))
         }
     )
 

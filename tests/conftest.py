@@ -162,10 +162,17 @@ def administer(server: URL, *statements: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database to copy, not to use."""
     path = tmp_path_factory.mktemp("migrated") / "template.db"
     asyncio.run(upgrade_schema(read_database_url(f"sqlite:///{path}")))
     return path
+
+
+@pytest.fixture
+def migrated_sqlite(sqlite_template: Path, tmp_path: Path) -> Path:
+    """A migrated database of the test's own."""
+    return Path(shutil.copy(sqlite_template, tmp_path / "migrated.db"))
 
 
 @pytest.fixture(scope="session")
@@ -176,10 +183,10 @@ def migrated_postgres(postgres: URL) -> str:
 
 
 @pytest.fixture(scope="session")
-def sqlite_with_member(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sqlite_with_member(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with `member` in it: creating one for each test would take a quarter of the run."""
     path = tmp_path_factory.mktemp("member") / "template.db"
-    shutil.copy(migrated_sqlite, path)
+    shutil.copy(sqlite_template, path)
     asyncio.run(_make_first_member(read_database_url(f"sqlite:///{path}")))
     return path
 
@@ -222,7 +229,7 @@ def migrated_database(
     """A migrated database that exists until the block ends."""
     if engine_name == "sqlite":
         path = folder / "test.db"
-        name = "sqlite_with_member" if with_member else "migrated_sqlite"
+        name = "sqlite_with_member" if with_member else "sqlite_template"
         shutil.copy(request.getfixturevalue(name), path)
         yield read_database_url(f"sqlite:///{path}")
         return

@@ -6,13 +6,15 @@ spellings that all verify, so a cookie's text names nothing.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 _FIRST_EPOCH_BEGINS: Final = datetime(2025, 1, 1, tzinfo=UTC)
 _TICK: Final = timedelta(microseconds=1)
+_FORGOTTEN_AT_ONCE: Final = 10_000  # some milliseconds
 _THE_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 # Linux's CLOCK_BOOTTIME counts while the machine is suspended; CLOCK_MONOTONIC does not.
 _BOOT_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -154,8 +156,26 @@ class RevocationList:
         """Note that the list held everything at the time of `clocks`, read before the store was."""
         self._confirmed = clocks
 
-    def forget(self, before: datetime) -> None:
-        """Drop what expired before a time."""
+    def forget(self, before: datetime) -> Iterator[None]:
+        """Drop what expired before a time, a slice of the list for each step of the iteration.
+
+        Between two steps the caller can let others run: the whole of a long list takes seconds.
+        """
         limit = before.timestamp()
-        self._sids = {sid: at for sid, at in self._sids.items() if at >= limit}
-        self._epochs = {user: low for user, low in self._epochs.items() if low[1] >= limit}
+        for sids in _slices(self._sids):
+            for sid in sids:
+                if self._sids.get(sid, limit) < limit:
+                    del self._sids[sid]
+            yield
+        for users in _slices(self._epochs):
+            for user_id in users:
+                if self._epochs.get(user_id, (0, limit))[1] < limit:
+                    del self._epochs[user_id]
+            yield
+
+
+def _slices(keys: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    """Yield the keys that there are now, some at a time."""
+    those_now = iter(list(keys))
+    while some := tuple(islice(those_now, _FORGOTTEN_AT_ONCE)):
+        yield some

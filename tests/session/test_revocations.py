@@ -1,6 +1,6 @@
 """The revocation list in memory."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from quart import Quart
 
@@ -46,3 +46,25 @@ def test_the_extension_uses_a_given_list(clock: Clock) -> None:
     )
     assert sessions.revocations is revocations
     assert sessions.follower.revocations is revocations
+
+
+def test_a_long_list_forgets_in_slices_and_keeps_what_was_renewed_meanwhile() -> None:
+    now = datetime.now(UTC)
+    revocations = RevocationList(refuse_after=HOUR)
+    old, kept = now - 2 * HOUR, now + HOUR
+    numbers = range(45_000)
+    rows = [RevocationRow(n, f"sid{n}", None, None, None, old if n % 3 else kept) for n in numbers]
+    users = [RevocationRow(n, None, n, 1, None, old) for n in range(15_000)]
+    revocations.apply([*rows, *users])
+    forgetting = revocations.forget(now)
+    next(forgetting)
+    assert 45_000 < len(revocations) < 60_000  # a part at a time
+    # Ended again meanwhile, so it must be remembered for longer.
+    revocations.apply([RevocationRow(60_000, "sid44998", None, None, None, kept)])
+    slices = 1 + sum(1 for _ in forgetting)
+    assert slices == 5 + 2
+    assert len(revocations) == 15_001
+    assert revocations.has_ended("sid0")
+    assert revocations.has_ended("sid44998")
+    assert not revocations.has_ended("sid1")
+    assert revocations.min_epoch(7) == 0

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import httpx2
+import jsonschema_rs
 
 from tests.servers import Server
 
@@ -23,6 +24,7 @@ class StreamEvent(NamedTuple):
     kind: str
     data: dict[str, Any]
     at: float
+    undescribed: str = ""  # what /openapi.json does not allow
 
 
 @dataclass
@@ -32,7 +34,9 @@ class Listener:
     events: queue.Queue[StreamEvent] = field(default_factory=queue.Queue)
 
     def next(self) -> StreamEvent:
-        return self.events.get(timeout=10)
+        event = self.events.get(timeout=10)
+        assert not event.undescribed
+        return event
 
 
 @contextmanager
@@ -50,6 +54,7 @@ def listening(server: Server, cookie: str) -> Iterator[Listener]:
 def listening_by(client: httpx2.Client) -> Iterator[Listener]:
     """Read a session's stream as `listening` does, by a client that has the cookie."""
     listener = Listener()
+    description = client.get("/openapi.json").json()
     with client.stream("GET", PATH) as response:
         assert response.status_code == 200
         assert response.headers["Content-Type"] == "text/event-stream"
@@ -63,8 +68,9 @@ def listening_by(client: httpx2.Client) -> Iterator[Listener]:
                     if line.startswith("event: "):
                         kind = line.removeprefix("event: ")
                     elif line.startswith("data: "):
-                        data = json.loads(line.removeprefix("data: "))
-                        listener.events.put(StreamEvent(kind, data, time.monotonic()))
+                        text, at = line.removeprefix("data: "), time.monotonic()
+                        problem = _undescribed(description, {"event": kind, "data": text})
+                        listener.events.put(StreamEvent(kind, json.loads(text), at, problem))
             except httpx2.TransportError:
                 pass  # the block has ended
             listener.events.put(StreamEvent("closed", {}, time.monotonic()))
@@ -78,3 +84,12 @@ def listening_by(client: httpx2.Client) -> Iterator[Listener]:
             with suppress(OSError):  # the server was faster
                 connection.shutdown(socket.SHUT_RDWR)
             thread.join(10)
+
+
+def _undescribed(description: dict[str, Any], event: dict[str, str]) -> str:
+    """Return what the description (OpenAPI) does not allow in an event; empty if it allows all."""
+    content = description["paths"][PATH]["get"]["responses"]["200"]["content"]
+    schema = content["text/event-stream"]["schema"] | {"components": description["components"]}
+    return "; ".join(
+        each.message for each in jsonschema_rs.validator_for(schema).iter_errors(event)
+    )

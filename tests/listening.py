@@ -1,12 +1,13 @@
 """Programs of the machine that tests start on loopback, and end."""
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,17 @@ from tests.conftest import lacking
 STARTUP_SECONDS = 20
 
 
+# Below the ports that the kernel gives to outgoing connections and to servers that ask for port 0:
+# one of those could take the port before the program listens on it.
+_PORTS = range(10_000, 32_768)
+
+
 def free_port() -> int:
     """Return a port on which nothing listens, for a program that can't be given a socket."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    while True:
+        port = secrets.choice(_PORTS)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def program_of(config: pytest.Config, name: str, part: str) -> str:

@@ -34,6 +34,7 @@ from quart_app.settings import Settings
 from tests.cases import first_unless_thorough
 from tests.clones import clone_into, command, environ_in, greeted, serve
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, SECRET_KEY
+from tests.listening import free_port
 from tests.servers import STARTUP_SECONDS
 
 SECRETS = ["QUART_APP_PLATFORM_ENCRYPTION_KEY", "QUART_APP_SECRET_KEY"]
@@ -168,11 +169,6 @@ def test_a_port_in_use_is_reported_in_one_line(clone: Path) -> None:
         line = refusal(clone, "--demo", "--", "--bind", address)
     assert line.startswith(f"quart_app: Hypercorn can't serve: {address}: Address already in use.")
     assert list((clone.parent / "tmp").iterdir()) == []
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @pytest.mark.parametrize(

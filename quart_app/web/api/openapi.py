@@ -241,9 +241,7 @@ def _responses(
 def _content(answer: Any, contract: Contract, schemas: dict[str, Any]) -> dict[str, Any]:
     if answer is None:
         return {}
-    if contract.media_type != _JSON:
-        return {contract.media_type: {"schema": {"type": "string"}}}
-    return {_JSON: {"schema": _schema(answer, "serialization", schemas)}}
+    return {contract.media_type: {"schema": _schema(answer, "serialization", schemas)}}
 
 
 def _problem_with(codes: set[str]) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Annotated, Final
 
+from pydantic import BaseModel, ConfigDict, Field
 from quart import Blueprint, Response, request
 from quart.typing import ResponseReturnValue
 
 from quart_app.errors import TooManyStreams
-from quart_app.services.sessions.events import Event, Events, Stream
+from quart_app.services.sessions.events import Event, Events, Kind, Stream
 from quart_app.session import not_activity
 from quart_app.web.pipeline.gate import caller, services
 from quart_app.web.pipeline.json_views import Contract, keeps
@@ -20,9 +21,18 @@ _MEDIA_TYPE: Final = "text/event-stream"
 _SIGN_OF_LIFE: Final = ":\n\n"  # a comment: no event, and a proxy sees that the stream is alive
 
 
+class SentEvent(BaseModel):
+    """An event as a reader of the stream gets it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    event: Kind
+    data: Annotated[str, Field(json_schema_extra={"contentMediaType": "application/json"})]
+
+
 @blueprint.get("/session_events")
 @not_activity
-@keeps(Contract(answer=str, media_type=_MEDIA_TYPE, errors=(TooManyStreams,)))
+@keeps(Contract(answer=SentEvent, media_type=_MEDIA_TYPE, errors=(TooManyStreams,)))
 async def session_events() -> ResponseReturnValue:
     """Stream switches, changed connections and the session's end as they happen.
 

@@ -33,9 +33,9 @@ class Answer(BaseModel):
 class Contract:
     """The requests that a view for programs reads, and its answers.
 
-    `answer` is the type of its JSON; None means an answer without a body. `others` are further
-    answers that are no errors of ours. `errors` are those of its use case; errors of every request
-    are not listed.
+    `answer` is the type of its JSON, or of each event of a stream; None means an answer without a
+    body. `others` are further answers that are no errors of ours. `errors` are those of its use
+    case; errors of every request are not listed.
     """
 
     answer: Any = None

@@ -1,6 +1,6 @@
 """Parallel workers: tests that must run alone, and the report at the end of the run.
 
-`scripts/test` starts one worker more than there are cores (pytest-xdist); a single process needs no
+`scripts/test` starts two workers more than there are cores (pytest-xdist); a single process needs no
 waiting.
 """
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cases import first_unless_thorough
 from tests.conftest import STATIC, lacking, migrated_database, settings_for
 from tests.servers import Server, hypercorn
 
@@ -126,7 +127,7 @@ ABANDONED: dict[str, Callable[[socket.socket], None]] = {
 }
 
 
-@pytest.mark.parametrize("close", [socket.socket.close, close_with_reset])
+@pytest.mark.parametrize("close", first_unless_thorough(1, [socket.socket.close, close_with_reset]))
 def test_a_connection_that_the_client_closed_is_closed_at_once(
     server: Server, close: Callable[[socket.socket], None]
 ) -> None:

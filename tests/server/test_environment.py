@@ -231,7 +231,7 @@ def lose_package(clone: Path) -> None:
 @pytest.mark.parametrize(
     "damage",
     first_unless_thorough(
-        2, [break_interpreter, lose_package, change_version, leave_link, leave_folder]
+        1, [break_interpreter, lose_package, change_version, leave_link, leave_folder]
     ),
 )
 def test_a_damaged_environment_is_recreated(damage: Callable[[Path], None], copy: Path) -> None:

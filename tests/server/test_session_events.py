@@ -12,6 +12,7 @@ import pytest
 from quart_app.services.sessions.events import MAX_STREAMS_PER_SESSION
 from quart_app.settings import Settings
 from quart_app.web.connections.draining import IDLE_SECONDS
+from tests.cases import first_unless_thorough
 from tests.event_streams import PATH, Listener, listening
 from tests.processes import (
     ENDED_WITHIN_SECONDS,
@@ -98,7 +99,7 @@ ENDS: dict[str, tuple[Callable[[Processes, str, str], object], str]] = {
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("how", ENDS)
+@pytest.mark.parametrize("how", first_unless_thorough(2, list(ENDS)))
 def test_ending_the_session_ends_its_streams(
     processes: Processes, name: str, how: str, measured: Measured
 ) -> None:

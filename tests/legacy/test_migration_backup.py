@@ -69,7 +69,8 @@ def test_a_dry_run_of_a_restoration_leaves_no_trace(
 
 
 @pytest.mark.parametrize(
-    "harm", first_unless_thorough(3, ["cut off", "a bit", "the seal", "longer", "empty", "absent"])
+    "harm",
+    first_unless_thorough(3, ["cut off", "a bit", "the seal", "longer", "empty", "absent"]),
 )
 def test_a_changed_backup_file_is_refused(
     migrated_url: URL, migrate: Migrate, backup: Path, harm: str

@@ -1,7 +1,7 @@
 """Parallel workers: tests that must run alone, and the report at the end of the run.
 
-`scripts/test` starts two workers more than there are cores (pytest-xdist); a single process needs no
-waiting.
+`scripts/test` starts two workers more than there are cores (pytest-xdist); a single process needs
+no waiting.
 """
 
 import fcntl

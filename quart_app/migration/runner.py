@@ -123,8 +123,6 @@ class MigrationRun:
                     await asyncio.to_thread(self.interruption.cancel_statement)
             return task.result()
 
-    # --- removing ---
-
     async def remove(self) -> tuple[Outcome, str]:
         """Plan, ask, and remove the session table."""
         state = await self.in_thread(self._look)
@@ -217,8 +215,6 @@ class MigrationRun:
         )
         return Outcome.DONE, messages.removal_message(removed, dry_run=dry_run)
 
-    # --- restoring ---
-
     async def restore(self) -> tuple[Outcome, str]:
         """Check the backup, ask, and bring the session table back."""
         path = self.options.restore
@@ -267,8 +263,6 @@ class MigrationRun:
                 carry_back_default=self.options.carry_back_default,
                 commit=commit,
             )
-
-    # --- no return ---
 
     async def erase(self) -> tuple[Outcome, str]:
         """Count the legacy hashes that are kept, ask, and erase them."""

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from quart_app.migration.outcome import Refused
 
@@ -35,8 +36,23 @@ def refuse_as_backup(
         raise Refused(f"{path} already exists, and a backup replaces no file.")
     if not path.parent.is_dir():
         raise Refused(f"The folder for the backup does not exist: {path.parent}.")
-    if not is_rehearsed and not os.access(path.parent, os.W_OK | os.X_OK):
-        raise Refused(f"The folder {path.parent} is not writable, so no backup can be made.")
+    if not is_rehearsed:
+        _refuse_unwritable(path.parent)
+
+
+def _refuse_unwritable(folder: Path) -> None:
+    """Raise Refused if no file can be made there.
+
+    Only trying tells: the rights do not show a read-only file system, an immutable folder, or a
+    network's server that denies root.
+    """
+    try:
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise Refused(
+            f"The folder {folder} is not writable, so no backup can be made: {error.strerror}."
+        ) from None
 
 
 def refuse_full_disk(folder: Path, needed_bytes: int, what: str) -> None:

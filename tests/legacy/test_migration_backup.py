@@ -190,6 +190,21 @@ def test_a_backup_overwrites_no_file(
     assert kind != "file" or backup.read_text() == "precious"
 
 
+# The kernel refuses new files there to everybody, root included.
+@pytest.mark.sqlite_unless_thorough
+@pytest.mark.parametrize("folder", ["/sys", "/proc"])
+def test_a_folder_that_accepts_no_file_is_named_before_anything_is_done(
+    legacy_url: URL, migrate: Migrate, before: State, folder: str
+) -> None:
+    bytes_before = bytes_of(legacy_url)
+    ended = migrate(legacy_url, "--yes", "--backup", f"{folder}/sessions.backup")
+    assert ended.code == 3
+    assert f"The folder {folder} is not writable" in ended.complained
+    assert "backup …" not in ended.complained
+    assert state_of(legacy_url) == before
+    assert bytes_of(legacy_url) == bytes_before
+
+
 def test_the_default_name_of_a_backup_has_the_date(legacy_url: URL, migrate: Migrate) -> None:
     folder = (
         Path(legacy_url.database or "").parent

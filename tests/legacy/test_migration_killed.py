@@ -29,6 +29,7 @@ from tests.legacy.migration_runs import (
     state_of,
     without_sessions,
 )
+from tests.poolers import pgbouncer
 from tests.processes import psycopg_connection
 
 # The beginnings of progress lines; a kill comes right after one was printed.
@@ -87,6 +88,17 @@ def wait_until_gone(url: URL) -> None:
             time.sleep(0.02)
 
 
+def wait_until_nobody_locks(url: URL) -> None:
+    """Wait until no transaction on this server (PostgreSQL) locks a table of ours."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    with psycopg_connection(url, autocommit=True) as connection:
+        while connection.execute(
+            "SELECT 1 FROM pg_locks WHERE relation = to_regclass('users')"
+        ).fetchone():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
 def kill(process: subprocess.Popen[str]) -> None:
     process.kill()
     process.communicate(timeout=TIMEOUT_SECONDS)
@@ -114,6 +126,28 @@ def test_a_kill_at_any_step_leaves_the_database_unchanged(
     if not is_done(legacy_url, before):
         assert migrate(legacy_url, "--yes", "--backup", tmp_path / "second").code == 0
         assert state_of(legacy_url) == without_sessions(before)
+
+
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+@pytest.mark.parametrize("step", ["removing user_sessions", "checksums after"])
+def test_a_kill_through_a_pooler_leaves_the_database_unchanged(
+    legacy_url: URL,
+    before: State,
+    migrate: Migrate,
+    tmp_path: Path,
+    *,
+    pytestconfig: pytest.Config,
+    step: str,
+) -> None:
+    with pgbouncer(pytestconfig, legacy_url) as pooled_url:
+        process = start(pooled_url, "--yes", "--backup", tmp_path / "killed.backup")
+        wait_for(process, f"{step} …")
+        kill(process)
+        # The pooler keeps its connection to the server; only the transaction on it ends.
+        wait_until_nobody_locks(legacy_url)
+        if not is_done(legacy_url, before):
+            assert migrate(pooled_url, "--yes", "--backup", tmp_path / "second").code == 0
+            assert state_of(legacy_url) == without_sessions(before)
 
 
 @pytest.mark.timeout(3600)  # the seconds that --thorough tries

@@ -1,4 +1,4 @@
-"""What a history must not contain: a pure function from a history to sentences about violations.
+"""Sentences about the violations in a history: a pure function, in the way of Jepsen.
 
 A call whose answer was lost may have been carried out or not, at any time between its beginning and
 its end. The rules accept either, but not both: once one answer has shown which, later ones agree.
@@ -69,7 +69,7 @@ def _answers_to_the_wrong_user(history: History) -> Iterator[str]:
 
 
 def _verdicts(sid: str, calls: list[Call], history: History, limits: Limits) -> Iterator[str]:
-    """Check that an ended session is refused in time, and that a live one is accepted."""
+    """Check that ended sessions are refused in time, and live sessions never."""
     login = next((call for call in calls if call.action is Action.LOGIN), None)
     if login is None:
         yield f"session without a login: {calls[0]}"

@@ -121,7 +121,7 @@ def test_another_process_learns_of_a_logout_within_a_second(
 
 
 def test_the_library_imports_no_database_no_hasher_and_no_validation(folder: Path) -> None:
-    heavy = ("sqlalchemy", "argon2", "pydantic", "quart_app.services", "quart_app.web")
+    heavy = ("sqlalchemy", "argon2", "nacl", "pydantic", "quart_app.services", "quart_app.web")
     script = (
         "import sys, quart_app.session as library\n"
         "from quart_app.session import RevocableSessions, MemoryRevocationStore\n"

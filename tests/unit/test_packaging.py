@@ -96,7 +96,11 @@ def test_the_wheel_contains_every_file_of_the_package(unpacked_wheel: Path) -> N
     shipped = files(unpacked_wheel)
     assert shipped == files(ROOT)
     assert "quart_app/py.typed" in shipped
-    for kind in ("web/templates/*.html", "web/static/*.css", "storage/schema/revisions/0001_*.py"):
+    for kind in (
+        "web/templates/*.html",
+        "web/static/style.css/*.css",
+        "storage/schema/revisions/0001_*.py",
+    ):
         assert list((unpacked_wheel / "quart_app").glob(kind))
     assert list(unpacked_wheel.glob("*.dist-info/licenses/LICENSE"))
 

@@ -15,7 +15,14 @@ from tests.conftest import STATIC, set_cookies
 
 FOR_A_YEAR = "public, max-age=31536000, immutable"
 ELSEWHERE = "/static/0123456789abcdef"  # of another version
-STYLE = (FOLDER / "style.css").read_bytes()
+STYLE = b"".join(part.read_bytes() for part in sorted((FOLDER / "style.css").iterdir()))
+
+
+def source_of(name: str) -> bytes:
+    """Return what a file is served from: itself, or the parts in a folder of its name."""
+    return STYLE if name == "style.css" else (FOLDER / name).read_bytes()
+
+
 GZIP = {"Accept-Encoding": "gzip, deflate, br, zstd"}
 TEMPLATES = FOLDER.parent / "templates"
 
@@ -34,7 +41,7 @@ async def test_the_address_contains_a_hash_of_all_files(app: Quart, visitor: Cli
     assert path in await (await visitor.get("/login")).get_data(as_text=True)
 
 
-def test_changed_contents_or_names_change_the_hash(
+def test_the_hash_is_of_contents_and_names_and_a_folder_is_one_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(assets, "FOLDER", tmp_path)
@@ -48,6 +55,12 @@ def test_changed_contents_or_names_change_the_hash(
     hashes.append(read().hash)
     assert hashes[0] == hashes[1]
     assert len(set(hashes)) == 3
+    (tmp_path / "joined.css").mkdir()
+    for part in ("2.css", "1.css"):
+        (tmp_path / "joined.css" / part).write_text(f"{part} ")
+    files = read().files
+    assert files["joined.css"].content == b"1.css 2.css "
+    assert set(files) == {"a.css", "c.css", "joined.css"}
     (tmp_path / "large.png").write_bytes(bytes(LARGEST_TREE_BYTES))
     with pytest.raises(ValueError, match="too much to keep in memory"):
         read()
@@ -62,7 +75,7 @@ async def test_every_file_may_be_cached_for_a_year(browser: Client) -> None:
         assert response.headers["ETag"]
         assert "Cookie" not in response.headers.get("Vary", "")
         assert not set_cookies(response)
-        assert await response.get_data(as_text=False) == (FOLDER / name).read_bytes()
+        assert await response.get_data(as_text=False) == source_of(name)
 
 
 async def test_files_have_their_content_types(visitor: Client) -> None:
@@ -192,7 +205,7 @@ async def test_every_asset_that_pages_and_files_reference_exists(browser: Client
     named |= set(re.findall(rf'"{STATIC}/([^"]+)"', page))  # those that the layout names in a loop
     assert {"icon.svg", "style.css", "js/theme.js", "js/switcher.js"} <= named
     for name in read_tree().files:
-        text = (FOLDER / name).read_text() if name.endswith((".css", ".js")) else ""
+        text = source_of(name).decode() if name.endswith((".css", ".js")) else ""
         # An absolute path, or an import by name, would have no hash in its address.
         links = re.findall(r"url\(['\"]?(?!data:|['\"]?data:)([^'\")]+)", text)
         links += re.findall(r"(?m)(?:^import|\bfrom|\bimport\()\s*\"([^\"]+)\"", text)

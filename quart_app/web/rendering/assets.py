@@ -2,11 +2,15 @@
 
 The address holds a hash of the whole tree, `/static/<hash>/js/x.js`. So a relative path in a file,
 in an ES module's import or a style sheet's url(), leads to such an address, too.
+
+A folder that is named like a file, `style.css/`, is served as that file: its parts joined in the
+order of their names. The source has small files, and a page needs one request.
 """
 
 import gzip
 import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -61,11 +65,11 @@ class Tree:
 @cache
 def read_tree() -> Tree:
     """Return the files as they are when the process first asks for them."""
-    contents = {
-        path.relative_to(FOLDER).as_posix(): path.read_bytes()
-        for path in sorted(FOLDER.rglob("*"))
-        if path.suffix in _CONTENT_TYPES
-    }
+    contents: dict[str, bytes] = defaultdict(bytes)
+    for path in sorted(FOLDER.rglob("*")):
+        if path.suffix in _CONTENT_TYPES and path.is_file():
+            joined = path.parent if path.parent.suffix in _CONTENT_TYPES else path
+            contents[joined.relative_to(FOLDER).as_posix()] += path.read_bytes()
     size = sum(map(len, contents.values()))
     if size > LARGEST_TREE_BYTES:
         raise ValueError(f"the static files have {size} bytes, which is too much to keep in memory")

@@ -98,7 +98,7 @@ async def authorization_page(authorization_id: int) -> ResponseReturnValue:
 
 @blueprint.get(f"/platforms/authorizations/<{ID}:authorization_id>/continue")
 @_offers_new_start
-async def go_on(authorization_id: int) -> ResponseReturnValue:
+async def continue_there(authorization_id: int) -> ResponseReturnValue:
     """Send the browser to the server.
 
     The page holds this address and not the server's, because only now can it be said which app

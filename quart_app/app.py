@@ -23,7 +23,7 @@ from quart_app.services.background.periodic import running
 from quart_app.services.platforms.credentials import Credentials
 from quart_app.services.platforms.sealed_credentials import SealedCredentials, WrongEncryptionKey
 from quart_app.session import RevocableSessionInterface, RevocableSessions, SessionLimits
-from quart_app.settings import Settings, SettingsError
+from quart_app.settings import PREFIX, Settings, SettingsError
 from quart_app.storage.database import Database
 from quart_app.text.printable import printable
 from quart_app.web.blueprints import BLUEPRINTS
@@ -32,7 +32,7 @@ from quart_app.web.connections.hypercorn import bound_hypercorn
 from quart_app.web.connections.listener import accepting_within_bounds
 from quart_app.web.connections.register import Bounds, Register
 from quart_app.web.operations import auth_verify
-from quart_app.web.pipeline import access_log, cookies, gate, limits, wire
+from quart_app.web.pipeline import access_log, cookies, gate, limits, root_path, wire
 from quart_app.web.pipeline.claims import EXTRA_CLAIMS, is_id
 from quart_app.web.pipeline.device_cookie import DeviceCookie
 from quart_app.web.pipeline.headers import headers_of_every_answer, headers_of_refusal
@@ -54,17 +54,23 @@ def create_app(
 ) -> Quart:
     """Return the ASGI application. Without `settings`, read them from the environment.
 
-    In that case a wrong setting ends the process with one line that names it. `clock` returns
-    POSIX seconds.
+    In that case a wrong setting ends the process with one line that names it; else SettingsError is
+    raised. `clock` returns POSIX seconds.
     """
-    if settings is None:
-        try:
-            settings = Settings.from_environ()
-            _refuse_wrong_encryption_keys(settings)
-        except SettingsError as error:
-            sys.exit(printable(f"quart_app: {error}"))
-        except WrongEncryptionKey as error:
-            sys.exit(printable(f"quart_app: {error.sentence}"))
+    if settings is not None:
+        return _app_with(settings, clock)
+    try:
+        settings = Settings.from_environ()
+        _refuse_wrong_encryption_keys(settings)
+        return _app_with(settings, clock)
+    except SettingsError as error:
+        sys.exit(printable(f"quart_app: {error}"))
+    except WrongEncryptionKey as error:
+        sys.exit(printable(f"quart_app: {error.sentence}"))
+
+
+def _app_with(settings: Settings, clock: Callable[[], float]) -> Quart:
+    """Return the application with these settings. Raises SettingsError."""
     log_records.install()
     built = build_services(settings, clock=clock)
     app = _new_app(settings)
@@ -100,7 +106,12 @@ def _install_web(app: Quart, settings: Settings) -> None:
     assets.install(app)
     gate.install(app, is_https=settings.is_https, public_url=settings.public_url)
     error_responses.install(app)
-    cookies.install(app, session_cookie_name=settings.cookie_name, secure=settings.cookie_secure)
+    cookies.install(
+        app,
+        session_cookie_name=settings.cookie_name,
+        path=settings.cookie_path,
+        secure=settings.cookie_secure,
+    )
     notices.install(app, settings.session_keys)
     template_filters.install(app)
     account_states.install(app)
@@ -113,6 +124,11 @@ def _install_web(app: Quart, settings: Settings) -> None:
     display.install(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
+    if settings.root_path and root_path.is_ambiguous(settings.root_path, app):
+        raise SettingsError(
+            f"{PREFIX}PUBLIC_URL can't have the path {settings.root_path}, because this application"
+            " has a page that begins so. Choose another, such as /app"
+        )
 
 
 def _serve_with(app: Quart, settings: Settings, built: Built) -> None:
@@ -142,6 +158,7 @@ def _install_sessions(
         SECRET_KEY=settings.secret_key,
         SECRET_KEY_FALLBACKS=list(settings.secret_key_fallbacks),
         SESSION_COOKIE_NAME=settings.cookie_name,
+        SESSION_COOKIE_PATH=settings.cookie_path,
         SESSION_COOKIE_SECURE=settings.cookie_secure,
         SESSION_COOKIE_SAMESITE="Lax",
         PERMANENT_SESSION_LIFETIME=settings.session_remember_absolute,
@@ -216,10 +233,14 @@ def _wrap_asgi(app: Quart, settings: Settings, make_headers: wire.MakeHeaders) -
     if settings.trusted_proxies:
         readable = ProxyFixMiddleware(readable, trusted_hops=settings.trusted_proxies)
     sessions = cast(RevocableSessionInterface, app.session_interface)
-    app.asgi_app = auth_verify.AuthVerify(  # type: ignore[method-assign]
+    verifying = auth_verify.AuthVerify(
         wire.RejectInvalidTarget(readable, make_headers),
         partial(sessions.session_in, app=app),
         headers_of_every_answer(is_https=settings.is_https),
+        root_path=settings.root_path,
+    )
+    app.asgi_app = (  # type: ignore[method-assign]
+        root_path.UnderRootPath(verifying, settings.root_path) if settings.root_path else verifying
     )
 
 

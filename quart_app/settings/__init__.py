@@ -120,14 +120,30 @@ class Settings:
         return urlsplit(self.public_url).scheme == "https"
 
     @property
+    def root_path(self) -> str:
+        """The path of the public URL, below which everything is served; empty if it has none."""
+        return urlsplit(self.public_url).path.rstrip("/")
+
+    @property
     def cookie_secure(self) -> bool:
         """Whether cookies have the attribute Secure."""
         return self.is_https if self.session_cookie_secure is None else self.session_cookie_secure
 
     @property
     def cookie_name(self) -> str:
-        """The session cookie's name on the wire; `__Host-` binds it to this host (RFC 6265bis)."""
-        return f"__Host-{self.session_cookie_name}" if self.is_https else self.session_cookie_name
+        """The session cookie's name on the wire; over https it has a prefix (RFC 6265bis).
+
+        `__Host-` binds it to this host and demands the path `/`, so it can't have a root path.
+        """
+        if not self.is_https:
+            return self.session_cookie_name
+        prefix = "__Secure-" if self.root_path else "__Host-"
+        return f"{prefix}{self.session_cookie_name}"
+
+    @property
+    def cookie_path(self) -> str:
+        """The cookies' attribute Path."""
+        return self.root_path or "/"
 
     @property
     def session_keys(self) -> tuple[str, ...]:

@@ -15,7 +15,11 @@ _FEWEST_DISTINCT_CHARACTERS = 8
 _LONGEST_COOKIE_NAME = 64
 # RFC 6265 section 4.1.1: a cookie's name is an HTTP token.
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_ORIGIN = re.compile(r"(?i:https?)://([^\s/?#@:\\\[\]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?/?")
+# An origin and a path whose spelling no proxy or browser changes (RFC 3986 section 2.3).
+_PUBLIC_URL = re.compile(
+    r"(?i:https?)://([^\s/?#@:\\\[\]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?((?:/[A-Za-z0-9_.~-]+)*)/?"
+)
+_LONGEST_PATH = 100
 
 
 def check_key(name: str, key: str) -> None:
@@ -50,15 +54,22 @@ def check_cookie_name(text: str) -> None:
 
 
 def check_public_url(text: str) -> None:
-    """Refuse a URL that is not an origin."""
-    origin = _ORIGIN.fullmatch(text)
+    """Refuse a URL that is not an origin, with or without a path of plain characters."""
+    found = _PUBLIC_URL.fullmatch(text)
     try:
-        well_formed = origin is not None and _is_host(origin[1]) and urlsplit(text).port != 0
+        well_formed = (
+            found is not None
+            and _is_host(found[1])
+            and urlsplit(text).port != 0
+            and len(found[3]) <= _LONGEST_PATH
+            and not {".", ".."} & set(found[3].split("/"))
+        )
     except ValueError:
         well_formed = False
     if not well_formed:
         raise SettingsError(
-            f"{PREFIX}PUBLIC_URL must be http:// or https:// followed by a host, without a path"
+            f"{PREFIX}PUBLIC_URL must be http:// or https:// followed by a host, and perhaps by a"
+            " path of letters, digits and -._~ such as /app"
         )
 
 

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from pydantic import BaseModel, TypeAdapter
-from quart import Blueprint, Quart, Response, current_app
+from quart import Blueprint, Quart, Response, current_app, request
 from quart.typing import ResponseReturnValue
 from werkzeug.routing import Rule
 
@@ -99,12 +99,14 @@ _IDENTITY: Final = ("X-User-Id", "X-Platform-Connection-Id")
 async def show() -> ResponseReturnValue:
     """Return this description."""
     if _EXTENSION not in current_app.extensions:
-        current_app.extensions[_EXTENSION] = json.dumps(description_of(current_app))
+        current_app.extensions[_EXTENSION] = json.dumps(
+            description_of(current_app, root_path=request.root_path)
+        )
     return Response(current_app.extensions[_EXTENSION], content_type=_JSON)
 
 
-def description_of(app: Quart) -> dict[str, Any]:
-    """Return the OpenAPI document of every route that has a contract."""
+def description_of(app: Quart, *, root_path: str = "") -> dict[str, Any]:
+    """Return the OpenAPI document of every route that has a contract, below `root_path`."""
     schemas: dict[str, Any] = {"Problem": _PROBLEM}
     paths: dict[str, dict[str, Any]] = defaultdict(dict)
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
@@ -121,6 +123,7 @@ def description_of(app: Quart) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "quart_app", "version": _VERSION},
+        "servers": [{"url": root_path or "/"}],
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.items())),

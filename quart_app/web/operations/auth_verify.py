@@ -21,7 +21,6 @@ from quart_app.web.pipeline.request_errors import TooManyCookies
 from quart_app.web.pipeline.request_ids import new_request_id
 
 PATH: Final = "/auth/verify"
-_BELOW: Final = f"{PATH}/"
 
 # Returns the session of a Cookie header; None where the application has no key.
 OpenSession = Callable[[bytes], Session | None]
@@ -31,6 +30,8 @@ _Headers = list[tuple[bytes, bytes]]
 class AuthVerify:
     """An ASGI application that answers at and below /auth/verify, and passes on everything else.
 
+    `root_path` is the part of the scope's path that comes first.
+
     It looks at the path and the Cookie header only. A method, a body, a Host header, a query or
     forwarded headers change nothing, because a proxy may send those of the original request.
 
@@ -39,9 +40,16 @@ class AuthVerify:
     """
 
     def __init__(
-        self, app: ASGIFramework, open_session: OpenSession, headers: Mapping[str, str]
+        self,
+        app: ASGIFramework,
+        open_session: OpenSession,
+        headers: Mapping[str, str],
+        *,
+        root_path: str = "",
     ) -> None:
         self._app, self._open_session = app, open_session
+        self._path = f"{root_path}{PATH}"
+        self._below = f"{self._path}/"
         for_caches = {"Cache-Control": "no-store", "Vary": "Cookie"}
         always = {**headers, **for_caches}
         self._allowed = _encoded(for_caches)
@@ -58,13 +66,16 @@ class AuthVerify:
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         """Answer by 204, 401, 403 or 503, or pass on."""
-        if scope["type"] != "http" or not _is_ours(scope["path"]):
+        if scope["type"] != "http" or not self._is_ours(scope["path"]):
             await self._app(scope, receive, send)
             return
         scope["query_string"] = b""  # Hypercorn's access log fails at one that is not UTF-8
         start, body = self._answer(self._open_session(joined_cookie_header(scope["headers"])))
         await send(start)
         await send(body)
+
+    def _is_ours(self, path: str) -> bool:
+        return path.startswith(self._path) and (path == self._path or path.startswith(self._below))
 
     def _answer(self, session: Session | None) -> tuple[Any, Any]:
         """Return the two ASGI messages of the answer."""
@@ -95,10 +106,6 @@ class _Refusal:
 
     def messages(self) -> tuple[Any, Any]:
         return _start(self._status, [*self._headers]), self._body
-
-
-def _is_ours(path: str) -> bool:
-    return path.startswith(PATH) and (path == PATH or path.startswith(_BELOW))
 
 
 def _identity(user_id: object, platform_connection_id: object) -> _Headers:

@@ -1,4 +1,4 @@
-"""Cookies beside the session's: named after it, for this host only, hidden from scripts."""
+"""Cookies beside the session's: named after it, for this site only, hidden from scripts."""
 
 from datetime import timedelta
 from typing import cast
@@ -12,12 +12,13 @@ from quart_app.session import cookies_named, joined_cookie_header
 class OwnCookies:
     """Set, read and delete cookies named `<session cookie>_<name>`.
 
-    Over https the session cookie's name starts with `__Host-`, and so do theirs.
+    Their `path` is the session cookie's. Over https, its name starts with `__Host-` or
+    `__Secure-`, and so do theirs.
     """
 
-    def __init__(self, *, session_cookie_name: str, secure: bool) -> None:
+    def __init__(self, *, session_cookie_name: str, path: str, secure: bool) -> None:
         self._prefix = f"{session_cookie_name}_"
-        self._secure = secure
+        self._path, self._secure = path, secure
 
     def values(self, name: str) -> list[str]:
         """Return every value that the browser sent; ours may come after another application's."""
@@ -29,7 +30,7 @@ class OwnCookies:
             self._prefix + name,
             value,
             max_age=lifetime,
-            path="/",
+            path=self._path,
             secure=self._secure,
             httponly=True,
             samesite="Lax",
@@ -38,14 +39,18 @@ class OwnCookies:
     def delete(self, response: ResponseTypes, name: str) -> None:
         """Delete a cookie."""
         response.delete_cookie(
-            self._prefix + name, path="/", secure=self._secure, httponly=True, samesite="Lax"
+            self._prefix + name,
+            path=self._path,
+            secure=self._secure,
+            httponly=True,
+            samesite="Lax",
         )
 
 
-def install(app: Quart, *, session_cookie_name: str, secure: bool) -> None:
+def install(app: Quart, *, session_cookie_name: str, path: str, secure: bool) -> None:
     """Make these cookies available to the views of `app`."""
     app.extensions["quart_app.cookies"] = OwnCookies(
-        session_cookie_name=session_cookie_name, secure=secure
+        session_cookie_name=session_cookie_name, path=path, secure=secure
     )
 
 

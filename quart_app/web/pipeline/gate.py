@@ -32,6 +32,7 @@ from quart_app.web.pipeline.claims import current_connection_id
 from quart_app.web.pipeline.compression import compress_page
 from quart_app.web.pipeline.device_cookie import DeviceCookie
 from quart_app.web.pipeline.headers import (
+    CSP_REPORTS_PATH,
     REQUEST_ID_HEADER,
     csp_nonce,
     headers_of_every_answer,
@@ -103,7 +104,11 @@ def install(app: Quart, *, is_https: bool, public_url: str) -> None:
     async def leave(response: Response) -> Response:
         headers = headers_of_every_answer(is_https=is_https)
         if "csp_nonce" in g:
-            headers |= headers_of_page(g.csp_nonce, is_https=is_https)
+            headers |= headers_of_page(
+                g.csp_nonce,
+                is_https=is_https,
+                reports_path=f"{request.root_path}{CSP_REPORTS_PATH}",
+            )
         for name, value in headers.items():
             response.headers.setdefault(name, value)
         say_when_to_try_again(response)

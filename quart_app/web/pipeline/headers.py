@@ -45,9 +45,10 @@ def headers_of_refusal(*, is_https: bool) -> dict[str, str]:
     return {**headers_of_every_answer(is_https=is_https), REQUEST_ID_HEADER: new_request_id()}
 
 
-def headers_of_page(nonce: str, *, is_https: bool) -> dict[str, str]:
+def headers_of_page(nonce: str, *, is_https: bool, reports_path: str) -> dict[str, str]:
     """Return the additional headers of a page whose scripts and styles carry `nonce`.
 
+    The browser reports violations of its policy to `reports_path`.
     Imported modules inherit the nonce of their script (HTML, "descendant script fetch options").
     Over https a browser uses the Reporting API, which is for https only, and ignores report-uri.
     """
@@ -63,12 +64,12 @@ def headers_of_page(nonce: str, *, is_https: bool) -> dict[str, str]:
         # No script may make HTML, or another script, of text.
         "require-trusted-types-for": "'script'",
         "trusted-types": "'none'",
-        "report-uri": CSP_REPORTS_PATH,
+        "report-uri": reports_path,
     }
     headers = {}
     if is_https:
         policy["report-to"] = _REPORTING_GROUP
-        headers["Reporting-Endpoints"] = f'{_REPORTING_GROUP}="{CSP_REPORTS_PATH}"'
+        headers["Reporting-Endpoints"] = f'{_REPORTING_GROUP}="{reports_path}"'
     headers["Content-Security-Policy"] = "; ".join(map(" ".join, policy.items()))
     return headers
 

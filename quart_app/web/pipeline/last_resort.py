@@ -37,7 +37,7 @@ _PAGE: Final = """\
 <body><h1>{heading}</h1>
 <p>{sentence}</p>
 <p>Request ID: {request_id}</p>
-<p><a href="/">Go to the start page</a></p></body>
+<p><a href="{start_page}">Go to the start page</a></p></body>
 </html>
 """
 
@@ -83,16 +83,26 @@ class Application(Quart):
             body = problem_document(HTTPStatus.INTERNAL_SERVER_ERROR, _CODE, SENTENCE)
             content_type = "application/problem+json"
         else:
-            body, content_type = plain_page(request_id), "text/html; charset=utf-8"
+            body, content_type = (
+                plain_page(request_id, f"{request.root_path}/"),
+                "text/html; charset=utf-8",
+            )
         headers = {**self.headers_of_failures, REQUEST_ID_HEADER: request_id}
         return Response(
             body, HTTPStatus.INTERNAL_SERVER_ERROR, headers=headers, content_type=content_type
         )
 
 
-def plain_page(request_id: str, heading: str = HEADING, sentence: str = SENTENCE) -> str:
-    """Return an error page that needs no template, style or database."""
-    values = {"heading": heading, "sentence": sentence, "request_id": request_id}
+def plain_page(
+    request_id: str, start_page: str, heading: str = HEADING, sentence: str = SENTENCE
+) -> str:
+    """Return an error page that needs no template, style or database; it links to `start_page`."""
+    values = {
+        "heading": heading,
+        "sentence": sentence,
+        "request_id": request_id,
+        "start_page": start_page,
+    }
     return _PAGE.format_map({name: html.escape(text) for name, text in values.items()})
 
 

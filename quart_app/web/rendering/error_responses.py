@@ -17,6 +17,7 @@ from quart_app.web.pipeline.access import endpoint_after_error, endpoint_after_l
 from quart_app.web.pipeline.headers import TRY_AGAIN_LATER, with_retry_after
 from quart_app.web.pipeline.problems import BAD_REQUEST, is_for_program, problem_document
 from quart_app.web.pipeline.request_errors import BodyTooLarge, PlatformChanged
+from quart_app.web.pipeline.root_path import current_full_path
 from quart_app.web.rendering.local_paths import safe_local_path
 from quart_app.web.rendering.pages import error_page
 
@@ -143,7 +144,7 @@ def _path_to_return_to() -> str | None:
     """Return the path asked for or, for a form, that of the page it is on; None if unknown."""
     if endpoint := endpoint_after_login():
         return url_for(endpoint)
-    return request.full_path.rstrip("?") if request.method == "GET" else _referring_path()
+    return current_full_path() if request.method == "GET" else _referring_path()
 
 
 def _referring_path() -> str | None:

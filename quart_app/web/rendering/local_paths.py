@@ -11,6 +11,7 @@ from quart_app.web.pipeline.access import Mark, is_marked
 from quart_app.web.pipeline.bodies import Body
 from quart_app.web.pipeline.fields import LONGEST_PATH, LinkText
 from quart_app.web.pipeline.problems import API_PREFIX
+from quart_app.web.pipeline.root_path import without_root_path
 
 # Paths that clients and servers normalize, each in its own way.
 _LEADS_ELSEWHERE: Final = re.compile(r"//|/\.\.?(/|$)")
@@ -32,8 +33,11 @@ def safe_local_path(text: str) -> str | None:
         return None
     if not text.isprintable() or " " in text or "\\" in text:
         return None
-    path, adapter = unquote(urlsplit(text).path), current_app.create_url_adapter(request)
-    if _LEADS_ELSEWHERE.search(path) or path.startswith(API_PREFIX):
+    path, adapter = (
+        without_root_path(unquote(urlsplit(text).path)),
+        current_app.create_url_adapter(request),
+    )
+    if path is None or _LEADS_ELSEWHERE.search(path) or path.startswith(API_PREFIX):
         return None
     try:
         endpoint, _ = adapter.match(path, "GET") if adapter else ("", {})

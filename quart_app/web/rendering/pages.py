@@ -17,6 +17,7 @@ from quart_app.web.pipeline.gate import UNATTENDED, caller, now, services
 from quart_app.web.pipeline.headers import with_retry_after
 from quart_app.web.pipeline.last_resort import plain_page
 from quart_app.web.pipeline.request_ids import request_id
+from quart_app.web.pipeline.root_path import current_full_path, current_path
 from quart_app.web.rendering.local_paths import safe_local_path
 from quart_app.web.rendering.notices import (
     CURRENT,
@@ -39,7 +40,7 @@ async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> 
         raise NotFound
     # An unattended request leaves the notice waiting and does not change the session.
     is_looked_at = request.method == "GET" and UNATTENDED not in request.headers
-    notice = waiting_notice(request.path) if is_looked_at else None
+    notice = waiting_notice(current_path()) if is_looked_at else None
     is_current_lost = (
         claims is not None
         and page_context is not None
@@ -53,7 +54,7 @@ async def page(template: str, *, status: int = HTTPStatus.OK, **values: Any) -> 
     html = await _rendered(template, claims, page_context, _this_page(), values, notice=notice)
     response = with_retry_after(Response(html, status), values.get("error"))
     if notice is not None:
-        forget_notice(response, request.path)
+        forget_notice(response, current_path())
     return response
 
 
@@ -102,7 +103,7 @@ async def error_page(
                 *(request_id(), "with its page context" if has_context else "by its template"),
                 *(type(error).__name__, error),
             )
-    page = plain_page(request_id(), heading, sentence)
+    page = plain_page(request_id(), f"{request.root_path}/", heading, sentence)
     return Response(page, status, content_type="text/html; charset=utf-8")
 
 
@@ -153,7 +154,7 @@ async def _rendered(
 
 def _this_page() -> str:
     """Return the path of the page that is shown, where it can be asked for again."""
-    path = request.full_path.rstrip("?") if request.method == "GET" else request.path
+    path = current_full_path() if request.method == "GET" else current_path()
     return safe_local_path(path) or url_for("platforms.dashboard")
 
 

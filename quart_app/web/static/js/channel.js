@@ -1,6 +1,8 @@
 // Messages between the tabs of a browser, which share its cookies and so its session.
 
-const NAME = "quart_app session";
+import { nameHere } from "./addresses.js";
+
+const NAME = nameHere("quart_app session");
 let channel = null;
 let listener = () => {};
 

@@ -1,5 +1,7 @@
 // Leaves a page whose session has ended, for the login page, which says why.
 
+import { nameHere, pathOf } from "./addresses.js";
+
 // The sentence on the login page for each reason (docs/http.md).
 const SENTENCES = {
   logged_out: "You logged out in another tab or window.",
@@ -18,7 +20,7 @@ const UNKNOWN_REASON = "Your session has ended, so you were logged out.";
 const UNSENT = "Your input was not sent.";
 // The sentence is kept in the tab's session storage. In the address, a link could forge it, and each
 // reload would show it again.
-const NOTICE_KEY = "quart_app notice";
+const NOTICE_KEY = nameHere("quart_app notice");
 const NOTICE_MAX_AGE_MS = 60_000;
 const SUBMITTING_MS = 10_000;
 let isSubmitting = false;
@@ -44,7 +46,7 @@ export function leave(reason) {
   hide();
   if (isLeaving) return; // a second navigation would cancel the first
   isLeaving = true;
-  const address = new URL("/login", location.origin);
+  const address = new URL(pathOf("/login"), location.origin);
   address.searchParams.set("next", location.pathname + location.search);
   const sentence = SENTENCES[reason] ?? UNKNOWN_REASON;
   leaveNotice(isSomethingTyped() ? `${sentence} ${UNSENT}` : sentence);

@@ -1,6 +1,7 @@
 // Warns before the session's limits. Before the idle limit, the user can stay logged in. Input counts
 // as activity, so that nobody is logged out while filling in a long form.
 
+import { pathOf } from "./addresses.js";
 import { send } from "./channel.js";
 import { now, renew } from "./state.js";
 
@@ -158,7 +159,7 @@ function button(kind) {
 function logOut() {
   return element(
     "form",
-    { method: "post", action: "/logout" },
+    { method: "post", action: pathOf("/logout") },
     element("button", { className: "button-plain" }, "Log out"),
   );
 }

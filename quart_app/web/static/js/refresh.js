@@ -1,6 +1,8 @@
 // Replaces the parts of a page that depend on the current account: elements with an id and
 // `data-current-account`. The rest stays as it is, such as a half-filled form.
 
+import { pathOf } from "./addresses.js";
+
 const TIMEOUT_MS = 10_000;
 let latest = 0;
 
@@ -10,7 +12,7 @@ export async function refresh() {
   const { page, address } = await pageAt(location.href, { isUnattended: true });
   if (number !== latest) return true; // a later refresh has replaced this one
   if (page === null) return false;
-  if (new URL(address).pathname === "/login") {
+  if (new URL(address).pathname === pathOf("/login")) {
     location.assign(address); // the session has ended
     return true;
   }

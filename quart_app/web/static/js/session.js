@@ -4,6 +4,7 @@
 // (GET /api/session_state, which takes no query). So if two tabs switch at once, both end up with
 // the account in the cookie.
 
+import { pathOf } from "./addresses.js";
 import * as channel from "./channel.js";
 import { hide, isSomethingTyped, leave, reveal, reload, takeNotice } from "./leaving.js";
 import { update, reached, acknowledge, watch } from "./limits.js";
@@ -182,7 +183,7 @@ function initMember() {
 /** Set up a page without a login: the login page reloads when another tab logs in. */
 function initVisitor() {
   const onMessage = ({ kind, user: whose }) => {
-    if (kind === "hello" && whose && location.pathname === "/login" && !isSomethingTyped()) {
+    if (kind === "hello" && whose && location.pathname === pathOf("/login") && !isSomethingTyped()) {
       reload();
     }
   };
@@ -196,6 +197,6 @@ function initVisitor() {
 }
 
 const left = takeNotice(); // on any page, so that no later page shows it
-if (left && location.pathname === "/login") note(left);
+if (left && location.pathname === pathOf("/login")) note(left);
 if (user === null) initVisitor();
 else initMember();

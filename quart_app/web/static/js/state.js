@@ -1,6 +1,8 @@
 // The session's state from the server. Times are by the server's clock, because the clock of this
 // machine may be wrong.
 
+import { pathOf } from "./addresses.js";
+
 const TIMEOUT_MS = 10_000;
 let ahead = 0; // the server's clock minus the page's, in milliseconds
 
@@ -13,10 +15,10 @@ export const ask = () => fetchState("/api/session_state");
 /** Record activity, and return the same as `ask`. */
 export const renew = () => fetchState("/api/session/renew", { method: "POST" });
 
-async function fetchState(path, options = {}) {
+async function fetchState(route, options = {}) {
   const asked = performance.now();
   try {
-    const response = await fetch(path, {
+    const response = await fetch(pathOf(route), {
       cache: "no-store",
       signal: AbortSignal.timeout(TIMEOUT_MS),
       ...options,
@@ -35,7 +37,7 @@ async function fetchState(path, options = {}) {
 /** Return the name of one of the user's accounts; undefined if it is unknown. */
 export async function nameOf(id) {
   try {
-    const response = await fetch("/api/platforms", {
+    const response = await fetch(pathOf("/api/platforms"), {
       cache: "no-store",
       headers: { "X-Unattended": "true" }, // does not count as activity
       signal: AbortSignal.timeout(TIMEOUT_MS),

@@ -2,7 +2,9 @@
 // that tab closes. EventSource would not do: it can't tell 401 (the session has ended) from an
 // unreachable server, and does not notice a connection that died silently.
 
-const LOCK = "quart_app stream";
+import { nameHere, pathOf } from "./addresses.js";
+
+const LOCK = nameHere("quart_app stream");
 const FIRST_MS = 10_000; // the server sends something at once, unless a proxy buffers it
 const SILENCE_MS = 40_000; // later it sends something every 15 s
 const SHORTEST_MS = 1_000;
@@ -64,7 +66,7 @@ async function read({ opened, heard }, signal) {
   let outcome = REFUSED;
   try {
     listen(FIRST_MS);
-    const response = await fetch("/api/session_events", {
+    const response = await fetch(pathOf("/api/session_events"), {
       cache: "no-store",
       headers: { Accept: "text/event-stream" },
       signal: AbortSignal.any([signal, silence.signal]),

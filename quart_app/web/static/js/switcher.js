@@ -1,6 +1,7 @@
 // The account switcher in the header: keyboard, search, and switching without a page load. Without
 // scripts, the same markup opens, and its forms return to the page.
 
+import { pathOf } from "./addresses.js";
 import { pageAt, refresh } from "./refresh.js";
 import { say } from "./status.js";
 
@@ -28,7 +29,7 @@ async function switchTo(id, button) {
   isBusy = true;
   button?.setAttribute("aria-busy", "true");
   try {
-    const response = await fetch(`/api/platforms/${id}/switch`, {
+    const response = await fetch(pathOf(`/api/platforms/${id}/switch`), {
       method: "POST",
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
@@ -58,7 +59,7 @@ async function sentenceOf(response) {
 
 function leaveForLogin() {
   const here = location.pathname + location.search;
-  location.assign(`/login?next=${encodeURIComponent(here)}`);
+  location.assign(`${pathOf("/login")}?next=${encodeURIComponent(here)}`);
 }
 
 const nameIn = (element) => element?.querySelector("strong bdi")?.textContent;
@@ -258,7 +259,7 @@ async function ask(number) {
   const address = `${search().form.action}?${new URLSearchParams(new FormData(search().form))}`;
   const { page, address: answered } = await pageAt(address, { isUnattended: false });
   if (number !== latest || !search()) return false;
-  if (answered && new URL(answered).pathname === "/login") return leaveForLogin();
+  if (answered && new URL(answered).pathname === pathOf("/login")) return leaveForLogin();
   const parts = partsOf(page, "found");
   if (!parts.every(Boolean)) {
     announceResults("quart_app can’t be reached.");

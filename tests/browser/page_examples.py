@@ -152,7 +152,9 @@ EXAMPLES: dict[str, dict[str, list[Example]]] = {
             Example("/platforms/new", sends("Continue", server="{peer}"), CONTINUE, "and begun"),
             Example("/platforms/new", authorizes, ".who-large", "and authorized"),
         ],
-        "authorizations.continue_there": [Example("/platforms/authorizations/999/continue", what="410")],
+        "authorizations.continue_there": [
+            Example("/platforms/authorizations/999/continue", what="410")
+        ],
         "authorizations.callback": [Example("/platforms/callback", what="410")],
         "platforms.connect_by_token_page": [Example("/platforms/new/token")],
         "platforms.connect_by_token": [

@@ -3,11 +3,21 @@
 import math
 from collections.abc import Sequence
 
+from bench import svg
+
 _WIDTH, _HEIGHT = 760, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 80, 600, 64, 330
 _PERCENTS = (0, 50, 90, 99, 99.9)
 _STEPS_OF_A_DECADE = (1, 2, 5)
 _LABEL_HEIGHT = 16
+_STYLE = """\
+    .line { fill: none; stroke-width: 2.2; stroke-linejoin: round }
+    path.idle { stroke: #3a6ea5 } circle.idle { fill: #3a6ea5 } text.idle { fill: #2f5c8c }
+    path.storm { stroke: #b3261e } circle.storm, text.storm { fill: #b3261e }
+    @media (prefers-color-scheme: dark) {
+      path.idle { stroke: #6aa8ee } circle.idle, text.idle { fill: #6aa8ee }
+      path.storm { stroke: #f08a80 } circle.storm, text.storm { fill: #f08a80 }
+    }"""
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -23,8 +33,12 @@ def picture(idle: Sequence[float], stormed: Sequence[float]) -> str:
     """
     scale = _Scale([value * 1e3 for value in [*idle, *stormed]])
     of_what = "share of the responses that arrive within that time"
-    middle = (_LEFT + _RIGHT) / 2
-    parts = [_HEAD, *scale.grid(), _small(middle, _HEIGHT - 20, of_what, anchor="middle")]
+    parts = [
+        svg.text(_LEFT, 30, "Response times while many users log in", "name"),
+        svg.text(_LEFT, 50, "ms to answer GET /api/session_state"),
+        *scale.grid(),
+        svg.text((_LEFT + _RIGHT) / 2, _HEIGHT - 20, of_what, anchor="middle"),
+    ]
     lines = [("idle", "idle", idle), ("storm", "in the storm", stormed)]
     ends = []
     for name, _, values in lines:
@@ -44,34 +58,17 @@ def picture(idle: Sequence[float], stormed: Sequence[float]) -> str:
     for (name, words, values), y in zip(lines, ends, strict=True):
         in_ms = [f"p{at} {percentile(values, at) * 1e3:.1f} ms" for at in (50, 99)]
         parts += [
-            f'  <text class="name {name}" x="{_RIGHT + 12}" y="{y:.1f}">{words}</text>',
-            _small(_RIGHT + 12, y + _LABEL_HEIGHT, ", ".join(in_ms)),
+            svg.text(_RIGHT + 12, y, words, f"name {name}"),
+            svg.text(_RIGHT + 12, y + _LABEL_HEIGHT, ", ".join(in_ms)),
         ]
-    return "\n".join([*parts, "</svg>", ""])
-
-
-_HEAD = f"""\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"
-  aria-labelledby="t d" font-family="system-ui, sans-serif" font-size="14">
-  <title id="t">Response times of GET /api/session_state while many users log in</title>
-  <desc id="d">Two curves of response times by percentile: when nobody logs in, and in a storm of
-    logins.</desc>
-  <style>
-    .grid {{ stroke: #d5dce3; stroke-width: 1 }}
-    .line {{ fill: none; stroke-width: 2.2; stroke-linejoin: round }}
-    path.idle {{ stroke: #3a6ea5 }} path.storm {{ stroke: #b3261e }}
-    circle.idle {{ fill: #3a6ea5 }} circle.storm {{ fill: #b3261e }}
-    text {{ fill: #1d2733 }} .name {{ font-weight: 600 }}
-    .small {{ font-size: 12px; fill: #3d4b59 }}
-    text.idle {{ fill: #2f5c8c }} text.storm {{ fill: #b3261e }}
-  </style>
-  <rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>
-  <text class="name" x="{_LEFT}" y="30">Response times while many users log in</text>
-  <text class="small" x="{_LEFT}" y="50">ms to answer GET /api/session_state</text>"""
-
-
-def _small(x: float, y: float, words: str, *, anchor: str = "start") -> str:
-    return f'  <text class="small" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{words}</text>'
+    return svg.document(
+        _WIDTH,
+        _HEIGHT,
+        "Response times of GET /api/session_state while many users log in",
+        "Two curves of times by percentile: when nobody logs in, and in a storm of logins.",
+        style=_STYLE,
+        parts=parts,
+    )
 
 
 class _Scale:
@@ -97,11 +94,11 @@ class _Scale:
         for ms in _steps(self._low, self._high):
             y = self.y(ms)
             parts.append(f'  <path class="grid" d="M{_LEFT} {y:.1f}H{_RIGHT}"/>')
-            parts.append(_small(_LEFT - 10, y + 4, f"{ms:g}", anchor="end"))
+            parts.append(svg.text(_LEFT - 10, y + 4, f"{ms:g}", anchor="end"))
         for percent in _PERCENTS:
             x = self.x(percent)
             parts.append(f'  <path class="grid" d="M{x:.1f} {_TOP}V{_BOTTOM}"/>')
-            parts.append(_small(x, _BOTTOM + 20, f"{percent:g} %", anchor="middle"))
+            parts.append(svg.text(x, _BOTTOM + 20, f"{percent:g} %", anchor="middle"))
         return parts
 
 

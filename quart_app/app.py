@@ -95,6 +95,7 @@ def _new_app(settings: Settings) -> Application:
         MAX_CONTENT_LENGTH=gate.LARGEST_BODY_BYTES,
         MAX_FORM_MEMORY_SIZE=gate.LARGEST_BODY_BYTES,
         BODY_TIMEOUT=BODY_TIMEOUT_SECONDS,
+        GUARDED_PATHS=settings.guarded_paths,
     )
     app.jinja_env.undefined = StrictUndefined
     return app

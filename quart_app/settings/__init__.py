@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL, make_url
 from quart_app.settings.checks import (
     check_cookie_name,
     check_fernet_key,
+    check_guarded_path,
     check_key,
     check_listen_url,
     check_public_url,
@@ -75,6 +76,8 @@ class Settings:
     audit_retention: timedelta = timedelta(days=365)
     platforms_per_user: int = 200
     trusted_proxies: int = 0
+    # Where other applications are behind this login: a login may lead back there.
+    guarded_paths: tuple[str, ...] = ()
     # Where requests to other servers may go, beside public addresses at port 443. The ports are
     # for tests and private servers: they are open in these networks only.
     allowed_private_networks: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -91,6 +94,8 @@ class Settings:
         for key in self.platform_encryption_keys:
             check_fernet_key(key)
         check_public_url(self.public_url)
+        for path in self.guarded_paths:
+            check_guarded_path(path)
         if self.database_listen_url is not None:
             check_listen_url(self.database_url, self.database_listen_url)
         check_cookie_name(self.session_cookie_name)

@@ -20,6 +20,7 @@ _PUBLIC_URL = re.compile(
     r"(?i:https?)://([^\s/?#@:\\\[\]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?((?:/[A-Za-z0-9_.~-]+)*)/?"
 )
 _LONGEST_PATH = 100
+_GUARDED_PATH = re.compile(r"(?:/[A-Za-z0-9_.~-]+)+/")
 
 
 def check_key(name: str, key: str) -> None:
@@ -70,6 +71,19 @@ def check_public_url(text: str) -> None:
         raise SettingsError(
             f"{PREFIX}PUBLIC_URL must be http:// or https:// followed by a host, and perhaps by a"
             " path of letters, digits and -._~ such as /app"
+        )
+
+
+def check_guarded_path(path: str) -> None:
+    """Refuse a path that is not a folder's, in the one spelling that no proxy changes."""
+    if (
+        not _GUARDED_PATH.fullmatch(path)
+        or len(path) > _LONGEST_PATH
+        or {".", ".."} & set(path.split("/"))
+    ):
+        raise SettingsError(
+            f"{PREFIX}GUARDED_PATHS must have paths of letters, digits and -._~ between slashes,"
+            " such as /old/"
         )
 
 

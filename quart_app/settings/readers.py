@@ -130,6 +130,7 @@ READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "AUDIT_RETENTION_DAYS": ("audit_retention", _days_of_retention),
     "PLATFORMS_PER_USER": ("platforms_per_user", _some),
     "TRUSTED_PROXIES": ("trusted_proxies", _whole_number),
+    "GUARDED_PATHS": ("guarded_paths", _json_list),
     "ALLOWED_PRIVATE_NETWORKS": ("allowed_private_networks", _networks),
     "ALLOWED_PRIVATE_PORTS": ("allowed_private_ports", _ports),
     "EXTRA_CA_FILE": ("extra_ca_file", _ca_file),

@@ -11,12 +11,13 @@ from contextlib import ExitStack, contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 import pytest
 
 from quart_app.settings import with_setting
-from tests.conftest import migrated_database, settings_for
+from tests.conftest import PASSWORD, migrated_database, settings_for
 from tests.listening import free_port, running
 from tests.processes import (
     ENDED_WITHIN_SECONDS,
@@ -101,7 +102,7 @@ def processes(
 ) -> Iterator[Processes]:
     folder = tmp_path_factory.mktemp("processes")
     with migrated_database("sqlite", request, folder) as url:
-        settings = with_setting(settings_for(url), trusted_proxies=1)
+        settings = with_setting(settings_for(url), trusted_proxies=1, guarded_paths=("/old/",))
         with two_processes(settings, folder) as both:
             yield both
 
@@ -167,9 +168,19 @@ def test_no_client_can_name_itself(site: Site, cookie: str, forged: dict[str, st
 def test_a_browser_without_a_session_is_sent_to_the_login_page(site: Site) -> None:
     answer = ask(site, headers=HTML)
     assert answer.status_code == 303
-    assert answer.headers["Location"] == "/login"
+    assert answer.headers["Location"] == "/login?next=/old/"
     assert ask(site).status_code == 401
-    assert site.client.get("/login", headers=HTML).status_code == 200
+    page = site.client.get(answer.headers["Location"], headers=HTML)
+    assert 'name="next" value="/old/"' in page.text
+
+
+def test_a_login_leads_back_to_the_page_of_the_other_application(site: Site) -> None:
+    asked = site.client.get("/old/page?number=7", headers=HTML).headers["Location"]
+    sent_back = dict(parse_qsl(urlsplit(asked).query))["next"]
+    form = {"username": site.processes.new_user(), "password": PASSWORD, "next": sent_back}
+    answer = site.processes.a.ask("POST", "/login", data=form)
+    assert answer.status_code == 303
+    assert answer.headers["Location"] == "/old/page?number=7"
 
 
 def test_the_other_applications_own_errors_are_passed_on(site: Site, cookie: str) -> None:

@@ -78,6 +78,7 @@ def test_two_secrets_are_enough_and_the_defaults_are_documented(tmp_path: Path) 
         ("PUBLIC_URL", "https://site.example/a/b-1/", "root_path", "/a/b-1"),
         ("PUBLIC_URL", "https://site.example/", "root_path", ""),
         ("PUBLIC_URL", "http://my_host:8000", "public_url", "http://my_host:8000"),
+        ("GUARDED_PATHS", '["/old/", "/a/b-1.x/"]', "guarded_paths", ("/old/", "/a/b-1.x/")),
         ("PUBLIC_URL", "https://bücher.example", "public_url", "https://bücher.example"),
         ("SESSION_COOKIE_NAME", "my.session", "cookie_name", "my.session"),
         ("SESSION_COOKIE_SECURE", "true", "cookie_secure", True),
@@ -281,6 +282,14 @@ def test_plain_database_urls_are_understood(tmp_path: Path, given: str, understo
         ("DATABASE_LISTEN_URL", "postgresql://db/app"),  # the database is SQLite
         ("DATABASE_LISTEN_URL", "sqlite:///a.db"),
         ("DATABASE_LISTEN_URL", "postgresql://ada:hunter2@db:port/app"),
+        *(
+            ("GUARDED_PATHS", f'["{path}"]')
+            for path in (
+                *("", "/", "//", "old/", "/old", "//old/", "/old//", "/a/../", "/./", "/old/*"),
+                *("https://a.example/", "/a%2Fb/", "/é/", "/a b/", "/a?/", f"/{'a' * 100}/"),
+            )
+        ),
+        ("GUARDED_PATHS", "/old/"),
         ("PUBLIC_URL", ""),
         ("PUBLIC_URL", "site.example"),
         ("PUBLIC_URL", "ftp://site.example"),

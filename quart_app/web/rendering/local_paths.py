@@ -26,6 +26,7 @@ class ReturnForm(Body):
 def safe_local_path(text: str) -> str | None:
     r"""Return `text` if a page of ours is there, and it is not longer than a form may hold.
 
+    Or if it is below one of the guarded paths, where another application answers.
     Else None, as for an address that only accepts forms. A browser takes `//host` and `/\host`
     for another site, and drops tabs and line ends first.
     """
@@ -33,14 +34,19 @@ def safe_local_path(text: str) -> str | None:
         return None
     if not text.isprintable() or " " in text or "\\" in text:
         return None
-    path, adapter = (
-        without_root_path(unquote(urlsplit(text).path)),
-        current_app.create_url_adapter(request),
-    )
-    if path is None or _LEADS_ELSEWHERE.search(path) or path.startswith(API_PREFIX):
+    path = unquote(urlsplit(text).path)
+    if _LEADS_ELSEWHERE.search(path):
         return None
+    is_guarded = path.startswith(current_app.config["GUARDED_PATHS"])
+    return text if is_guarded or _is_page(without_root_path(path)) else None
+
+
+def _is_page(path: str | None) -> bool:
+    adapter = current_app.create_url_adapter(request)
+    if path is None or adapter is None or path.startswith(API_PREFIX):
+        return False
     try:
-        endpoint, _ = adapter.match(path, "GET") if adapter else ("", {})
+        endpoint, _ = adapter.match(path, "GET")
     except HTTPException:  # nothing is there, or only with a form or at another address
-        return None
-    return None if is_marked(Mark.NO_PAGE, current_app.view_functions.get(endpoint)) else text
+        return False
+    return not is_marked(Mark.NO_PAGE, current_app.view_functions.get(endpoint))

@@ -60,6 +60,9 @@ _SERVER_BYTES = 2**30  # one server's files: 0.2 GiB, and as much again that tes
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--thorough", action="store_true", help="run the long counts")
     parser.addoption(
+        "--hosts-seed", type=int, help="repeat one run of tests/hosts, with a minute of faults"
+    )
+    parser.addoption(
         "--require-all",
         action="store_true",
         default=os.environ.get("CI") == "true",

@@ -1,7 +1,8 @@
 """The fork server, which forks others with the application imported: see tests/forking.py.
 
-Each request is one message: JSON with the module, arguments, environment, working directory and the
-numbers for the attached file descriptors. The response is the process id.
+Each request is one message: JSON with the module, arguments, environment, working directory and
+network namespace, and the numbers for the attached file descriptors. The response is the process
+id.
 """
 
 import fcntl
@@ -18,6 +19,7 @@ from typing import Any
 import quart_app.app
 import quart_app.cli.command_line
 import quart_app.cli.migrate  # noqa: F401 imported here so that no fork has to
+from tests.network_namespaces import enter_network_namespace
 
 _ABOVE_TARGETS = 1000
 _MOST_FDS = 32
@@ -77,6 +79,8 @@ def run(request: dict[str, Any], fds: list[int]) -> None:
             (2, "w", 1, "backslashreplace"),
         )
     )
+    if request["network_namespace"] is not None:
+        enter_network_namespace(request["network_namespace"])
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environ"])

@@ -13,6 +13,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ _ROOT = Path(__file__).resolve().parent.parent
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 # Interpreter variables that the fork server has, too; it cannot be used with others.
 _OF_TEMPLATE = {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
-_OPTIONS = {"cwd", "stdin", "stdout", "stderr", "pass_fds", "text"}
+_OPTIONS = {"cwd", "stdin", "stdout", "stderr", "pass_fds", "text", "network_namespace"}
+_one_at_a_time = threading.Lock()
 
 
 class Forked(subprocess.Popen[Any]):
@@ -30,6 +32,13 @@ class Forked(subprocess.Popen[Any]):
     `env` and `cwd` are required. It accepts streams, `pass_fds` and the text options of Popen.
     `communicate`, `wait`, signals and the exit code are Popen's own.
     """
+
+    def __init__(
+        self, args: list[Any], *, network_namespace: str | None = None, **options: Any
+    ) -> None:
+        """Start it, in another network namespace if this names one."""
+        self._network_namespace = network_namespace
+        super().__init__(args, **options)
 
     def _execute_child(self, args: Any, *rest: Any) -> None:
         """Make the fork server fork; called by Popen, with the same signature since 3.11.
@@ -49,11 +58,13 @@ class Forked(subprocess.Popen[Any]):
             "arguments": [os.fsdecode(each) for each in args[3:]],
             "environ": dict(env),
             "cwd": os.fspath(cwd),
+            "network_namespace": self._network_namespace,
             "targets": list(targets),
         }
-        template = _fork_server(os.getpid())
-        socket.send_fds(template, [json.dumps(request).encode()], list(targets.values()))
-        self.pid = int(template.recv(32))
+        with _one_at_a_time:
+            template = _fork_server(os.getpid())
+            socket.send_fds(template, [json.dumps(request).encode()], list(targets.values()))
+            self.pid = int(template.recv(32))
         self._child_created = True
         self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined] # Popen's own
 

@@ -43,11 +43,17 @@ def nginx(config: pytest.Config, site: str, ports: Sequence[int]) -> Iterator[Pa
     with tempfile.TemporaryDirectory(prefix="quart_app-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # its workers run as another user
-        (folder / "site").write_text(site)
-        file, log = folder / "nginx.conf", folder / "log"
-        file.write_text(_NGINX.format(folder=folder))
-        with running([program, "-p", folder, "-c", file, "-e", "stderr"], ports, log):
+        log = folder / "log"
+        with running(nginx_command(program, folder, site), ports, log):
             yield log
+
+
+def nginx_command(program: str, folder: Path, site: str) -> list[str]:
+    """Write the configuration into a folder, and return the command that runs nginx with it."""
+    (folder / "site").write_text(site)
+    file = folder / "nginx.conf"
+    file.write_text(_NGINX.format(folder=folder))
+    return [program, "-p", str(folder), "-c", str(file), "-e", "stderr"]
 
 
 @contextmanager

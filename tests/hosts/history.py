@@ -16,6 +16,7 @@ class Action(enum.StrEnum):
     LOGIN = "login"
     READ = "read"  # the session state
     ACCOUNTS = "accounts"  # the list of the user's accounts
+    DEVICES = "devices"  # the list of the user's sessions
     SWITCH = "switch"
     ADD = "add"  # an account
     LOG_OUT = "log out"
@@ -60,7 +61,10 @@ class Call:
 
     def __str__(self) -> str:
         what = self.action if self.subject is None else f"{self.action} {self.subject}"
-        return f"{what} at {self.target} for {self.user} [{self.began:.3f} to {self.ended:.3f}]"
+        return (
+            f"{self.began:.3f} to {self.ended:.3f} s: {self.user} {what} at {self.target}"
+            f" with {self.session}: {self.status}"
+        )
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ class History:
 
     user_ids: dict[str, int]
     targets: tuple[str, ...] = (PROXY,)
+    first_accounts: frozenset[str] = frozenset()  # names that each user has from the beginning
     calls: list[Call] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     healed: float = 0.0  # when the last fault had been put right

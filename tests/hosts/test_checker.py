@@ -94,6 +94,7 @@ def found(*calls: Call, faults: tuple[Fault, ...] = (), **more: Any) -> list[str
         [LOGIN, unanswered(LOG_OUT), read(12), refused(13)],
         [LOGIN, call(Action.END_DEVICE, 10, session="t", subject="s"), refused(12), OF_T],
         [LOGIN, OF_T, EVERYWHERE, refused(12)],
+        [LOGIN, call(Action.END_DEVICE, 10, subject="t", status=404), OF_T],
         # A login at the same time as "log out everywhere" may come first or second.
         [replace(LOGIN, began=10.05, ended=10.2), OF_T, EVERYWHERE, read(20)],
         [replace(LOGIN, began=10.05, ended=10.2), OF_T, EVERYWHERE, refused(20)],
@@ -154,6 +155,7 @@ def test_a_good_history_has_no_violation(history: list[Call]) -> None:
         ([LOGIN, add(1, "a", user="bob", session=None), listed(2, "a")], "which ada has not added"),
         ([LOGIN, add(1, "a", status=401), listed(2, "a"), LOG_OUT], "which ada has not added"),
         ([LOGIN, read(1, status=500)], "unexpected status 500"),
+        ([LOGIN, add(1, "a", status=404)], "unexpected status 404"),
         ([call(Action.LOGIN, 0, session=None, status=401)], "right password refused"),
     ],
 )

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import cast
 
-from hypercorn.middleware import ProxyFixMiddleware
 from hypercorn.typing import ASGIFramework
 from jinja2 import StrictUndefined
 from quart import Quart
@@ -32,7 +31,15 @@ from quart_app.web.connections.hypercorn import bound_hypercorn
 from quart_app.web.connections.listener import accepting_within_bounds
 from quart_app.web.connections.register import Bounds, Register
 from quart_app.web.operations import auth_verify
-from quart_app.web.pipeline import access_log, cookies, gate, limits, root_path, wire
+from quart_app.web.pipeline import (
+    access_log,
+    cookies,
+    gate,
+    limits,
+    root_path,
+    trusted_proxies,
+    wire,
+)
 from quart_app.web.pipeline.claims import EXTRA_CLAIMS, is_id
 from quart_app.web.pipeline.device_cookie import DeviceCookie
 from quart_app.web.pipeline.headers import headers_of_every_answer, headers_of_refusal
@@ -230,19 +237,19 @@ def _wrap_asgi(app: Quart, settings: Settings, make_headers: wire.MakeHeaders) -
 
     The outermost answers /auth/verify, which must not refuse what a proxy's client sent.
     """
-    readable: ASGIFramework = wire.RejectInvalidHost(app.asgi_app, make_headers)
-    if settings.trusted_proxies:
-        readable = ProxyFixMiddleware(readable, trusted_hops=settings.trusted_proxies)
+    readable = wire.RejectInvalidHost(app.asgi_app, make_headers)
     sessions = cast(RevocableSessionInterface, app.session_interface)
-    verifying = auth_verify.AuthVerify(
+    outermost: ASGIFramework = auth_verify.AuthVerify(
         wire.RejectInvalidTarget(readable, make_headers),
         partial(sessions.session_in, app=app),
         headers_of_every_answer(is_https=settings.is_https),
         root_path=settings.root_path,
     )
-    app.asgi_app = (  # type: ignore[method-assign]
-        root_path.UnderRootPath(verifying, settings.root_path) if settings.root_path else verifying
-    )
+    if settings.root_path:
+        outermost = root_path.UnderRootPath(outermost, settings.root_path)
+    if settings.trusted_proxies:
+        outermost = trusted_proxies.TrustProxies(outermost, settings.trusted_proxies)
+    app.asgi_app = outermost  # type: ignore[method-assign, assignment]
 
 
 def _freeze_gc() -> None:

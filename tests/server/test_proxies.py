@@ -69,3 +69,28 @@ def test_a_login_over_plain_http_works_although_nginx_drops_the_port(
         assert log_in(site) == 401  # the password was compared
         assert log_in("http://127.0.0.1:1") == 403
         assert log_in("http://evil.example") == 403
+
+
+def test_the_access_log_has_the_address_of_the_client_of_trusted_proxies(
+    migrated_sqlite: Path, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    port = free_port()
+    settings = settings_for(URL.create("sqlite+aiosqlite", database=str(migrated_sqlite)))
+    forwarding = _NGINX.replace(
+        "; }}", "; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; }}"
+    )
+    # The client is the outer of two proxies. It passes on what its own client claims.
+    claimed = {"X-Forwarded-For": "198.51.100.7, 2001:db8::9"}
+    # Pages, an answer that is made before Quart, and a refusal.
+    paths = ["/login", "/auth/verify", "/nothing", f"/refused?{'&' * 100}"]
+    with (
+        hypercorn(with_setting(settings, trusted_proxies=2), tmp_path) as server,
+        nginx(pytestconfig, forwarding.format(port=port, url=server.url), [port]),
+    ):
+        for path in paths:
+            httpx2.get(f"http://127.0.0.1:{port}{path}", headers=claimed)
+        httpx2.get(f"{server.url}/direct", headers={"X-Forwarded-For": "198.51.100.7"})
+    lines = [line for line in server.log.read_text().splitlines() if '"GET /' in line]
+    found = {line.split('"')[1].split()[1]: line.split('"')[0].split()[-1] for line in lines}
+    assert {found[path.partition("?")[0]] for path in paths} == {"2001:db8::9"}
+    assert found["/direct"].startswith("127.0.0.1:")  # by fewer proxies than are trusted

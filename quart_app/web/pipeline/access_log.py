@@ -7,7 +7,9 @@ from urllib.parse import quote
 from quart_app.text.printable import printable
 
 _LOGGER = "hypercorn.access"
-_PATH_ATOM = "U"
+_PATH_ATOM, _ADDRESS_ATOM = "U", "h"
+# Of an address that a proxy told us: its port is unknown.
+_NO_PORT = ":0"
 # RFC 3986 section 3.3: what a path holds as it is.
 _IN_A_PATH = "/!$&'()*+,;=:@~"
 # The format puts quotes around parts of the line. A backslash would make the escapes ambiguous.
@@ -41,6 +43,8 @@ class _Escaped:
         value = self._atoms[name]
         if not isinstance(value, str):
             return value
+        if name == _ADDRESS_ATOM:
+            value = value.removesuffix(_NO_PORT)
         if name == _PATH_ATOM:  # Hypercorn has taken its percent signs away
             value = quote(value, safe=_IN_A_PATH, errors="replace")
         return value.translate(_ESCAPED)

@@ -37,7 +37,7 @@ run_in_environment("requirements-dev.lock")
 import asyncio
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bench.peers_client import UnexpectedAnswerError, measure
@@ -45,6 +45,7 @@ from bench.peers_picture import picture
 from bench.peers_report import DASHBOARD, QUART_AUTH, STOCK, Peer, goals, shares, table
 from bench.peers_servers import (
     SERVER_CORE,
+    Running,
     Server,
     django,
     ours,
@@ -64,8 +65,8 @@ PICTURE = ROOT / "docs" / "images" / "peers.svg"
 
 
 @contextmanager
-def peers(folder: Path) -> Iterator[list[Peer]]:
-    """Start all servers, and yield what is measured there. Three paths are ours."""
+def peers(folder: Path) -> Iterator[dict[Peer, Running]]:
+    """Start all servers; yield the peers, each with its server. Three paths are of ours."""
     with postgres_server(folder) as uri:
         others = {
             STOCK: peer("quart_session"),
@@ -80,16 +81,12 @@ def peers(folder: Path) -> Iterator[list[Peer]]:
             others["session table, PostgreSQL"] = on_postgresql(uri, folder)
         servers = [ours(folder), *others.values()]
         with running(servers, folder, uvloop=arguments.uvloop) as (own, *started):
-            yield [
-                *(
-                    Peer(name=name, path=path, server=own, is_ours=True)
-                    for name, path in OUR_PATHS.items()
-                ),
-                *(
-                    Peer(name=name, path="/me", server=server)
-                    for name, server in zip(others, started, strict=True)
-                ),
-            ]
+            yield {
+                Peer(name=name, path=path, is_ours=True): own for name, path in OUR_PATHS.items()
+            } | {
+                Peer(name=name, path="/me", is_wsgi=each.server.is_wsgi): each
+                for name, each in zip(others, started, strict=True)
+            }
 
 
 def on_postgresql(uri: str, folder: Path) -> Server:
@@ -100,27 +97,28 @@ def on_postgresql(uri: str, folder: Path) -> Server:
     return session_table(url.render_as_string(hide_password=False), pid)
 
 
-def run(measured: Sequence[Peer]) -> None:
+def run(servers: dict[Peer, Running]) -> None:
     """Log out everywhere, then measure all peers in alternating rounds."""
     os.sched_setaffinity(0, {(os.cpu_count() or 1) - 1})
-    for each in measured:
+    for each, server in servers.items():
         show_progress(f"Waiting for {each.name}")
-        each.is_final = each.server.is_copied_cookie_dead(each.path)
-    browsers = {each.server.port: each.server.log_in() for each in measured}
+        each.is_final = server.is_copied_cookie_dead(each.path)
+    browsers = {server.port: server.log_in() for server in servers.values()}
     for number in range(arguments.rounds):
         show_progress(f"Round {number + 1} of {arguments.rounds}")
-        for each in measured if number % 2 else reversed(measured):
+        for each in servers if number % 2 else reversed(servers):
+            server = servers[each]
             asked = measure(
-                browsers[each.server.port],
+                browsers[server.port],
                 each.path,
                 connections=arguments.connections,
                 seconds=arguments.seconds,
-                processor_seconds=each.server.processor_seconds,
+                processor_seconds=server.processor_seconds,
             )
             try:
                 each.rounds.append(asyncio.run(asked))
             except (UnexpectedAnswerError, OSError) as error:
-                each.server.give_up(error)
+                server.give_up(error)
 
 
 def show_progress(words: str) -> None:
@@ -131,10 +129,11 @@ def show_progress(words: str) -> None:
 
 with (
     tempfile.TemporaryDirectory(prefix="quart_app-bench-") as temporary,
-    peers(Path(temporary)) as measured,
+    peers(Path(temporary)) as servers,
 ):
-    run(measured)
+    run(servers)
     show_progress("Stopping the servers")
+measured = list(servers)
 print(
     f"\n{arguments.rounds} rounds of {arguments.seconds:g} s, {arguments.connections} kept"
     f" connections. Response times and processor times are in ms.\n\n{table(measured)}\n"

@@ -102,14 +102,11 @@ async def measure(
     `processor_seconds` says how much the server has used so far. Raises UnexpectedAnswerError or
     OSError.
     """
-    load, loop = _Load(browser, path), asyncio.get_running_loop()
+    load = _Load(browser, path)
     gc.collect()
     gc.disable()
     try:
-        opened = [
-            await loop.create_connection(lambda: _Connection(load), "127.0.0.1", browser.port)
-            for _ in range(connections)
-        ]
+        await load.connect(connections)
         await load.wait(_UNCOUNTED_SECONDS)
         used, client_used, began = processor_seconds(), time.process_time(), time.perf_counter()
         load.is_counting = True
@@ -117,17 +114,14 @@ async def measure(
         while not load.waits:  # a very short round, or a very busy machine
             await load.wait(seconds)
         load.is_counting = False
-        result = Round(
+        return Round(
             seconds=time.perf_counter() - began,
             processor_seconds=processor_seconds() - used,
             client_seconds=time.process_time() - client_used,
             waits=load.waits,
         )
-        load.is_over = True
-        for transport, _ in opened:
-            transport.close()
-        return result
     finally:
+        load.close()
         gc.enable()
 
 
@@ -139,8 +133,22 @@ class _Load:
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.request = browser.request(path)
         self.is_counting = False
-        self.is_over = False
+        self._is_over = False
+        self._opened: list[asyncio.Transport] = []
         self.waits: list[float] = []
+
+    async def connect(self, connections: int) -> None:
+        """Open connections, which begin to ask at once."""
+        loop, port = asyncio.get_running_loop(), self._browser.port
+        for _ in range(connections):
+            opened, _ = await loop.create_connection(lambda: _Connection(self), "127.0.0.1", port)
+            self._opened.append(opened)
+
+    def close(self) -> None:
+        """Close the connections, without waiting for their answers."""
+        self._is_over = True
+        for each in self._opened:
+            each.abort()
 
     async def wait(self, seconds: float) -> None:
         """Wait; raise what fails meanwhile."""
@@ -150,7 +158,7 @@ class _Load:
 
     def fail(self, reason: str) -> None:
         """End the round."""
-        if not self.is_over and not self._failure.done():
+        if not self._is_over and not self._failure.done():
             self._failure.set_exception(UnexpectedAnswerError(f"{self._path}: {reason}"))
 
     def answered(self, head: bytes, wait: float) -> None:

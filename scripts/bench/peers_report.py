@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from bench.login_storm_picture import percentile
 from bench.peers_client import Round
-from bench.peers_servers import Running
 
 STOCK = "stock Quart"
 QUART_AUTH = "Quart-Auth"
@@ -18,11 +17,11 @@ _QUIET_SHARE = 0.85
 
 @dataclass(eq=False, kw_only=True)
 class Peer:
-    """A path of a running server, and what was measured there."""
+    """A path of a server, and what was measured there."""
 
     name: str
     path: str
-    server: Running
+    is_wsgi: bool = False
     is_ours: bool = False
     is_final: bool = False  # whether a logout ended the copied cookie, too
     rounds: list[Round] = field(default_factory=list)
@@ -99,7 +98,7 @@ def table(peers: Sequence[Peer]) -> str:
     rows += [
         [
             f"**{each.name}**" if each.is_ours else each.name,
-            "gunicorn" if each.server.server.is_wsgi else "Hypercorn",
+            "gunicorn" if each.is_wsgi else "Hypercorn",
             f"{each.requests_per_second:,.0f}",
             str(ratio(each, stock, rate)),
             f"{each.milliseconds(50):.1f}",

@@ -16,8 +16,8 @@ from urllib.parse import parse_qs
 from standins.certificates import CertificateAuthority
 
 from quart_app.fediverse.fediverse import Fediverse
-from quart_app.fediverse.guarded_transport import Timeouts
 from quart_app.fediverse.public_addresses import IPAddress
+from quart_app.fediverse.types import Timeouts
 
 NAME = "fedi.example"
 LOOPBACK = IPv4Network("127.0.0.0/8")

@@ -1,33 +1,22 @@
-"""Everything that this application asks of other servers."""
+"""Everything that this application asks of other servers.
+
+The client and its libraries are loaded at the first request: many processes never make one, and
+the libraries and the system's certificates would take a fifth of the time of each start.
+"""
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any
 
-import httpx2
-
-from quart_app.fediverse import accounts, recognition
-from quart_app.fediverse.answers import https_url
-from quart_app.fediverse.errors import ServerError, ServerTooSlow
-from quart_app.fediverse.guarded_connections import (
-    Destinations,
-    GuardedBackend,
-    trusted_certificates,
-)
-from quart_app.fediverse.guarded_transport import (
-    MOST_BYTES_EXTENSION,
-    GuardedTransport,
-    Timeouts,
-)
-from quart_app.fediverse.names_to_addresses import Resolve, SystemResolver
-from quart_app.fediverse.oauth import OAuth
-from quart_app.fediverse.pictures import picture_type
+from quart_app.fediverse.names_to_addresses import Resolve
 from quart_app.fediverse.public_addresses import IPNetwork
-from quart_app.fediverse.requests import HEADERS, Requests
-from quart_app.fediverse.types import App, Avatar, Grant, Instance, RemoteAccount
+from quart_app.fediverse.types import App, Avatar, Grant, Instance, RemoteAccount, Timeouts
 
-LARGEST_AVATAR_BYTES: Final = 256 * 1024
+if TYPE_CHECKING:
+    from quart_app.fediverse.client import Client
+    from quart_app.fediverse.oauth import OAuth
 
 
 class Fediverse:
@@ -47,48 +36,42 @@ class Fediverse:
         resolve: Resolve | None = None,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 it is frozen
     ) -> None:
-        self._resolver = SystemResolver()
-        self._timeouts = timeouts
-        self._transport = GuardedTransport(
-            backend=GuardedBackend(
-                Destinations(allowed_private_networks, allowed_private_ports),
-                resolve or self._resolver,
-            ),
-            ssl_context=trusted_certificates(extra_ca_file),
+        self._new_client = partial(
+            _new_client,
+            allowed_private_networks=allowed_private_networks,
+            allowed_private_ports=allowed_private_ports,
+            extra_ca_file=extra_ca_file,
+            resolve=resolve,
             timeouts=timeouts,
         )
-        self._requests = Requests(self._transport)
-        self._oauth = OAuth(self._transport)
+        self._loading = asyncio.Lock()
+        self._loaded: Client | None = None
 
     async def close(self) -> None:
         """Close the connections that are kept open."""
-        await self._transport.aclose()
-        self._resolver.close()
+        if self._loaded is not None:
+            await self._loaded.close()
 
     async def recognize(self, host: str) -> Instance:
         """Return what is at `host`: a name, or `name:port` where that port is allowed.
 
         Raises ServerNotSupported where nothing there has Mastodon's API, and ServerMoved.
         """
-        try:
-            async with asyncio.timeout(self._timeouts.total.total_seconds()):
-                return await recognition.recognize(self._requests, host)
-        except TimeoutError:
-            raise ServerTooSlow(host) from None
+        return await (await self._client()).recognize(host)
 
     async def register_app(
         self, instance: Instance, *, name: str, website: str, redirect_uri: str, scope: str
     ) -> App:
         """Register this application. Raises InvalidScope where the server refuses the form."""
-        return await self._oauth.register_app(
+        return await (await self._oauth()).register_app(
             instance, name=name, website=website, redirect_uri=redirect_uri, scope=scope
         )
 
     async def knows_app(self, instance: Instance, app: App, *, scope: str | None = None) -> bool:
         """Return whether the server still knows the app; `scope` is the one it registered."""
-        return await self._oauth.knows_app(instance, app, scope)
+        return await (await self._oauth()).knows_app(instance, app, scope)
 
-    def authorization_url(
+    async def authorization_url(
         self,
         instance: Instance,
         app: App,
@@ -100,7 +83,7 @@ class Fediverse:
         language: str | None = None,
     ) -> str:
         """Return the address to open in the user's browser; the server always asks who it is."""
-        return self._oauth.authorization_url(
+        return (await self._oauth()).authorization_url(
             instance,
             app,
             redirect_uri=redirect_uri,
@@ -114,35 +97,38 @@ class Fediverse:
         self, instance: Instance, app: App, *, code: str, redirect_uri: str, code_verifier: str
     ) -> Grant:
         """Return the tokens for a code. Raises CodeRefused, AppRefused and InvalidScope."""
-        return await self._oauth.exchange_code(
+        return await (await self._oauth()).exchange_code(
             instance, app, code=code, redirect_uri=redirect_uri, code_verifier=code_verifier
         )
 
     async def refresh(self, instance: Instance, app: App, refresh_token: str) -> Grant:
         """Return new tokens. Raises TokenRefused and AppRefused."""
-        return await self._oauth.refresh(instance, app, refresh_token)
+        return await (await self._oauth()).refresh(instance, app, refresh_token)
 
     async def revoke(self, instance: Instance, app: App, token: str) -> bool:
         """Return whether the server accepts the revocation, as it should for any token."""
-        return await self._oauth.revoke(instance, app, token)
+        return await (await self._oauth()).revoke(instance, app, token)
 
     async def verify_credentials(self, host: str, access_token: str) -> RemoteAccount:
         """Return the account that a token belongs to. Raises TokenRefused."""
-        return await accounts.verify_credentials(self._requests, host, access_token)
+        return await (await self._client()).verify_credentials(host, access_token)
 
     async def avatar(self, url: str) -> Avatar | None:
         """Return the picture at an https address; None where there is none that is harmless."""
-        if https_url(url) is None:
-            return None
-        request = httpx2.Request(
-            "GET",
-            url,
-            headers={**HEADERS, "Accept": "image/webp, image/png, image/jpeg, image/gif"},
-            extensions={MOST_BYTES_EXTENSION: LARGEST_AVATAR_BYTES},
-        )
-        try:
-            response = await self._transport.handle_async_request(request)
-        except ServerError:
-            return None
-        content_type = picture_type(response.content) if response.is_success else None
-        return Avatar(content_type, response.content) if content_type else None
+        return await (await self._client()).avatar(url)
+
+    async def _oauth(self) -> "OAuth":
+        return (await self._client()).oauth
+
+    async def _client(self) -> "Client":
+        """Return the client. It is loaded in a thread, because other requests must not wait."""
+        async with self._loading:
+            if self._loaded is None:
+                self._loaded = await asyncio.to_thread(self._new_client)
+            return self._loaded
+
+
+def _new_client(**options: Any) -> "Client":
+    from quart_app.fediverse.client import Client  # noqa: PLC0415 see the docstring of this module
+
+    return Client(**options)

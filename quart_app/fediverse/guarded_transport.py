@@ -7,8 +7,6 @@ hands over answers that are complete, small and in time.
 import asyncio
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 import httpcore2
@@ -22,6 +20,7 @@ from quart_app.fediverse.errors import (
 )
 from quart_app.fediverse.server_names import server_in
 from quart_app.fediverse.server_slots import ServerSlots
+from quart_app.fediverse.types import Timeouts
 
 MOST_BYTES: Final = 64 * 1024
 MOST_BYTES_EXTENSION: Final = "most_bytes"  # of a request whose answer may have another size
@@ -32,14 +31,6 @@ _POOL_RETRY_SECONDS: Final = 30
 _ENCODINGS: Final = {"", "identity", "gzip", "deflate"}
 # The rest of an answer's headers is for browsers and caches.
 _KEPT_HEADERS: Final = ("content-type", "location", "retry-after")
-
-
-@dataclass(frozen=True)
-class Timeouts:
-    """How long a request may take: until it is connected, and in all, waiting included."""
-
-    connect: timedelta = timedelta(seconds=5)
-    total: timedelta = timedelta(seconds=10)
 
 
 class GuardedTransport(httpx2.AsyncBaseTransport):

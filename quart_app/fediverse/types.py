@@ -11,6 +11,14 @@ _GRANULAR: Final = _MASTODON | {"gotosocial", "akkoma", "pleroma", "iceshrimp", 
 
 
 @dataclass(frozen=True)
+class Timeouts:
+    """How long a request may take: until it is connected, and in all, waiting included."""
+
+    connect: timedelta = timedelta(seconds=5)
+    total: timedelta = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
 class Software:
     """The software of a server, by NodeInfo's name in lower case.
 

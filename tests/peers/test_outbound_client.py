@@ -15,9 +15,8 @@ from quart_app.fediverse.errors import (
     TokenRefused,
 )
 from quart_app.fediverse.fediverse import Fediverse
-from quart_app.fediverse.guarded_transport import Timeouts
 from quart_app.fediverse.scopes import scopes_to_try
-from quart_app.fediverse.types import App, Instance
+from quart_app.fediverse.types import App, Instance, Timeouts
 from tests.peers.browser import authorize
 from tests.peers.client import CALLBACK, VERIFIER, query_of
 from tests.peers.fixtures import NAMES, Peers
@@ -63,8 +62,8 @@ async def register(fediverse: Fediverse, instance: Instance) -> tuple[App, str]:
     raise AssertionError("the server accepts no scope")
 
 
-def address(fediverse: Fediverse, instance: Instance, app: App, scope: str) -> str:
-    return fediverse.authorization_url(
+async def address(fediverse: Fediverse, instance: Instance, app: App, scope: str) -> str:
+    return await fediverse.authorization_url(
         instance,
         app,
         redirect_uri=CALLBACK,
@@ -85,7 +84,7 @@ async def test_an_account_is_connected_at_every_kind_of_server(
     assert (instance.host, instance.software.name) == (host, peer.records.software.name)
     app, scope = await register(fediverse, instance)
     assert scope == SCOPES[name]
-    url = address(fediverse, instance, app, scope)
+    url = await address(fediverse, instance, app, scope)
     callback = await asyncio.to_thread(peers.authorize, url, "grace")
     code = query_of(callback)["code"]
     grant = await fediverse.exchange_code(
@@ -143,7 +142,7 @@ async def test_an_account_is_connected_at_snac(
     assert instance.software.name == "snac"
     assert not instance.software.binds_codes
     app, scope = await register(fediverse, instance)
-    url = address(fediverse, instance, app, scope)
+    url = await address(fediverse, instance, app, scope)
     callback = await asyncio.to_thread(
         authorize, url, "alice", verify=peer_tls, password=snac.passwords["alice"]
     )

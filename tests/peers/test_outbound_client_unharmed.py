@@ -10,7 +10,7 @@ from standins.listener import LOOPBACK
 
 from quart_app.fediverse.errors import ServerError
 from quart_app.fediverse.fediverse import Fediverse
-from quart_app.fediverse.guarded_transport import Timeouts
+from quart_app.fediverse.types import Timeouts
 from tests.peers.hostile import HOSTILE, HostileServer
 from tests.tls_servers import client, resolving
 

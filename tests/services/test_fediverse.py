@@ -344,9 +344,11 @@ async def test_an_app_is_known_by_a_token_of_its_own(
     assert "authorization" not in request.headers
 
 
-def test_the_authorization_address_has_a_challenge_and_no_secret(fediverse: Fediverse) -> None:
+async def test_the_authorization_address_has_a_challenge_and_no_secret(
+    fediverse: Fediverse,
+) -> None:
     instance = Instance("a.example", Software(), "https://a.example/oauth/authorize?x=1", "t", "r")
-    url = fediverse.authorization_url(
+    url = await fediverse.authorization_url(
         instance,
         APP,
         redirect_uri="https://we.example/back?a=1&b=2",

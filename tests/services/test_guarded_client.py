@@ -25,8 +25,9 @@ from quart_app.fediverse.errors import (
     ServerUnreachable,
 )
 from quart_app.fediverse.fediverse import Fediverse
-from quart_app.fediverse.guarded_transport import MOST_BYTES, Timeouts
+from quart_app.fediverse.guarded_transport import MOST_BYTES
 from quart_app.fediverse.public_addresses import IPAddress
+from quart_app.fediverse.types import Timeouts
 from tests.tls_servers import (
     LOOPBACK,
     NAME,

@@ -133,7 +133,7 @@ class Authorizations:
             async with self.database.begin() as db:
                 kept = await authorization_of_caller(db, caller, authorization_id, self.now())
                 keep_app(self.credentials, kept, app, scope)
-        return self.fediverse.authorization_url(
+        return await self.fediverse.authorization_url(
             instance,
             app,
             redirect_uri=self.apps.redirect_uri_at(host),

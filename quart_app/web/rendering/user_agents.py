@@ -1,10 +1,11 @@
-"""Names of the browser and the system in a User-Agent header."""
+"""Names of the browser and the system in a User-Agent header.
+
+The library and its patterns are loaded with the first header: many processes never show one.
+"""
 
 import asyncio
 from collections.abc import Iterable
 from typing import Final
-
-from ua_parser import parse
 
 from quart_app.web.rendering.display import displayed
 
@@ -25,6 +26,8 @@ async def described(user_agents: Iterable[str | None]) -> dict[str | None, str]:
 # ua-parser 1.0.2 raises ValueError where an optional group of a pattern stays empty.
 @displayed(otherwise=_UNKNOWN)
 def _words(user_agent: str | None) -> str:
+    from ua_parser import parse  # noqa: PLC0415 see the docstring of this module
+
     if not user_agent:
         return _UNKNOWN
     parsed = parse(user_agent)

@@ -93,7 +93,7 @@ def _checked(backup: SealedFile) -> tuple[Facts, Definition]:
     try:
         definition = definition_of(facts)  # type: ignore[arg-type] # whatever else it is, is caught
         assert isinstance(facts, dict)  # noqa: S101 definition_of has read it
-        if facts["table"][0]["name"] != SESSIONS:
+        if {facts["table"][0]["name"], backup.manifest["table"]} != {SESSIONS}:
             raise ValueError  # noqa: TRY301 the reason is the one sentence below
     except (LookupError, TypeError, ValueError, AttributeError):
         raise Refused(
@@ -163,7 +163,7 @@ def compare(
     """Name the differences of the existing table from the backup, additions included."""
     manifest = backup.manifest
     wanted = _with_not_valid(manifest["facts"], not_valid or set())
-    facts = facts_of_sessions(connection, str(manifest["table"]))
+    facts = facts_of_sessions(connection, SESSIONS)
     if different := differences(wanted, facts):
         return different
     query = copy_query(facts, manifest["columns"], manifest["encoding"], direction="TO STDOUT")

@@ -37,35 +37,49 @@ def upgrade() -> None:
         _remember_the_highest_id(highest)
     else:
         _begin_ids_after("platform_connections", highest)
-        _begin_ids_after("users", max(_highest_ids([("users", "id")])))
+        _begin_ids_after("users", max(_highest_ids([(sa.table("users"), "id")])))
 
 
-def _columns_that_name_connections() -> list[tuple[str, str]]:
-    """Return each (table, column) with ids of platform connections, including their own."""
-    columns = [("platform_connections", "id")]
-    for (_, table), keys in sa.inspect(op.get_bind()).get_multi_foreign_keys().items():
+# SQLAlchemy's own reflection fails on PostgreSQL where a column's name has a line end.
+_REFERRING = sa.text(
+    "SELECT relname, referring.attname FROM pg_constraint"
+    " JOIN pg_class ON pg_class.oid = conrelid"
+    " AND relnamespace = quote_ident(current_schema())::regnamespace"
+    " CROSS JOIN unnest(conkey, confkey) AS pair (number, referred_number)"
+    " JOIN pg_attribute AS referring"
+    " ON referring.attrelid = conrelid AND referring.attnum = pair.number"
+    " JOIN pg_attribute AS referred"
+    " ON referred.attrelid = confrelid AND referred.attnum = pair.referred_number"
+    " WHERE contype = 'f' AND confrelid = 'platform_connections'::regclass"
+    " AND referred.attname = 'id'"
+)
+
+
+def _columns_that_name_connections() -> list[tuple[sa.TableClause, str]]:
+    """Return each table and column with ids of platform connections, including their own."""
+    bind, columns = op.get_bind(), [(sa.table("platform_connections"), "id")]
+    if bind.dialect.name == "postgresql":
+        found = bind.execute(_REFERRING)
+        return columns + [(sa.table(table), column) for table, column in found]
+    for (_, table), keys in sa.inspect(bind).get_multi_foreign_keys().items():
         for key in keys:
             if key["referred_table"].lower() == "platform_connections":
                 pairs = zip(key["constrained_columns"], key["referred_columns"], strict=False)
-                columns += [(table, column) for column, to in pairs if to.lower() == "id"]
+                columns += [(sa.table(table), column) for column, to in pairs if to.lower() == "id"]
     return columns
 
 
-def _highest_ids(columns: list[tuple[str, str]]) -> list[int]:
+def _highest_ids(columns: list[tuple[sa.TableClause, str]]) -> list[int]:
     """Return the highest id in each column; 0 if it has none."""
     bind = op.get_bind()
-    quote = bind.dialect.identifier_preparer.quote
-    # SQLite columns may contain values of any type, such as text.
-    only_ids = "WHERE typeof({0}) = 'integer'" if bind.dialect.name == "sqlite" else ""
-    return [
-        bind.scalar(
-            sa.text(
-                f"SELECT coalesce(max({quote(column)}), 0) FROM {quote(table)} "
-                + only_ids.format(quote(column))
-            )
-        )
-        for table, column in columns
-    ]
+    highest = []
+    for table, name in columns:
+        column = sa.column(name, sa.Integer)
+        query = sa.select(sa.func.coalesce(sa.func.max(column), 0)).select_from(table)
+        if bind.dialect.name == "sqlite":  # whose columns may contain values of any type
+            query = query.where(sa.func.typeof(column) == "integer")
+        highest.append(bind.execute(query).scalar_one())
+    return highest
 
 
 def _remember_the_highest_id(highest: int) -> None:

@@ -3,8 +3,9 @@
 
 Each server has the same core, and the client another one. All run at the same time, and rounds
 alternate between them: in a round, the client sends the same request on kept connections, each
-time as soon as the answer before it has arrived. Results are medians of the rounds, and the rate is
-compared with stock Quart's of the same round, so other load on the machine changes that little.
+time as soon as the answer before it has arrived. Results are medians of the rounds, and compared
+with stock Quart's of the same round. Other load on the machine changes the ratios of processor
+times little; if it makes those of the rates doubtful, the output says so.
 Before, the client logs in, copies the cookie, logs out and asks again with the copy.
 """
 

@@ -23,10 +23,13 @@ from quart_app.settings import PREFIX, Settings, read_database_url
 from quart_app.storage.schema import upgrade_schema
 
 SERVER_CORE = 0
-_LOG_LINES = 5
+_LOG_LINES = 15
 _OK = (200, 204)
 # gunicorn's worker with threads: its default worker closes the connection after each answer.
-_GUNICORN = ["--workers", "1", "--threads", "4", "--keep-alive", "75", "--access-logfile", "-"]
+_GUNICORN = [
+    *("--workers", "1", "--threads", "4", "--keep-alive", "75", "--access-logfile", "-"),
+    "--no-control-socket",  # it would be in the home folder, the same for all
+]
 _SIGNED_COOKIES = "django.contrib.sessions.backends.signed_cookies"
 _DATABASE = "django.contrib.sessions.backends.db"
 

@@ -74,7 +74,7 @@ def gunicorn(folder: Path, code: str, environ: dict[str, str] | None = None) -> 
         *("env", f"PYTHONPATH={ROOT}", *(f"{k}={v}" for k, v in (environ or {}).items())),
         *(sys.executable, "-m", "gunicorn", "--chdir", str(folder)),
         *("--config", str(folder / "gunicorn.conf.py")),
-        *("--bind", f"127.0.0.1:{port}", "--workers", "2", "old:app"),
+        *("--bind", f"127.0.0.1:{port}", "--workers", "2", "--no-control-socket", "old:app"),
     ]
     with running(command, [port], folder / "gunicorn.log"):
         yield port

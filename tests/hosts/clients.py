@@ -92,14 +92,16 @@ class Web:
         *,
         path_id: int | None = None,
         body: Any = None,
+        cookies: dict[str, str] | None = None,
         **noted: Any,
     ) -> tuple[Call, httpx2.Response | None]:
         """Send a request and note what became of it; the response is None if it was lost."""
         method, path = _PATHS[action]
-        cookie = {} if session is None else {"Cookie": f"{_COOKIE}={session.cookie}"}
+        sent = (cookies or {}) | ({_COOKIE: session.cookie} if session is not None else {})
+        header = {"Cookie": "; ".join(f"{name}={value}" for name, value in sent.items())}
         response, began = None, time.monotonic()
         with suppress(httpx2.TransportError, TimeoutError):
-            response = await self._request(method, target, path.format(path_id), cookie, body)
+            response = await self._request(method, target, path.format(path_id), header, body)
         call = Call(
             action=action,
             target=target,
@@ -129,13 +131,16 @@ class Web:
             )
 
 
+def _cookies_of(response: httpx2.Response | None) -> dict[str, str]:
+    """Return the cookies that a response sets, by name; the value is empty if it deletes one."""
+    lines = response.headers.get_list("Set-Cookie") if response is not None else []
+    pairs = (line.partition(";")[0].partition("=") for line in lines)
+    return {name: value for name, _, value in pairs}
+
+
 def _cookie_of(response: httpx2.Response | None) -> str | None:
     """Return the session cookie's value that a response sets, if it sets one."""
-    for line in response.headers.get_list("Set-Cookie") if response is not None else ():
-        name, _, rest = line.partition("=")
-        if name == _COOKIE:
-            return str(rest.partition(";")[0]) or None
-    return None
+    return _cookies_of(response).get(_COOKIE) or None
 
 
 def _sid_of(response: httpx2.Response | None) -> str | None:
@@ -170,6 +175,7 @@ class Browser:
     def __init__(self, web: Web, user: User, name: str, seed: int) -> None:
         self._web, self.user, self.name = web, user, name
         self._random = Random(f"{seed} {name}")  # noqa: S311 repeatable, not secret
+        self._others: dict[str, str] = {}  # cookies; one makes this a known device of the user
         self._actions: dict[Callable[[Session], Awaitable[None]], int] = {
             self._read: 30,
             self._try_copy: 30,
@@ -196,12 +202,11 @@ class Browser:
             await action(self.session)
         await asyncio.sleep(self._random.uniform(0, 2 * _PAUSE_SECONDS))
 
-    def _target(self) -> str:
-        return self._random.choice((*self._web.targets, PROXY))
-
     async def log_in(self) -> None:
         body = {"username": self.user.name, "password": PASSWORD}
-        call, response = await self._send(Action.LOGIN, None, body=body, has_newest_cookie=True)
+        call, response = await self._send(
+            Action.LOGIN, None, body=body, cookies=self._others, has_newest_cookie=True
+        )
         cookie = _cookie_of(response)
         if call.session is not None and cookie is not None:
             self.user.live[self] = Session(call.session, cookie)
@@ -217,8 +222,11 @@ class Browser:
         self, action: Action, session: Session | None, **more: Any
     ) -> tuple[Call, httpx2.Response | None]:
         """Send a request; forget a session that is refused."""
-        target = more.pop("target", None) or self._target()
+        target = self._random.choice((*self._web.targets, PROXY))
         call, response = await self._web.send(action, target, self.user.name, session, **more)
+        if more.get("cookies") is not None:
+            self._others |= _cookies_of(response)
+            self._others.pop(_COOKIE, None)
         if call.is_refused and session is not None and session == self.session:
             self._leave(session)
         return call, response

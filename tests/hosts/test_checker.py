@@ -184,14 +184,11 @@ def test_only_a_disturbed_host_may_accept_for_longer(
 @pytest.mark.parametrize(
     ("written", "without", "violation"),
     [
-        (LOGIN, {"sessions": frozenset()}, "login not stored"),
+        (LOGIN, {"sessions": frozenset({"t"})}, "login not stored"),
         (add(1, "a"), {"accounts": frozenset()}, "account not stored"),
-        (LOG_OUT, {"ended": frozenset()}, "logout not stored"),
-        (
-            call(Action.END_DEVICE, 1, subject="t"),
-            {"ended": frozenset({"s"})},
-            "end of a device not stored",
-        ),
+        (LOG_OUT, {"ended": frozenset({"t"})}, "end of s not stored"),
+        (EVERYWHERE, {"ended": frozenset({"t"})}, "end of s not stored"),
+        (call(Action.END_DEVICE, 1, subject="s"), {"ended": frozenset()}, "end of s not stored"),
         (switch(1, 2), {"request_ids": frozenset()}, "not in the audit log"),
     ],
 )
@@ -199,12 +196,12 @@ def test_an_acknowledged_write_must_be_stored(
     written: Call, without: dict[str, Any], violation: str
 ) -> None:
     stored = Stored(
-        sessions=frozenset({"s"}),
+        sessions=frozenset({"s", "t"}),
         ended=frozenset({"s", "t"}),
         accounts=frozenset({("ada", "a")}),
         request_ids=frozenset({"r"}),
     )
-    calls = {LOGIN, written}
+    calls = {LOGIN, OF_T, written}
     assert found(*calls, stored=stored) == []
     lacking = found(*calls, stored=replace(stored, **without))
     assert any(violation in each for each in lacking)

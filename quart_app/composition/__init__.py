@@ -93,7 +93,7 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         platforms=_platforms(parts),
         account_checks=parts.account_checks,
         background_checks=BackgroundChecks(database, parts.account_checks, now),
-        attempt_purges=AttemptPurges(parts.purging),
+        attempt_purges=AttemptPurges(parts.purging, parts.credentials, parts.access_revoking),
         pasted_tokens=_pasted_tokens(parts),
         removal=_removal(parts),
         authorizations=_authorizations(parts),
@@ -196,9 +196,8 @@ def _pasted_tokens(parts: Parts) -> PastedTokens:
 def _removal(parts: Parts) -> Removal:
     return Removal(
         database=parts.database,
-        fediverse=parts.fediverse,
-        directory=parts.directory,
         credentials=parts.credentials,
+        revoking=parts.access_revoking,
         audit=parts.audit,
         now=parts.now,
     )

@@ -20,6 +20,7 @@ from quart_app.services.identity.steps.session_start import SessionStart
 from quart_app.services.identity.steps.throttle import Throttling
 from quart_app.services.platforms.checks import AccountChecks
 from quart_app.services.platforms.credentials import Credentials
+from quart_app.services.platforms.steps.access_revoking import AccessRevoking
 from quart_app.services.platforms.steps.apps import Apps
 from quart_app.services.platforms.steps.instance_directory import InstanceDirectory
 from quart_app.services.platforms.steps.outbound_limit import OutboundLimit
@@ -70,6 +71,17 @@ class Parts:
     def outbound_limit(self) -> OutboundLimit:
         """The limit on what one user lets other servers be asked."""
         return OutboundLimit(self.now)
+
+    @cached_property
+    def access_revoking(self) -> AccessRevoking:
+        """Revokes access that nothing here uses."""
+        return AccessRevoking(
+            database=self.database,
+            fediverse=self.fediverse,
+            directory=self.directory,
+            credentials=self.credentials,
+            now=self.now,
+        )
 
     @cached_property
     def apps(self) -> Apps:

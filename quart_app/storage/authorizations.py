@@ -1,6 +1,7 @@
 """Queries about authorizations that are under way."""
 
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -80,10 +81,16 @@ async def delete_authorization(db: AsyncSession, authorization_id: int) -> bool:
 
 
 async def delete_expired_authorizations(db: AsyncSession, *, before: datetime, most: int) -> int:
-    """Delete at most `most` authorizations that expired before a time; return how many."""
+    """Delete at most `most` authorizations that expired before a time without access.
+
+    Return how many. Those with access are left to `take_expired_access`.
+    """
     expired = (
         select(PlatformAuthorization.id)
-        .where(PlatformAuthorization.expires_at < before)
+        .where(
+            PlatformAuthorization.expires_at < before,
+            PlatformAuthorization.access_token.is_(None),
+        )
         .limit(most)
         .scalar_subquery()
     )
@@ -93,3 +100,38 @@ async def delete_expired_authorizations(db: AsyncSession, *, before: datetime, m
         .returning(PlatformAuthorization.id)
     )
     return len(result.all())
+
+
+class ExpiredAccess(NamedTuple):
+    """Access that a server granted, to an account that the user never added; secrets are sealed."""
+
+    host: str
+    account_id: str | None
+    client_id: str | None
+    client_secret: str | None
+    access_token: str | None
+
+
+async def take_expired_access(
+    db: AsyncSession, *, before: datetime, most: int
+) -> list[ExpiredAccess]:
+    """Delete at most `most` authorizations that expired before a time; return their access."""
+    expired = (
+        select(PlatformAuthorization.id)
+        .where(PlatformAuthorization.expires_at < before)
+        .limit(most)
+        .scalar_subquery()
+    )
+    rows = await db.execute(
+        delete(PlatformAuthorization)
+        .where(PlatformAuthorization.id.in_(expired))
+        .returning(
+            PlatformAuthorization.host,
+            PlatformAuthorization.account_id,
+            PlatformAuthorization.client_id,
+            PlatformAuthorization.client_secret,
+            PlatformAuthorization.access_token,
+        )
+        .execution_options(synchronize_session=False)
+    )
+    return [ExpiredAccess._make(row) for row in rows]

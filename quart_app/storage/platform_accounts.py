@@ -3,13 +3,13 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, or_, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
-from quart_app.model import Avatar, PlatformAccount, PlatformConnection
+from quart_app.model import Avatar, PlatformAccount, PlatformAuthorization, PlatformConnection
 from quart_app.storage.locks import is_postgresql
 
 
@@ -50,6 +50,25 @@ async def connection_with_identity(
         .limit(1)
         .options(joinedload(PlatformConnection.account))
     )
+
+
+async def access_tokens_of_account(
+    db: AsyncSession, host: str, account_id: str, *, now: datetime
+) -> list[str]:
+    """Return the sealed access tokens of an account: of all users, and of attempts under way."""
+    connected = (
+        select(PlatformConnection.access_token)
+        .join(PlatformAccount, PlatformAccount.platform_connection_id == PlatformConnection.id)
+        .where(PlatformAccount.host == host, PlatformAccount.account_id == account_id)
+    )
+    authorized = select(PlatformAuthorization.access_token).where(
+        PlatformAuthorization.host == host,
+        PlatformAuthorization.account_id == account_id,
+        PlatformAuthorization.access_token.is_not(None),
+        PlatformAuthorization.expires_at > now,
+    )
+    # As text: SQLite keeps bytes in a text column, too.
+    return [str(token) for token in await db.scalars(union_all(connected, authorized))]
 
 
 async def connections_with_username(db: AsyncSession, user_id: int) -> list[PlatformConnection]:

@@ -193,6 +193,14 @@ class StandIn:
         hashed = base64.urlsafe_b64encode(digest).decode().rstrip("=")
         return grant.challenge == (hashed if grant.challenge_method == "S256" else verifier)
 
+    def reused_token(self, app: App, grant: Grant) -> str | None:
+        """Return the valid token that the user granted to the app before; None if there is none."""
+        granted = (app.client_id, grant.username, grant.scopes)
+        for value, token in self.tokens.items():
+            if token.is_valid() and (token.client_id, token.username, token.scopes) == granted:
+                return value
+        return None
+
     def add_token(
         self, app: App, username: str | None, scopes: tuple[str, ...], *, refreshes: bool = True
     ) -> str:

@@ -54,6 +54,7 @@ class Software:
     has_client_credentials: bool = True
     lifetime_seconds: int | None = None  # of an access token; with it comes a refresh token
     token_is_jwt: bool = False
+    reuses_tokens: bool = False  # a user, an app and scopes have one token (Doorkeeper)
     token_has_scope: bool = True
     has_revocation: bool = True
     can_deny: bool = True
@@ -81,13 +82,14 @@ _PIXELFED = Software(
     revoked_token=Refusal(401, {"error": "Unauthenticated."}),
 )
 SOFTWARE = {
-    "mastodon-4-2": Software("mastodon", "4.2.29"),
+    "mastodon-4-2": Software("mastodon", "4.2.29", reuses_tokens=True),
     "mastodon-4-6": Software(
         "mastodon",
         "4.6.0",
         scopes=(*_SCOPES, "profile"),
         has_metadata=True,
         pkce=Pkce.S256_ONLY,
+        reuses_tokens=True,
     ),
     "pixelfed": _PIXELFED,
     "pixelfed-without-oauth": replace(

@@ -34,7 +34,8 @@ def _by_code(form: MultiDict[str, str], app: App) -> Response:
     )
     if grant is None:
         return refused(software().invalid_code)
-    return _issued(stand_in().add_token(app, grant.username, grant.scopes))
+    reused = stand_in().reused_token(app, grant) if software().reuses_tokens else None
+    return _issued(reused or stand_in().add_token(app, grant.username, grant.scopes))
 
 
 def _by_app(form: MultiDict[str, str], app: App) -> Response:

@@ -8,7 +8,7 @@ from quart.typing import ResponseReturnValue
 
 from quart_app.errors import AppError, NotFound, NotLoggedIn
 from quart_app.model import PlatformType
-from quart_app.services.platforms.removal import Revocation
+from quart_app.services.platforms.access_revocation import Revocation
 from quart_app.web.pipeline.access import for_no_account
 from quart_app.web.pipeline.bodies import Body, read_form, read_query
 from quart_app.web.pipeline.claims import current_connection_id, switch_platform
@@ -68,6 +68,10 @@ _REMOVED: Final = {
     Revocation.FAILED: (
         "Account removed. {host} did not confirm that it revoked the access: revoke it there, in"
         " your settings."
+    ),
+    Revocation.IN_USE: (
+        "Account removed. The same access is still in use here, so {host} was not asked to revoke"
+        " it."
     ),
     Revocation.NOT_OURS: "Account removed. Its access token still works: revoke it at {host}.",
 }

@@ -34,6 +34,7 @@ from quart_app.web.operations import auth_verify
 from quart_app.web.pipeline import (
     access_log,
     cookies,
+    deployment_notes,
     gate,
     limits,
     root_path,
@@ -237,7 +238,11 @@ def _wrap_asgi(app: Quart, settings: Settings, make_headers: wire.MakeHeaders) -
 
     The outermost answers /auth/verify, which must not refuse what a proxy's client sent.
     """
-    readable = wire.RejectInvalidHost(app.asgi_app, make_headers)
+    noting = deployment_notes.DeploymentNotes(
+        app.asgi_app, public_url=settings.public_url, trusted_proxies=settings.trusted_proxies
+    )
+    app.extensions[deployment_notes.EXTENSION] = noting
+    readable = wire.RejectInvalidHost(noting, make_headers)
     sessions = cast(RevocableSessionInterface, app.session_interface)
     outermost: ASGIFramework = auth_verify.AuthVerify(
         wire.RejectInvalidTarget(readable, make_headers),

@@ -8,8 +8,10 @@ import pytest
 from sqlalchemy import URL
 
 from quart_app.settings import with_setting
-from tests.conftest import settings_for
+from quart_app.web.pipeline.deployment_notes import NOT_TRUSTED, ONE_ADDRESS, OTHER_HOST
+from tests.conftest import PASSWORD, settings_for
 from tests.listening import free_port
+from tests.processes import new_user
 from tests.proxies import haproxy, nginx
 from tests.servers import Server, hypercorn
 
@@ -69,6 +71,28 @@ def test_a_login_over_plain_http_works_although_nginx_drops_the_port(
         assert log_in(site) == 401  # the password was compared
         assert log_in("http://127.0.0.1:1") == 403
         assert log_in("http://evil.example") == 403
+
+
+def test_a_server_whose_proxy_it_does_not_know_says_so_once(
+    migrated_sqlite: Path, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    port = free_port()
+    settings = settings_for(URL.create("sqlite+aiosqlite", database=str(migrated_sqlite)))
+    forms = [{"username": new_user(settings), "password": PASSWORD} for _ in range(3)]
+    settings = with_setting(settings, public_url="http://quart.example")
+    forwarding = _NGINX.replace("; }", "; proxy_set_header X-Forwarded-For $remote_addr; }")
+    with (
+        hypercorn(settings, tmp_path) as server,
+        nginx(pytestconfig, forwarding.format(port=port, url=server.url), [port]),
+    ):
+        assert server.ask("GET", "/readyz").json() == {"status": "ready"}
+        for form in [*forms, *forms]:
+            answer = httpx2.post(f"http://127.0.0.1:{port}/login", data=form)
+            assert answer.status_code == 303
+        notes = server.ask("GET", "/readyz").json()["notes"]
+    assert notes == [NOT_TRUSTED, OTHER_HOST, ONE_ADDRESS]
+    log = server.log.read_text()
+    assert [log.count(note) for note in notes] == [1, 1, 1]
 
 
 def test_the_access_log_has_the_address_of_the_client_of_trusted_proxies(

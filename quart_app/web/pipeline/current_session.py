@@ -1,10 +1,13 @@
 """The session of the current request: begin it for a use case, change it, end it."""
 
+from quart import request
+
 from quart_app.model import EndReason
 from quart_app.services.sessions.new_session import NewSession
 from quart_app.session import clear_session, create_session
 from quart_app.web.pipeline.bodies import Body
 from quart_app.web.pipeline.claims import current_connection_id, switch_platform
+from quart_app.web.pipeline.deployment_notes import deployment_notes
 from quart_app.web.pipeline.fields import Password
 from quart_app.web.pipeline.gate import (
     caller,
@@ -25,6 +28,7 @@ def begin(new_session: NewSession) -> None:
     """Sign a session that a use case began into the browser's cookie."""
     create_session(new_session)
     remember_device(new_session.device)
+    deployment_notes().note_login(new_session.device.user_id, request.remote_addr)
 
 
 async def end() -> None:

@@ -101,6 +101,11 @@ async def test_a_client_that_does_not_accept_html_gets_a_problem_document(
     assert response.mimetype == mimetype
 
 
+async def test_a_view_for_programs_answers_no_page(visitor: Client) -> None:
+    response = await visitor.get("/openapi.json", headers={"Content-Type": "multipart/form-data"})
+    assert (response.status_code, response.mimetype) == (415, "application/problem+json")
+
+
 @pytest.mark.parametrize("path", ["/crash", "/api/crash"])
 async def test_a_crash_logs_nobody_in_and_reveals_no_secret(
     app: Quart, member: Member, path: str

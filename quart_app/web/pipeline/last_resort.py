@@ -79,7 +79,7 @@ class Application(Quart):
 
     def _failure(self, request: Request) -> Response:
         request_id = request_id_of(request)
-        if is_for_program(request):
+        if is_for_program(request, self):
             body = problem_document(HTTPStatus.INTERNAL_SERVER_ERROR, _CODE, SENTENCE)
             content_type = "application/problem+json"
         else:

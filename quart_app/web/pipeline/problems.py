@@ -4,7 +4,10 @@ import json
 from http import HTTPStatus
 from typing import Any, Final
 
+from quart import Quart
 from quart.wrappers import Request
+
+from quart_app.web.pipeline.json_views import contract_of
 
 API_PREFIX: Final = "/api/"
 # The code and the sentence for a request that can't be understood.
@@ -16,9 +19,13 @@ def is_api(request: Request) -> bool:
     return request.path.startswith(API_PREFIX)
 
 
-def is_for_program(request: Request) -> bool:
-    """Return whether a program reads the answer: below /api, or if it does not accept HTML."""
-    if is_api(request):
+def is_for_program(request: Request, app: Quart) -> bool:
+    """Return whether a program reads the answer.
+
+    That is so below /api, at any other view with a contract, and if it does not accept HTML.
+    """
+    view = app.view_functions.get(request.endpoint or "")
+    if is_api(request) or (view is not None and contract_of(view) is not None):
         return True
     accepted = request.accept_mimetypes
     return bool(accepted) and not accepted.accept_html and "*/*" not in request.headers["Accept"]

@@ -122,11 +122,11 @@ def shows_form_again(
 async def _app_error(error: errors.AppError) -> ResponseReturnValue:
     if isinstance(error, errors.Unavailable) and error.__cause__ is not None:
         current_app.logger.error("unavailable: %s", _cause(error))
-    if isinstance(error, errors.NotLoggedIn) and not is_for_program(request):
+    if isinstance(error, errors.NotLoggedIn) and not is_for_program(request, current_app):
         # After the login, return to the requested page or, for a form, to the page with it.
         login_page = url_for("accounts.login_page", next=_path_to_return_to())
         return redirect(login_page, HTTPStatus.SEE_OTHER)
-    if isinstance(error, PlatformChanged) and not is_for_program(request):
+    if isinstance(error, PlatformChanged) and not is_for_program(request, current_app):
         view = current_app.view_functions[request.endpoint or ""]
         if form_page := getattr(view, _FORM_PAGE, None):
             try:
@@ -179,7 +179,7 @@ async def _answer(
     field: str | None = None,
     heading: str | None = None,
 ) -> Response:
-    if is_for_program(request):
+    if is_for_program(request, current_app):
         return problem(status, code, sentence, field=field)
     heading = heading or _HEADINGS.get(status, status.phrase)
     start_again = try_again = None

@@ -30,7 +30,9 @@ from quart_app.web.connections.descriptors import connections_within, raise_desc
 from quart_app.web.connections.hypercorn import bound_hypercorn
 from quart_app.web.connections.listener import accepting_within_bounds
 from quart_app.web.connections.register import Bounds, Register
-from quart_app.web.operations import auth_verify
+from quart_app.web.operations import auth_verify, metrics
+from quart_app.web.operations.observing import ObserveRequests
+from quart_app.web.operations.request_counts import RequestCounts
 from quart_app.web.pipeline import (
     access_log,
     cookies,
@@ -85,13 +87,18 @@ def _app_with(settings: Settings, clock: Callable[[], float]) -> Quart:
     app.extensions["quart_app"] = built.services
     app.extensions["quart_app.clock"] = clock
     _install_sessions(app, settings, built, clock)
+    counts = RequestCounts()
+    registry = metrics.new_registry(built.measurements, counts)
+    metrics.install(
+        app, registry, readable=settings.metrics, trusted_proxies=settings.trusted_proxies
+    )
     _install_web(app, settings)
     _serve_with(app, settings, built)
     make_headers = partial(headers_of_refusal, is_https=settings.is_https)
     bound_hypercorn(make_headers)
     access_log.install()
     _configure_audit_log(app)
-    _wrap_asgi(app, settings, make_headers)
+    _wrap_asgi(app, settings, make_headers, counts)
     return app
 
 
@@ -233,10 +240,13 @@ def _configure_audit_log(app: Quart) -> None:
     assert app.logger.name == "quart_app"  # noqa: S101
 
 
-def _wrap_asgi(app: Quart, settings: Settings, make_headers: wire.MakeHeaders) -> None:
+def _wrap_asgi(
+    app: Quart, settings: Settings, make_headers: wire.MakeHeaders, counts: RequestCounts
+) -> None:
     """Wrap Quart in the middleware that checks target and Host header and reads proxy headers.
 
-    The outermost answers /auth/verify, which must not refuse what a proxy's client sent.
+    The outermost observes every request. The next answers /auth/verify, which must not refuse what
+    a proxy's client sent.
     """
     noting = deployment_notes.DeploymentNotes(
         app.asgi_app, public_url=settings.public_url, trusted_proxies=settings.trusted_proxies
@@ -254,7 +264,7 @@ def _wrap_asgi(app: Quart, settings: Settings, make_headers: wire.MakeHeaders) -
         outermost = root_path.UnderRootPath(outermost, settings.root_path)
     if settings.trusted_proxies:
         outermost = trusted_proxies.TrustProxies(outermost, settings.trusted_proxies)
-    app.asgi_app = outermost  # type: ignore[method-assign, assignment]
+    app.asgi_app = ObserveRequests(outermost, counts)  # type: ignore[method-assign]
 
 
 def _freeze_gc() -> None:

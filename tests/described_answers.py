@@ -50,7 +50,8 @@ def _problem(
     if request.method == "HEAD" or media_type == "text/event-stream":
         return None
     validator = _validator(app, json.dumps(content["schema"]))
-    return next((each.message for each in validator.iter_errors(json.loads(text))), None)
+    value = json.loads(text) if media_type.endswith("json") else text
+    return next((each.message for each in validator.iter_errors(value)), None)
 
 
 _DESCRIPTIONS: list[dict[str, Any]] = []

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from quart_app.composition.measuring import measurements_of
 from quart_app.composition.parts import Parts
 from quart_app.fediverse.fediverse import Fediverse
 from quart_app.services import Services
@@ -28,6 +29,7 @@ from quart_app.services.identity.page_context import PageContexts
 from quart_app.services.identity.passwords import Passwords
 from quart_app.services.identity.reset_links import ResetLinks
 from quart_app.services.identity.setup_tokens import SetupTokens
+from quart_app.services.operations.measurements import Measurements
 from quart_app.services.operations.readiness import Readiness
 from quart_app.services.platforms.attempt_purges import AttemptPurges
 from quart_app.services.platforms.authorization_results import AuthorizationResults
@@ -57,6 +59,7 @@ class Built:
     database: Database
     passwords: Passwords
     periodic_tasks: Sequence[PeriodicTask]
+    measurements: Measurements
     revocation_store: DatabaseRevocationStore
     fediverse: Fediverse
 
@@ -110,11 +113,13 @@ def build_services(settings: Settings, *, clock: Callable[[], float] = time.time
         login_days=LoginDays(database, parts.audit, now),
         readiness=Readiness(database, parts.revocations),
     )
+    tasks = periodic_tasks_of(vars(services).values())
     return Built(
         services=services,
         database=database,
         passwords=parts.passwords,
-        periodic_tasks=periodic_tasks_of(vars(services).values()),
+        periodic_tasks=tasks,
+        measurements=measurements_of(parts, services, tasks),
         revocation_store=DatabaseRevocationStore(
             parts.follower_database, parts.purge_clock, listen_database=parts.listen_database
         ),
@@ -129,6 +134,7 @@ def _accounts(parts: Parts) -> Accounts:
         session_start=parts.session_start,
         permits=parts.permits,
         audit=parts.audit,
+        results=parts.login_results,
         failed_login=parts.settings.failed_login,
     )
 
@@ -145,7 +151,13 @@ def _own_password(parts: Parts) -> OwnPassword:
 
 
 def _one_time_passwords(parts: Parts) -> OneTimePasswords:
-    return OneTimePasswords(parts.database, parts.comparison, parts.session_start, parts.permits)
+    return OneTimePasswords(
+        database=parts.database,
+        comparison=parts.comparison,
+        session_start=parts.session_start,
+        permits=parts.permits,
+        results=parts.login_results,
+    )
 
 
 def _reset_links(parts: Parts) -> ResetLinks:

@@ -10,6 +10,7 @@ from quart_app.services.audit.steps.writer import AuditWriter
 from quart_app.services.background.purging import Purging
 from quart_app.services.identity.authorization import Authorization
 from quart_app.services.identity.hashing_queue import FairQueue
+from quart_app.services.identity.login_results import LoginResults
 from quart_app.services.identity.password_permits import PasswordPermits
 from quart_app.services.identity.passwords import Passwords
 from quart_app.services.identity.reauthentication import Reauthentication
@@ -50,6 +51,7 @@ class Parts:
         self.revocations = RevocationList(refuse_after=settings.refuse_after)
         self.audit = AuditWriter(settings.audit_retention)
         self.passwords = Passwords()
+        self.login_results = LoginResults()
         self.credentials = Credentials(settings.platform_encryption_keys)
         self.purge_clock = new_purge_clock()
         self.fediverse = Fediverse(

@@ -88,10 +88,18 @@ class RevocationList:
         self._not_before = _THE_BEGINNING
         self._confirmed: Clocks | None = None
         self._subscribers: list[Callable[[RevocationRow], None]] = []
+        self._age_observers: list[Callable[[float], None]] = []
 
     def subscribe(self, subscriber: Callable[[RevocationRow], None]) -> None:
         """Call `subscriber` for each revocation as soon as the list has it, once or more often."""
         self._subscribers.append(subscriber)
+
+    def observe_age(self, observer: Callable[[float], None]) -> None:
+        """Call `observer` at each confirmation with the age in seconds that the list had reached.
+
+        The first confirmation has no age before it.
+        """
+        self._age_observers.append(observer)
 
     def is_alive(self, sid: str, user_id: Any, epoch: int, created_at: datetime) -> bool | None:
         """Return whether nothing has ended this session; None while the list is stale."""
@@ -154,6 +162,10 @@ class RevocationList:
 
     def confirm(self, clocks: Clocks) -> None:
         """Note that the list held everything at the time of `clocks`, read before the store was."""
+        if self._confirmed is not None:
+            age_seconds = self.age_seconds()
+            for observer in self._age_observers:
+                observer(age_seconds)
         self._confirmed = clocks
 
     def forget(self, before: datetime) -> Iterator[None]:

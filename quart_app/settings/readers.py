@@ -98,6 +98,12 @@ def _ports(text: str) -> tuple[range, ...]:
     return tuple(ports)
 
 
+def _metrics(text: str) -> str:
+    if text not in {"off", "loopback", "on"}:
+        raise ValueError("must be off, loopback or on")
+    return text
+
+
 def _ca_file(text: str) -> Path:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(text)
@@ -131,6 +137,7 @@ READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "PLATFORMS_PER_USER": ("platforms_per_user", _some),
     "TRUSTED_PROXIES": ("trusted_proxies", _whole_number),
     "GUARDED_PATHS": ("guarded_paths", _json_list),
+    "METRICS": ("metrics", _metrics),
     "ALLOWED_PRIVATE_NETWORKS": ("allowed_private_networks", _networks),
     "ALLOWED_PRIVATE_PORTS": ("allowed_private_ports", _ports),
     "EXTRA_CA_FILE": ("extra_ca_file", _ca_file),

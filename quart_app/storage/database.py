@@ -5,6 +5,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import URL, event
@@ -20,7 +21,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 
 from quart_app.errors import InvalidInput, Unavailable
 from quart_app.storage import postgresql
@@ -42,6 +43,26 @@ _POSTGRESQL_SETTINGS = {
     # A process that stops in the middle of a transaction blocks others only briefly.
     "idle_in_transaction_session_timeout": "15s",
 }
+
+
+# SQLAlchemy's defaults, named because metrics show their sum.
+_KEPT_CONNECTIONS = 5
+_MORE_CONNECTIONS = 10
+_MOST_CONNECTIONS = _KEPT_CONNECTIONS + _MORE_CONNECTIONS
+_POOL: dict[str, Any] = {
+    "pool_size": _KEPT_CONNECTIONS,
+    "max_overflow": _MORE_CONNECTIONS,
+    "pool_timeout": BUSY_TIMEOUT_SECONDS,
+}
+
+
+@dataclass(frozen=True)
+class PoolUsage:
+    """The connections of one pool: how many are in use, idle, and allowed at most."""
+
+    in_use: int
+    idle: int
+    most: int
 
 
 class Database:
@@ -79,6 +100,13 @@ class Database:
         with _unavailable_where_the_database_fails():
             async with _session(self.engine) as db, db.begin():
                 yield db
+
+    def pool_usage(self) -> PoolUsage | None:
+        """Return the state of the connection pool; None if this database has no pool of a size."""
+        pool = self.engine.pool
+        if not isinstance(pool, QueuePool):
+            return None
+        return PoolUsage(in_use=pool.checkedout(), idle=pool.checkedin(), most=_MOST_CONNECTIONS)
 
     async def close(self) -> None:
         """Close every pooled connection."""
@@ -153,7 +181,7 @@ def _engine(url: URL, *, create: bool, name: str) -> AsyncEngine:
     if url.get_backend_name() == "sqlite":
         engine = create_async_engine(
             _opened_by_uri(url, create=create),
-            pool_timeout=BUSY_TIMEOUT_SECONDS,
+            **_POOL,
             hide_parameters=True,  # a logged error must contain no hash and no token
             connect_args={"async_creator_fn": open_sqlite},
         )
@@ -168,7 +196,7 @@ def _postgresql_engine(url: URL, *, name: str) -> AsyncEngine:
     engine = create_async_engine(
         postgresql.without_options(url),
         pool_pre_ping=True,  # notices a restarted server before a use case begins
-        pool_timeout=BUSY_TIMEOUT_SECONDS,
+        **_POOL,
         hide_parameters=True,
         isolation_level="AUTOCOMMIT",  # `begin` below starts transactions, not the driver
         connect_args=postgresql.connect_args(

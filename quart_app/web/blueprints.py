@@ -11,7 +11,7 @@ from quart_app.web.api import platforms as api_platforms
 from quart_app.web.api import session as api_session
 from quart_app.web.api import session_events as api_session_events
 from quart_app.web.api import sessions as api_sessions
-from quart_app.web.operations import csp_reports, operations
+from quart_app.web.operations import csp_reports, metrics, operations
 from quart_app.web.pages import (
     accounts,
     admin,
@@ -43,6 +43,7 @@ BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     csp_reports.blueprint,
     devices.blueprint,
     membership.blueprint,
+    metrics.blueprint,
     one_time_passwords.blueprint,
     operations.blueprint,
     platforms.blueprint,

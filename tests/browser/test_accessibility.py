@@ -36,7 +36,7 @@ pytestmark = [
 # These are for programs, operators and spreadsheets, not pages.
 NO_PAGES = {
     *("api_openapi.show", "operations.healthz", "operations.readyz", "audit.export"),
-    *("platforms.avatar", "authorizations.avatar"),
+    *("platforms.avatar", "authorizations.avatar", "metrics.show"),
 }
 
 

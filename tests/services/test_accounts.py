@@ -185,7 +185,7 @@ async def test_rate_limited_attempts_take_as_long_as_a_wrong_password(
         refused = asyncio.create_task(log_in(accounts, member, NEW_PASSWORD))
         await asyncio.sleep(0)  # it takes its slot
         async with AsyncExitStack() as all_turns:
-            for _ in range(accounts.comparison.hashing_queue._slots):
+            for _ in range(accounts.comparison.hashing_queue.slots):
                 await all_turns.enter_async_context(accounts.comparison.hashing_queue.slot(None))
             # It releases its slot before the response, so nobody waits for that.
             assert not refused.done()

@@ -46,7 +46,7 @@ def test_every_json_route_is_described() -> None:
     routes = {
         (method, re.sub("<.*?>", "<id>", rule.rule))
         for rule in app.url_map.iter_rules()
-        if rule.rule.startswith("/api/") or rule.endpoint.startswith("operations.")
+        if rule.rule.startswith("/api/") or rule.endpoint.startswith(("operations.", "metrics."))
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     routes.add(("GET", auth_verify.PATH))  # answered before the application's routes

@@ -31,6 +31,7 @@ class Work:
 
 def task_of(work: Work, *, must_finish: bool = False) -> PeriodicTask:
     return PeriodicTask(
+        name="purge_rows",
         work=work,
         every=OFTEN,
         failure="Rows can't be deleted",

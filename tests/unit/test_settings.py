@@ -78,6 +78,7 @@ def test_two_secrets_are_enough_and_the_defaults_are_documented(tmp_path: Path) 
         ("PUBLIC_URL", "https://site.example/a/b-1/", "root_path", "/a/b-1"),
         ("PUBLIC_URL", "https://site.example/", "root_path", ""),
         ("PUBLIC_URL", "http://my_host:8000", "public_url", "http://my_host:8000"),
+        ("METRICS", "on", "metrics", "on"),
         ("GUARDED_PATHS", '["/old/", "/a/b-1.x/"]', "guarded_paths", ("/old/", "/a/b-1.x/")),
         ("PUBLIC_URL", "https://bücher.example", "public_url", "https://bücher.example"),
         ("SESSION_COOKIE_NAME", "my.session", "cookie_name", "my.session"),
@@ -290,6 +291,8 @@ def test_plain_database_urls_are_understood(tmp_path: Path, given: str, understo
             )
         ),
         ("GUARDED_PATHS", "/old/"),
+        ("METRICS", "yes"),
+        ("METRICS", ""),
         ("PUBLIC_URL", ""),
         ("PUBLIC_URL", "site.example"),
         ("PUBLIC_URL", "ftp://site.example"),

@@ -216,7 +216,7 @@ async def test_concurrent_guesses_are_limited_like_sequential_ones(
     )
     statuses = [status for status, *_ in answers]
     assert set(statuses) == {401, 429}
-    slots = app.extensions["quart_app"].accounts.comparison.hashing_queue._slots
+    slots = app.extensions["quart_app"].accounts.comparison.hashing_queue.slots
     assert statuses.count(401) <= OF_A_NAME.free + 1 + slots
     await app.extensions["quart_app"].audit.flush()
     async with built.database.read() as db:

@@ -258,7 +258,7 @@ async def test_concurrent_uses_hash_no_more_passwords_than_there_are_slots(
     monkeypatch.setattr(Passwords, "hash", hash_and_count)
     answers = await asyncio.gather(*(use(app.test_client(), token) for _ in range(30)))
     assert sorted(answer.status_code for answer in answers) == [303] + [410] * 29
-    assert hashed <= app.extensions["quart_app"].reset_links.hashing_queue._slots
+    assert hashed <= app.extensions["quart_app"].reset_links.hashing_queue.slots
 
 
 async def test_a_link_replaces_a_one_time_password(

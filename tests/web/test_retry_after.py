@@ -26,7 +26,7 @@ from tests.web.test_routes import acting_routes, ask, routes
 pytestmark = pytest.mark.sqlite_unless_thorough
 LATER = {429, 503}
 ANSWERED_WHEN_STALE = {
-    *("static", "api_openapi.show", "csp_reports.take"),
+    *("static", "api_openapi.show", "csp_reports.take", "metrics.show"),
     *("operations.healthz", "operations.readyz"),
 }
 TEMPORARY_ERRORS = [

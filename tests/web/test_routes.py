@@ -30,6 +30,7 @@ PUBLIC = {
     "api_session.log_in",
     "api_session.log_out",
     "csp_reports.take",
+    "metrics.show",
     "operations.healthz",
     "operations.readyz",
 }

@@ -41,6 +41,7 @@ class Audit:
     def periodic_tasks(self) -> Sequence[PeriodicTask]:
         """Return the flush of counted events, every minute, and the hourly purge."""
         flush = PeriodicTask(
+            name="flush_audit",
             work=self.flush,
             every=_FLUSH_EVERY,
             failure="The audit can't be written",

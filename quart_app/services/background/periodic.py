@@ -2,28 +2,57 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass
+class TaskRecord:
+    """The runs of a task in this process. `last_success_at` is in POSIX seconds."""
+
+    successes: int = 0
+    failures: int = 0
+    last_success_at: float | None = None
+    last_run_seconds: float = 0.0
+
+    @contextmanager
+    def of_run(self) -> Iterator[None]:
+        """Record the run that the block is."""
+        began = time.monotonic()
+        try:
+            yield
+        except Exception:
+            self.failures += 1
+            raise
+        else:
+            self.successes += 1
+            self.last_success_at = time.time()
+        finally:
+            self.last_run_seconds = time.monotonic() - began
+
+
 @dataclass(frozen=True, kw_only=True)
 class PeriodicTask:
     """Work that is repeated every `every`, first after one interval.
 
-    `failure` and `recovery` are sentences for the log, without the full stop. With `must_finish`, a
-    process that stops waits for work under way; other work is cancelled.
+    `name` is for metrics. `failure` and `recovery` are sentences for the log, without the full
+    stop. With `must_finish`, a process that stops waits for work under way; other work is
+    cancelled.
     """
 
+    name: str
     work: Callable[[], Awaitable[None]]
     every: timedelta
     failure: str
     recovery: str
     must_finish: bool = False
+    record: TaskRecord = field(default_factory=TaskRecord, init=False, compare=False)
 
 
 @runtime_checkable
@@ -67,7 +96,7 @@ async def _repeat(task: PeriodicTask, is_over: asyncio.Event) -> None:
                 await is_over.wait()
         if is_over.is_set():
             return
-        with failures.logged():
+        with failures.logged(), task.record.of_run():
             await task.work()
 
 

@@ -35,6 +35,7 @@ class Purging:
 def purge_task(subject: str, purge: Callable[[], Awaitable[None]]) -> PeriodicTask:
     """Return the task that purges every hour; `subject` is a plural for the log."""
     return PeriodicTask(
+        name=f"purge_{subject.replace(' ', '_')}",
         work=purge,
         every=PURGE_EVERY,
         failure=f"Expired {subject} can't be deleted",

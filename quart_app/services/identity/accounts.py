@@ -21,6 +21,7 @@ from quart_app.errors import (
 from quart_app.model import AuditEvent, User
 from quart_app.services.audit.steps.writer import AuditWriter
 from quart_app.services.caller import Caller
+from quart_app.services.identity.login_results import LoginResults
 from quart_app.services.identity.new_passwords import SAME_AS_GIVEN, check_new_password
 from quart_app.services.identity.password_permits import PasswordPermits
 from quart_app.services.identity.passwords import is_same_password
@@ -67,6 +68,7 @@ class Accounts:
     session_start: SessionStart
     permits: PasswordPermits
     audit: AuditWriter
+    results: LoginResults
     # The time from the turn of a login until its refusal is answered. It is fixed because timing
     # would show who exists: a comparison with a hash of the older application takes longer; reading
     # a user takes longer than finding none; and a right password that comes too late was compared,
@@ -97,12 +99,13 @@ class Accounts:
             async with self._refused_later():
                 return await self._log_in(caller, typed, replaced)
 
-        try:
-            return await self.comparison.in_turn(caller, attempt)
-        except _Refused as refused:
-            # Wait outside the turn, so that others can continue. See `failed_login`.
-            await asyncio.sleep(refused.until - asyncio.get_running_loop().time())
-            raise refused.error from None
+        with self.results.counted():
+            try:
+                return await self.comparison.in_turn(caller, attempt)
+            except _Refused as refused:
+                # Wait outside the turn, so that others can continue. See `failed_login`.
+                await asyncio.sleep(refused.until - asyncio.get_running_loop().time())
+                raise refused.error from None
 
     @asynccontextmanager
     async def _refused_later(self) -> AsyncIterator[None]:

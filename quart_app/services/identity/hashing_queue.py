@@ -25,11 +25,21 @@ class FairQueue:
 
     def __init__(self, slots: int, longest_wait: timedelta) -> None:
         self._free = slots
-        self._slots = slots
+        self.slots = slots
         self._longest_seconds = longest_wait.total_seconds()
         self._lines: OrderedDict[str | None, deque[asyncio.Future[None]]] = OrderedDict()
         self._waiting = 0
         self._turn_seconds = _FIRST_GUESS_SECONDS
+
+    @property
+    def waiting(self) -> int:
+        """The number of clients that wait for a turn."""
+        return self._waiting
+
+    @property
+    def running(self) -> int:
+        """The number of turns under way."""
+        return self.slots - self._free
 
     @asynccontextmanager
     async def slot(self, address: str | None) -> AsyncIterator[None]:
@@ -107,7 +117,7 @@ class FairQueue:
             del self._lines[address]
 
     def _seconds_for(self, turns: int) -> float:
-        return turns * self._turn_seconds / self._slots
+        return turns * self._turn_seconds / self.slots
 
     def _busy(self, ahead: int) -> Busy:
         return Busy(retry_after_seconds=max(1, math.ceil(self._seconds_for(ahead))))

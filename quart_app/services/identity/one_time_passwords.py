@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from quart_app.errors import InvalidInput, NotLoggedIn, TooManyAttempts
 from quart_app.model import User
 from quart_app.services.caller import Caller
+from quart_app.services.identity.login_results import LoginResults
 from quart_app.services.identity.new_passwords import SAME_AS_GIVEN, check_new_password
 from quart_app.services.identity.password_permits import PasswordPermits, Permit
 from quart_app.services.identity.steps.comparing import PasswordComparison
@@ -20,7 +21,7 @@ from quart_app.storage import users as stored_users
 from quart_app.storage.database import Database
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OneTimePasswords:
     """The second step of a first login, with the permit from the first step."""
 
@@ -28,6 +29,7 @@ class OneTimePasswords:
     comparison: PasswordComparison
     session_start: SessionStart
     permits: PasswordPermits
+    results: LoginResults
 
     def is_permit(self, token: str) -> bool:
         """Return whether we made this token, and not too long ago."""
@@ -52,10 +54,11 @@ class OneTimePasswords:
         valid), TooManyAttempts if this name must wait, Busy.
         """
         replace = partial(self._replace, caller, token, new_password, replaced)
-        session = await self.comparison.in_turn(caller, replace)
-        if session is None:  # the permit was used, or the user changed, at the same moment
-            raise NotLoggedIn
-        return session
+        with self.results.counted():
+            session = await self.comparison.in_turn(caller, replace)
+            if session is None:  # the permit was used, or the user changed, at the same moment
+                raise NotLoggedIn
+            return session
 
     async def _replace(
         self, caller: Caller, token: str, new_password: str, replaced: Sequence[SessionRef]

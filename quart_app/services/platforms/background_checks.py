@@ -36,6 +36,7 @@ class BackgroundChecks:
         """Return the round that runs every minute."""
         return [
             PeriodicTask(
+                name="check_accounts",
                 work=self.check_due,
                 every=_EVERY,
                 failure="Connected accounts can't be checked",

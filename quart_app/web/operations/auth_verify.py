@@ -12,13 +12,14 @@ from typing import Any, Final
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
 
 from quart_app.errors import AppError, NotLoggedIn, Unavailable
+from quart_app.observed_request import note_route
 from quart_app.session import Session, joined_cookie_header
 from quart_app.web.pipeline.claims import current_connection_id
 from quart_app.web.pipeline.gate import UNVERIFIABLE
 from quart_app.web.pipeline.headers import REQUEST_ID_HEADER, RETRY_AFTER_SECONDS
 from quart_app.web.pipeline.problems import problem_document
 from quart_app.web.pipeline.request_errors import TooManyCookies
-from quart_app.web.pipeline.request_ids import new_request_id
+from quart_app.web.pipeline.request_ids import observed_request_id
 
 PATH: Final = "/auth/verify"
 
@@ -69,6 +70,7 @@ class AuthVerify:
         if scope["type"] != "http" or not self._is_ours(scope["path"]):
             await self._app(scope, receive, send)
             return
+        note_route(PATH)
         scope["query_string"] = b""  # Hypercorn's access log fails at one that is not UTF-8
         start, body = self._answer(self._open_session(joined_cookie_header(scope["headers"])))
         await send(start)
@@ -118,7 +120,7 @@ def _identity(user_id: object, platform_connection_id: object) -> _Headers:
 
 def _start(status: HTTPStatus, headers: _Headers) -> dict[str, Any]:
     """Return the first message; it takes over `headers` and adds the request's id."""
-    headers.append((_REQUEST_ID, new_request_id().encode()))
+    headers.append((_REQUEST_ID, observed_request_id().encode()))
     return {"type": "http.response.start", "status": int(status), "headers": headers}
 
 

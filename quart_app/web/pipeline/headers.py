@@ -8,7 +8,7 @@ from quart import g
 from quart.wrappers import Response
 
 from quart_app.errors import AppError
-from quart_app.web.pipeline.request_ids import new_request_id
+from quart_app.web.pipeline.request_ids import observed_request_id
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 CSP_REPORTS_PATH: Final = "/api/csp_reports"
@@ -42,7 +42,7 @@ def headers_of_every_answer(*, is_https: bool) -> dict[str, str]:
 
 def headers_of_refusal(*, is_https: bool) -> dict[str, str]:
     """Return the headers of an answer to a request that never reaches the application."""
-    return {**headers_of_every_answer(is_https=is_https), REQUEST_ID_HEADER: new_request_id()}
+    return {**headers_of_every_answer(is_https=is_https), REQUEST_ID_HEADER: observed_request_id()}
 
 
 def headers_of_page(nonce: str, *, is_https: bool, reports_path: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from quart import request as current_request
 from quart.typing import ResponseTypes
 from quart.wrappers import Request
 
+from quart_app.observed_request import note_route
 from quart_app.web.pipeline.headers import REQUEST_ID_HEADER
 from quart_app.web.pipeline.problems import is_for_program, problem_document
 from quart_app.web.pipeline.request_ids import IdentifiedRequest, request_id_of
@@ -67,6 +68,9 @@ class Application(Quart):
         except Exception:  # noqa: BLE001 whatever it is, the client gets an answer
             _log_failure(request, sys.exc_info())
             return self._failure(request)
+        finally:
+            if request.url_rule is not None:
+                note_route(request.url_rule.rule)
         # If this header is missing, the function that sets ours failed, and Quart logged that.
         return response if REQUEST_ID_HEADER in response.headers else self._failure(request)
 

@@ -99,7 +99,8 @@ def network(config: pytest.Config, ports: Sequence[str]) -> Iterator[list[Host]]
     """Yield hosts of these names. Their programs are killed when the block ends."""
     for program in ("ip", "tc"):
         program_of(config, program, f"{program} (Debian's package iproute2)")
-    _remove_leftovers()
+    if os.geteuid() == 0:
+        _remove_leftovers()
     made = subprocess.run(["ip", "netns", "add", _BRIDGE], check=False, capture_output=True)
     if made.returncode != 0:
         lacking(config, "the right to create network namespaces (ip netns, as root)")
@@ -129,10 +130,11 @@ def _ip(*arguments: str) -> None:
 
 
 def _remove_leftovers() -> None:
-    """Remove the namespaces of processes that no longer exist."""
+    """Remove the namespaces of processes that no longer exist, or had this process's id."""
     for path in NETWORK_NAMESPACES.glob(f"{_PREFIX}-*"):
         found = re.fullmatch(rf"{_PREFIX}-(\d+)-\w+", path.name)
-        if found and not Path("/proc", found[1]).exists():
+        has_ended = found is not None and not Path("/proc", found[1]).exists()
+        if has_ended or path.name.startswith(_namespace("")):
             _remove(path.name)
 
 

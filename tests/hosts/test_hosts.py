@@ -25,7 +25,7 @@ from tests.servers import APP
 
 pytestmark = [pytest.mark.alone, pytest.mark.xdist_group("hosts")]
 
-BUSY_MACHINE_SECONDS: Final = 0.5  # slack: twelve clients and all hosts share its cores
+BUSY_MACHINE_SECONDS: Final = 0.5  # slack: eight browsers and all hosts share its cores
 LIMITS: Final = Limits(
     calm_seconds=ENDED_WITHIN_SECONDS + BUSY_MACHINE_SECONDS,
     stale_seconds=REFUSE_AFTER.total_seconds(),

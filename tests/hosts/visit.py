@@ -18,7 +18,7 @@ from tests.hosts.history import PROXY, Action, History, Stored
 from tests.servers import STARTUP_SECONDS
 
 _USERS: Final = ("ada", "bob", "cleo", "dan")
-_BROWSERS_OF_EACH: Final = 3
+_BROWSERS_OF_EACH: Final = 2
 _READ_AGAIN: Final = 5
 
 

@@ -65,6 +65,7 @@ def server_of(instance_url: str) -> str:
         return instance_url.strip()
 
 
+@lru_cache(maxsize=4096)  # a list of accounts shows each of them
 def url_of(instance_url: str) -> str:
     """Return a stored address as `https://host[:port]`; other text is returned unchanged."""
     try:

@@ -21,7 +21,7 @@ CHECKS = (
 )
 OF_METHODS = "unsupported_method,allow_header_conformance"
 # These ask other servers, whose names would be random.
-ASKS_SERVERS = "^/api/platforms(/authorizations)?$"
+ASKS_SERVERS = "^/api/platforms(/authorizations|/[^/]+/access_token)?$"
 # After these the session has ended, and all other answers would be 401.
 ENDS_SESSION = "^/api/(login|logout|logout_all|account/password|sessions)$"
 EVERY_METHOD = "^/auth/verify$"  # which OpenAPI can't say

@@ -139,6 +139,35 @@ async def test_a_legacy_row_in_any_spelling_is_the_same_account(
 
 
 @pytest.mark.sqlite_unless_thorough
+@pytest.mark.parametrize("is_checked", [False, True])
+async def test_each_of_two_legacy_rows_of_one_account_is_reconnected(
+    built: Built, services: Services, member: Member, peers: Peers, *, is_checked: bool
+) -> None:
+    """The older application let a user add one account twice."""
+    caller, url = caller_of(member.id), f"https://{peers[PEER].host}"
+    rows = []
+    for name, username in (("First", "ada"), ("Second", "@Ada")):
+        token = peers[PEER].records.personal_token()
+        row = await store_token(
+            services, member.id, instance_url=url, access_token=token, name=name
+        )
+        async with built.database.begin() as db:
+            await db.execute(
+                text("UPDATE platform_connections SET username = :username WHERE id = :id"),
+                {"username": username, "id": row.id},
+            )
+        rows.append(row.id)
+    if is_checked:
+        for row_id in rows:
+            assert (await services.account_checks.check(caller, row_id)).account
+    for row_id in reversed(rows):
+        again = await connect_account(
+            services, peers, PEER, member.id, platform_connection_id=row_id
+        )
+        assert (again.is_new, again.connection.id) == (False, row_id)
+
+
+@pytest.mark.sqlite_unless_thorough
 async def test_a_legacy_row_without_a_username_is_reconnected_but_never_guessed(
     built: Built, services: Services, member: Member, peers: Peers
 ) -> None:

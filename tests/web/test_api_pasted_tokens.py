@@ -12,7 +12,7 @@ from sqlalchemy import URL
 from quart_app.model import PlatformAccount
 from quart_app.services.platforms.steps.token_expiry import expiry_of
 from quart_app.settings import Settings
-from tests.conftest import Clock, settings_for
+from tests.conftest import Clock, Member, settings_for
 from tests.peers.fixtures import Peers, reaching
 
 pytestmark = pytest.mark.sqlite_unless_thorough
@@ -78,6 +78,44 @@ async def test_without_verify_nothing_is_asked_of_the_server(browser: Client, pe
     tested = await browser.post(f"/api/platforms/{body['id']}/test")
     result = await tested.get_json()
     assert (result["ok"], result["error"]["code"]) == (False, "token_refused")
+
+
+async def test_a_program_renews_a_token_and_everything_else_stays(
+    browser: Client, peers: Peers
+) -> None:
+    peer = peers["mastodon-4-2"]
+    _, before = await post(browser, peer.host, peer.records.personal_token())
+    path = f"/api/platforms/{before['id']}"
+    peer.records.revoke("ada")
+    await browser.post(f"{path}/test")
+    await browser.patch(path, json={"is_active": False})
+    for user, status, code in (("grace", 409, "other_account_authorized"), ("ada", 200, None)):
+        body = {"access_token": f"Bearer {peer.records.personal_token(user)}"}
+        response = await browser.post(f"{path}/access_token", json=body)
+        answer = await response.get_json()
+        assert (response.status_code, answer.get("code")) == (status, code)
+    assert (answer["state"], answer["is_active"]) == ("disabled", False)
+    await browser.patch(path, json={"is_active": True})
+    after = await (await browser.get(path)).get_json()
+    assert after == before | {"checked_at": after["checked_at"]}
+    assert (await (await browser.post(f"{path}/test")).get_json())["ok"]
+
+
+async def test_a_token_that_the_server_refuses_renews_nothing(
+    browser: Client, peers: Peers, member: Member
+) -> None:
+    peer = peers["mastodon-4-2"]
+    _, before = await post(browser, peer.host, peer.records.personal_token())
+    path = f"/api/platforms/{before['id']}"
+    refused = await browser.post(f"{path}/access_token", json={"access_token": "wrong"})
+    problem = await refused.get_json()
+    assert (refused.status_code, problem["field"]) == (422, "access_token")
+    assert (await (await browser.post(f"{path}/test")).get_json())["ok"]
+    other = max(before["id"], *member.platform_ids) + 1
+    missing = await browser.post(
+        f"/api/platforms/{other}/access_token", json={"access_token": peer.records.personal_token()}
+    )
+    assert missing.status_code == 404
 
 
 async def test_a_server_that_cannot_be_asked_is_502_and_nothing_is_added(

@@ -7,7 +7,6 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.fediverse.types import Avatar, RemoteAccount
-from quart_app.instances import server_of
 from quart_app.model import (
     AuditEvent,
     PlatformAuthorization,
@@ -23,7 +22,7 @@ from quart_app.services.platforms.steps.account_records import (
     existing_connection,
     free_name,
     give_up_username,
-    is_identified,
+    is_renewed_by,
     keep_account,
     keep_avatar,
     platform_type_of,
@@ -132,21 +131,15 @@ class AuthorizedAccounts:
         account: RemoteAccount,
     ) -> PlatformConnection | None:
         """Return the user's connection that this renews. Raises OtherAccountAuthorized."""
-        found = await existing_connection(db, caller.user_id, authorization.host, account)
-        wanted_id = authorization.platform_connection_id
-        if wanted_id is None or (found is not None and found.id == wanted_id):
-            return found
-        wanted = await stored_platforms.connection_of(db, caller.user_id, wanted_id)
-        if wanted is None:  # removed meanwhile, so it is added again
-            return found
-        # Only a connection that says neither the account's id nor its name can be this account.
-        is_unknown = wanted.username is None and not is_identified(wanted)
-        is_at_host = server_of(wanted.instance_url) == authorization.host
-        if found is None and is_unknown and is_at_host:
+        host, wanted_id = authorization.host, authorization.platform_connection_id
+        wanted = wanted_id and await stored_platforms.connection_of(db, caller.user_id, wanted_id)
+        if not wanted:  # or it was removed meanwhile, so it is added again
+            return await existing_connection(db, caller.user_id, host, account)
+        if await is_renewed_by(db, wanted, host, account):
             return wanted
         raise OtherAccountAuthorized(
-            f"You authorized @{account.username} at {authorization.host}, which is not the account"
-            f" to reconnect. Log in to the right account on {authorization.host}, and start again."
+            f"You authorized @{account.username} at {host}, which is not the account to reconnect."
+            f" Log in to the right account on {host}, and start again."
         )
 
     async def _new(

@@ -15,6 +15,7 @@ from quart_app.model import AuditEvent, PlatformConnection, PlatformType, User
 from quart_app.services.audit.steps.writer import AuditWriter
 from quart_app.services.caller import Caller
 from quart_app.services.platforms.credentials import Credentials
+from quart_app.services.platforms.errors import OtherAccountAuthorized
 from quart_app.services.platforms.platform_fields import (
     checked_name,
     checked_server,
@@ -25,6 +26,7 @@ from quart_app.services.platforms.steps.account_records import (
     existing_connection,
     free_name,
     give_up_username,
+    is_renewed_by,
     keep_account,
     keep_avatar,
     platform_type_of,
@@ -34,6 +36,7 @@ from quart_app.services.platforms.steps.outbound_limit import OutboundLimit
 from quart_app.services.platforms.steps.owners import (
     active_user,
     add_connection,
+    own_connection,
     refuse_one_too_many,
     refuse_taken_name,
 )
@@ -125,18 +128,38 @@ class PastedTokens:
             user = await active_user(db, caller, lock=True)
             await refuse_unstorable(db, **seen.texts, name=name)
             connection = await existing_connection(db, user.id, seen.host, seen.account)
-            is_new = connection is None
-            if connection is None:
-                kind = platform_type or platform_type_of(seen.software)
-                connection = await self._add(db, user, seen, name, kind)
-                event = AuditEvent.PLATFORM_CONNECTED
-            else:
-                connection.access_token = self.credentials.seal(seen.token)
-                connection.client_key = connection.client_secret = None
-                connection.is_active, connection.updated_at = True, self.now()
-                event = AuditEvent.PLATFORM_RECONNECTED
-            await self._keep(db, caller, connection, seen, event)
-            return AddedAccount(connection=connection, is_new=is_new)
+            if connection is not None:
+                connection.is_active = True
+                await self._renew(db, caller, connection, seen)
+                return AddedAccount(connection=connection, is_new=False)
+            kind = platform_type or platform_type_of(seen.software)
+            connection = await self._add(db, user, seen, name, kind)
+            await self._keep(db, caller, connection, seen, AuditEvent.PLATFORM_CONNECTED)
+            return AddedAccount(connection=connection, is_new=True)
+
+    async def renew(
+        self, caller: Caller, platform_connection_id: int, *, access_token: str
+    ) -> tuple[PlatformConnection, bool]:
+        """Give a connection another access token of its account; its name and settings stay.
+
+        Return the connection, and whether it is the default. Raises NotFound, InvalidInput,
+        OtherAccountAuthorized, TooManyOutbound, ServerError.
+        """
+        async with self.database.read() as db:
+            connection = await own_connection(db, self.audit, caller, platform_connection_id)
+        seen = await self._look(caller, connection.instance_url, access_token, None)
+        async with self.database.begin() as db:
+            user = await active_user(db, caller, lock=True)
+            connection = await own_connection(db, self.audit, caller, platform_connection_id)
+            await refuse_unstorable(db, **seen.texts)
+            if not await is_renewed_by(db, connection, seen.host, seen.account):
+                raise OtherAccountAuthorized(
+                    f"This access token belongs to @{seen.account.username} at {seen.host}, another"
+                    " account. Copy a token of the right one."
+                )
+            await self._renew(db, caller, connection, seen)
+            is_default = user.default_platform_connection_id == connection.id
+            return connection, is_default and bool(connection.is_active)
 
     async def _look(
         self, caller: Caller, instance_url: str, access_token: str, username: str | None
@@ -194,6 +217,14 @@ class PastedTokens:
         )
         await add_connection(db, user, connection)
         return connection
+
+    async def _renew(
+        self, db: AsyncSession, caller: Caller, connection: PlatformConnection, seen: _Seen
+    ) -> None:
+        connection.access_token = self.credentials.seal(seen.token)
+        connection.client_key = connection.client_secret = None
+        connection.updated_at = self.now()
+        await self._keep(db, caller, connection, seen, AuditEvent.PLATFORM_RECONNECTED)
 
     async def _keep(
         self,

@@ -17,7 +17,7 @@ from quart_app.errors import (
 from quart_app.fediverse.errors import SERVER_ERRORS
 from quart_app.instances import url_of, username_of
 from quart_app.model import ConnectionState, PlatformConnection, PlatformType
-from quart_app.services.platforms.errors import TooManyOutbound
+from quart_app.services.platforms.errors import OtherAccountAuthorized, TooManyOutbound
 from quart_app.web.pipeline.access import for_no_account
 from quart_app.web.pipeline.bodies import Body, NoBody
 from quart_app.web.pipeline.claims import switch_platform
@@ -69,6 +69,12 @@ class ChangeBody(Body):
 
     name: PlatformName | None = None
     is_active: bool | None = None
+
+
+class TokenBody(Body):
+    """Another access token of the connection's account."""
+
+    access_token: AccessToken
 
 
 class Connection(Answer):
@@ -221,6 +227,24 @@ async def make_default(platform_connection_id: int) -> Connection:
     """Make this connection the default, so that new sessions start with it."""
     connection = await services().platforms.make_default(caller(), platform_connection_id)
     return _connection(connection, is_default=True)
+
+
+@blueprint.post(f"/<{ID}:platform_connection_id>/access_token")
+@for_no_account
+@json_view(
+    Connection,
+    body=TokenBody,
+    errors=(
+        *(NotFound, InvalidInput, OtherAccountAuthorized, TooManyOutbound),
+        *SERVER_ERRORS,
+    ),
+)
+async def renew(platform_connection_id: int, body: TokenBody) -> Connection:
+    """Replace the access token of a connection, if its server accepts it for the same account."""
+    connection, is_default = await services().pasted_tokens.renew(
+        caller(), platform_connection_id, access_token=body.access_token
+    )
+    return _connection(connection, is_default=is_default)
 
 
 def _connection(connection: PlatformConnection, *, is_default: bool) -> Connection:

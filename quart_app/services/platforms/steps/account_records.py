@@ -53,6 +53,24 @@ async def existing_connection(
     return next((each for each in named if not is_identified(each)), None)
 
 
+async def is_renewed_by(
+    db: AsyncSession, wanted: PlatformConnection, host: str, account: RemoteAccount
+) -> bool:
+    """Return whether access to an account renews this connection, which the user chose.
+
+    Users of the older application could add an account twice, and each of these is renewed. One
+    that has neither the account's id nor its name can be any account at its server that the user
+    has no other connection to.
+    """
+    if server_of(wanted.instance_url) != host:
+        return False
+    if wanted.account is not None and wanted.account.account_id is not None:
+        return wanted.account.account_id == account.id
+    if wanted.username is not None:
+        return is_same_account(host, wanted.username, account.username)
+    return await existing_connection(db, wanted.user_id, host, account) is None
+
+
 def is_identified(connection: PlatformConnection) -> bool:
     """Return whether a check has found out the account's id. `account` must be loaded."""
     return connection.account is not None and connection.account.account_id is not None

@@ -1,5 +1,6 @@
 """The application below a path of a site, behind nginx."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.conftest import PASSWORD, settings_for
 from tests.listening import free_port
 from tests.processes import new_user
 from tests.proxies import nginx
-from tests.servers import hypercorn
+from tests.servers import ROOT, hypercorn
 
 _NGINX = """
 server {{
@@ -24,6 +25,24 @@ server {{
 """
 # With a URI, nginx replaces the location's path by it.
 PASSED_ON, REMOVED = "", "/"
+
+
+_DOCUMENTED = """
+upstream quart_app {{ server {address}; }}
+server {{
+  listen 127.0.0.1:{port};
+  proxy_set_header Host $http_host;
+  {locations}
+}}
+"""
+
+
+def documented_locations() -> str:
+    """Return the configuration of nginx in docs/operations.md."""
+    text = (ROOT / "docs/operations.md").read_text()
+    found = re.search(r"In nginx, replace .*?:\n\n((?:    .*\n|\n)+)", text)
+    assert found is not None
+    return found[1]
 
 
 @pytest.fixture
@@ -76,3 +95,26 @@ def test_two_applications_below_two_paths_of_one_site_share_no_session(
         assert client.post("/app/logout").status_code == 303
         assert verdicts() == [401, 204]
         assert {cookie.path for cookie in client.cookies.jar} == {"/app", "/other"}
+
+
+def test_the_documented_locations_of_nginx_serve_the_application(
+    settings: Settings, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    port = free_port()
+    site = f"http://127.0.0.1:{port}"
+    login = {"username": new_user(settings), "password": PASSWORD}
+    with hypercorn(with_setting(settings, public_url=f"{site}/app"), tmp_path) as server:
+        configuration = _DOCUMENTED.format(
+            address=server.url.removeprefix("http://"), port=port, locations=documented_locations()
+        )
+        with (
+            nginx(pytestconfig, configuration, [port]),
+            httpx2.Client(base_url=f"{site}/app") as client,
+        ):
+            assert client.post("/api/login", json=login).status_code == 200
+            assert client.get("/devices").status_code == 200
+            with client.stream("GET", "/api/session_events") as events:
+                assert events.headers["Content-Type"].startswith("text/event-stream")
+                assert next(events.iter_raw())
+            assert client.get("/metrics").status_code == 403
+            assert httpx2.get(f"{site}/devices").status_code == 404

@@ -287,6 +287,12 @@ def test_options_that_hypercorn_cannot_serve_with_are_refused_in_one_line(
     assert not (clone / "instance").exists()
 
 
+def test_a_root_path_that_is_not_the_public_urls_is_refused(clone: Path) -> None:
+    environ = {"QUART_APP_PUBLIC_URL": "http://quart.example/other"}
+    line = refusal(clone, "--", "--bind=127.0.0.1:0", "--root-path=/app", environ=environ)
+    assert "QUART_APP_PUBLIC_URL must end with the root path /app." in line
+
+
 def test_the_socket_of_a_running_server_is_not_replaced(clone: Path) -> None:
     with socket.socket(socket.AF_UNIX) as taken:
         taken.bind(str(clone / "socket"))

@@ -96,7 +96,7 @@ class Settings:
             check_fernet_key(key)
         check_public_url(self.public_url)
         for path in self.guarded_paths:
-            check_guarded_path(path)
+            check_guarded_path(path, root_path=self.root_path)
         if self.database_listen_url is not None:
             check_listen_url(self.database_url, self.database_listen_url)
         check_cookie_name(self.session_cookie_name)

@@ -74,8 +74,11 @@ def check_public_url(text: str) -> None:
         )
 
 
-def check_guarded_path(path: str) -> None:
-    """Refuse a path that is not a folder's, in the one spelling that no proxy changes."""
+def check_guarded_path(path: str, *, root_path: str) -> None:
+    """Refuse a path that is not a folder's, in the one spelling that no proxy changes.
+
+    Also one that is not below the root path, because browsers send no session cookie there.
+    """
     if (
         not _GUARDED_PATH.fullmatch(path)
         or len(path) > _LONGEST_PATH
@@ -84,6 +87,11 @@ def check_guarded_path(path: str) -> None:
         raise SettingsError(
             f"{PREFIX}GUARDED_PATHS must have paths of letters, digits and -._~ between slashes,"
             " such as /old/"
+        )
+    if not path.startswith(f"{root_path}/"):
+        raise SettingsError(
+            f"{PREFIX}GUARDED_PATHS must be below {root_path}/, the path of {PREFIX}PUBLIC_URL:"
+            " browsers send the session cookie only there"
         )
 
 

@@ -584,3 +584,17 @@ def test_a_server_with_an_invalid_setting_prints_one_line_and_does_not_start(
     assert line.startswith(f"quart_app: {PREFIX}{next(iter(wrong))}")
     assert ended.stdout == ""
     assert not {"weak", OTHER_KEY, "hunter2"} & set(line.split())
+
+
+@pytest.mark.parametrize(
+    ("path", "is_below"), [("/app/old/", True), ("/old/", False), ("/application/", False)]
+)
+def test_a_guarded_path_must_be_where_browsers_send_the_session_cookie(
+    tmp_path: Path, path: str, *, is_below: bool
+) -> None:
+    given = {"PUBLIC_URL": "https://site.example/app", "GUARDED_PATHS": f'["{path}"]'}
+    if is_below:
+        assert read(tmp_path, **given).guarded_paths == (path,)
+    else:
+        message = refusal(tmp_path, **given)
+        assert "GUARDED_PATHS must be below /app/" in message

@@ -8,6 +8,7 @@ from quart_app.fediverse.answers import https_url, identifier, json_object, shor
 from quart_app.fediverse.errors import ServerNotSupported, TokenRefused
 from quart_app.fediverse.requests import Requests
 from quart_app.fediverse.types import RemoteAccount
+from quart_app.hosts import LONGEST_HOST, ascii_host
 from quart_app.text.invisible import without_invisible
 
 _PATH: Final = "/api/v1/accounts/verify_credentials"
@@ -15,6 +16,7 @@ _PATH: Final = "/api/v1/accounts/verify_credentials"
 LONGEST_ID: Final = 128
 LONGEST_USERNAME: Final = 200
 LONGEST_DISPLAY_NAME: Final = 255
+LONGEST_HANDLE: Final = LONGEST_USERNAME + 1 + LONGEST_HOST
 LONGEST_PROFILE_URL: Final = 500
 _USERNAME: Final = re.compile(r"[^\s@/]+")
 # Takahe answers 400 to a revoked token, GoToSocial 401, Mastodon 403 for a missing scope and for
@@ -47,7 +49,19 @@ async def verify_credentials(requests: Requests, server: str, access_token: str)
         display_name=_visible(short_text(account.get("display_name"), LONGEST_DISPLAY_NAME)),
         profile_url=https_url(account.get("url"), longest=LONGEST_PROFILE_URL),
         avatar_url=https_url(account.get("avatar")),
+        moved_to=_handle(server, account.get("moved")),
     )
+
+
+def _handle(server: str, account: object) -> str | None:
+    """Return `name@host` of an account, whose `acct` has a host only at another server."""
+    acct = account.get("acct") if isinstance(account, dict) else None
+    name, at, host = (identifier(acct, LONGEST_HANDLE) or "").partition("@")
+    try:
+        host = ascii_host(host) if at else server
+    except ValueError:
+        return None
+    return f"{name}@{host}" if _is_username(name) else None
 
 
 def _visible(name: str) -> str:

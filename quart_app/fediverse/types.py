@@ -85,7 +85,8 @@ class RemoteAccount:
     """An account as its server describes it: short texts without control characters.
 
     `id` is unique at its server. `username` is without @ and host. `display_name` may be empty.
-    The addresses are https; None where the server gives none that is.
+    The addresses are https; None where the server gives none that is. `moved_to` is the account
+    that replaces this one, as `name@host`; None if none does.
     """
 
     id: str
@@ -93,6 +94,7 @@ class RemoteAccount:
     display_name: str
     profile_url: str | None
     avatar_url: str | None
+    moved_to: str | None = None
 
 
 @dataclass(frozen=True)

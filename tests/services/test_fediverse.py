@@ -562,6 +562,25 @@ async def test_an_account_is_made_harmless(
 
 
 @pytest.mark.parametrize(
+    ("acct", "moved_to"),
+    [
+        ("ada@new.example", "ada@new.example"),
+        ("Ada@B\u00dcCHER.example", "Ada@xn--bcher-kva.example"),
+        ("ada2", "ada2@{host}"),
+        *(("", None), ("@new.example", None), ("ada@", None), ("ada@a b", None), ([], None)),
+        *(("a da@new.example", None), ("a\u202ea@new.example", None), ("ada@new..example", None)),
+        *(("ada@b@new.example", None), ("a" * 9999, None)),
+    ],
+)
+async def test_an_account_that_moved_names_the_one_that_replaces_it(
+    fediverse: Fediverse, peer: Peer, acct: object, moved_to: str | None
+) -> None:
+    peer.paths[VERIFY] = Answer({"id": "1", "username": "ada", "moved": {"acct": acct}})
+    account = await fediverse.verify_credentials(peer.host, "canary-token")
+    assert account.moved_to == (moved_to and moved_to.format(host=peer.host))
+
+
+@pytest.mark.parametrize(
     "fields",
     [
         {"id": None},

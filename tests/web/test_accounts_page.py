@@ -151,6 +151,18 @@ async def test_a_check_names_a_server_that_moved(
     assert "the server has moved to another address" in await check(browser, garden)
 
 
+async def test_a_check_names_the_account_that_replaces_this_one(
+    browser: Client, garden: int, peers: Peers
+) -> None:
+    for user in peers["mastodon-4-2"].records.users.values():
+        user.moved_to = "ada@New.Example"
+    message = await check(browser, garden)
+    assert "The account has moved to @ada@new.example. Connect that one." in message
+    assert "reconnect needed" not in await row_of(browser, "Garden")
+    tested = await (await browser.post(f"/api/platforms/{garden}/test")).get_json()
+    assert (tested["ok"], tested["moved_to"]) == (True, "@ada@new.example")
+
+
 async def test_a_refused_token_is_to_be_reconnected(
     browser: Client, garden: int, peers: Peers
 ) -> None:

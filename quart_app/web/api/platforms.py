@@ -106,10 +106,11 @@ class FailedCheck(Answer):
 
 
 class Works(Answer):
-    """The connection works for this account, `@name@server`."""
+    """The connection works for this account, `@name@server`. `moved_to` is the account it moved to."""
 
     ok: Literal[True] = True
     account: str
+    moved_to: str | None
 
 
 class Fails(Answer):
@@ -218,7 +219,8 @@ async def test(platform_connection_id: int) -> Works | Fails:
         problem = result.problem
         assert problem is not None  # noqa: S101 a check has one or the other
         return Fails(error=FailedCheck(code=problem.code, title=problem.sentence))
-    return Works(account=f"@{result.account.username}@{result.host}")
+    account, moved_to = result.account, result.account.moved_to
+    return Works(account=f"@{account.username}@{result.host}", moved_to=moved_to and f"@{moved_to}")
 
 
 @blueprint.post(f"/<{ID}:platform_connection_id>/default")

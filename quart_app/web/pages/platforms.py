@@ -178,8 +178,13 @@ async def check(platform_connection_id: int) -> ResponseReturnValue:
     """Ask the server whether it still accepts the access to an account."""
     form = await read_form(ReturnForm)
     result = await services().account_checks.check(caller(), platform_connection_id)
-    if result.problem is None:
-        return _back(form, notice=f"Account checked: {result.host} accepts the access.")
+    if result.account is not None:
+        notice = f"Account checked: {result.host} accepts the access."
+        moved_to = result.account.moved_to
+        if moved_to is not None:
+            notice = f"{notice} The account has moved to @{moved_to}. Connect that one."
+        return _back(form, notice=notice, is_problem=moved_to is not None)
+    assert result.problem is not None  # noqa: S101 a check has one or the other
     problem = problem_with(result.problem.code)
     notice = f"Check of the account at {result.host}: {problem.words}. {problem.next_step}"
     return _back(form, notice=notice, is_problem=True)

@@ -106,7 +106,7 @@ class FailedCheck(Answer):
 
 
 class Works(Answer):
-    """The connection works for this account, `@name@server`. `moved_to` is the account it moved to."""
+    """The connection works for this account; `moved_to` is the one that replaces it, or null."""
 
     ok: Literal[True] = True
     account: str

@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import cast
 
+from flask.logging import default_handler  # Quart's logger has Flask's handler
 from hypercorn.typing import ASGIFramework
 from jinja2 import StrictUndefined
 from quart import Quart
 
-from quart_app import log_records
+from quart_app import log_formats, log_records
 from quart_app.composition import Built, build_services
 from quart_app.errors import Unavailable
 from quart_app.services.audit.entries import log as audit_log
@@ -82,6 +83,7 @@ def create_app(
 def _app_with(settings: Settings, clock: Callable[[], float]) -> Quart:
     """Return the application with these settings. Raises SettingsError."""
     log_records.install()
+    log_formats.install(settings.log_format, default_handler)
     built = build_services(settings, clock=clock)
     app = _new_app(settings)
     app.extensions["quart_app"] = built.services
@@ -96,7 +98,7 @@ def _app_with(settings: Settings, clock: Callable[[], float]) -> Quart:
     _serve_with(app, settings, built)
     make_headers = partial(headers_of_refusal, is_https=settings.is_https)
     bound_hypercorn(make_headers)
-    access_log.install()
+    access_log.install(as_json=settings.log_format == "json")
     _configure_audit_log(app)
     _wrap_asgi(app, settings, make_headers, counts)
     return app
@@ -264,7 +266,9 @@ def _wrap_asgi(
         outermost = root_path.UnderRootPath(outermost, settings.root_path)
     if settings.trusted_proxies:
         outermost = trusted_proxies.TrustProxies(outermost, settings.trusted_proxies)
-    app.asgi_app = ObserveRequests(outermost, counts)  # type: ignore[method-assign]
+    app.asgi_app = ObserveRequests(  # type: ignore[method-assign]
+        outermost, counts, is_proxied=settings.trusted_proxies > 0
+    )
 
 
 def _freeze_gc() -> None:

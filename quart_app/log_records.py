@@ -1,4 +1,4 @@
-"""Log records that are safe against log injection, for every logger of the process.
+"""Log records that name their request and are safe against log injection, for every logger.
 
 Messages and exceptions contain text from strangers: paths, names, values in a driver's error.
 Every message becomes one printable line. Traceback lines are indented, so that none of them can
@@ -11,6 +11,7 @@ import textwrap
 import traceback
 from typing import Any
 
+from quart_app.observed_request import observed_request
 from quart_app.text.printable import printable
 
 _INDENT = "    "
@@ -22,10 +23,16 @@ def install() -> None:
 
 
 class PrintableRecord(logging.LogRecord):
-    """A record whose text is printable, whatever handler or formatter writes it."""
+    """A record whose text is printable, whatever handler or formatter writes it.
+
+    `request_id` and `trace_id` are those of the request that is being answered, or None.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        observed = observed_request()
+        self.request_id = observed.request_id if observed else None
+        self.trace_id = observed.trace_id if observed else None
         # A formatter uses exc_text if it is set, instead of formatting the exception itself.
         if self.exc_info and self.exc_info[0] is None:
             self.exc_info = None

@@ -13,9 +13,13 @@ UNMATCHED: Final = "unmatched"
 
 @dataclass(slots=True)
 class ObservedRequest:
-    """A request under way: its id, and the template of its route, which the router adds."""
+    """A request under way; the router adds the template of its route.
+
+    `trace_id` is that of W3C Trace Context, 32 hexadecimal digits; None if the client sent none.
+    """
 
     request_id: str
+    trace_id: str | None = None
     route: str = UNMATCHED
 
 

@@ -59,8 +59,10 @@ def deployed_proxy(
     certificate: ServerCertificate,
     *,
     guarded: str,
-) -> Iterator[tuple[int, int]]:
-    """Run a proxy with the file of deploy/ until the block ends; yield its ports, https and http.
+) -> Iterator[tuple[int, int, Path]]:
+    """Run a proxy with the file of deploy/ until the block ends.
+
+    Yield its ports, https and http, and its log.
 
     `servers` are hosts and ports of the application; `guarded` is that of another application,
     which nginx guards at /old/.
@@ -80,7 +82,7 @@ def deployed_proxy(
         else:
             running = caddy(config, _caddy(servers, certificate, https), [https])
         with running as log:
-            yield https, http
+            yield https, http, log
             assert "[warn]" not in log.read_text()
 
 
@@ -99,6 +101,7 @@ def _nginx(
             "listen 443 ssl http2;": f"listen 127.0.0.1:{https} ssl http2;",
             "listen [::]:443 ssl http2;": "",
             "server_name app.example.org": "server_name localhost",
+            "/var/log/nginx/quart-app.log": "/dev/stdout",
             "/etc/nginx/quart-app.d": str(folder),
         },
     )

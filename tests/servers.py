@@ -76,6 +76,8 @@ def environ_of(settings: Settings) -> dict[str, str]:
             "QUART_APP_REFUSE_AFTER_SECONDS": str(int(settings.refuse_after.total_seconds())),
             "QUART_APP_LOGIN_QUEUE_SECONDS": str(int(settings.login_queue.total_seconds())),
             "QUART_APP_TRUSTED_PROXIES": str(settings.trusted_proxies),
+            "QUART_APP_METRICS": settings.metrics,
+            "QUART_APP_LOG_FORMAT": settings.log_format,
             "QUART_APP_GUARDED_PATHS": json.dumps(settings.guarded_paths),
             "QUART_APP_ALLOWED_PRIVATE_NETWORKS": json.dumps(
                 [str(network) for network in settings.allowed_private_networks]

@@ -78,6 +78,7 @@ class Settings:
     trusted_proxies: int = 0
     # Where other applications are behind this login: a login may lead back there.
     guarded_paths: tuple[str, ...] = ()
+    log_format: Literal["text", "json"] = "text"
     metrics: Literal["off", "loopback", "on"] = "loopback"  # who may read /metrics
     # Where requests to other servers may go, beside public addresses at port 443. The ports are
     # for tests and private servers: they are open in these networks only.

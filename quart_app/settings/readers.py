@@ -29,10 +29,13 @@ def _boolean(text: str) -> bool:
     return text == "true"
 
 
-def _digest(text: str) -> str:
-    if text not in {"sha1", "sha256"}:
-        raise ValueError("must be sha1 or sha256")
-    return text
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"must be {', '.join(words[:-1])} or {words[-1]}")
+        return text
+
+    return read
 
 
 def _whole_number(text: str) -> int:
@@ -98,12 +101,6 @@ def _ports(text: str) -> tuple[range, ...]:
     return tuple(ports)
 
 
-def _metrics(text: str) -> str:
-    if text not in {"off", "loopback", "on"}:
-        raise ValueError("must be off, loopback or on")
-    return text
-
-
 def _ca_file(text: str) -> Path:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(text)
@@ -123,7 +120,7 @@ READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "PUBLIC_URL": ("public_url", _url),
     "SESSION_COOKIE_NAME": ("session_cookie_name", _text),
     "SESSION_COOKIE_SECURE": ("session_cookie_secure", _boolean),
-    "SESSION_DIGEST": ("session_digest", _digest),
+    "SESSION_DIGEST": ("session_digest", _one_of("sha1", "sha256")),
     "SESSION_IDLE_SECONDS": ("session_idle", _some_seconds),
     "SESSION_ABSOLUTE_SECONDS": ("session_absolute", _some_seconds),
     "SESSION_REMEMBER_IDLE_SECONDS": ("session_remember_idle", _some_seconds),
@@ -137,7 +134,8 @@ READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "PLATFORMS_PER_USER": ("platforms_per_user", _some),
     "TRUSTED_PROXIES": ("trusted_proxies", _whole_number),
     "GUARDED_PATHS": ("guarded_paths", _json_list),
-    "METRICS": ("metrics", _metrics),
+    "LOG_FORMAT": ("log_format", _one_of("text", "json")),
+    "METRICS": ("metrics", _one_of("off", "loopback", "on")),
     "ALLOWED_PRIVATE_NETWORKS": ("allowed_private_networks", _networks),
     "ALLOWED_PRIVATE_PORTS": ("allowed_private_ports", _ports),
     "EXTRA_CA_FILE": ("extra_ca_file", _ca_file),

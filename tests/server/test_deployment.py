@@ -1,6 +1,7 @@
 """A visit through the proxies of deploy/ to three processes, which use PostgreSQL by PgBouncer."""
 
 import json
+import re
 import ssl
 import subprocess
 import threading
@@ -31,6 +32,7 @@ FORGED = {
     "X-Forwarded-Proto": "http",
     "Forwarded": "for=203.0.113.9;host=evil.example;proto=http",
     "X-User-Id": "77",
+    "X-Request-Id": "0123456789abcdef0123456789abcdef",
 }
 
 
@@ -42,11 +44,12 @@ class Deployed(NamedTuple):
 
 
 class Site(NamedTuple):
-    """A proxy's addresses, and a client that speaks HTTP/2 and keeps cookies."""
+    """A proxy's addresses and log, and a client that speaks HTTP/2 and keeps cookies."""
 
     kind: str
     url: str
     http_port: int
+    log: Path
     trusted: ssl.SSLContext
     client: httpx2.Client
     deployed: Deployed
@@ -112,13 +115,13 @@ def site(
     certificate = authority.certificate("localhost")
     with deployed_proxy(
         request.config, request.param, servers, certificate, guarded=other_application
-    ) as (https, http):
+    ) as (https, http, log):
         url = f"https://localhost:{https}"
         trusted = ssl.create_default_context(cafile=str(authority.file))
         with httpx2.Client(
             base_url=url, verify=trusted, http2=True, headers={"Origin": url, **FORGED}
         ) as client:
-            yield Site(request.param, url, http, trusted, client, deployed)
+            yield Site(request.param, url, http, log, trusted, client, deployed)
 
 
 @contextmanager
@@ -202,6 +205,28 @@ def test_no_forwarded_header_of_a_client_gets_through(site: Site) -> None:
     for origin in ("https://evil.example", site.url.replace("https", "http")):
         answer = site.client.post("/api/session/renew", headers={"Origin": origin})
         assert answer.status_code == 403, origin
+
+
+def test_one_id_leads_from_the_proxy_to_the_audit_log(site: Site) -> None:
+    answer = site.client.post(
+        "/login", data={"username": site.deployed.username, "password": PASSWORD}
+    )
+    (request_id,) = answer.headers.get_list("X-Request-Id")
+    assert re.fullmatch("[0-9a-f]{32}", request_id)
+    assert request_id != FORGED["X-Request-Id"]
+    logs = [server.log for server in site.deployed.servers]
+    wait_for_line(f'"request_id": "{request_id}"', logs)  # the audit entry
+    wait_for_line(f"us {request_id}\n", logs)  # the access log
+    if site.kind != "caddy":  # its access log, if you want one, has the header of the answer
+        wait_for_line(f" {request_id}\n", [site.log])
+
+
+def wait_for_line(part: str, logs: list[Path]) -> None:
+    """Wait until one of the logs has it: lines are written after the answer."""
+    until = time.monotonic() + 10
+    while not any(part in log.read_text() for log in logs):
+        assert time.monotonic() < until, part
+        time.sleep(0.05)
 
 
 def test_every_process_gets_requests(site: Site) -> None:

@@ -17,9 +17,9 @@ def hash_of_session(sid: str | None) -> str | None:
     return hashlib.sha256(sid.encode()).hexdigest()[:SESSION_HASH_LENGTH]
 
 
-def line_of(entry: AuditEntry) -> str:
-    """Return an entry as one line of JSON, which holds printable ASCII only."""
-    said: dict[str, Any] = {
+def fields_of(entry: AuditEntry) -> dict[str, Any]:
+    """Return an entry as the object that the log has."""
+    return {
         "event": entry.event,
         "at": entry.at.isoformat(timespec="milliseconds"),
         "id": entry.id,
@@ -31,7 +31,11 @@ def line_of(entry: AuditEntry) -> str:
         "count": entry.count,
         "detail": details_of(entry) or None,
     }
-    return json.dumps(said).replace("\x7f", "\\u007f")
+
+
+def line_of(entry: AuditEntry) -> str:
+    """Return an entry as one line of JSON, which holds printable ASCII only."""
+    return json.dumps(fields_of(entry)).replace("\x7f", "\\u007f")
 
 
 def details_of(entry: AuditEntry) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from quart_app.errors import AppError, InvalidInput, NotFound, NotLoggedIn, Unav
 from quart_app.model import LARGEST_ID
 from quart_app.session import answers_when_stale
 from quart_app.web.pipeline.access import Mark, is_marked, no_page, public
-from quart_app.web.pipeline.headers import REQUEST_ID_HEADER, TRY_AGAIN_LATER
+from quart_app.web.pipeline.headers import TRY_AGAIN_LATER
 from quart_app.web.pipeline.json_views import Contract, contract_of, keeps
 from quart_app.web.pipeline.request_errors import (
     BodyTooLarge,
@@ -27,6 +27,7 @@ from quart_app.web.pipeline.request_errors import (
     TooManyCookies,
     UnsupportedBody,
 )
+from quart_app.web.pipeline.request_ids import REQUEST_ID_HEADER
 from quart_app.web.rendering.error_responses import status_of
 
 blueprint = Blueprint("api_openapi", __name__)

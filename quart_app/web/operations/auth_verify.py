@@ -16,10 +16,10 @@ from quart_app.observed_request import note_route
 from quart_app.session import Session, joined_cookie_header
 from quart_app.web.pipeline.claims import current_connection_id
 from quart_app.web.pipeline.gate import UNVERIFIABLE
-from quart_app.web.pipeline.headers import REQUEST_ID_HEADER, RETRY_AFTER_SECONDS
+from quart_app.web.pipeline.headers import RETRY_AFTER_SECONDS
 from quart_app.web.pipeline.problems import problem_document
 from quart_app.web.pipeline.request_errors import TooManyCookies
-from quart_app.web.pipeline.request_ids import observed_request_id
+from quart_app.web.pipeline.request_ids import REQUEST_ID_HEADER, observed_request_id
 
 PATH: Final = "/auth/verify"
 

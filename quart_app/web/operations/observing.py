@@ -6,19 +6,19 @@ from typing import Any
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
 
 from quart_app import observed_request
-from quart_app.observed_request import ObservedRequest
 from quart_app.web.operations.request_counts import RequestCounts
-from quart_app.web.pipeline.request_ids import new_request_id
+from quart_app.web.pipeline.request_ids import observe
 
 
 class ObserveRequests:
     """An ASGI application that observes the requests of another one.
 
-    A request takes until its answer begins: an event stream is open for hours.
+    With `is_proxied`, all requests come from trusted proxies. A request takes until its answer
+    begins: an event stream is open for hours.
     """
 
-    def __init__(self, app: ASGIFramework, counts: RequestCounts) -> None:
-        self._app, self._counts = app, counts
+    def __init__(self, app: ASGIFramework, counts: RequestCounts, *, is_proxied: bool) -> None:
+        self._app, self._counts, self._is_proxied = app, counts, is_proxied
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -28,7 +28,7 @@ class ObserveRequests:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        observed = ObservedRequest(new_request_id())
+        observed = observe(scope["headers"], is_proxied=self._is_proxied)
         method = scope["method"]
 
         async def observing(message: Any) -> None:

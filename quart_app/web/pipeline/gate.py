@@ -33,7 +33,6 @@ from quart_app.web.pipeline.compression import compress_page
 from quart_app.web.pipeline.device_cookie import DeviceCookie
 from quart_app.web.pipeline.headers import (
     CSP_REPORTS_PATH,
-    REQUEST_ID_HEADER,
     csp_nonce,
     headers_of_every_answer,
     headers_of_page,
@@ -49,7 +48,7 @@ from quart_app.web.pipeline.request_errors import (
     UnsupportedBody,
     UserChanged,
 )
-from quart_app.web.pipeline.request_ids import request_id
+from quart_app.web.pipeline.request_ids import REQUEST_ID_HEADER, request_id
 from quart_app.web.pipeline.streaming import end_with_session
 
 LARGEST_BODY_BYTES: Final = 64 * 1024

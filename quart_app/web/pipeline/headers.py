@@ -8,9 +8,8 @@ from quart import g
 from quart.wrappers import Response
 
 from quart_app.errors import AppError
-from quart_app.web.pipeline.request_ids import observed_request_id
+from quart_app.web.pipeline.request_ids import REQUEST_ID_HEADER, observed_request_id
 
-REQUEST_ID_HEADER: Final = "X-Request-Id"
 CSP_REPORTS_PATH: Final = "/api/csp_reports"
 _NONCE_BYTES: Final = 16  # CSP level 3, section 7.1: 128 bits at least
 _REPORTING_GROUP: Final = "csp"

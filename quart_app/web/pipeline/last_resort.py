@@ -19,9 +19,8 @@ from quart.typing import ResponseTypes
 from quart.wrappers import Request
 
 from quart_app.observed_request import note_route
-from quart_app.web.pipeline.headers import REQUEST_ID_HEADER
 from quart_app.web.pipeline.problems import is_for_program, problem_document
-from quart_app.web.pipeline.request_ids import IdentifiedRequest, request_id_of
+from quart_app.web.pipeline.request_ids import REQUEST_ID_HEADER, IdentifiedRequest, request_id_of
 from quart_app.web.pipeline.streaming import StreamCut
 
 HEADING: Final = "Something went wrong"

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from quart_app.model import AuditEntry, AuditEvent
 from quart_app.services.audit.addresses import counted_address, shown_address
 from quart_app.services.audit.bounded_counter import BoundedCounter, Count, CounterKey
-from quart_app.services.audit.entries import hash_of_session, line_of, log
+from quart_app.services.audit.entries import fields_of, hash_of_session, line_of, log
 from quart_app.services.caller import Caller
 from quart_app.storage import audit as stored
 
@@ -88,4 +88,5 @@ def _log_once_committed(db: AsyncSession, entries: Sequence[AuditEntry]) -> None
     @sqlalchemy_event.listens_for(db.sync_session, "after_commit", once=True)
     def write_lines(_session: object) -> None:
         for entry in entries:
-            log.info("%s", line_of(entry))
+            in_json = {"message": f"audit: {entry.event}", "audit": fields_of(entry)}
+            log.info("%s", line_of(entry), extra={"fields": in_json})

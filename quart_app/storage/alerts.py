@@ -4,7 +4,18 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.model import Alert, AlertKind, Login
@@ -12,6 +23,28 @@ from quart_app.model import Alert, AlertKind, Login
 _TABLE = Alert.table()
 _ABOUT_THE_PASSWORD = (AlertKind.PASSWORD_CHANGED, AlertKind.PASSWORD_RESET)
 _ADD_ALERT = insert(_TABLE).returning(_TABLE.c.id)
+_NEW = {
+    column.name: bindparam(f"new_{column.name}", type_=column.type)
+    for column in _TABLE.c
+    if not column.primary_key
+}
+_WAITING = (
+    select(_TABLE.c.id)
+    .where(
+        _TABLE.c.user_id == _NEW["user_id"],
+        _TABLE.c.kind == _NEW["kind"],
+        _TABLE.c.expires_at > _NEW["created_at"],
+    )
+    .limit(bindparam("most", type_=Integer))
+    .subquery()
+)
+_ADD_ALERT_OF_FEW = insert(_TABLE).from_select(
+    list(_NEW),
+    select(*_NEW.values()).where(
+        select(func.count()).select_from(_WAITING).scalar_subquery()
+        < bindparam("most", type_=Integer)
+    ),
+)
 
 
 async def add_alert(db: AsyncSession, row: dict[str, Any]) -> int:
@@ -25,19 +58,8 @@ async def add_alert_of_few(db: AsyncSession, row: dict[str, Any], *, most: int) 
 
     It is one statement, because every login on a new device runs it.
     """
-    waiting = (
-        select(_TABLE.c.id)
-        .where(
-            _TABLE.c.user_id == row["user_id"],
-            _TABLE.c.kind == row["kind"],
-            _TABLE.c.expires_at > row["created_at"],
-        )
-        .limit(most)
-        .subquery()
-    )
-    number = select(func.count()).select_from(waiting).scalar_subquery()
-    values = [bindparam(None, value, _TABLE.c[name].type) for name, value in row.items()]
-    await db.execute(insert(_TABLE).from_select(list(row), select(*values).where(number < most)))
+    values = {f"new_{name}": value for name, value in row.items()}
+    await db.execute(_ADD_ALERT_OF_FEW, {**values, "most": most})
 
 
 async def waiting_alerts(
@@ -120,22 +142,6 @@ async def _shown_to(db: AsyncSession, user_id: int, sid: str) -> ColumnElement[b
         ),
         or_(Alert.device_id.is_(None), Alert.device_id != login.device_id),
     )
-
-
-async def last_alert_id(db: AsyncSession, user_id: int) -> int:
-    """Return the id of the user's newest alert; 0 if there is none."""
-    return await db.scalar(select(func.max(Alert.id)).where(Alert.user_id == user_id)) or 0
-
-
-async def alerts_seen_on(db: AsyncSession, user_id: int, device_id: str) -> dict[str, int]:
-    """Return the columns about alerts for the next login on a known device."""
-    found = await db.execute(
-        select(func.max(Login.alerts_seen), func.max(Login.password_alerts_answered)).where(
-            Login.user_id == user_id, Login.device_id == device_id
-        )
-    )
-    seen, answered = found.one()
-    return {"alerts_seen": seen or 0, "password_alerts_answered": answered or 0}
 
 
 async def delete_alerts(

@@ -1,59 +1,42 @@
-"""Engines and transactions: `begin()` for writing, `read()` for reading only."""
+"""Transactions: `begin()` for writing, `read()` for reading only."""
 
 import asyncio
-import os
-import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import URL, event
-from sqlalchemy.engine import Connection
+from sqlalchemy import URL
 from sqlalchemy.exc import (
     DatabaseError,
     DBAPIError,
-    DisconnectionError,
     InterfaceError,
     InternalError,
     OperationalError,
     ProgrammingError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+)
+from sqlalchemy.pool import QueuePool
 
 from quart_app.errors import InvalidInput, Unavailable
-from quart_app.storage import postgresql
+from quart_app.storage.engines import BEGIN_OPTION, MOST_CONNECTIONS, engine_of
 from quart_app.storage.sqlite import (
     BEGIN_TO_WRITE,
     BUSY_TIMEOUT_SECONDS,
-    begin_sqlite,
-    open_sqlite,
+    sqlite_connection,
 )
 
-_BEGIN = "quart_app_begin"  # the execution option with SQLite's BEGIN statement
 # https://www.postgresql.org/docs/18/errcodes-appendix.html: read_only_sql_transaction (a standby),
 # undefined_table, undefined_column
 _UNAVAILABLE_STATES = {"25006", "42P01", "42703"}
 _UNTRANSLATABLE_CHARACTER = "22P05"
-_POSTGRESQL_SETTINGS = {
-    "lock_timeout": f"{BUSY_TIMEOUT_SECONDS}s",
-    "statement_timeout": "15s",
-    # A process that stops in the middle of a transaction blocks others only briefly.
-    "idle_in_transaction_session_timeout": "15s",
-}
 
-
-# SQLAlchemy's defaults, named because metrics show their sum.
-_KEPT_CONNECTIONS = 5
-_MORE_CONNECTIONS = 10
-_MOST_CONNECTIONS = _KEPT_CONNECTIONS + _MORE_CONNECTIONS
-_POOL: dict[str, Any] = {
-    "pool_size": _KEPT_CONNECTIONS,
-    "max_overflow": _MORE_CONNECTIONS,
-    "pool_timeout": BUSY_TIMEOUT_SECONDS,
-}
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -78,14 +61,15 @@ class Database:
         `name` is the application name on PostgreSQL, unless `url` sets one.
         """
         self.url = url
-        self.engine = _engine(url, create=create, name=name)
+        self.engine = engine_of(url, create=create, name=name)
         # On SQLite, a transaction that may write takes the write lock when it begins. With a plain
         # BEGIN, a write after a read fails at once if another writer came between (SQLITE_BUSY).
         is_sqlite = url.get_backend_name() == "sqlite"
         self._writing = self.engine.execution_options(
-            **({_BEGIN: BEGIN_TO_WRITE} if is_sqlite else {})
+            **({BEGIN_OPTION: BEGIN_TO_WRITE} if is_sqlite else {})
         )
         self._turn_to_write = _turn_to_write(url)
+        self._is_sqlite = is_sqlite
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
@@ -93,6 +77,20 @@ class Database:
         with _unavailable_where_the_database_fails():
             async with self._turn_to_write, _session(self._writing) as db, db.begin():
                 yield db
+
+    async def run_in_transaction(self, work: Callable[[AsyncSession], Coroutine[Any, Any, T]]) -> T:
+        """Do what `begin` does, with a function instead of a block, and return its result.
+
+        On SQLite, all of the function runs in the connection's thread, in one call: going there
+        and back for each statement takes longer than the statement. So the function may await only
+        its database, and must not change what the event loop's other tasks read.
+        """
+        if not self._is_sqlite:
+            async with self.begin() as db:
+                return await work(db)
+        with _unavailable_where_the_database_fails():
+            async with self._turn_to_write:
+                return await _run_in_thread(await self._writing.connect(), work)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -106,7 +104,7 @@ class Database:
         pool = self.engine.pool
         if not isinstance(pool, QueuePool):
             return None
-        return PoolUsage(in_use=pool.checkedout(), idle=pool.checkedin(), most=_MOST_CONNECTIONS)
+        return PoolUsage(in_use=pool.checkedout(), idle=pool.checkedin(), most=MOST_CONNECTIONS)
 
     async def close(self) -> None:
         """Close every pooled connection."""
@@ -146,8 +144,36 @@ def _turn_to_write(url: URL) -> AbstractAsyncContextManager[None]:
     return _TurnToWrite(float(str(url.query.get("timeout", BUSY_TIMEOUT_SECONDS))))
 
 
-def _session(engine: AsyncEngine) -> AsyncSession:
-    return AsyncSession(engine, expire_on_commit=False)
+def _session(bind: AsyncEngine | AsyncConnection) -> AsyncSession:
+    return AsyncSession(bind, expire_on_commit=False)
+
+
+async def _run_in_thread(
+    connection: AsyncConnection, work: Callable[[AsyncSession], Coroutine[Any, Any, T]]
+) -> T:
+    """Run a transaction in the thread of a SQLite connection; roll back if we are cancelled."""
+    is_cancelled = False
+
+    async def transaction() -> T:
+        db = _session(connection)
+        try:
+            async with db.begin():
+                result = await work(db)
+                if is_cancelled:
+                    raise asyncio.CancelledError
+                return result
+        finally:
+            await db.close()
+
+    running: asyncio.Future[T] = sqlite_connection(connection.sync_connection).run(transaction)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        is_cancelled = True
+        await asyncio.wait([running])  # until then, the thread uses the connection
+        raise
+    finally:
+        await connection.close()
 
 
 class _unavailable_where_the_database_fails:  # noqa: N801 reads as what it does
@@ -175,98 +201,3 @@ def _is_failure_of_the_database(error: BaseException) -> bool:
         or type(error) is DatabaseError  # "file is not a database", "disk image is malformed"
         or isinstance(error, ConnectionError)
     )
-
-
-def _engine(url: URL, *, create: bool, name: str) -> AsyncEngine:
-    if url.get_backend_name() == "sqlite":
-        engine = create_async_engine(
-            _opened_by_uri(url, create=create),
-            **_POOL,
-            hide_parameters=True,  # a logged error must contain no hash and no token
-            connect_args={"async_creator_fn": open_sqlite},
-        )
-        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        event.listen(engine.sync_engine, "checkout", _reopen_replaced_file)
-        event.listen(engine.sync_engine, "begin", _begin_sqlite)
-        return engine
-    return _postgresql_engine(url, name=name)
-
-
-def _postgresql_engine(url: URL, *, name: str) -> AsyncEngine:
-    engine = create_async_engine(
-        postgresql.without_options(url),
-        pool_pre_ping=True,  # notices a restarted server before a use case begins
-        **_POOL,
-        hide_parameters=True,
-        isolation_level="AUTOCOMMIT",  # `begin` below starts transactions, not the driver
-        connect_args=postgresql.connect_args(
-            url,
-            name=name,
-            timeout_seconds=BUSY_TIMEOUT_SECONDS,
-            # Notice a server that vanished silently, instead of waiting for it.
-            tcp_user_timeout=BUSY_TIMEOUT_SECONDS * 1000,
-        ),
-    )
-    settings = postgresql.set_local(postgresql.settings_of(url, _POSTGRESQL_SETTINGS))
-
-    def begin(dbapi_connection: PoolProxiedConnection) -> None:
-        """Begin a transaction and set its settings, in one message to the server."""
-        cursor = dbapi_connection.cursor()
-        cursor.execute(f"BEGIN; {settings}")
-        cursor.close()
-
-    # Not in the event "begin", where SQLAlchemy does not recognize a lost connection.
-    engine.dialect.do_begin = begin  # type: ignore[method-assign]
-    event.listen(
-        engine.sync_engine, "connect", lambda connection, _: postgresql.prepare(connection)
-    )
-    return engine
-
-
-def _opened_by_uri(url: URL, *, create: bool) -> URL:
-    """Return a URL that opens an existing SQLite file, and creates one only with `create`.
-
-    A misspelt path must not become an empty database. See https://www.sqlite.org/uri.html.
-    """
-    query = dict(url.query)
-    query.setdefault("mode", "rwc" if create else "rw")
-    query["uri"] = "true"
-    path = (url.database or "").replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    return url.set(database=f"file:{path}", query=query)
-
-
-def _prepare_sqlite(connection: Any, entry: ConnectionPoolEntry) -> None:
-    # None: _begin_sqlite begins transactions, not the driver, so that DDL rolls back, too.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA foreign_keys = ON")
-    with suppress(sqlite3.OperationalError):  # a read-only file keeps its journal mode
-        cursor.execute("PRAGMA journal_mode = WAL")  # readers and the writer don't wait
-    cursor.execute("PRAGMA synchronous = NORMAL")  # with WAL, safe against a crash of the process
-    cursor.execute("PRAGMA database_list")
-    (_, _, path) = cursor.fetchone()
-    cursor.close()
-    entry.info["file"] = path, _file_identity(path)
-
-
-def _reopen_replaced_file(_connection: Any, entry: ConnectionPoolEntry, _: object) -> None:
-    """Reopen the database if its file was replaced, usually by a restored backup.
-
-    SQLite would keep using the deleted file.
-    """
-    path, identity = entry.info["file"]
-    if _file_identity(path) != identity:
-        raise DisconnectionError
-
-
-def _file_identity(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)  # noqa: PTH116 creating a Path doubles the cost of this checkout
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    begin = connection.get_execution_options().get(_BEGIN, "BEGIN")
-    begin_sqlite(connection.connection.driver_connection, begin)

@@ -2,37 +2,72 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Integer, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Integer,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.model import EndReason, Login
+from quart_app.model import Alert, EndReason, Login
+from quart_app.session.claims import SessionRef
 
-_ADD_LOGIN = insert(Login.table())
-_LIVE_LOGINS = (
-    select(Login)
+_TABLE: Final = Login.table()
+# Every login executes these. They are built once, and of tables: building one, or reading objects
+# instead of rows, costs more than executing it.
+_LIVE_SESSIONS: Final = (
+    select(_TABLE.c.sid, _TABLE.c.expires_at)
     .where(
-        Login.user_id == bindparam("user_id"),
-        Login.ended_at.is_(None),
-        Login.expires_at > bindparam("now"),
+        _TABLE.c.user_id == bindparam("whose"),
+        _TABLE.c.ended_at.is_(None),
+        _TABLE.c.expires_at > bindparam("now"),
     )
-    .order_by(Login.created_at.desc(), Login.id.desc())
-    .offset(bindparam("but_for_newest", type_=Integer))
-)
-_NTH_NEWEST = (
-    select(Login.created_at)
-    .where(Login.user_id == bindparam("user_id"), Login.created_at > bindparam("since"))
-    .order_by(Login.created_at.desc())
+    .order_by(_TABLE.c.created_at.desc(), _TABLE.c.id.desc())
     .offset(bindparam("skipped", type_=Integer))
-    .limit(1)
 )
 
 
-async def add_login(db: AsyncSession, row: dict[str, Any]) -> None:
-    """Insert a login record."""
-    await db.execute(_ADD_LOGIN, row)
+def _highest(column: Column[int], condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.coalesce(select(func.max(column)).where(condition).scalar_subquery(), 0)
+
+
+_GIVEN: Final[dict[str, Any]] = {
+    name: bindparam(name)
+    for name in ("sid", "user_id", "created_at", "expires_at", "address", "user_agent", "device_id")
+}
+_ALERTS: Final = Alert.table()
+_ADD_ON_NEW_DEVICE: Final = insert(_TABLE).values(
+    _GIVEN | {"alerts_seen": _highest(_ALERTS.c.id, _ALERTS.c.user_id == bindparam("whose"))}
+)
+_ON_THE_DEVICE: Final = and_(
+    _TABLE.c.user_id == bindparam("whose"), _TABLE.c.device_id == bindparam("which")
+)
+_ADD_ON_KNOWN_DEVICE: Final = insert(_TABLE).values(
+    _GIVEN
+    | {
+        name: _highest(_TABLE.c[name], _ON_THE_DEVICE)
+        for name in ("alerts_seen", "password_alerts_answered")
+    }
+)
+
+
+async def add_login(db: AsyncSession, row: dict[str, Any], *, is_new_device: bool) -> None:
+    """Insert a login record. A new device shows none of the user's alerts until now.
+
+    A known device continues to show those that it has not answered.
+    """
+    add = _ADD_ON_NEW_DEVICE if is_new_device else _ADD_ON_KNOWN_DEVICE
+    await db.execute(add, {**row, "whose": row["user_id"], "which": row["device_id"]})
 
 
 async def latest_expiry(db: AsyncSession, user_id: int | None) -> datetime | None:
@@ -43,19 +78,23 @@ async def latest_expiry(db: AsyncSession, user_id: int | None) -> datetime | Non
     return await db.scalar(query)
 
 
-async def live_logins(
-    db: AsyncSession, user_id: int, now: datetime, *, but_for_newest: int = 0
-) -> list[Login]:
+async def live_logins(db: AsyncSession, user_id: int, now: datetime) -> list[Login]:
     """Return the user's logins that have not ended and are within their limit, newest first."""
-    whose = {"user_id": user_id, "now": now, "but_for_newest": but_for_newest}
-    return list(await db.scalars(_LIVE_LOGINS, whose))
+    return list(
+        await db.scalars(
+            select(Login)
+            .where(Login.user_id == user_id, Login.ended_at.is_(None), Login.expires_at > now)
+            .order_by(Login.created_at.desc(), Login.id.desc())
+        )
+    )
 
 
-async def nth_newest_login_since(
-    db: AsyncSession, user_id: int, *, since: datetime, n: int
-) -> datetime | None:
-    """Return when the user's nth newest login began; None where that was before `since`."""
-    return await db.scalar(_NTH_NEWEST, {"user_id": user_id, "since": since, "skipped": n - 1})
+async def live_sessions_but_for_newest(
+    db: AsyncSession, user_id: int, now: datetime, *, number: int
+) -> list[SessionRef]:
+    """Return the user's live sessions, except the newest ones of this number."""
+    rows = await db.execute(_LIVE_SESSIONS, {"whose": user_id, "now": now, "skipped": number})
+    return [SessionRef(sid=row.sid, expires_at=row.expires_at) for row in rows]
 
 
 async def live_logins_of_all(

@@ -43,10 +43,9 @@ async def reserve(
     """
     statement = _upsert(db.get_bind().dialect.name, "reserve")
     times = {"at": at, "lost_before": lost_before, "not_after": not_after}
-    return [
-        Counted._make((await db.execute(statement, {"of": key, **times})).one())
-        for key in sorted(keys)
-    ]
+    # SQLAlchemy makes one INSERT with several rows of this; they are locked in their order.
+    rows = await db.execute(statement, [{"of": key, **times} for key in sorted(keys)])
+    return [Counted._make(row) for row in rows]
 
 
 async def count_failure(
@@ -64,10 +63,9 @@ async def release(
     db: AsyncSession, keys: Collection[str], *, forgiven: Collection[str] = ()
 ) -> None:
     """Release a reservation of each key, and reset the failures of the `forgiven` keys."""
-    for key in sorted(keys):
-        statement = _FORGIVE if key in forgiven else _RELEASE
-        await db.execute(statement, {"of": key})
-    await db.execute(_DELETE_EMPTY, {"keys": list(keys)})
+    emptied = await db.scalars(_DELETE_EMPTIED, {"keys": list(keys), "forgiven": list(forgiven)})
+    for key in sorted(set(keys).difference(emptied)):
+        await db.execute(_FORGIVE if key in forgiven else _RELEASE, {"of": key})
 
 
 async def delete_forgotten_throttles(db: AsyncSession, *, before: datetime, most: int) -> None:
@@ -92,10 +90,24 @@ async def delete_forgotten_throttles(db: AsyncSession, *, before: datetime, most
 # Built once, because every login runs these: building one costs more than executing it.
 _RELEASE: Final = _TABLE.update().where(_TABLE.c.key == bindparam("of")).values(reserved=_RELEASED)
 _FORGIVE: Final = _RELEASE.values(failures=0)
-_DELETE_EMPTY: Final = delete(_TABLE).where(
-    _TABLE.c.key.in_(bindparam("keys", expanding=True)),
-    _TABLE.c.failures == 0,
-    _TABLE.c.reserved == 0,
+_IN_ORDER: Final = (
+    select(_TABLE.c.key)
+    .where(_TABLE.c.key.in_(bindparam("keys", expanding=True)))
+    .order_by(_TABLE.c.key)
+    .with_for_update()
+)
+# Rows that hold nothing after the release, which most rows do: deleting them is the release.
+_DELETE_EMPTIED: Final = (
+    delete(_TABLE)
+    .where(
+        _TABLE.c.key.in_(_IN_ORDER),
+        or_(
+            _TABLE.c.failures == 0,
+            _TABLE.c.key.in_(bindparam("forgiven", expanding=True)),
+        ),
+        _TABLE.c.reserved <= 1,
+    )
+    .returning(_TABLE.c.key)
 )
 
 

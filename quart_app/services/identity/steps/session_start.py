@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from quart_app.errors import TooManyAttempts
 from quart_app.model import AuditEvent, EndReason, User
 from quart_app.services.audit.steps.writer import AuditWriter
@@ -19,9 +17,8 @@ from quart_app.services.sessions.new_session import NewSession
 from quart_app.services.sessions.steps.issuing import SessionIssuer
 from quart_app.services.sessions.steps.revoking import Revoking, SessionRevoker
 from quart_app.session.claims import SessionRef
-from quart_app.storage import logins as stored_logins
 from quart_app.storage import passwords as stored_passwords
-from quart_app.storage import platforms as stored_platforms
+from quart_app.storage.session_starts import session_start_facts
 
 _HOUR: Final = timedelta(hours=1)
 
@@ -53,7 +50,8 @@ class SessionStart:
 
         `new_hash` replaces the hash of a one-time password. Raises TooManyAttempts.
         """
-        async with self.revoking.begin(caller) as revoker:
+
+        async def begin(revoker: SessionRevoker) -> NewSession | None:
             db = revoker.db
             user = await stored_passwords.record_login(
                 db,
@@ -64,28 +62,33 @@ class SessionStart:
             )
             if user is None:
                 return None
-            await self._check_logins(db, user)
+            facts = await session_start_facts(
+                db, user, since=self.now() - _HOUR, n=self.logins_per_hour
+            )
+            self._check_logins(facts.nth_newest_login_at)
             if user.must_change_password:
                 await self._record_new_password(revoker, user)
-            session = await self._issue(revoker, user, remember=remember, replaced=replaced)
+            await revoker.end_each(replaced, EndReason.REPLACED)
+            session = await self._issue(
+                revoker, user, facts.platform_connection_id, remember=remember
+            )
             await self._alert(revoker, user, session)
             # This is last because all logins from one address lock the same row here.
             await self.throttling.succeed(db, attempt)
             return session
 
-    async def _check_logins(self, db: AsyncSession, user: User) -> None:
+        return await self.revoking.run_in_transaction(caller, begin)
+
+    def _check_logins(self, nth_newest_at: datetime | None) -> None:
         """Limit how often a user, whose row is locked, logs in. Raises TooManyAttempts.
 
         Only successful logins count, so nobody without the password can use up the limit.
         """
-        now = self.now()
-        oldest = await stored_logins.nth_newest_login_since(
-            db, user.id, since=now - _HOUR, n=self.logins_per_hour
-        )
-        if oldest is not None:
+        if nth_newest_at is not None:
+            wait = nth_newest_at + _HOUR - self.now()
             raise TooManyAttempts(
                 f"You have logged in {self.logins_per_hour} times within an hour.",
-                retry_after_seconds=max(1, math.ceil((oldest + _HOUR - now).total_seconds())),
+                retry_after_seconds=max(1, math.ceil(wait.total_seconds())),
             )
 
     async def _record_new_password(self, revoker: SessionRevoker, user: User) -> None:
@@ -104,18 +107,14 @@ class SessionStart:
         self,
         revoker: SessionRevoker,
         user: User,
+        platform_connection_id: int | None,
         *,
         remember: bool,
-        replaced: Sequence[SessionRef],
     ) -> NewSession:
-        platform = await stored_platforms.first_usable_connection(
-            revoker.db, user.id, user.default_platform_connection_id
-        )
-        await revoker.end_each(replaced, EndReason.REPLACED)
         session = await self.issuer.issue(
             revoker,
             user,
-            platform_connection_id=platform.id if platform else None,
+            platform_connection_id=platform_connection_id,
             remember=remember,
         )
         await self.audit.record(

@@ -63,6 +63,14 @@ class Attempt:
         return tuple(self.limits)
 
 
+class _MustWait(Exception):  # noqa: N818 named for the fact
+    """An attempt is refused until the wait is over."""
+
+    def __init__(self, user_id: int | None, wait: timedelta) -> None:
+        super().__init__()
+        self.user_id, self.wait = user_id, wait
+
+
 @dataclass(frozen=True, kw_only=True)
 class Throttling:
     """Counts failures in the database, for all processes; restarts keep the counts.
@@ -114,12 +122,22 @@ class Throttling:
         make it wait: they must not get a right password refused. Raises TooManyAttempts, and counts
         that for the audit log.
         """
-        async with self.database.begin() as db:
+
+        async def reserve(db: AsyncSession) -> Attempt:
             attempt = await find(db)
-            await self._reserve(db, caller, attempt)
+            await self._reserve(db, attempt)
             return attempt
 
-    async def _reserve(self, db: AsyncSession, caller: Caller, attempt: Attempt) -> None:
+        try:
+            return await self.database.run_in_transaction(reserve)
+        except _MustWait as refused:
+            # Not in the transaction: the counts are the event loop's.
+            self.audit.count(AuditEvent.LOGIN_THROTTLED, caller, user_id=refused.user_id)
+            raise TooManyAttempts(
+                retry_after_seconds=math.ceil(refused.wait.total_seconds())
+            ) from None
+
+    async def _reserve(self, db: AsyncSession, attempt: Attempt) -> None:
         now = self.now()
         rows = await stored.reserve(
             db,
@@ -136,7 +154,7 @@ class Throttling:
             waits.append(wait_after(failures, limit) - since)
             has_room &= row.reserved <= max(1, limit.free + 1 - failures)
         if max(waits) > timedelta():
-            raise self._refusal(caller, attempt, max(waits))
+            raise _MustWait(attempt.user.id if attempt.user else None, max(waits))
         if not has_room:
             raise ComparisonsUnderWay
 
@@ -149,11 +167,6 @@ class Throttling:
         now = self.now()
         is_near = now - FORGOTTEN_AFTER < row.last_failure_at <= now + CLOCK_TOLERANCE
         return row.failures if is_near else 0
-
-    def _refusal(self, caller: Caller, attempt: Attempt, wait: timedelta) -> TooManyAttempts:
-        user_id = attempt.user.id if attempt.user else None
-        self.audit.count(AuditEvent.LOGIN_THROTTLED, caller, user_id=user_id)
-        return TooManyAttempts(retry_after_seconds=math.ceil(wait.total_seconds()))
 
     @shielded
     async def fail(self, attempt: Attempt) -> None:

@@ -14,7 +14,6 @@ from quart_app.services.sessions.new_session import CONNECTION_CLAIM, NewSession
 from quart_app.services.sessions.steps.revoking import SessionRevoker
 from quart_app.session.claims import CLOCK_TOLERANCE, new_session_id
 from quart_app.session.revocations import RevocationList, epoch_at
-from quart_app.storage import alerts as stored_alerts
 from quart_app.storage import logins as stored_logins
 
 MOST_LIVE_LOGINS: Final = 50  # of one user (OWASP ASVS 5.0, 7.1.2)
@@ -43,7 +42,9 @@ class SessionIssuer:
         If the user has more than MOST_LIVE_LOGINS sessions, the oldest end.
         Raises Unavailable if clocks differ too much.
         """
-        user.session_epoch = self._epoch_of(user)
+        epoch = self._epoch_of(user)
+        if epoch != user.session_epoch:
+            user.session_epoch = epoch
         created_at = self._earliest_start()
         device_id = revoker.caller.device_id_for(user)
         session = NewSession(
@@ -85,18 +86,14 @@ class SessionIssuer:
         return start
 
     async def _end_surplus(self, revoker: SessionRevoker, user: User) -> None:
-        for login in await stored_logins.live_logins(
-            revoker.db, user.id, self.now(), but_for_newest=MOST_LIVE_LOGINS
-        ):
-            await revoker.end_login(login, EndReason.TOO_MANY)
+        surplus = await stored_logins.live_sessions_but_for_newest(
+            revoker.db, user.id, self.now(), number=MOST_LIVE_LOGINS
+        )
+        await revoker.end_each(surplus, EndReason.TOO_MANY)
 
 
 async def _record_login(revoker: SessionRevoker, session: NewSession) -> None:
-    caller, device_id = revoker.caller, session.device.device_id
-    if session.is_new_device:  # it shows no alerts about earlier logins
-        seen = {"alerts_seen": await stored_alerts.last_alert_id(revoker.db, session.user_id)}
-    else:
-        seen = await stored_alerts.alerts_seen_on(revoker.db, session.user_id, device_id)
+    caller = revoker.caller
     await stored_logins.add_login(
         revoker.db,
         {
@@ -106,7 +103,7 @@ async def _record_login(revoker: SessionRevoker, session: NewSession) -> None:
             "expires_at": session.expires_at,
             "address": shown_address(caller.address),
             "user_agent": caller.shown_user_agent,
-            "device_id": device_id,
-            **seen,
+            "device_id": session.device.device_id,
         },
+        is_new_device=session.is_new_device,
     )

@@ -1,10 +1,10 @@
 """End sessions in an open transaction: the login records, the audit log and the revocations."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,11 +14,13 @@ from quart_app.services.audit.steps.writer import AuditWriter
 from quart_app.services.caller import Caller
 from quart_app.session.claims import CLOCK_TOLERANCE, SessionRef
 from quart_app.session.purge_clock import database_now
-from quart_app.session.revocations import NewRevocation, RevocationList, epoch_at
+from quart_app.session.revocations import NewRevocation, RevocationList, RevocationRow, epoch_at
 from quart_app.storage import logins as stored_logins
 from quart_app.storage import users as stored_users
 from quart_app.storage.database import Database
 from quart_app.storage.revocations import add_revocations
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +133,10 @@ class SessionRevoker:
         ):
             raise NotLoggedIn
 
+    async def write(self) -> Sequence[RevocationRow]:
+        """Write the revocations, as the last statement of the transaction, and return them."""
+        return await add_revocations(self.db, self.pending) if self.pending else ()
+
     async def _latest_expiry(self, user_id: int | None) -> datetime:
         """Return when the last of the sessions would have expired.
 
@@ -184,14 +190,30 @@ class Revoking:
         Raises Unavailable if the commit fails; then no session has ended.
         """
         async with self.database.begin() as db:
-            revoker = SessionRevoker(
-                db=db,
-                caller=caller,
-                audit=self.audit,
-                known=self.revocations,
-                now=self.now(),
-                longest=self.longest,
-            )
+            revoker = self._revoker(db, caller)
             yield revoker
-            rows = await add_revocations(db, revoker.pending) if revoker.pending else []
+            rows = await revoker.write()
         self.revocations.apply(rows)
+
+    async def run_in_transaction(
+        self, caller: Caller, work: Callable[[SessionRevoker], Coroutine[Any, Any, T]]
+    ) -> T:
+        """Do what `begin` does, with a function that Database.run_in_transaction can run."""
+
+        async def transaction(db: AsyncSession) -> tuple[T, Sequence[RevocationRow]]:
+            revoker = self._revoker(db, caller)
+            return await work(revoker), await revoker.write()
+
+        result, rows = await self.database.run_in_transaction(transaction)
+        self.revocations.apply(rows)
+        return result
+
+    def _revoker(self, db: AsyncSession, caller: Caller) -> SessionRevoker:
+        return SessionRevoker(
+            db=db,
+            caller=caller,
+            audit=self.audit,
+            known=self.revocations,
+            now=self.now(),
+            longest=self.longest,
+        )

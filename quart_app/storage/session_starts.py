@@ -13,7 +13,7 @@ _CONNECTIONS: Final = PlatformConnection.table().c
 
 
 class SessionStartFacts(NamedTuple):
-    """What the next session of a user depends on."""
+    """Facts about a user that their next session depends on."""
 
     nth_newest_login_at: datetime | None
     platform_connection_id: int | None
@@ -22,7 +22,7 @@ class SessionStartFacts(NamedTuple):
 async def session_start_facts(
     db: AsyncSession, user: User, *, since: datetime, n: int
 ) -> SessionStartFacts:
-    """Return when the user's nth newest login began, and the connection to act for.
+    """Return when the user's nth newest login began, and the current account of a new session.
 
     The first is None if that was before `since`. The second is the user's default if it is on,
     else the oldest connection that is on, else None.

@@ -68,11 +68,16 @@ def database(engine: str, folder: Path) -> Iterator[URL]:
 
 
 @contextmanager
-def served(url: URL, folder: Path, processes: int, *, uvloop: bool) -> Iterator[dict[int, int]]:
-    """Start server processes, each with its own port and core; yield process ids by port."""
+def served(
+    url: URL, folder: Path, processes: int, *, uvloop: bool, root: Path = ROOT
+) -> Iterator[dict[int, int]]:
+    """Start server processes, each with its own port and core; yield process ids by port.
+
+    `root` has the files of the application.
+    """
     environ = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(root),
         "QUART_APP_SECRET_KEY": secrets.token_hex(32),
         "QUART_APP_PLATFORM_ENCRYPTION_KEY": Fernet.generate_key().decode(),
         "QUART_APP_DATABASE_URL": url.render_as_string(hide_password=False),
@@ -87,7 +92,7 @@ def served(url: URL, folder: Path, processes: int, *, uvloop: bool) -> Iterator[
                 [
                     *on_core(number),
                     *(sys.executable, "-m", "hypercorn"),
-                    *("--config", str(ROOT / "hypercorn.toml")),
+                    *("--config", str(root / "hypercorn.toml")),
                     *("--bind", f"fd://{listener.fileno()}"),
                     *(["--worker-class", "uvloop"] if uvloop else []),
                     "quart_app.app:create_app()",

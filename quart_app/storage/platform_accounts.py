@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
+from quart_app.instances import server_of
 from quart_app.model import Avatar, PlatformAccount, PlatformAuthorization, PlatformConnection
 from quart_app.storage.locks import is_postgresql
 
@@ -194,9 +195,8 @@ async def postpone_checks(db: AsyncSession, *, like: int) -> None:
     )
     if (found := row.one_or_none()) is None:
         return
-    there = select(PlatformConnection.id).where(
-        PlatformConnection.instance_url == found.instance_url
-    )
+    spellings = await _spellings_of(db, found.instance_url)
+    there = select(PlatformConnection.id).where(PlatformConnection.instance_url.in_(spellings))
     await db.execute(
         update(PlatformAccount)
         .where(
@@ -206,3 +206,17 @@ async def postpone_checks(db: AsyncSession, *, like: int) -> None:
         .values(next_check_at=found.next_check_at, failed_checks=found.failed_checks)
         .execution_options(synchronize_session=False)
     )
+
+
+async def _spellings_of(db: AsyncSession, instance_url: str) -> set[str]:
+    """Return the stored addresses of a server, which the older application kept as typed.
+
+    A spelling in Unicode of an international name is found only if it is the given one.
+    """
+    server = server_of(instance_url)
+    similar = await db.scalars(
+        select(PlatformConnection.instance_url)
+        .where(PlatformConnection.instance_url.icontains(server, autoescape=True))
+        .distinct()
+    )
+    return {instance_url, *(each for each in similar if server_of(each) == server)}

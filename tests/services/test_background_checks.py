@@ -142,6 +142,30 @@ async def test_a_server_in_trouble_is_asked_once_then_after_an_hour_then_after_t
 
 
 @pytest.mark.sqlite_unless_thorough
+async def test_a_server_in_trouble_is_asked_once_however_its_address_is_written(
+    built: Built, services: Services, member: Member, peers: Peers, clock: Clock
+) -> None:
+    """As in data of the older application."""
+    await leave_only_peers(built)
+    host, records = peers["mastodon-4-2"].host, peers["mastodon-4-2"].records
+    ids = await store_tokens(services, member.id, peers, "mastodon-4-2", 3)
+    spellings = (f"HTTPS://{host.upper()}/", f"{host}/web/home", f"https://{host}")
+    async with built.database.begin() as db:
+        for platform_connection_id, spelling in zip(ids, spellings, strict=True):
+            await db.execute(
+                text("UPDATE platform_connections SET instance_url = :url WHERE id = :id"),
+                {"url": spelling, "id": platform_connection_id},
+            )
+    await services.background_checks.check_due()
+    await make_due(built, clock)
+    records.answer("/api/v1/accounts/verify_credentials", 503)
+    await services.background_checks.check_due()
+    clock.advance(timedelta(minutes=59))  # longer than a process keeps what it has taken
+    await services.background_checks.check_due()
+    assert records.requests[VERIFY] == 1
+
+
+@pytest.mark.sqlite_unless_thorough
 async def test_many_accounts_at_a_server_in_trouble_do_not_take_the_turn_of_others(
     built: Built,
     services: Services,

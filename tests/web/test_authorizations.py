@@ -264,7 +264,11 @@ async def test_a_server_may_be_written_in_any_usual_way(
 
 
 @pytest.mark.parametrize(
-    "server", ["", " ", "@", "a b", "https://", "ftp://x.example", "xn--a.example", "a..b", "🦣"]
+    "server",
+    [
+        *("", " ", "@", "a b", "https://", "ftp://x.example", "xn--a.example", "a..b", "🦣"),
+        *("me@localhost, x@localhost", "https://localhost\\@localhost:1/"),  # two servers
+    ],
 )
 async def test_text_that_names_no_server_is_refused_with_an_example(
     browser: Client, server: str

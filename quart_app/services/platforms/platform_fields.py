@@ -12,6 +12,8 @@ from quart_app.text import names
 # A prefix that users copy from documentation or from a request.
 _BEARER: Final = re.compile(r"\s*(?:authorization:\s*)?bearer(?:\s+|\Z)", re.IGNORECASE)
 _NOT_VISIBLE_ASCII: Final = re.compile(r"[^\x21-\x7e]")  # VCHAR, RFC 9110 section 5.5
+# Browsers read `https://a\@b` as an address at `a`, and others as one at `b`.
+_AMBIGUOUS: Final = re.compile(r"[\s\\]")
 _NAMES_OF_CONTROLS: Final = {"\t": "tab", "\n": "line break", "\r": "line break"}
 
 
@@ -49,12 +51,15 @@ def checked_server(text: str, *, field: str = "server") -> str:
     `mastodon.social`, `@me@mastodon.social` and `https://mastodon.social/@me` name one server.
     """
     try:
-        return read_address(text.replace("\uff20", "@")).server  # full-width
+        server = read_address(text.replace("\uff20", "@")).server  # full-width
     except ValueError:  # includes UnicodeError, for an impossible host name
+        server = ""
+    if not server or _AMBIGUOUS.search(text.strip()):
         raise InvalidInput(
             "Enter a server or a handle, such as mastodon.social or @me@mastodon.social.",
             field=field,
-        ) from None
+        )
+    return server
 
 
 def checked_account(instance_url: str, username: str | None) -> str | None:

@@ -68,9 +68,9 @@ def test_the_command_of_the_service_serves_an_inherited_socket_on_one_core(
     assert len(command) == 1
     settings = settings_for(URL.create("sqlite+aiosqlite", database=str(migrated_sqlite)))
     (tmp_path / "hypercorn.toml").symlink_to(ROOT / "hypercorn.toml")
-    port = free_port()
+    port, own_port = free_port(), free_port()
     given = [f"--setenv={name}={value}" for name, value in environ_of(settings).items()]
-    words = shlex.split(command[0].replace("%i", str(core)))
+    words = shlex.split(command[0].replace("%i", str(core)).replace(":8000", f":{own_port}"))
     log = tmp_path / "log"
     # Like systemd, it starts the command when the first connection comes.
     start = ["env", f"--chdir={tmp_path}", activate, f"--listen=127.0.0.1:{port}", *given, *words]
@@ -78,6 +78,9 @@ def test_the_command_of_the_service_serves_an_inherited_socket_on_one_core(
         answer = httpx2.get(f"http://127.0.0.1:{port}/readyz", timeout=30)
         assert answer.status_code == 200, log.read_text()
         assert cores_of_process_in(tmp_path) == {core}
+        # For Prometheus, each process has an address of its own.
+        own = httpx2.get(f"http://127.0.1.{core}:{own_port}/metrics")
+        assert own.status_code == 200
 
 
 def cores_of_process_in(folder: Path) -> set[int]:

@@ -14,11 +14,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class TaskRecord:
-    """The runs of a task in this process. `last_success_at` is in POSIX seconds."""
+    """The runs of a task in this process.
+
+    `last_success_at` is in POSIX seconds; before the first success, it is when the process started.
+    """
 
     successes: int = 0
     failures: int = 0
-    last_success_at: float | None = None
+    last_success_at: float = field(default_factory=time.time)
     last_run_seconds: float = 0.0
 
     @contextmanager

@@ -84,7 +84,7 @@ class ProcessMetrics(Collector):
         )
         last = GaugeMetricFamily(
             "quart_app_background_last_success_timestamp_seconds",
-            "When a background task last succeeded.",
+            "When a background task last succeeded or, before that, when the process started.",
             labels=["task"],
         )
         seconds = GaugeMetricFamily(
@@ -92,14 +92,19 @@ class ProcessMetrics(Collector):
             "Seconds that the last run of a background task took.",
             labels=["task"],
         )
+        interval = GaugeMetricFamily(
+            "quart_app_background_interval_seconds",
+            "Seconds between the runs of a background task.",
+            labels=["task"],
+        )
         for task in self._read.tasks:
             record = task.record
             runs.add_metric([task.name, "success"], record.successes)
             runs.add_metric([task.name, "failure"], record.failures)
-            if record.last_success_at is not None:
-                last.add_metric([task.name], record.last_success_at)
+            last.add_metric([task.name], record.last_success_at)
+            interval.add_metric([task.name], task.every.total_seconds())
             seconds.add_metric([task.name], record.last_run_seconds)
-        yield from (runs, last, seconds)
+        yield from (runs, last, seconds, interval)
 
 
 def _gauge(name: str, meaning: str, value: float) -> Metric:

@@ -46,7 +46,11 @@ from quart_app.web.pipeline import (
 )
 from quart_app.web.pipeline.claims import EXTRA_CLAIMS, is_id
 from quart_app.web.pipeline.device_cookie import DeviceCookie
-from quart_app.web.pipeline.headers import headers_of_every_answer, headers_of_refusal
+from quart_app.web.pipeline.headers import (
+    HeadersOfEveryAnswer,
+    headers_of_every_answer,
+    headers_of_refusal,
+)
 from quart_app.web.pipeline.last_resort import Application
 from quart_app.web.rendering import (
     account_states,
@@ -107,7 +111,9 @@ def _app_with(settings: Settings, clock: Callable[[], float]) -> Quart:
 def _new_app(settings: Settings) -> Application:
     """Return an application without views, with its limits on bodies."""
     app = Application("quart_app", template_folder="web/templates", static_folder=None)
-    app.headers_of_failures = headers_of_every_answer(is_https=settings.is_https)
+    app.headers_of_every_answer = HeadersOfEveryAnswer(
+        headers_of_every_answer(is_https=settings.is_https)
+    )
     app.config.update(
         MAX_CONTENT_LENGTH=gate.LARGEST_BODY_BYTES,
         MAX_FORM_MEMORY_SIZE=gate.LARGEST_BODY_BYTES,

@@ -26,16 +26,17 @@ def not_activity(view: ViewT) -> ViewT:
 
 def is_answered_when_stale() -> bool:
     """Return whether the request's view answers while the list is stale, as static files do."""
-    return _is_marked(_ANSWERS_WHEN_STALE)
+    return _is_marked(_ANSWERS_WHEN_STALE, None)
 
 
-def is_activity() -> bool:
-    """Return whether the request's view counts as activity. Static files don't."""
-    return not _is_marked(_IS_NO_ACTIVITY)
+def is_activity(view: Callable[..., Any] | None = None) -> bool:
+    """Return whether a view, by default the request's, counts as activity. Static files don't."""
+    return not _is_marked(_IS_NO_ACTIVITY, view)
 
 
-def _is_marked(mark: str) -> bool:
-    if request.endpoint == _STATIC:
-        return True
-    view = current_app.view_functions.get(request.endpoint or "")
+def _is_marked(mark: str, view: Callable[..., Any] | None) -> bool:
+    if view is None:
+        if request.endpoint == _STATIC:
+            return True
+        view = current_app.view_functions.get(request.endpoint or "")
     return getattr(view, mark, False)

@@ -16,7 +16,7 @@ from quart_app.observed_request import note_route
 from quart_app.session import Session, joined_cookie_header
 from quart_app.web.pipeline.claims import current_connection_id
 from quart_app.web.pipeline.gate import UNVERIFIABLE
-from quart_app.web.pipeline.headers import RETRY_AFTER_SECONDS
+from quart_app.web.pipeline.headers import RETRY_AFTER_SECONDS, EncodedHeaders, encoded
 from quart_app.web.pipeline.problems import problem_document
 from quart_app.web.pipeline.request_errors import TooManyCookies
 from quart_app.web.pipeline.request_ids import REQUEST_ID_HEADER, observed_request_id
@@ -25,7 +25,6 @@ PATH: Final = "/auth/verify"
 
 # Returns the session of a Cookie header; None where the application has no key.
 OpenSession = Callable[[bytes], Session | None]
-_Headers = list[tuple[bytes, bytes]]
 
 
 class AuthVerify:
@@ -53,7 +52,7 @@ class AuthVerify:
         self._below = f"{self._path}/"
         for_caches = {"Cache-Control": "no-store", "Vary": "Cookie"}
         always = {**headers, **for_caches}
-        self._allowed = _encoded(for_caches)
+        self._allowed = encoded(for_caches)
         self._not_logged_in = _Refusal(HTTPStatus.UNAUTHORIZED, NotLoggedIn(), always)
         # Elsewhere this is 400, which proxies would take for a failure of their own request.
         self._too_many_cookies = _Refusal(HTTPStatus.FORBIDDEN, TooManyCookies(), always)
@@ -104,13 +103,13 @@ class _Refusal:
         document = problem_document(status, error.code, error.sentence).encode()
         self._body = {"type": "http.response.body", "body": document}
         own = {"Content-Type": "application/problem+json", "Content-Length": str(len(document))}
-        self._headers = [*_encoded({**headers, **own}), *_identity("", "")]
+        self._headers = [*encoded({**headers, **own}), *_identity("", "")]
 
     def messages(self) -> tuple[Any, Any]:
         return _start(self._status, [*self._headers]), self._body
 
 
-def _identity(user_id: object, platform_connection_id: object) -> _Headers:
+def _identity(user_id: object, platform_connection_id: object) -> EncodedHeaders:
     """Return both identity headers, so that a proxy that copies them overwrites the client's."""
     return [
         (b"x-user-id", str(user_id).encode()),
@@ -118,14 +117,10 @@ def _identity(user_id: object, platform_connection_id: object) -> _Headers:
     ]
 
 
-def _start(status: HTTPStatus, headers: _Headers) -> dict[str, Any]:
+def _start(status: HTTPStatus, headers: EncodedHeaders) -> dict[str, Any]:
     """Return the first message; it takes over `headers` and adds the request's id."""
     headers.append((_REQUEST_ID, observed_request_id().encode()))
     return {"type": "http.response.start", "status": int(status), "headers": headers}
-
-
-def _encoded(headers: Mapping[str, str]) -> _Headers:
-    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
 
 _REQUEST_ID: Final = REQUEST_ID_HEADER.lower().encode()

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final, cast
 
-from quart import Quart, current_app, g, request
-from quart.wrappers import Response
+from quart import Quart, current_app, g
+from quart import request as current_request
+from quart.wrappers import Request, Response
 from werkzeug.exceptions import NotFound, RequestEntityTooLarge
 from werkzeug.routing import IntegerConverter
 
@@ -34,7 +35,6 @@ from quart_app.web.pipeline.device_cookie import DeviceCookie
 from quart_app.web.pipeline.headers import (
     CSP_REPORTS_PATH,
     csp_nonce,
-    headers_of_every_answer,
     headers_of_page,
     say_when_to_try_again,
 )
@@ -57,6 +57,7 @@ _LARGEST_FORM_BYTES: Final = 24 * 1024
 _MOST_FORM_FIELDS: Final = 100
 # An open page sends this header with requests that no user made: they are no activity.
 UNATTENDED: Final = "X-Unattended"
+_BODY_HEADERS: Final = frozenset({b"content-type", b"content-length", b"transfer-encoding"})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 UNVERIFIABLE: Final = (
     "Your session can't be checked at the moment. You stay logged in. Please try again."
@@ -81,51 +82,71 @@ class IdConverter(IntegerConverter):
         return int(value)
 
 
-def install(app: Quart, *, is_https: bool, public_url: str) -> None:
-    """Let every request of `app` pass the gate."""
-    public_origin = origin_of(public_url)
+class Gate:
+    """The functions that Quart calls before and after each view."""
 
-    async def enter() -> None:
-        refuse_multipart()
-        await refuse_large_body()
-        recheck_session()  # the body may have been long in coming
-        refuse_cross_site(public_origin)
-        refuse_unverifiable()
-        if request.endpoint is None or is_marked(Mark.PUBLIC):
+    def __init__(self, app: Quart, *, is_https: bool, public_url: str) -> None:
+        self._views = app.view_functions
+        self._events = cast(Services, app.extensions["quart_app"]).events
+        self._is_https, self._public_origin = is_https, origin_of(public_url)
+
+    async def enter(self) -> None:
+        """Refuse a request, or let it pass. Raises AppError."""
+        # The request itself: each use of Quart's proxy would look it up.
+        request: Request = current_request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 documented by Werkzeug for just this
+        view = self._views.get(request.endpoint or "")
+        if _may_have_body(request):
+            refuse_multipart(request)
+            await refuse_large_body(request)
+            recheck_session()  # the body may have been long in coming
+        refuse_cross_site(request, self._public_origin)
+        if view is None or is_marked(Mark.PUBLIC, view):
+            refuse_unverifiable(request)
             return
-        g.claims = required_claims()
-        if is_activity() and UNATTENDED not in request.headers:
-            renew_session(at_once=is_marked(Mark.RENEWS_AT_ONCE))
-        services().events.note_activity(g.claims.sid, required_claims().idle_expires_at)
-        await refuse_other_user(g.claims)
-        await refuse_other_platform(g.claims)
+        claims = validate_session()
+        if claims is None:
+            refuse_unverifiable(request)
+            raise NotLoggedIn
+        g.claims = claims
+        if is_activity(view) and UNATTENDED not in request.headers:
+            renew_session(at_once=is_marked(Mark.RENEWS_AT_ONCE, view))
+            claims = required_claims()
+        self._events.note_activity(claims.sid, claims.idle_expires_at)
+        if request.method not in _SAFE_METHODS:
+            await refuse_other_user(request, g.claims)
+            if not is_marked(Mark.FOR_NO_ACCOUNT, view):
+                await refuse_other_platform(request, g.claims)
 
-    async def leave(response: Response) -> Response:
-        headers = headers_of_every_answer(is_https=is_https)
-        if "csp_nonce" in g:
-            headers |= headers_of_page(
+    async def leave(self, response: Response) -> Response:
+        """Complete the headers of an answer, and let its body end with the session."""
+        is_page = "csp_nonce" in g
+        if is_page:
+            for name, value in headers_of_page(
                 g.csp_nonce,
-                is_https=is_https,
-                reports_path=f"{request.root_path}{CSP_REPORTS_PATH}",
-            )
-        for name, value in headers.items():
-            response.headers.setdefault(name, value)
+                is_https=self._is_https,
+                reports_path=f"{current_request.root_path}{CSP_REPORTS_PATH}",
+            ).items():
+                response.headers.setdefault(name, value)
         say_when_to_try_again(response)
-        response.headers[REQUEST_ID_HEADER] = request_id()
         # The headers come first, so that the error for a failure below has all of them.
-        if "csp_nonce" in g:
+        response.headers[REQUEST_ID_HEADER] = request_id()
+        if is_page:
             await compress_page(response)
         if "claims" in g:
-            end_with_session(response, caller, services().events)
+            end_with_session(response, caller, self._events)
         if "known_devices" in g and response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             device_cookie().write(response, g.known_devices)
         return response
 
+
+def install(app: Quart, *, is_https: bool, public_url: str) -> None:
+    """Let every request of `app` pass the gate. The use cases of `app` come first."""
+    gate = Gate(app, is_https=is_https, public_url=public_url)
     app.url_map.converters[ID] = IdConverter
     app.jinja_env.globals["csp_nonce"] = csp_nonce
     app.jinja_env.globals["current_connection_id"] = current_connection_id
-    app.before_request(enter)
-    app.after_request(leave)
+    app.before_request(gate.enter)
+    app.after_request(gate.leave)
 
 
 def services() -> Services:
@@ -148,8 +169,8 @@ def caller() -> Caller:
     if "caller" not in g:
         g.caller = Caller(
             claims=g.get("claims"),
-            address=request.remote_addr,
-            user_agent=request.headers.get("User-Agent"),
+            address=current_request.remote_addr,
+            user_agent=current_request.headers.get("User-Agent"),
             request_id=request_id(),
             known_devices=device_cookie().known_devices(),
         )
@@ -184,7 +205,7 @@ def remember_device(known: DeviceRegistration) -> None:
     g.known_devices = known_devices | {known.user_id: known}
 
 
-def refuse_unverifiable() -> None:
+def refuse_unverifiable(request: Request) -> None:
     """Refuse requests that need a session while it is unclear which it is, or if it has ended.
 
     No session begins during that time either. Raises TooManyCookies, Unavailable.
@@ -199,7 +220,14 @@ def refuse_unverifiable() -> None:
         raise Unavailable
 
 
-def refuse_multipart() -> None:
+def _may_have_body(request: Request) -> bool:
+    """Return whether to look for a body. Over HTTP/2, a body needs no such header."""
+    return request.method not in _SAFE_METHODS or not _BODY_HEADERS.isdisjoint(
+        [name.lower() for name, _ in request.scope["headers"]]
+    )
+
+
+def refuse_multipart(request: Request) -> None:
     """Refuse a body in parts before it is parsed, which costs much. Raises UnsupportedBody.
 
     No form here takes a file.
@@ -210,7 +238,7 @@ def refuse_multipart() -> None:
         raise UnsupportedBody("Send the form as application/x-www-form-urlencoded.")
 
 
-async def refuse_large_body() -> None:
+async def refuse_large_body(request: Request) -> None:
     """Read the body, because a handler may not read it. Raises BodyTooLarge."""
     if (request.content_length or 0) > LARGEST_BODY_BYTES:
         raise BodyTooLarge
@@ -225,7 +253,7 @@ async def refuse_large_body() -> None:
             raise BodyTooLarge
 
 
-def refuse_cross_site(public_origin: Origin | None) -> None:
+def refuse_cross_site(request: Request, public_origin: Origin | None) -> None:
     """Refuse requests that another site made a browser send. Raises CrossSite.
 
     Browsers send Sec-Fetch-Site (Fetch Metadata, W3C) over https. Over http, and before 2023, they
@@ -259,21 +287,19 @@ def _cross_site() -> CrossSite:
     return CrossSite()
 
 
-async def refuse_other_user(claims: Claims) -> None:
+async def refuse_other_user(request: Request, claims: Claims) -> None:
     """Refuse the form of another user's page. Raises UserChanged.
 
     This happens if two people use one browser, and the page was opened before the second logged in.
     """
-    if request.method in _SAFE_METHODS or is_api(request):
+    if is_api(request):
         return
     if (await request.form).get("user_id", str(claims.user_id)) != str(claims.user_id):
         raise UserChanged
 
 
-async def refuse_other_platform(claims: Claims) -> None:
+async def refuse_other_platform(request: Request, claims: Claims) -> None:
     """Refuse a request made for another connection than the session's. Raises PlatformChanged."""
-    if request.method in _SAFE_METHODS or is_marked(Mark.FOR_NO_ACCOUNT):
-        return
     given = request.headers.get("X-Platform-Connection-Id")
     if given is None and not is_api(request):  # there it would eat a body that is no JSON
         given = (await request.form).get("platform_connection_id")

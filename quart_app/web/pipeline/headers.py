@@ -1,6 +1,7 @@
 """Security headers: they tell browsers what our answers may do."""
 
 import secrets
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -27,6 +28,8 @@ _HEADERS: Final = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
+# Names in lower case, and values.
+EncodedHeaders = list[tuple[bytes, bytes]]
 TRY_AGAIN_LATER: Final = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 RETRY_AFTER_SECONDS: Final = 5  # where an error does not know better
 _STRICT_TRANSPORT_SECURITY: Final = "max-age=31536000"
@@ -37,6 +40,27 @@ def headers_of_every_answer(*, is_https: bool) -> dict[str, str]:
     if is_https:
         return {**_HEADERS, "Strict-Transport-Security": _STRICT_TRANSPORT_SECURITY}
     return dict(_HEADERS)
+
+
+class HeadersOfEveryAnswer:
+    """The same headers, encoded once for the process. An answer may have set some itself."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = encoded(headers)
+        self._names = frozenset(name for name, _ in self._headers)
+
+    def complete(self, headers: EncodedHeaders) -> None:
+        """Add them to the headers of an answer, which have lower-case names."""
+        own = {name for name, _ in headers}
+        if self._names.isdisjoint(own):
+            headers += self._headers
+        else:
+            headers += [header for header in self._headers if header[0] not in own]
+
+
+def encoded(headers: Mapping[str, str]) -> EncodedHeaders:
+    """Return headers as ASGI has them."""
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
 
 def headers_of_refusal(*, is_https: bool) -> dict[str, str]:

@@ -7,7 +7,6 @@ error page that fails, or a failing after_request or teardown function.
 import html
 import logging
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
@@ -19,6 +18,8 @@ from quart.typing import ResponseTypes
 from quart.wrappers import Request
 
 from quart_app.observed_request import note_route
+from quart_app.web.pipeline.connection import Connection
+from quart_app.web.pipeline.headers import HeadersOfEveryAnswer
 from quart_app.web.pipeline.problems import is_for_program, problem_document
 from quart_app.web.pipeline.request_ids import REQUEST_ID_HEADER, IdentifiedRequest, request_id_of
 from quart_app.web.pipeline.streaming import StreamCut
@@ -45,13 +46,11 @@ _log = logging.getLogger(__name__)
 
 
 class Application(Quart):
-    """Quart, whose answers always have our headers, a request id and text.
+    """Quart, whose answers always have our headers, a request id and text."""
 
-    `headers_of_failures` are the headers of an answer that has none of its own.
-    """
-
-    headers_of_failures: Mapping[str, str]
+    headers_of_every_answer: HeadersOfEveryAnswer
     request_class = IdentifiedRequest
+    asgi_http_class = Connection
 
     async def asgi_app(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -90,9 +89,11 @@ class Application(Quart):
                 plain_page(request_id, f"{request.root_path}/"),
                 "text/html; charset=utf-8",
             )
-        headers = {**self.headers_of_failures, REQUEST_ID_HEADER: request_id}
         return Response(
-            body, HTTPStatus.INTERNAL_SERVER_ERROR, headers=headers, content_type=content_type
+            body,
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            headers={REQUEST_ID_HEADER: request_id},
+            content_type=content_type,
         )
 
 

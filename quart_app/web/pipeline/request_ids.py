@@ -8,6 +8,7 @@ unique.
 import re
 import secrets
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, Final, cast
 
 from quart import request as current_request
@@ -38,6 +39,11 @@ class IdentifiedRequest(Request):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.request_id = observed_request_id()
+
+    @cached_property
+    def blueprints(self) -> list[str]:
+        """The names of the blueprints of the view. Quart asks for them three times."""
+        return super().blueprints
 
 
 def observe(headers: Headers, *, is_proxied: bool) -> ObservedRequest:

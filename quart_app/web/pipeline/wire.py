@@ -4,6 +4,7 @@ Quart parses a request's target and host before any handler of ours runs, and fa
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -80,21 +81,29 @@ class RejectInvalidTarget:
 
 def _is_handshake(scope: HTTPScope | WebsocketScope) -> bool:
     """Return whether this is a WebSocket handshake; the server has removed its `Upgrade`."""
-    return scope["type"] == "http" and any(
-        name.lower() == b"sec-websocket-key" for name, _ in scope["headers"]
-    )
+    return scope["type"] == "http" and b"sec-websocket-key" in [
+        name.lower() for name, _ in scope["headers"]
+    ]
 
 
 def _has_readable_host(scope: HTTPScope) -> bool:
-    host = next(
-        (value.decode("latin1") for name, value in scope["headers"] if name == b"host"), None
-    )
+    host = b""
+    for name, value in scope["headers"]:
+        if name == b"host":
+            host = value
+            break
+    return _is_readable_host(scope["scheme"], host)
+
+
+@lru_cache(maxsize=64)  # a site has few names, and IDNA takes longer than the rest of this module
+def _is_readable_host(scheme: str, host: bytes) -> bool:
     # RFC 9110 section 4.2.3: names come in ASCII. The router would turn others into another
     # host, because it follows IDNA 2003.
-    if not (host or "").isascii():
+    if not host.isascii():
         return False
     try:
-        get_host(scope["scheme"], host).lower().encode("idna")  # as the router does
+        # As the router does.
+        get_host(scheme, host.decode("ascii") or None).lower().encode("idna")
     except UnicodeError:
         return False
     return True
@@ -105,9 +114,12 @@ def _forget_long_preferences(scope: HTTPScope | WebsocketScope) -> None:
 
     A server may disregard preferences (RFC 9110 section 12.1).
     """
+    headers = list(scope["headers"])
+    if max([len(value) for _, value in headers], default=0) <= _LONGEST_PREFERENCE_BYTES:
+        return
     scope["headers"] = [
         (name, value)
-        for name, value in scope["headers"]
+        for name, value in headers
         if len(value) <= _LONGEST_PREFERENCE_BYTES or not name.lower().startswith(b"accept")
     ]
 

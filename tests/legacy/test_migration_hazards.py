@@ -15,6 +15,7 @@ from sqlalchemy import URL
 
 from quart_app.migration import messages, removal, restoration, runner
 from quart_app.migration.carry_over import carry_over_active_platforms
+from tests.file_systems import mounted
 from tests.legacy.legacy_database import connected
 from tests.legacy.migration_runs import (
     TIMEOUT_SECONDS,
@@ -269,16 +270,12 @@ def test_a_name_that_is_not_utf_8_is_refused_in_one_sentence(
 
 
 def test_a_dry_run_needs_no_writable_folder(
-    legacy_url: URL, migrate: Migrate, monkeypatch: pytest.MonkeyPatch
+    legacy_url: URL, migrate: Migrate, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
-    real = os.access
-
-    def access(path: Any, mode: int, **options: Any) -> bool:
-        return not mode & os.W_OK and real(path, mode, **options)
-
-    monkeypatch.setattr(os, "access", access)
-    assert migrate(legacy_url, "--dry-run").code == 0
-    assert migrate(legacy_url, "--yes").code == 3
+    with mounted(pytestconfig, tmp_path / "read-only", "ro,size=256m") as folder:
+        assert migrate(legacy_url, "--dry-run", "--backup", folder / "b").code == 0
+        ended = migrate(legacy_url, "--yes", "--backup", folder / "b")
+        assert (ended.code, "Read-only file system" in ended.complained) == (3, True)
 
 
 pytestmark = pytest.mark.sqlite_unless_thorough

@@ -2,16 +2,14 @@
 
 import resource
 import shutil
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from quart_app.settings import read_database_url
-from tests.conftest import lacking, settings_for
+from tests.conftest import settings_for
+from tests.file_systems import mounted
 from tests.servers import Server, hypercorn
 
 SEEN_WITHIN_SECONDS = 10  # the result is cached for a second
@@ -27,19 +25,6 @@ def wait_until(server: Server, status: int) -> None:
     assert server.ask("GET", "/healthz").status_code == 200
 
 
-@contextmanager
-def small_file_system(config: pytest.Config, folder: Path) -> Iterator[Path]:
-    """An 8 MiB file system."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
-        lacking(config, "the right to mount a file system")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 def fill(filler: Path) -> None:
     with filler.open("wb", buffering=0) as file:
         while True:
@@ -49,7 +34,7 @@ def fill(filler: Path) -> None:
 def test_a_full_disk_makes_the_process_not_ready_until_space_is_freed(
     request: pytest.FixtureRequest, migrated_sqlite: Path, tmp_path: Path
 ) -> None:
-    with small_file_system(request.config, tmp_path / "small") as folder:
+    with mounted(request.config, tmp_path / "small", "size=8m") as folder:
         path = folder / "test.db"
         shutil.copy(migrated_sqlite, path)
         settings = settings_for(read_database_url(f"sqlite:///{path}"))

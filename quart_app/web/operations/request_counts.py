@@ -11,7 +11,7 @@ thread answers all requests, and each request pays for this.
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final, NamedTuple
 
@@ -37,22 +37,10 @@ class _Key(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Distribution:
-    """Response times of one kind of route."""
-
-    numbers: list[int] = field(default_factory=lambda: [0] * len(_BUCKET_NAMES))
-    seconds: float = 0.0
-
-    def add(self, seconds: float) -> None:
-        self.numbers[bisect_left(_BUCKETS_SECONDS, seconds)] += 1
-        self.seconds += seconds
-
-
-@dataclass(slots=True)
 class _Count:
-    """The requests of one key."""
+    """The requests of one key; `buckets` are those of all requests of its kind of route."""
 
-    distribution: _Distribution
+    buckets: list[int]
     number: int = 0
     seconds: float = 0.0
 
@@ -61,18 +49,16 @@ class RequestCounts(Collector):
     """Counts requests, and shows the counts as metrics."""
 
     def __init__(self) -> None:
-        self._counts: dict[_Key, _Count] = {}
-        self._distributions: dict[str, _Distribution] = {}
+        self._counts: dict[tuple[str, str, int], _Count] = {}
+        self._buckets: dict[str, list[int]] = {}
         self._successes = self._refusals = 0
 
     def add(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count an answered request; `seconds` are those until its answer began."""
-        known_method = _METHODS.get(method)
-        key = _Key(route, known_method, status) if known_method else _Key(OTHER, OTHER, status)
-        count = self._counts.get(key) or self._count_of(self._within_bounds(key))
+        count = self._counts.get((route, method, status)) or self._count_of(route, method, status)
         count.number += 1
         count.seconds += seconds
-        count.distribution.add(seconds)
+        count.buckets[bisect_left(_BUCKETS_SECONDS, seconds)] += 1
 
     def collect(self) -> Iterable[Metric]:
         """Return the counts."""
@@ -82,9 +68,9 @@ class RequestCounts(Collector):
             labels=["route", "method", "status"],
         )
         seconds_by_route: defaultdict[str, float] = defaultdict(float)
-        for key, count in self._counts.items():
-            requests.add_metric([key.route, key.method, str(key.status)], count.number)
-            seconds_by_route[key.route] += count.seconds
+        for (route, method, status), count in self._counts.items():
+            requests.add_metric([route, method, str(status)], count.number)
+            seconds_by_route[route] += count.seconds
         seconds = CounterMetricFamily(
             "quart_app_route_seconds",
             "Seconds from requests to the beginning of their answers, by route.",
@@ -100,9 +86,12 @@ class RequestCounts(Collector):
             "Seconds from a request to the beginning of its answer, by the kind of route.",
             labels=["kind"],
         )
-        for kind, distribution in self._distributions.items():
-            buckets = list(zip(_BUCKET_NAMES, accumulate(distribution.numbers), strict=True))
-            histogram.add_metric([kind], buckets, distribution.seconds)
+        seconds_by_kind: defaultdict[str, float] = defaultdict(float)
+        for (route, _, _), count in self._counts.items():
+            seconds_by_kind[_kind_of(route)] += count.seconds
+        for kind, numbers in self._buckets.items():
+            buckets = list(zip(_BUCKET_NAMES, accumulate(numbers), strict=True))
+            histogram.add_metric([kind], buckets, seconds_by_kind[kind])
         return histogram
 
     def _within_bounds(self, key: _Key) -> _Key:
@@ -115,9 +104,13 @@ class RequestCounts(Collector):
             self._refusals += is_within
         return key if is_within else _Key(OTHER, OTHER, key.status)
 
-    def _count_of(self, key: _Key) -> _Count:
-        distribution = self._distributions.setdefault(_kind_of(key.route), _Distribution())
-        return self._counts.setdefault(key, _Count(distribution))
+    def _count_of(self, route: str, method: str, status: int) -> _Count:
+        known_method = _METHODS.get(method)
+        key = _Key(route, known_method, status) if known_method else _Key(OTHER, OTHER, status)
+        if key not in self._counts:
+            key = self._within_bounds(key)
+        buckets = self._buckets.setdefault(_kind_of(key.route), [0] * len(_BUCKET_NAMES))
+        return self._counts.setdefault(key, _Count(buckets))
 
 
 def _kind_of(route: str) -> str:

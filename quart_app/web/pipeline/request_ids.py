@@ -20,6 +20,7 @@ REQUEST_ID_HEADER: Final = "X-Request-Id"
 _BYTES: Final = 12  # 24 characters: collisions are practically impossible
 _REQUEST_ID: Final = REQUEST_ID_HEADER.lower().encode()
 _TRACEPARENT: Final = b"traceparent"
+_READ: Final = {_REQUEST_ID, _TRACEPARENT}
 # The audit log has room for 32 characters: a UUID without its dashes, or nginx's $request_id.
 _AN_ID: Final = re.compile(rb"[0-9A-Za-z_-]{8,32}")
 _A_UUID: Final = re.compile(rb"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
@@ -48,13 +49,11 @@ class IdentifiedRequest(Request):
 
 def observe(headers: Headers, *, is_proxied: bool) -> ObservedRequest:
     """Return the request with these headers. `is_proxied` means that a trusted proxy sent them."""
-    values = dict(headers)
-    request_id = trace_id = None
-    if is_proxied and _REQUEST_ID in values:
-        request_id = _proxys_id(_only(headers, _REQUEST_ID))
-    if _TRACEPARENT in values:
-        trace_id = _trace_id(_only(headers, _TRACEPARENT))
-    return ObservedRequest(request_id or new_request_id(), trace_id)
+    read = [field for field in headers if field[0] in _READ]
+    if not read:
+        return ObservedRequest(new_request_id())
+    request_id = _proxys_id(_only(read, _REQUEST_ID)) if is_proxied else None
+    return ObservedRequest(request_id or new_request_id(), _trace_id(_only(read, _TRACEPARENT)))
 
 
 def new_request_id() -> str:
@@ -79,7 +78,7 @@ def request_id() -> str:
 
 
 def _only(headers: Headers, name: bytes) -> bytes:
-    """Return the value of a header; empty if there are several."""
+    """Return the value of a header; empty if there is none, or if there are several."""
     values = [value for each, value in headers if each == name]
     return values[0] if len(values) == 1 else b""
 

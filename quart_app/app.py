@@ -54,6 +54,7 @@ from quart_app.web.pipeline.headers import (
 from quart_app.web.pipeline.last_resort import Application
 from quart_app.web.rendering import (
     account_states,
+    addresses,
     assets,
     display,
     error_responses,
@@ -137,6 +138,7 @@ def _install_web(app: Quart, settings: Settings) -> None:
         secure=settings.cookie_secure,
     )
     notices.install(app, settings.session_keys)
+    addresses.install(app)
     template_filters.install(app)
     account_states.install(app)
     limits.install(

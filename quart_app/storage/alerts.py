@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Integer,
     and_,
     bindparam,
@@ -72,14 +71,7 @@ async def waiting_alerts(
     shown = await _shown_to(db, user_id, sid)
     if shown is None:
         return []
-    return list(
-        await db.scalars(
-            select(Alert)
-            .where(shown, Alert.expires_at > now)
-            .order_by(Alert.kind != AlertKind.DISOWNED, Alert.id)
-            .limit(most)
-        )
-    )
+    return list(await db.scalars(_SHOWN_ALERTS, {**shown, "now": now, "most": most}))
 
 
 async def answer_alerts(db: AsyncSession, user_id: int, sid: str, *, up_to: int) -> bool:
@@ -91,14 +83,16 @@ async def answer_alerts(db: AsyncSession, user_id: int, sid: str, *, up_to: int)
     shown = await _shown_to(db, user_id, sid)
     if shown is None:
         return False
-    answered = and_(shown, Alert.id <= up_to)
+    answered = and_(_SHOWN, Alert.id <= up_to)
     deleted = await db.execute(
         delete(Alert)
         .where(answered, Alert.kind.not_in((AlertKind.DISOWNED, *_ABOUT_THE_PASSWORD)))
         .returning(Alert.id)
+        .execution_options(synchronize_session=False),
+        shown,
     )
     newest = await db.scalar(
-        select(func.max(Alert.id)).where(answered, Alert.kind.in_(_ABOUT_THE_PASSWORD))
+        select(func.max(Alert.id)).where(answered, Alert.kind.in_(_ABOUT_THE_PASSWORD)), shown
     )
     is_anything_deleted = bool(deleted.all())
     if newest is None:
@@ -118,30 +112,35 @@ async def answer_alerts(db: AsyncSession, user_id: int, sid: str, *, up_to: int)
     return bool(noted.all()) or is_anything_deleted
 
 
-async def _shown_to(db: AsyncSession, user_id: int, sid: str) -> ColumnElement[bool] | None:
-    """Return a condition for the alerts of a session's browser; None without a login record.
+# The alerts that a session's browser shows. Left out are alerts about this session itself,
+# new-device alerts from before this device was known, and alerts about the password that were
+# answered on this device.
+_SHOWN = and_(
+    Alert.user_id == bindparam("user_id"),
+    or_(Alert.id > bindparam("alerts_seen"), Alert.kind != AlertKind.NEW_DEVICE),
+    or_(
+        Alert.id > bindparam("password_alerts_answered"),
+        Alert.kind.not_in(_ABOUT_THE_PASSWORD),
+    ),
+    or_(Alert.device_id.is_(None), Alert.device_id.is_distinct_from(bindparam("device_id"))),
+)
+_SHOWN_ALERTS = (
+    select(Alert)
+    .where(_SHOWN, Alert.expires_at > bindparam("now"))
+    .order_by(Alert.kind != AlertKind.DISOWNED, Alert.id)
+    .limit(bindparam("most", type_=Integer))
+)
+_SEEN_BY_SESSION = select(
+    Login.user_id, Login.alerts_seen, Login.password_alerts_answered, Login.device_id
+).where(Login.sid == bindparam("sid"), Login.user_id == bindparam("user_id"))
 
-    Left out are alerts about this session itself, new-device alerts from before this device was
-    known, and alerts about the password that were answered on this device.
-    """
+
+async def _shown_to(db: AsyncSession, user_id: int, sid: str) -> dict[str, Any] | None:
+    """Return the parameters of `_SHOWN` for a session's browser; None without a login record."""
     # Two index lookups. A join would read every alert of the user for each page.
-    found = await db.execute(
-        select(Login.alerts_seen, Login.password_alerts_answered, Login.device_id).where(
-            Login.sid == sid, Login.user_id == user_id
-        )
-    )
-    login = found.one_or_none()
-    if login is None:
-        return None
-    return and_(
-        Alert.user_id == user_id,
-        or_(Alert.id > login.alerts_seen, Alert.kind != AlertKind.NEW_DEVICE),
-        or_(
-            Alert.id > login.password_alerts_answered,
-            Alert.kind.not_in(_ABOUT_THE_PASSWORD),
-        ),
-        or_(Alert.device_id.is_(None), Alert.device_id != login.device_id),
-    )
+    found = await db.execute(_SEEN_BY_SESSION, {"user_id": user_id, "sid": sid})
+    login = found.mappings().one_or_none()
+    return None if login is None else dict(login)
 
 
 async def delete_alerts(

@@ -99,6 +99,14 @@ class Database:
             async with _session(self.engine) as db, db.begin():
                 yield db
 
+    async def run_in_snapshot(self, work: Callable[[AsyncSession], Coroutine[Any, Any, T]]) -> T:
+        """Do what `read` does, with a function: as `run_in_transaction`, in one call on SQLite."""
+        if not self._is_sqlite:
+            async with self.read() as db:
+                return await work(db)
+        with _unavailable_where_the_database_fails():
+            return await _run_in_thread(await self.engine.connect(), work)
+
     def pool_usage(self) -> PoolUsage | None:
         """Return the state of the connection pool; None if this database has no pool of a size."""
         pool = self.engine.pool

@@ -39,13 +39,21 @@ async def connections_shown(
 
     They are limited to names that sort after `after`, and to `ids`, if given.
     """
-    query = select(PlatformConnection).where(PlatformConnection.user_id == user_id)
+    whose = {"user_id": user_id, "most": most} | ({"after": after} if after else {})
+    query = _CONNECTIONS_AFTER if after else _FIRST_CONNECTIONS
     if ids is not None:
         query = query.where(PlatformConnection.id.in_(ids))
-    if after:
-        query = query.where(PlatformConnection.name > after)
-    query = query.order_by(PlatformConnection.name, PlatformConnection.id).limit(most)
-    return list(await db.scalars(query.options(_SHOWN, _WITH_ACCOUNT)))
+    return list(await db.scalars(query, whose))
+
+
+_FIRST_CONNECTIONS = (
+    select(PlatformConnection)
+    .where(PlatformConnection.user_id == bindparam("user_id"))
+    .order_by(PlatformConnection.name, PlatformConnection.id)
+    .limit(bindparam("most", type_=Integer))
+    .options(_SHOWN, _WITH_ACCOUNT)
+)
+_CONNECTIONS_AFTER = _FIRST_CONNECTIONS.where(PlatformConnection.name > bindparam("after"))
 
 
 class SearchFields(NamedTuple):

@@ -33,6 +33,14 @@ async def user_by_id(db: AsyncSession, user_id: int, *, lock: bool = False) -> U
     return await db.get(User, user_id, with_for_update=lock)
 
 
+async def user_shown(db: AsyncSession, user_id: int) -> User | None:
+    """Return the user for a page. Each page asks for it, so its statement is built only once."""
+    return await db.scalar(_USER_SHOWN, {"user_id": user_id})
+
+
+_USER_SHOWN = select(User).where(User.id == bindparam("user_id"))
+
+
 async def user_by_login_name(db: AsyncSession, login_name: str) -> User | None:
     """Return the user with that name or e-mail address, in the closest spelling.
 

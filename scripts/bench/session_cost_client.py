@@ -12,7 +12,7 @@ from bench.session_cost_applications import ASGIApp, Contender
 # At the start of each round, because the processor has just run another application.
 _UNCOUNTED = 5
 
-_BROWSER = [
+BROWSER = [
     (b"host", b"fediverse.example"),
     (b"user-agent", b"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
     (b"accept", b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
@@ -44,7 +44,7 @@ class AsgiClient:
                 "raw_path": path.encode(),
                 "query_string": b"",
                 "root_path": "",
-                "headers": [*_BROWSER, (b"cookie", self._cookie(contender))],
+                "headers": [*BROWSER, (b"cookie", self._cookie(contender))],
                 "client": ("203.0.113.7", 50000),
                 "server": ("fediverse.example", 443),
                 "extensions": {},

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from quart_app.model import Throttle
 from quart_app.storage.database import Database
 
+COUNT = select(func.count()).select_from(Throttle)
 ROW = {"key": "k", "failures": 1, "last_failure_at": datetime(2026, 1, 1, tzinfo=UTC)}
 
 
@@ -26,7 +27,7 @@ async def database(database_url: URL) -> AsyncIterator[Database]:
 
 async def rows_in(database: Database) -> int:
     async with database.read() as db:
-        return await db.scalar(select(func.count()).select_from(Throttle)) or 0
+        return await db.scalar(COUNT) or 0
 
 
 async def add_row(db: AsyncSession) -> str:
@@ -100,3 +101,25 @@ async def test_a_transaction_in_sqlites_thread_may_await_nothing_else(database: 
     assert await rows_in(database) == 0
     with closing(sqlite3.connect(str(database.url.database), timeout=0)) as other:
         other.execute("BEGIN IMMEDIATE")  # the lock is free
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"], indirect=True)
+async def test_a_snapshot_ignores_what_is_written_meanwhile(database: Database) -> None:
+    async def count_beside_a_writer(db: AsyncSession) -> list[int | None]:
+        before = await db.scalar(COUNT)
+        with closing(sqlite3.connect(str(database.url.database), timeout=0)) as other, other:
+            other.execute("DELETE FROM throttles")
+        return [before, await db.scalar(COUNT)]
+
+    await database.run_in_transaction(add_row)
+    assert await database.run_in_snapshot(count_beside_a_writer) == [1, 1]
+    assert await rows_in(database) == 0
+
+
+async def test_an_error_in_a_snapshot_reaches_the_caller(database: Database) -> None:
+    async def fail(_db: AsyncSession) -> None:
+        raise LookupError("wanted")
+
+    with pytest.raises(LookupError, match="wanted"):
+        await database.run_in_snapshot(fail)
+    assert await database.run_in_transaction(add_row) == "added"

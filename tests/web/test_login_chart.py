@@ -6,7 +6,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
-from quart import Quart, render_template_string
+from quart import Quart
 from quart.typing import TestClientProtocol as Client
 from sqlalchemy import event, insert
 
@@ -145,7 +145,8 @@ async def test_an_empty_chart_says_that_nobody_logged_in(
         '{% from "chart.html" import logins_a_day %}{{ logins_a_day(found, logins, failures) }}'
     )
     async with app.test_request_context("/"):
-        html = await render_template_string(source, found=found, logins=none, failures=none)
+        template = app.jinja_env.from_string(source)
+        html = template.render(found=found, logins=none, failures=none)
     assert "No logins were recorded in the last 30 days" in html
     assert "<svg" not in html
     assert {row[1:] for row in table_of(html)} == {("0", "0")}

@@ -28,8 +28,9 @@ class Devices:
 
     async def logins_of(self, caller: Caller) -> list[Login]:
         """Return the caller's live logins, newest first: not ended, and within their limit."""
-        async with self.database.read() as db:
-            return await stored_logins.live_logins(db, caller.user_id, self.now())
+        return await self.database.run_in_snapshot(
+            lambda db: stored_logins.live_logins(db, caller.user_id, self.now())
+        )
 
     async def page_of_logins_of(
         self, caller: Caller, *, before: int | None, size: int

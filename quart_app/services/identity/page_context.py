@@ -49,29 +49,35 @@ class PageContexts:
         self, caller: Caller, platform_connection_id: int | None = None
     ) -> PageContext | None:
         """Return the values for the caller; None if the user is deleted or inactive."""
+        return await self.database.run_in_snapshot(
+            lambda db: self._load(db, caller, platform_connection_id)
+        )
+
+    async def _load(
+        self, db: AsyncSession, caller: Caller, platform_connection_id: int | None
+    ) -> PageContext | None:
         user_id = caller.user_id
-        async with self.database.read() as db:
-            user = await stored_users.user_by_id(db, user_id)
-            if user is None or not user.is_active:
-                return None
-            alerts = await stored_alerts.waiting_alerts(
-                db, user_id, caller.sid, self.now(), most=MOST_ALERTS + 1
+        user = await stored_users.user_shown(db, user_id)
+        if user is None or not user.is_active:
+            return None
+        alerts = await stored_alerts.waiting_alerts(
+            db, user_id, caller.sid, self.now(), most=MOST_ALERTS + 1
+        )
+        connections = await stored_platforms.connections_shown(
+            db, user_id, most=MOST_CONNECTIONS + 1
+        )
+        has_more_connections = len(connections) > MOST_CONNECTIONS
+        current = next((c for c in connections if c.id == platform_connection_id), None)
+        if current is None and has_more_connections and platform_connection_id is not None:
+            current = await stored_platforms.connection_of(db, user_id, platform_connection_id)
+        if current is not None and not current.is_active:
+            current = None
+        fallback = None
+        if current is None and platform_connection_id is not None:
+            fallback = await stored_platforms.first_usable_connection(
+                db, user_id, user.default_platform_connection_id
             )
-            connections = await stored_platforms.connections_shown(
-                db, user_id, most=MOST_CONNECTIONS + 1
-            )
-            has_more_connections = len(connections) > MOST_CONNECTIONS
-            current = next((c for c in connections if c.id == platform_connection_id), None)
-            if current is None and has_more_connections and platform_connection_id is not None:
-                current = await stored_platforms.connection_of(db, user_id, platform_connection_id)
-            if current is not None and not current.is_active:
-                current = None
-            fallback = None
-            if current is None and platform_connection_id is not None:
-                fallback = await stored_platforms.first_usable_connection(
-                    db, user_id, user.default_platform_connection_id
-                )
-            default = await self._default(db, user, connections)
+        default = await self._default(db, user, connections)
         return PageContext(
             user=user,
             alerts=alerts[:MOST_ALERTS],

@@ -71,15 +71,15 @@ class Platforms:
         `sought` selects those whose name, account or server contains it; see `holds`.
         Raises NotFound if the user was deleted or is inactive.
         """
-        async with self.database.read() as db:
-            user = await active_user(db, caller)
-            if sought:
+        if sought:
+            async with self.database.read() as db:
+                user = await active_user(db, caller)
                 ids = await _ids_of_found(db, caller.user_id, sought, after=after, most=size + 1)
                 found = await stored.connections_shown(db, caller.user_id, ids=ids, most=size + 1)
-            else:
-                found = await stored.connections_shown(
-                    db, caller.user_id, after=after, most=size + 1
-                )
+        else:
+            user, found = await self.database.run_in_snapshot(
+                lambda db: _user_and_connections(db, caller, after=after, most=size + 1)
+            )
         page = page_of(found, size=size, cursor_of=attrgetter("name"))
         default_id = user.default_platform_connection_id
         if any(each.id == default_id and not each.is_active for each in page.items):
@@ -253,6 +253,13 @@ async def _has_account(db: AsyncSession, wanted: PlatformConnection) -> bool:
         for instance_url, username in await stored.accounts_of(db, wanted.user_id)
         if server_of(instance_url) == server
     )
+
+
+async def _user_and_connections(
+    db: AsyncSession, caller: Caller, *, after: str, most: int
+) -> tuple[User, list[PlatformConnection]]:
+    user = await active_user(db, caller)
+    return user, await stored.connections_shown(db, caller.user_id, after=after, most=most)
 
 
 async def _ids_of_found(

@@ -5,7 +5,7 @@ them into words raise on some of them.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -44,9 +44,9 @@ def displayed(*, otherwise: str) -> Callable[[Callable[P, str]], Callable[P, str
     return wrap
 
 
-async def _safely(macro: Callable[..., Awaitable[str]], *args: Any) -> str:
+def _safely(macro: Callable[..., str], *args: Any) -> str:
     try:
-        return await macro(*args)
+        return macro(*args)
     except Exception as error:  # noqa: BLE001
         _tell(getattr(macro, "name", "a macro"), error)
         return Markup()

@@ -4,7 +4,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
-from quart import Response, current_app, redirect, render_template, request, url_for
+from quart import Response, current_app, redirect, request, url_for
 from quart.typing import ResponseTypes
 from werkzeug.urls import iri_to_uri
 
@@ -140,8 +140,7 @@ async def _rendered(
     words_of_alerts = await described(
         each.user_agent for each in (page_context.alerts if page_context else ())
     )
-    return await render_template(
-        template,
+    return current_app.jinja_env.get_template(template).render(
         claims=claims,
         page_context=page_context,
         words_of_alerts=words_of_alerts,

@@ -11,17 +11,25 @@ from quart_app.storage.database import Database
 
 # More than any of our transactions writes.
 _PROBE_BYTES = 64 * 1024
+# PostgreSQL keeps the rows of a function in memory up to work_mem, and then in a temporary file.
+_SMALL_MEMORY = text("SET LOCAL work_mem = '64kB'")
+_TEMPORARY_FILE = text("SELECT count(*) FROM generate_series(1, 5000)")
 
 
 async def is_writable(database: Database) -> bool:
     """Return whether a write is likely to succeed now. Raises Unavailable.
 
-    On PostgreSQL, this asks whether transactions are read-only, as on a standby. On SQLite it
-    would need the only write lock, so it writes a temporary file beside the database instead.
+    A real write would take SQLite's only write lock, and leave dead rows in PostgreSQL, so this
+    writes a temporary file: beside SQLite's file, or on PostgreSQL's disk with the database.
+    Transactions of PostgreSQL may also be read-only, as on a standby.
     """
     if database.url.get_backend_name() == "postgresql":
         async with database.read() as db:
-            return bool(await db.scalar(text("SHOW transaction_read_only")) == "off")
+            if await db.scalar(text("SHOW transaction_read_only")) != "off":
+                return False
+            await db.execute(_SMALL_MEMORY)
+            await db.execute(_TEMPORARY_FILE)  # fails if the disk is full
+            return True
     if database.url.query.get("mode") == "ro":
         return False
     async with database.read() as db:

@@ -1,14 +1,20 @@
 """`/readyz` of a real process when the disk is full."""
 
+import os
 import resource
 import shutil
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
+from sqlalchemy import URL
 
 from quart_app.settings import read_database_url
-from tests.conftest import settings_for
+from tests.conftest import administer, settings_for
 from tests.file_systems import mounted
 from tests.servers import Server, hypercorn
 
@@ -46,6 +52,51 @@ def test_a_full_disk_makes_the_process_not_ready_until_space_is_freed(
             wait_until(server, 503)
             filler.unlink()
             wait_until(server, 200)
+
+
+@contextmanager
+def postgres_on_a_small_disk(
+    request: pytest.FixtureRequest, folder: Path
+) -> Iterator[tuple[URL, Path]]:
+    """A migrated database on a small file system; the files of its server are elsewhere."""
+    postgres: URL = request.getfixturevalue("postgres")
+    template: str = request.getfixturevalue("migrated_postgres")
+    folder.chmod(0o755)  # the server has a user of its own
+    with mounted(request.config, folder / "small", "size=64m") as disk:
+        (disk / "database").mkdir()
+        owner = Path(ask(postgres, "SHOW data_directory")).stat()
+        os.chown(disk / "database", owner.st_uid, owner.st_gid)
+        location = f"CREATE TABLESPACE small LOCATION '{disk}/database'"
+        database = f"CREATE DATABASE on_a_small_disk TEMPLATE {template} TABLESPACE small"
+        administer(postgres, location, database)
+        try:
+            yield postgres.set(database="on_a_small_disk"), disk
+        finally:
+            administer(postgres, "DROP DATABASE on_a_small_disk", "DROP TABLESPACE small")
+
+
+def ask(server: URL, query: str) -> str:
+    dsn = server.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(dsn) as connection:
+        (value,) = connection.execute(query.encode()).fetchone() or ("",)
+        return str(value)
+
+
+def test_a_full_disk_of_postgresql_makes_the_process_not_ready(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="quart_app-") as name,
+        postgres_on_a_small_disk(request, Path(name)) as (url, disk),
+        hypercorn(settings_for(url), tmp_path) as server,
+    ):
+        wait_until(server, 200)
+        filler = disk / "filler"
+        with pytest.raises(OSError, match="space"):
+            fill(filler)
+        wait_until(server, 503)
+        filler.unlink()
+        wait_until(server, 200)
 
 
 def test_a_file_size_limit_makes_the_process_not_ready(

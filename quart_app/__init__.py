@@ -16,5 +16,5 @@ The layers, from the top. A package imports only from those below it:
 
 settings/ is the only reader of the environment. migration/ converts a database of the older
 application. Every layer may use the small modules: hosts and instances (names and addresses of
-servers), durations, observed_request, terminal, log_formats and log_records.
+servers), durations, observed_request, terminal, gc_pause, log_formats and log_records.
 """

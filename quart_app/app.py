@@ -15,7 +15,7 @@ from hypercorn.typing import ASGIFramework
 from jinja2 import StrictUndefined
 from quart import Quart
 
-from quart_app import log_formats, log_records
+from quart_app import gc_pause, log_formats, log_records
 from quart_app.composition import Built, build_services
 from quart_app.errors import Unavailable
 from quart_app.services.audit.entries import log as audit_log
@@ -61,6 +61,8 @@ from quart_app.web.rendering import (
     notices,
     template_filters,
 )
+
+gc_pause.end()
 
 BODY_TIMEOUT_SECONDS = 30
 

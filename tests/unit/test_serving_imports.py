@@ -49,3 +49,11 @@ def test_a_process_that_serves_has_loaded_no_library_that_it_may_never_need(
         check=True,
     )
     assert served.stdout == "200 []\n", served.stderr
+
+
+def test_garbage_is_collected_again_once_the_modules_are_loaded() -> None:
+    asked = "import gc, quart_app.app; print(gc.isenabled())"
+    loaded = subprocess.run(
+        [sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout == "True\n", loaded.stderr

@@ -1,0 +1,16 @@
+"""Pauses the garbage collector while the application's modules load: import this one first.
+
+They make some 200,000 objects, all of which stay. Collections among them find nothing, and took a
+tenth of every start.
+"""
+
+import gc
+
+_was_enabled = gc.isenabled()
+gc.disable()
+
+
+def end() -> None:
+    """Collect garbage again, once all modules are loaded."""
+    if _was_enabled:
+        gc.enable()

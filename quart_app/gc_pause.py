@@ -1,7 +1,7 @@
 """Pauses the garbage collector while the application's modules load: import this one first.
 
-They make some 200,000 objects, all of which stay. Collections among them find nothing, and took a
-tenth of every start.
+They make some 200,000 objects, and all of these stay. Collections among them find nothing, and took
+a tenth of every start.
 """
 
 import gc

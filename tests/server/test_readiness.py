@@ -37,6 +37,17 @@ def fill(filler: Path) -> None:
             file.write(bytes(4096))
 
 
+def assert_notices_that_it_is_full(disk: Path, server: Server) -> None:
+    """Fill the disk, and free it again."""
+    wait_until(server, 200)
+    filler = disk / "filler"
+    with pytest.raises(OSError, match="space"):
+        fill(filler)
+    wait_until(server, 503)
+    filler.unlink()
+    wait_until(server, 200)
+
+
 def test_a_full_disk_makes_the_process_not_ready_until_space_is_freed(
     request: pytest.FixtureRequest, migrated_sqlite: Path, tmp_path: Path
 ) -> None:
@@ -45,13 +56,7 @@ def test_a_full_disk_makes_the_process_not_ready_until_space_is_freed(
         shutil.copy(migrated_sqlite, path)
         settings = settings_for(read_database_url(f"sqlite:///{path}"))
         with hypercorn(settings, tmp_path) as server:
-            wait_until(server, 200)
-            filler = folder / "filler"
-            with pytest.raises(OSError, match="space"):
-                fill(filler)
-            wait_until(server, 503)
-            filler.unlink()
-            wait_until(server, 200)
+            assert_notices_that_it_is_full(folder, server)
 
 
 @contextmanager
@@ -90,13 +95,7 @@ def test_a_full_disk_of_postgresql_makes_the_process_not_ready(
         postgres_on_a_small_disk(request, Path(name)) as (url, disk),
         hypercorn(settings_for(url), tmp_path) as server,
     ):
-        wait_until(server, 200)
-        filler = disk / "filler"
-        with pytest.raises(OSError, match="space"):
-            fill(filler)
-        wait_until(server, 503)
-        filler.unlink()
-        wait_until(server, 200)
+        assert_notices_that_it_is_full(disk, server)
 
 
 def test_a_file_size_limit_makes_the_process_not_ready(

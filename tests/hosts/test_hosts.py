@@ -127,12 +127,13 @@ def test_nothing_acknowledged_is_lost_in_a_minute(_number: int, check_run: Check
     check_run(randbelow(10**6), 60)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("app", "violation"),
     [
         ("with_late_revocations", "ended session accepted"),
-        pytest.param("with_lost_updates", "not stored", marks=pytest.mark.thorough),
-        pytest.param("with_mixed_up_answers", "answer for user", marks=pytest.mark.thorough),
+        ("with_lost_updates", "not stored"),
+        ("with_mixed_up_answers", "answer for user"),
     ],
 )
 def test_a_broken_build_is_noticed(app: str, violation: str, hosts: Cluster) -> None:

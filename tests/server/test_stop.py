@@ -151,6 +151,19 @@ def test_an_idle_http2_connection_ends_when_its_client_knows_of_the_stop(server:
         assert time.monotonic() - since < 2
 
 
+def test_a_stop_while_clients_leave_is_a_normal_one(server: Server) -> None:
+    """Some connections are being closed just then; nothing can be announced on them."""
+    clients = [Http2Client(server) for _ in range(100)]
+    for client in clients:
+        client.ask(1)
+        client.read_until(lambda client=client: 1 in client.ended)  # type: ignore[misc]
+    for client in clients:
+        client.close()
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(IDLE_SECONDS + 10) == 0
+    assert "Traceback" not in server.log.read_text()
+
+
 def test_requests_under_way_are_finished_though_they_take_longer(
     server: Server, connect: Connect
 ) -> None:

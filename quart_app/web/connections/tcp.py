@@ -64,8 +64,10 @@ class BoundedTCPServer(TCPServer):
         `keep_alive_timeout`: `run` in hypercorn/asyncio/tcp_server.py awaits the group's end
         before it closes the socket.
         """
-        await super()._read_data()
-        self._has_ended = True
+        try:
+            await super()._read_data()
+        finally:
+            self._has_ended = True
         await self.idle_task.stop()
 
     async def _close(self) -> None:
@@ -77,6 +79,8 @@ class BoundedTCPServer(TCPServer):
             deadline.cancel()
 
     def _announce_stop(self) -> None:
+        if self._has_ended:  # its task group may have finished, and begins no other task
+            return
         protocol = getattr(self, "protocol", None)  # which `run` makes
         if protocol is not None and isinstance(protocol.protocol, BoundedH2Protocol):
             self._task_group.spawn(protocol.protocol.announce_stop)

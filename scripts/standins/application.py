@@ -28,6 +28,7 @@ async def _count_and_misbehave() -> Response | None:
     await asyncio.sleep(records.delays_seconds.get(request.path, 0))
     if (answer := records.answers.get(request.path)) is None:
         return None
+    await request.get_data()  # else the server closes the connection without announcing it
     return Response(
         answer.body,
         status=answer.status,
